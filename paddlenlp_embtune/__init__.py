@@ -1,0 +1,85 @@
+"""Tune, watch and serve domain embeddings on PaddleNLP.
+
+Importing this package loads neither paddle nor paddlenlp. It makes ``Taskflow("domain_sentiment")`` available, whichever of
+the two packages is imported first.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from paddlenlp_embtune import host as _host
+from paddlenlp_embtune.errors import (
+    BundleError,
+    DataError,
+    EmbtuneError,
+    HostError,
+    MissingDependencyError,
+    ParityError,
+    PatternError,
+    PluginError,
+    RecipeError,
+    VectorError,
+)
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.domain import Domain
+    from paddlenlp_embtune.hookspecs import hookimpl
+    from paddlenlp_embtune.host import prepare_cpu
+    from paddlenlp_embtune.pipeline import train
+    from paddlenlp_embtune.recipe import Recipe
+    from paddlenlp_embtune.serving.predictor import Predictor
+    from paddlenlp_embtune.tuning.attach import attach
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BundleError",
+    "DataError",
+    "Domain",
+    "EmbtuneError",
+    "HostError",
+    "MissingDependencyError",
+    "ParityError",
+    "PatternError",
+    "PluginError",
+    "Predictor",
+    "Recipe",
+    "RecipeError",
+    "VectorError",
+    "attach",
+    "hookimpl",
+    "prepare_cpu",
+    "train",
+]
+
+_LAZY = {
+    "Domain": "domain",
+    "Predictor": "serving.predictor",
+    "Recipe": "recipe",
+    "attach": "tuning.attach",
+    "hookimpl": "hookspecs",
+    "prepare_cpu": "host",
+    "train": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _register_task(taskflow_module: Any) -> None:
+    importlib.import_module(f"{__name__}.taskflow").register(taskflow_module)
+
+
+_host.install_shims()
+_host.after_import("paddlenlp.taskflow.taskflow", _register_task)

@@ -1,0 +1,119 @@
+"""What ships in the box, registered through the same hooks as anyone's plugin. Features are imported when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.hookspecs import hookimpl
+from paddlenlp_embtune.recipe import GroupSpec, Recipe
+from paddlenlp_embtune.registry import Lazy
+
+FINANCE = Path(__file__).parent / "assets" / "finance"
+
+
+@hookimpl
+def embtune_register_domains() -> list[Domain]:
+    """Finance, in five levels."""
+    terms = {
+        "easing": ("降准", "降息", "宽松"),
+        "tightening": ("加息", "收紧", "缩表"),
+        "buying": ("增持", "回购", "举牌"),
+        "selling": ("减持", "抛售", "清仓"),
+        "distress": ("违约", "退市", "爆雷", "立案"),
+    }
+    labels = ("强烈利空", "轻微利空", "中性", "轻微利好", "强烈利好")
+    return [Domain(name="finance", labels=labels, term_groups=terms, bundle=FINANCE / "bundle")]
+
+
+@hookimpl
+def embtune_register_models() -> Mapping[str, Lazy]:
+    """The text CNN."""
+    return {"textcnn": Lazy("paddlenlp_embtune.models.textcnn:TextCNN")}
+
+
+@hookimpl
+def embtune_register_losses() -> Mapping[str, Lazy]:
+    """Cross-entropy."""
+    return {"cross_entropy": Lazy("paddlenlp_embtune.models.losses:cross_entropy")}
+
+
+@hookimpl
+def embtune_register_vector_formats() -> Mapping[str, Lazy]:
+    """The LAC table inside jieba."""
+    return {"lac": Lazy("paddlenlp_embtune.vectors.lac:read_lac")}
+
+
+@hookimpl
+def embtune_register_exporters() -> Mapping[str, Lazy]:
+    """ONNX and Paddle Inference."""
+    return {
+        "onnxruntime": Lazy("paddlenlp_embtune.export.onnx:export_onnx"),
+        "paddle_inference": Lazy("paddlenlp_embtune.export.paddle_inference:export_paddle_inference"),
+    }
+
+
+@hookimpl
+def embtune_register_engines() -> Mapping[str, Lazy]:
+    """ONNX Runtime, Paddle Inference, and the layer itself."""
+    return {
+        "onnxruntime": Lazy("paddlenlp_embtune.serving.engines:OnnxRuntimeEngine"),
+        "paddle_inference": Lazy("paddlenlp_embtune.serving.engines:PaddleInferenceEngine"),
+        "paddle": Lazy("paddlenlp_embtune.models.engine:PaddleEngine"),
+    }
+
+
+@hookimpl
+def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
+    """Rates for the text CNN, chosen by measurement; for any other model the classical ones, embedding against the rest."""
+    from paddlenlp_embtune.models import embedding_name
+    from paddlenlp_embtune.models.textcnn import TextCNN
+
+    embedding = embedding_name(model)
+    if not isinstance(model, TextCNN):
+        return [
+            GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
+            GroupSpec(name="head", rate=2e-4, weight_decay=0.01),
+        ]
+    groups = [
+        GroupSpec(name="embedding", parameters=(embedding,), rate=1e-3),
+        GroupSpec(name="backbone", parameters=("convolution.*",), rate=2e-3, weight_decay=0.01),
+        GroupSpec(name="head", parameters=("head.*",), rate=2e-3, weight_decay=0.01),
+    ]
+    if model.pair_buckets:
+        groups.append(GroupSpec(name="pairs", parameters=("pairs.*",), rate=2e-2, weight_decay=0.01))
+    return groups
+
+
+@hookimpl
+def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
+    """Freezing, clipping, health and early stopping, as far as the recipe asks for them."""
+    from paddlenlp_embtune import registry, tuning
+    from paddlenlp_embtune.tuning.groups import group_specs, groups_named
+
+    callbacks: list[Any] = []
+    if (freeze := recipe.freeze) is not None:
+        groups = tuning.resolve_groups(model, group_specs(recipe, model))
+        chosen = groups_named(groups, freeze.groups, what="freeze.groups")
+        names = [name for group in chosen for name in group.parameters]
+        callbacks.append(tuning.FreezeCallback(names, unfreeze_at_epoch=freeze.unfreeze_at_epoch))
+    if (health := recipe.health) is not None:
+        measures = registry.current().of_kind("health metric")
+        callbacks.append(
+            tuning.EmbeddingHealthCallback(every_epochs=health.every_epochs, drift_alarm=health.drift_alarm, measures=measures)
+        )
+    if recipe.clip is not None:
+        callbacks.append(tuning.GlobalNormClipCallback(recipe.clip.global_norm))
+    if (stop := recipe.early_stopping) is not None:
+        callbacks.append(
+            tuning.EarlyStoppingCallback(
+                stop.metric,
+                mode=stop.mode,
+                min_delta=stop.min_delta,
+                patience_evals=stop.patience_evals,
+                restore_best=stop.restore_best,
+            )
+        )
+    return callbacks

@@ -1,0 +1,1 @@
+"""The command line ``embtune``: one small file per command."""

@@ -1,0 +1,123 @@
+"""What a run looks like in a terminal: a listener for its record, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["err", "per_class_table", "show_event"]
+
+err = Console(stderr=True, highlight=False)
+
+
+def show_event(event: Mapping[str, Any]) -> None:
+    """Print one event of a run's record to stderr; events without a form here are passed over."""
+    show = _FORMS.get(str(event["event"]))
+    if show is not None:
+        show(event)
+
+
+def per_class_table(metrics: Mapping[str, Any]) -> Table:
+    """Lay out precision, recall, F1 and support of every label."""
+    table = Table("label", "precision", "recall", "F1", "rows", title_justify="left")
+    for label, row in metrics["per_class"].items():
+        figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        table.add_row(escape(label), *figures, str(row["support"]))
+    table.add_section()
+    table.add_row("macro F1", "", "", f"{metrics['f1_macro']:.4f}", str(metrics["n"]))
+    table.add_row("accuracy", "", "", f"{metrics['accuracy']:.4f}", "")
+    return table
+
+
+def _data(event: Mapping[str, Any]) -> None:
+    err.print(
+        f"data: {event['train_rows']} rows to train, {event['dev_rows']} to watch, {len(event['classes'])} labels, "
+        f"vocabulary {event['vocabulary']}, unknown in dev {event['dev_unknown_rate']:.2%}"
+    )
+    for line in event["warnings"]:
+        err.print(f"  [yellow]note:[/] {escape(line)}")
+
+
+def _vectors(event: Mapping[str, Any]) -> None:
+    origins = ", ".join(f"{count} {origin}" for origin, count in event["origins"].items())
+    err.print(f"vectors: {escape(event['source'])}; {event['found']:.1%} of tokens found ({origins})")
+
+
+def _groups(event: Mapping[str, Any]) -> None:
+    table = Table("group", "parameters", "learning rate", "weight decay", "trains")
+    for row in event["table"]:
+        cells = (row["name"], f"{row['parameters']:,}", f"{row['rate']:.1e}", f"{row['weight_decay']:g}", row["phase"])
+        table.add_row(*map(escape, cells))
+    err.print(table)
+
+
+def _phase(event: Mapping[str, Any]) -> None:
+    names = ", ".join(event["tensors"])
+    err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)")
+
+
+def _rates(event: Mapping[str, Any]) -> None:
+    rates = "  ".join(f"{name} {rate:.1e}" for name, rate in event["rates"].items())
+    err.print(f"  epoch {event['epoch']:.2f}  loss {event['loss']:.4f}  [dim]rates: {escape(rates)}[/]")
+
+
+def _early_stopping(event: Mapping[str, Any]) -> None:
+    mark = "[green]best so far[/]" if event["improved"] else f"no gain for {event['bad_evals']}"
+    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] {event['metric'].removeprefix('eval_')} {event['value']:.4f}  {mark}")
+
+
+def _health(event: Mapping[str, Any]) -> None:
+    gradient = "-" if event["gradient_norm"] is None else f"{event['gradient_norm']:.2e}"
+    err.print(
+        f"[dim]  embedding: {event['rows_moved']} rows moved, cosine drift {event['cosine_drift_mean']:.4f} "
+        f"(p95 {event['cosine_drift_p95']:.4f}), norm {event['norm_mean']:.3f}, gradient norm {gradient}[/]"
+    )
+
+
+def _alarm(event: Mapping[str, Any]) -> None:
+    err.print(f"[bold yellow]alarm:[/] {escape(event['message'])}")
+
+
+def _stopped(event: Mapping[str, Any]) -> None:
+    err.print(f"stopped early: {event['reason'].replace('_', ' ')}")
+
+
+def _restored(event: Mapping[str, Any]) -> None:
+    err.print(f"best weights restored: epoch {event['epoch']:.2f}, {event['metric']} {event['value']:.4f}")
+
+
+def _parity(event: Mapping[str, Any]) -> None:
+    err.print(
+        f"parity: {event['engine']} differs by at most {event['max_probability_difference']:.1e} in a probability over "
+        f"{event['texts']} texts in {event['batches']} batches, each run twice (allowed: below {event['tolerance']:.0e})"
+    )
+
+
+def _trained(event: Mapping[str, Any]) -> None:
+    err.print(f"trained: {event['steps']} steps in {event['seconds']:.1f} s")
+
+
+def _metrics(event: Mapping[str, Any]) -> None:
+    err.print(f"on {escape(str(event['data']))}, through {event['engine']}:")
+    err.print(per_class_table(event))
+
+
+_FORMS = {
+    "alarm": _alarm,
+    "data": _data,
+    "early_stopping": _early_stopping,
+    "groups": _groups,
+    "health": _health,
+    "metrics": _metrics,
+    "parity": _parity,
+    "phase": _phase,
+    "rates": _rates,
+    "restored": _restored,
+    "stopped": _stopped,
+    "trained": _trained,
+    "vectors": _vectors,
+}

@@ -1,0 +1,36 @@
+"""``embtune doctor``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from paddlenlp_embtune import diagnosis
+
+__all__ = ["add_to"]
+
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[bold red]broken[/]"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
+    """Name what is broken or slow in this environment, and the exact mend; exit code 1 if something is broken."""
+    findings = diagnosis.examine()
+    console = Console(highlight=False)
+    for finding in findings:
+        if as_json:
+            print(json.dumps({"name": finding.name, "state": finding.state, "what": finding.what, "mend": finding.mend}))
+            continue
+        console.print(f"{_MARKS[finding.state]:<8} {escape(finding.name)}: {escape(finding.what)}", soft_wrap=True)
+        if finding.mend:
+            console.print(f"         mend: {escape(finding.mend)}", soft_wrap=True)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""The application behind ``embtune``, and the exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from typing import Annotated, Optional
+
+import typer
+
+import paddlenlp_embtune
+from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, train
+from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="embtune",
+    help="Tune, watch and serve domain embeddings on PaddleNLP.",
+    epilog="Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for module in (demo, train, evaluate, predict, export, params, plugins, doctor):
+    module.add_to(app)
+
+
+@app.callback()
+def options(
+    threads: Annotated[
+        Optional[int], typer.Option(min=1, help="Mathematics threads; by default all processors, at most 8.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Tune, watch and serve domain embeddings on PaddleNLP."""
+    if version:
+        print(f"embtune {paddlenlp_embtune.__version__}")
+        raise typer.Exit
+    host.prepare_cpu(threads=threads)
+
+
+def main() -> None:
+    """Run the command line; every error that is meant for people becomes one line on stderr and an exit code."""
+    warnings.simplefilter("ignore")
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        registry.current().manager.hook.embtune_add_commands(app=app)
+        app()
+    except RecipeError as error:
+        _leave(error, 2)
+    except (EmbtuneError, OSError) as error:
+        _leave(error, 1)
+    except KeyboardInterrupt:
+        err.print("[bold red]interrupted[/]")
+        sys.exit(130)
+
+
+def _leave(error: Exception, code: int) -> None:
+    if os.environ.get("EMBTUNE_TRACEBACK"):
+        raise error
+    err.print("[bold red]error:[/] ", end="")
+    err.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

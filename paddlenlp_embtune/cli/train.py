@@ -1,0 +1,77 @@
+"""``embtune train``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.cli.console import err, show_event
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.recipe import Recipe
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl, UTF-8.")] = None,
+    dev: Annotated[Optional[str], typer.Option(help="Rows to watch; without them, a tenth of --data is held out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/last"),
+    text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
+    label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
+    labels: Annotated[Optional[str], typer.Option(help="The labels in order, with commas; else those of the data.")] = None,
+    domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Passes over the training rows.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Seeds data order, dropout and initialisation.")] = None,
+    max_length: Annotated[Optional[int], typer.Option(help="Longer texts are cut to this many tokens.")] = None,
+    skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Leave rows with an empty text out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Tune a classifier, watch its embedding, export it with proof."""
+    chosen = Recipe.load(recipe) if recipe is not None else Recipe()
+    changes: dict[str, Any] = {
+        "data": {
+            "train": data,
+            "dev": dev,
+            "text_column": text_column,
+            "label_column": label_column,
+            "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
+            "skip_empty": skip_empty or None,
+        },
+        "train": {"epochs": epochs},
+        "text": {"max_length": max_length},
+    }
+    for part, values in changes.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **given)})
+    top: dict[str, Any] = {key: value for key, value in (("domain", domain), ("seed", seed)) if value is not None}
+    run(dataclasses.replace(chosen, **top), out, overwrite=overwrite, as_json=as_json)
+
+
+def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Run a recipe with its progress on stderr and its result on stdout."""
+    if recipe.data.train is None:
+        raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
+    host.require_paddle()
+    host.calm_logging()
+    from paddlenlp_embtune.pipeline import train as run_recipe
+
+    result = run_recipe(recipe, out, overwrite=overwrite, listeners=[show_event])
+    err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
+    if as_json:
+        answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}
+        print(json.dumps(answer, ensure_ascii=False))
+    else:
+        print(result.bundle)

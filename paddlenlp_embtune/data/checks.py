@@ -1,0 +1,129 @@
+"""Looking at labelled rows before anything is trained on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from paddlenlp_embtune.data.rows import Rows
+from paddlenlp_embtune.errors import DataError, legal_names
+from paddlenlp_embtune.text import clean
+
+__all__ = ["DataReport", "check_rows", "discover_labels", "hold_out"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataReport:
+    """What a look at the rows found.
+
+    Args:
+        rows: training and development rows.
+        classes: training rows of each label, in label order.
+        duplicates: training rows whose text stands there before, after cleaning.
+        conflicts: training texts that carry more than one label.
+        leaks: development rows whose text is among the training rows.
+    """
+
+    rows: tuple[int, int]
+    classes: dict[str, int]
+    duplicates: int
+    conflicts: int
+    leaks: int
+
+    def warnings(self) -> list[str]:
+        """Return one line for everything a careful person would mend."""
+        train, dev = self.rows
+        lines = []
+        if self.leaks:
+            lines.append(f"{self.leaks} of {dev} dev rows are in the training data: dev figures will be too good")
+        if self.conflicts:
+            lines.append(f"{self.conflicts} texts of the training data carry more than one label")
+        if self.duplicates:
+            lines.append(f"{self.duplicates} of {train} training rows are duplicates")
+        for label, count in self.classes.items():
+            if count < 20:
+                lines.append(f"label {label!r} has only {count} training rows")
+        return lines
+
+
+def discover_labels(rows: Rows, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the labels in order: those wanted, or those of the rows, sorted.
+
+    Raises:
+        DataError: the rows have a label that is not wanted, or there is only one class.
+    """
+    found = Counter(rows.labels)
+    if wanted is not None:
+        for label in found:
+            if label not in wanted:
+                raise DataError(
+                    f"{rows.source} has the label {label!r} ({found[label]} rows), which is not among the labels in use; "
+                    f"{legal_names(label, wanted)}; mend the data, or change the labels or the domain"
+                )
+        if missing := [label for label in wanted if label not in found]:
+            raise DataError(f"{rows.source} has no row of the label {missing[0]!r}; each label needs at least one")
+    if len(found) < 2:
+        raise DataError(
+            f"every one of the {len(rows)} rows of {rows.source} has the label {rows.labels[0]!r}; legal: two or more "
+            "classes; check --label-column"
+        )
+    return tuple(wanted) if wanted is not None else tuple(sorted(found))
+
+
+def hold_out(rows: Rows, *, ratio: float, seed: int) -> tuple[Rows, Rows]:
+    """Split rows into (training, development), the same share of every label; copies of a text stay on one side.
+
+    Raises:
+        DataError: a label has too few rows to be on both sides.
+    """
+    by_label: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
+        by_label[label][_key(text)].append(index)
+    generator = random.Random(seed)
+    dev: set[str] = set()
+    for label in sorted(by_label):
+        keys = sorted(by_label[label])
+        if len(keys) < 2:
+            raise DataError(
+                f"label {label!r} has {len(keys)} different text in {rows.source}, too few to hold any out for development; "
+                "give more rows, or a file of your own with --dev"
+            )
+        dev.update(generator.sample(keys, max(1, round(len(keys) * ratio))))
+    sides: tuple[list[int], list[int]] = ([], [])
+    for index, text in enumerate(rows.texts):
+        sides[_key(text) in dev].append(index)
+    train, held = sides
+    return rows.take(train, rows.source), rows.take(held, f"{rows.source} ({len(held)} rows held out)")
+
+
+def check_rows(train: Rows, dev: Rows, labels: Sequence[str]) -> DataReport:
+    """Count classes, duplicates, conflicts and leaks.
+
+    Raises:
+        DataError: the development rows have a label that the training rows lack.
+    """
+    classes = Counter(train.labels)
+    for label in dev.labels:
+        if label not in classes:
+            raise DataError(
+                f"{dev.source} has the label {label!r}, which no row of {train.source} has; "
+                f"{legal_names(label, classes)}; mend the label, or add training rows for it"
+            )
+    seen: dict[str, set[str]] = defaultdict(set)
+    for text, label in zip(train.texts, train.labels, strict=True):
+        seen[_key(text)].add(label)
+    return DataReport(
+        rows=(len(train), len(dev)),
+        classes={label: classes[label] for label in labels},
+        duplicates=len(train) - len(seen),
+        conflicts=sum(len(found) > 1 for found in seen.values()),
+        leaks=sum(_key(text) in seen for text in dev.texts),
+    )
+
+
+def _key(text: str) -> str:
+    """The letters and digits of a text, folded: texts with equal keys are one text."""
+    folded = clean(text, lowercase=True)
+    return "".join(character for character in folded if character.isalnum()) or folded

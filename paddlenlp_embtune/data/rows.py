@@ -1,0 +1,179 @@
+"""Reading labelled rows from TSV, CSV, JSON and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.errors import DataError, legal_names
+
+__all__ = ["FORMATS", "Rows", "read_rows", "read_texts"]
+
+FORMATS = {
+    ".tsv": "TSV",
+    ".txt": "TSV",
+    ".csv": "CSV",
+    ".json": "JSON",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Labelled texts in the order of their file.
+
+    Args:
+        texts: N texts.
+        labels: N labels.
+        source: the path they came from.
+        skipped_empty: rows that were left out because their text was empty.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    source: str
+    skipped_empty: int = 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int], source: str) -> Rows:
+        """Return some of the rows under another name."""
+        return Rows(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source)
+
+
+def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_empty: bool = False) -> Rows:
+    """Read labelled rows; the format follows from the file's ending.
+
+    Args:
+        path: a ``.tsv``, ``.csv``, ``.json`` or ``.jsonl`` file in UTF-8, with a header where the format has one.
+        text_column: column or key of the text.
+        label_column: column or key of the label; numbers are taken as their decimal text.
+        skip_empty: leave rows with an empty text out instead of refusing the file.
+    Raises:
+        DataError: the file is missing, empty or in another encoding; a column is missing; a text or a label is empty.
+    """
+    path = Path(path)
+    texts: list[str] = []
+    labels: list[str] = []
+    empty: list[str] = []
+    for place, record in _records(path, (text_column, label_column)):
+        text = _string(record[text_column], f"{text_column!r} in {place} of {path}")
+        label = _string(record[label_column], f"{label_column!r} in {place} of {path}").strip()
+        if not text.strip():
+            empty.append(place)
+            continue
+        if not label:
+            raise DataError(f"{place} of {path} has no label in column {label_column!r}; give it one, or remove the row")
+        texts.append(text)
+        labels.append(label)
+    if empty and not skip_empty:
+        raise DataError(
+            f"{len(empty)} rows of {path} have an empty text, {empty[0]} first; legal: at least one visible character; "
+            "remove them, or leave them out with --skip-empty (data.skip_empty: true)"
+        )
+    if not texts:
+        raise DataError(f"{path} holds no rows; legal: a header and at least one labelled text")
+    return Rows(tuple(texts), tuple(labels), str(path), len(empty))
+
+
+def read_texts(path: str | Path, *, text_column: str) -> list[str]:
+    """Read texts without labels; a ``.txt`` file is one text a line, other formats need the column.
+
+    Raises:
+        DataError: as :func:`read_rows`; blank texts are kept, so that answers line up with the file.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".txt":
+        return _decode(path).removesuffix("\n").split("\n")
+    return [_string(record[text_column], f"{text_column!r} in {place}") for place, record in _records(path, (text_column,))]
+
+
+def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place for messages, record) with all the columns asked for present."""
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f"{path} ends in {path.suffix!r}; {legal_names(path.suffix, FORMATS)}")
+    content = _decode(path)
+    if not content.strip():
+        raise DataError(f"{path} is empty; legal: a header and at least one labelled text")
+    records = _delimited(content, kind, path) if kind in ("TSV", "CSV") else _json(content, kind, path)
+    for place, record in records:
+        for column in columns:
+            if column not in record:
+                raise DataError(
+                    f"{place} of {path} has no column {column!r}; {legal_names(column, record)}; "
+                    "choose with --text-column and --label-column"
+                )
+        yield place, record
+
+
+def _decode(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}; "
+            f"convert it, for example with: iconv -f GB18030 -t UTF-8 {path.name}"
+        ) from None
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; legal: a path to a {', '.join(FORMATS)} file") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _delimited(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """TSV without quoting, split on line feeds only; CSV with quoting as RFC 4180 has it."""
+    if kind == "TSV":
+        table: Iterator[list[str]] = (line.removesuffix("\r").split("\t") for line in content.split("\n"))
+    else:
+        table = csv.reader(io.StringIO(content, newline=""), strict=True)
+    header = next(table)
+    try:
+        for number, cells in enumerate(table, start=2):
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                raise DataError(
+                    f"line {number} of {path} has {len(cells)} fields, the header has {len(header)} ({', '.join(header)}); "
+                    f"{kind} fields are separated by {'one tab, without quoting' if kind == 'TSV' else 'commas'}"
+                )
+            yield f"line {number}", dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file: {error}") from None
+
+
+def _json(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if kind == "JSON":
+        value = _parse(content, str(path))
+        if not isinstance(value, list):
+            raise DataError(f"{path} holds one {type(value).__name__}; legal: a list of objects")
+        items = [(f"item {number}", item) for number, item in enumerate(value, start=1)]
+    else:
+        lines = [(number, line) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
+        items = [(f"line {number}", _parse(line, f"line {number} of {path}")) for number, line in lines]
+    for place, item in items:
+        if not isinstance(item, dict):
+            raise DataError(f"{place} of {path} is {item!r}; legal: an object with a text and a label")
+        yield place, item
+
+
+def _parse(content: str, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where} is not JSON: {error}") from None
+
+
+def _string(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise DataError(f"{where} is {value!r}; legal: a text")

@@ -1,0 +1,38 @@
+"""A domain: a field of use with its ordered labels and its vocabulary of meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from paddlenlp_embtune.errors import RecipeError
+
+__all__ = ["Domain"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A field of use.
+
+    Args:
+        name: what recipes and ``Taskflow("domain_sentiment", model=name)`` call it.
+        labels: the labels in order, from one end of the scale to the other.
+        ordered: whether the order means anything (levels), or the labels are a mere set.
+        term_groups: terms that belong together, by group name; health checks watch them.
+        lexicon: a weight for each term, negative to positive.
+        bundle: folder of the bundle that serves the domain by default; None if there is none.
+    Raises:
+        RecipeError: fewer than two labels, or one twice.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    ordered: bool = True
+    term_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    lexicon: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    bundle: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise RecipeError(f"domain {self.name!r} has the labels {self.labels!r}; legal: two or more, each once")

@@ -1,0 +1,56 @@
+"""Figures for a classifier: accuracy, macro-F1, per class, and the confusion matrix."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from paddlenlp_embtune.errors import DataError, MissingDependencyError
+
+__all__ = ["classification_report"]
+
+
+def classification_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Compare class numbers.
+
+    Args:
+        truth: N class numbers.
+        predicted: N class numbers.
+        labels: the class names, C.
+    Returns:
+        ``n``, ``accuracy``, ``f1_macro`` (unweighted mean over all C classes, 0 for a class that is neither there nor
+        predicted), ``f1_weighted``, ``per_class`` (by label: ``precision``, ``recall``, ``f1``, ``support``) and ``confusion``
+        (C rows of truth by C columns of prediction).
+    Raises:
+        DataError: nothing to compare, or unequal lengths.
+    """
+    if not len(truth) or len(truth) != len(predicted):
+        raise DataError(f"there are {len(truth)} true and {len(predicted)} predicted labels; legal: as many of each, 1 or more")
+    try:
+        metrics: Any = importlib.import_module("sklearn.metrics")
+    except ModuleNotFoundError:
+        raise MissingDependencyError(
+            'evaluation needs scikit-learn; install it with: pip install "paddlenlp-embtune[cpu]"'
+        ) from None
+    numbers = list(range(len(labels)))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        truth, predicted, labels=numbers, zero_division=0.0
+    )
+    per_class = {
+        label: {
+            "precision": float(precision[index]),
+            "recall": float(recall[index]),
+            "f1": float(f1[index]),
+            "support": int(support[index]),
+        }
+        for index, label in enumerate(labels)
+    }
+    return {
+        "n": len(truth),
+        "accuracy": float(metrics.accuracy_score(truth, predicted)),
+        "f1_macro": float(f1.mean()),
+        "f1_weighted": float((f1 * support).sum() / support.sum()),
+        "per_class": per_class,
+        "confusion": metrics.confusion_matrix(truth, predicted, labels=numbers).tolist(),
+    }

@@ -1,0 +1,58 @@
+"""Run as ``python -m paddlenlp_embtune.export.onnx_worker PROGRAM WEIGHTS TARGET``: translate one program to ONNX."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.export.onnx import OPSET
+from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME
+
+__all__ = ["main"]
+
+
+def main(program: str, weights: str, target: str) -> None:
+    """Translate, check, give the output its name, and drop initializers that nothing uses."""
+    with host.quiet():
+        import onnx
+        import paddle2onnx
+
+        paddle2onnx.export(program, weights, target, opset_version=OPSET, auto_upgrade_opset=False, optimize_tool="None")
+    model: Any = onnx.load(target)
+    _rename_output(model.graph)
+    _name_dimensions(model.graph)
+    _drop_unused_initializers(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, target)
+
+
+def _rename_output(graph: Any) -> None:
+    (output,) = graph.output
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == output.name:
+                    names[index] = OUTPUT_NAME
+    output.name = OUTPUT_NAME
+
+
+def _name_dimensions(graph: Any) -> None:
+    (ids,) = graph.input
+    if ids.name != INPUT_NAME:
+        raise ValueError(f"the program's input is {ids.name!r}, expected {INPUT_NAME!r}")
+    for dimension, name in zip(ids.type.tensor_type.shape.dim, ("batch", "length"), strict=True):
+        dimension.dim_param = name
+    graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+
+
+def _drop_unused_initializers(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

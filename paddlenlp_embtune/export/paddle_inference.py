@@ -1,0 +1,47 @@
+"""The exporter for Paddle Inference: a traced program and its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.serving.bundle import INPUT_NAME
+
+paddle = host.require_paddle()
+
+__all__ = ["export_paddle_inference"]
+
+
+def export_paddle_inference(model: Any, folder: Path) -> tuple[str, ...]:
+    """Trace a layer with batch and length left open and save it below ``paddle/``.
+
+    Args:
+        model: maps (B, L) int64 ids to (B, C) float32 logits; its mode is left as it was.
+        folder: the bundle that is being written.
+    Returns:
+        The files written, relative to ``folder``.
+    Raises:
+        HostError: the layer cannot be traced.
+    """
+    target = folder / "paddle" / "model"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    training = model.training
+    model.eval()
+    specification = [paddle.static.InputSpec([None, None], "int64", INPUT_NAME)]
+    try:
+        with host.quiet(), contextlib.redirect_stderr(io.StringIO()):
+            traced = paddle.jit.to_static(model, input_spec=specification, full_graph=True)
+            paddle.jit.save(traced, str(target))
+    except OSError:
+        raise
+    except Exception as error:
+        raise HostError(f"Paddle cannot trace {type(model).__name__}: {type(error).__name__}: {error}") from error
+    finally:
+        host.untrace(model)
+        if training:
+            model.train()
+    return tuple(sorted(f"paddle/{file.name}" for file in target.parent.iterdir()))

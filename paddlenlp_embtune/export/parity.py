@@ -1,0 +1,99 @@
+"""The parity gate: an exported program answers as the live model does, or it is not written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import ParityError
+from paddlenlp_embtune.serving.bundle import ParityRecord
+from paddlenlp_embtune.serving.engines import Engine
+from paddlenlp_embtune.serving.predictor import softmax
+from paddlenlp_embtune.text import pad
+
+paddle = host.require_paddle()
+
+__all__ = ["TOLERANCE", "parity_batches", "verify_parity"]
+
+TOLERANCE = 1e-5
+_BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
+
+Ids = npt.NDArray[np.int64]
+
+
+def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, max_length: int, seed: int = 0) -> list[Ids]:
+    """Make batches of mixed sizes and lengths out of real texts and of random ids up to the full length.
+
+    Args:
+        encoded: ids of real texts; may be empty.
+        vocabulary_size: random ids are below this.
+        max_length: the longest random text.
+        seed: seeds the random texts.
+    Returns:
+        Arrays (B, L) int64 padded with 0.
+    """
+    generator = np.random.default_rng(seed)
+    lengths = [1, 2, 3, max_length, *generator.integers(1, max_length + 1, 24).tolist()]
+    made = [generator.integers(1, vocabulary_size, length).tolist() for length in lengths]
+    rows = [list(ids) for ids in encoded] + made
+    order = generator.permutation(len(rows))
+    batches: list[Ids] = []
+    start = 0
+    while start < len(order):
+        size = _BATCH_SIZES[len(batches) % len(_BATCH_SIZES)]
+        batches.append(pad([rows[index] for index in order[start : start + size]]))
+        start += size
+    return batches
+
+
+def verify_parity(
+    model: Any,
+    engine: Engine,
+    batches: Sequence[Ids],
+    *,
+    name: str,
+    temperature: float = 1.0,
+    tolerance: float = TOLERANCE,
+) -> ParityRecord:
+    """Run batches through an engine, twice each, and through the live model; compare probabilities.
+
+    Args:
+        model: the live layer; compared in evaluation mode.
+        engine: the exported program.
+        batches: (B, L) int64 arrays.
+        name: the engine's name, for messages.
+        temperature: logits are divided by it first.
+        tolerance: the largest absolute difference allowed.
+    Raises:
+        ParityError: a probability differs by ``tolerance`` or more, is not finite, or the two runs differ by as much.
+    """
+    training = model.training
+    model.eval()
+    worst, same_labels, texts = 0.0, True, 0
+    for batch in batches:
+        with paddle.no_grad():
+            expected = softmax(model(paddle.to_tensor(batch)).numpy() / temperature)
+        for answer in (engine.run(batch), engine.run(batch)):
+            found = softmax(answer / temperature)
+            difference = float(np.abs(found - expected).max())
+            worst = max(worst, difference if np.isfinite(difference) else np.inf)
+            same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
+        texts += len(batch)
+    if training:
+        model.train()
+    if not worst < tolerance:
+        raise ParityError(
+            f"the engine {name!r} differs from the live model by {worst:.2e} in a probability, over {texts} texts; legal: below "
+            f"{tolerance:.0e}; nothing was written; leave the engine out of export.engines, or report the model that does it"
+        )
+    return ParityRecord(
+        max_probability_difference=worst,
+        tolerance=tolerance,
+        texts=texts,
+        batches=len(batches),
+        same_labels=same_labels,
+    )

@@ -1,0 +1,182 @@
+"""Writing a bundle: everything into a temporary sibling, each engine proven, then one rename."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.export.parity import parity_batches, verify_parity
+from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.models.engine import load_layer
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.serving.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Manifest, ParityRecord
+from paddlenlp_embtune.text import Tokenizer
+
+__all__ = ["BundleContent", "add_engines", "write_bundle"]
+
+_PACKAGES = (
+    "paddlenlp-embtune",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "paddlenlp",
+    "paddle2onnx",
+    "onnxruntime",
+    "numpy",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BundleContent:
+    """What goes into a bundle.
+
+    Args:
+        model: the trained layer, with ``config()``.
+        model_name: what the model is registered as.
+        tokenizer: the tokenizer that it was trained with.
+        labels: class names in order.
+        ordered: whether their order means anything.
+        max_length: longer texts are cut to this many tokens.
+        domain: name of the domain, or None.
+        recipe, data, vectors, metrics: plain values for the manifest.
+        sample_texts: real texts for the parity check.
+    """
+
+    model: Any
+    model_name: str
+    tokenizer: Tokenizer
+    labels: Sequence[str]
+    ordered: bool
+    max_length: int
+    domain: str | None = None
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sample_texts: Sequence[str] = ()
+
+
+def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) -> Bundle:
+    """Write a bundle and return it opened.
+
+    Args:
+        path: the folder; an older bundle there is replaced in one step, anything else is refused.
+        content: what goes in.
+        engines: registered exporters to run.
+    Raises:
+        ParityError: an engine answers differently; nothing is written.
+        BundleError: the place is taken, or the disk does not take the files; nothing is written.
+        PluginError: no exporter has that name.
+    """
+    exporters = {name: registry.current().get("exporter", name) for name in engines}
+    _check_place(path)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        domain=content.domain,
+        labels=tuple(content.labels),
+        ordered=content.ordered,
+        tokenizer=content.tokenizer.config(),
+        vocabulary_sha256=content.tokenizer.vocabulary.fingerprint(),
+        max_length=content.max_length,
+        engines={"paddle": ("weights.safetensors", "model.json")},
+        parity={},
+        metrics=content.metrics,
+        data=content.data,
+        vectors=content.vectors,
+        recipe=content.recipe,
+        versions=_versions(),
+        files={},
+    )
+    try:
+        with replace_folder(path) as folder:
+            content.tokenizer.vocabulary.save(folder / "vocab.txt")
+            _save_weights(folder, content.model, content.model_name)
+            _export(folder, manifest, content.model, exporters, content.tokenizer, content.sample_texts)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}; nothing was left behind") from error
+    return Bundle.open(path)
+
+
+def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_texts: Sequence[str] = ()) -> Bundle:
+    """Export a bundle's weights for engines, anew or for the first time, keeping its other engines.
+
+    Args:
+        bundle: an opened bundle.
+        target: where the result goes; may be the bundle's own folder.
+        engines: registered exporters to run.
+        sample_texts: real texts for the parity check, beside random ones.
+    Raises:
+        ParityError, BundleError, PluginError: as :func:`write_bundle`.
+    """
+    exporters = {name: registry.current().get("exporter", name) for name in engines}
+    _check_place(target)
+    model = load_layer(bundle.path)
+    kept = {name: files for name, files in bundle.manifest.engines.items() if name not in exporters}
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        engines=kept,
+        parity={name: record for name, record in bundle.manifest.parity.items() if name in kept},
+        versions=_versions(),
+    )
+    copied = {"vocab.txt", *(name for files in kept.values() for name in files)}
+    try:
+        with replace_folder(target) as folder:
+            for name in copied:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes((bundle.path / name).read_bytes())
+            _export(folder, manifest, model, exporters, bundle.tokenizer, sample_texts)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {target}: {error.strerror or error}; nothing was left behind") from error
+    return Bundle.open(target)
+
+
+def _export(
+    folder: Path,
+    manifest: Manifest,
+    model: Any,
+    exporters: Mapping[str, Callable[..., Sequence[str]]],
+    tokenizer: Tokenizer,
+    sample_texts: Sequence[str],
+) -> None:
+    """Run exporters, prove each of them, and write the manifest last."""
+    engines = {**manifest.engines, **{name: tuple(run(model, folder)) for name, run in exporters.items()}}
+    draft = Bundle(folder, dataclasses.replace(manifest, engines=engines), tokenizer.vocabulary)
+    encoded = [tokenizer.encode(text, max_length=manifest.max_length) for text in sample_texts]
+    batches = parity_batches(encoded, vocabulary_size=len(tokenizer.vocabulary), max_length=manifest.max_length)
+    parity: dict[str, ParityRecord] = dict(manifest.parity)
+    for name in [*exporters, *(engine for engine in engines if engine not in exporters and engine not in parity)]:
+        engine = registry.current().get("engine", name)(draft, threads=None)
+        parity[name] = verify_parity(model, engine, batches, name=name, temperature=manifest.temperature)
+    files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+    finished = dataclasses.replace(draft.manifest, parity=parity, files=files)
+    write_text(folder / MANIFEST, json.dumps(to_plain(finished), ensure_ascii=False, indent=1) + "\n")
+
+
+def _save_weights(folder: Path, model: Any, name: str) -> None:
+    from safetensors.numpy import save_file
+
+    target = folder / "weights.safetensors"
+    save_file({key: value.numpy() for key, value in model.state_dict().items()}, target)
+    target.chmod(0o644)
+    write_text(folder / "model.json", json.dumps({"name": name, "config": model.config()}, indent=1) + "\n")
+
+
+def _check_place(path: Path) -> None:
+    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} is there already and is no bundle, so it will not be replaced; choose another place")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,113 @@
+"""Every hook of paddlenlp-embtune, with its contract.
+
+A plugin is a module or an object whose functions carry the names below and are marked with ``paddlenlp_embtune.hookimpl``.
+Values may be ``paddlenlp_embtune.registry.Lazy("package.module:name")``, which is imported when it is first used.
+It is found through the entry-point group ``paddlenlp_embtune``, or handed over as ``plugins=[...]``. Hooks that register
+return a list (an empty one is fine); ``before_`` and ``after_`` hooks return None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.domain import Domain
+    from paddlenlp_embtune.recipe import GroupSpec, Recipe
+
+__all__ = ["PROJECT", "hookimpl", "hookspec"]
+
+PROJECT = "paddlenlp_embtune"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def embtune_register_domains() -> list[Domain]:  # type: ignore[empty-body]
+    """Return the domains that this plugin brings."""
+
+
+@hookspec
+def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return model builders by name.
+
+    A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)`` and returns a
+    ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being padding, to (B, C) float32 logits. The
+    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``.
+    """
+
+
+@hookspec
+def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:  # type: ignore[empty-body]
+    """Return ``TrainerCallback`` objects for a run.
+
+    Args:
+        recipe: the recipe of the run; return an empty list if it does not ask for anything of yours.
+        model: the model that is about to be trained.
+    """
+
+
+@hookspec
+def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:  # type: ignore[empty-body]
+    """Return parameter groups for a model whose recipe names none.
+
+    The rules of the plugin registered last are taken whole; return an empty list to leave the model to others.
+    """
+
+
+@hookspec
+def embtune_register_vector_formats() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return vector readers by format name.
+
+    A reader is called as ``reader(source)`` with the ``source`` of the recipe and returns a
+    ``paddlenlp_embtune.vectors.VectorTable``.
+    """
+
+
+@hookspec
+def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # type: ignore[empty-body]
+    """Return measures of an embedding by name.
+
+    A measure is called as ``measure(start=table, now=table)`` with two (V, D) float32 arrays and returns one number.
+    """
+
+
+@hookspec
+def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return loss factories by name; ``factory(num_labels=C)`` gives a callable of (B, C) logits and (B,) int64 labels."""
+
+
+@hookspec
+def embtune_register_exporters() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return exporters by the name of the engine they write for.
+
+    An exporter is called as ``exporter(model, folder)``, writes its files below ``folder`` and returns the names of the
+    files, relative to ``folder``.
+    """
+
+
+@hookspec
+def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return engines by name.
+
+    An engine factory is called as ``factory(bundle, threads=None)`` and returns an object whose ``run(input_ids)`` maps
+    (B, L) int64 ids to (B, C) float32 logits, from any thread.
+    """
+
+
+@hookspec
+def embtune_before_attach(trainer: Any, recipe: Recipe) -> None:
+    """Look at, or prepare, a Trainer before groups and callbacks are put on it."""
+
+
+@hookspec
+def embtune_after_train(trainer: Any, recipe: Recipe, run_dir: Path) -> None:
+    """Do something with a finished run; the bundle stands in ``run_dir / "bundle"``."""
+
+
+@hookspec
+def embtune_add_commands(app: Any) -> None:
+    """Add commands to the command line; ``app`` is the ``typer.Typer`` behind ``embtune``."""

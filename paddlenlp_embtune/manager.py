@@ -1,0 +1,133 @@
+"""Loading plugins: the ones in the box, the ones that are installed, and those handed over."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pluggy
+
+from paddlenlp_embtune import builtin, hookspecs
+from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.errors import PluginError, legal_names
+from paddlenlp_embtune.registry import Entry, Registry
+
+__all__ = ["BUILTIN", "hook_names", "load", "owners"]
+
+BUILTIN = "builtin"
+
+_REGISTERING = {
+    "embtune_register_domains": "domain",
+    "embtune_register_models": "model",
+    "embtune_register_losses": "loss",
+    "embtune_register_vector_formats": "vector format",
+    "embtune_register_exporters": "exporter",
+    "embtune_register_engines": "engine",
+    "embtune_register_health_metrics": "health metric",
+}
+
+
+def load(*, plugins: Iterable[object] = (), block: Iterable[str] = (), installed: bool = True) -> Registry:
+    """Load plugins and return what they registered.
+
+    Args:
+        plugins: modules or objects with hook implementations, beside the installed ones.
+        block: names of plugins that must not be loaded.
+        installed: also load the plugins of the entry-point group ``paddlenlp_embtune``.
+    Raises:
+        PluginError: a plugin cannot be loaded, breaks a hook's signature, implements an unknown hook, raises while
+            registering, or registers a name that is taken.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for name in block:
+        manager.set_blocked(name)
+    _register(manager, builtin, BUILTIN)
+    if installed:
+        _load_installed(manager)
+    for plugin in plugins:
+        _register(manager, plugin, None)
+    _check_names(manager)
+    registry = Registry(manager)
+    for hook, kind in _REGISTERING.items():
+        _collect(registry, hook, kind)
+    return registry
+
+
+def hook_names() -> tuple[str, ...]:
+    """Return the names of all hooks."""
+    return tuple(sorted(name for name in vars(hookspecs) if name.startswith("embtune_")))
+
+
+def owners(manager: pluggy.PluginManager) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return (name, distribution and version, hooks implemented) for every loaded plugin."""
+    distributions = {id(plugin): dist for plugin, dist in manager.list_plugin_distinfo()}
+    rows = []
+    for name, plugin in manager.list_name_plugin():
+        if plugin is None:
+            continue
+        dist = distributions.get(id(plugin))
+        source = f"{dist.project_name} {dist.version}" if dist is not None else "in the box" if name == BUILTIN else ""
+        hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or ()))
+        rows.append((name, source, hooks))
+    return rows
+
+
+def _load_installed(manager: pluggy.PluginManager) -> None:
+    for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT):
+        try:
+            manager.load_setuptools_entrypoints(hookspecs.PROJECT, name=entry.name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(str(error)) from error
+        except Exception as error:
+            raise PluginError(
+                f"the plugin {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}; "
+                "mend it, uninstall it, or block it"
+            ) from error
+
+
+def _register(manager: pluggy.PluginManager, plugin: object, name: str | None) -> None:
+    try:
+        manager.register(plugin, name=name)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(str(error)) from error
+    except ValueError as error:
+        raise PluginError(f"the plugin {name or plugin!r} is loaded twice: {error}") from error
+
+
+def _check_names(manager: pluggy.PluginManager) -> None:
+    """Refuse hook implementations that no specification knows."""
+    for name, plugin in manager.list_name_plugin():
+        for attribute in dir(plugin) if plugin is not None else ():
+            unmarked = attribute.startswith("embtune_") and manager.parse_hookimpl_opts(plugin, attribute) is None
+            if unmarked and callable(getattr(plugin, attribute, None)):
+                raise PluginError(
+                    f"the plugin {name!r} has a function {attribute} that is not marked with "
+                    "paddlenlp_embtune.hookimpl, so it would never be called; mark it, or rename it"
+                )
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        unknown = str(error).split("'")[1] if "'" in str(error) else ""
+        raise PluginError(f"{error}; {legal_names(unknown, hook_names())}") from error
+
+
+def _collect(registry: Registry, hook: str, kind: str) -> None:
+    caller = getattr(registry.manager.hook, hook)
+    for implementation in caller.get_hookimpls():
+        owner = implementation.plugin_name
+        try:
+            found = implementation.function()
+        except Exception as error:
+            raise PluginError(f"{hook} of the plugin {owner!r} raised {type(error).__name__}: {error}") from error
+        for name, value in _named(found, hook, owner):
+            registry.add(Entry(kind, name, value, owner))
+
+
+def _named(found: Any, hook: str, owner: str) -> list[tuple[str, Any]]:
+    if isinstance(found, Mapping):
+        return [(str(name), value) for name, value in found.items()]
+    if isinstance(found, (list, tuple)) and all(isinstance(item, Domain) for item in found):
+        return [(item.name, item) for item in found]
+    raise PluginError(f"{hook} of the plugin {owner!r} returned {found!r}; legal: what the hook's contract says")

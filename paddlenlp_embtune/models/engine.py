@@ -1,0 +1,57 @@
+"""The engine ``paddle``: the layer itself, rebuilt from a bundle's weights."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.models.building import build_model
+from paddlenlp_embtune.serving.bundle import Bundle
+
+paddle = host.require_paddle()
+
+__all__ = ["PaddleEngine", "load_layer"]
+
+
+def load_layer(folder: Path) -> Any:
+    """Rebuild a trained layer from ``model.json`` and ``weights.safetensors``, in evaluation mode.
+
+    Raises:
+        PluginError: the model is of a plugin that is not installed.
+    """
+    from safetensors.numpy import load_file
+
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    sizes = {name: description["config"].pop(name) for name in ("vocabulary_size", "dimension", "num_labels")}
+    model = build_model(description["name"], **sizes, options=description["config"])
+    weights = load_file(folder / "weights.safetensors")
+    for name, value in model.state_dict().items():
+        value.set_value(weights[name])
+    model.eval()
+    return model
+
+
+class PaddleEngine:
+    """Runs the layer in dynamic mode; one thread at a time.
+
+    Args:
+        bundle: an opened bundle.
+        threads: not used; the number of threads is the process's (see ``prepare_cpu``).
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        del threads
+        self._model = load_layer(bundle.path)
+        self._lock = threading.Lock()
+
+    def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Map (B, L) int64 ids to (B, C) float32 logits."""
+        with self._lock, paddle.no_grad():
+            logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
+        return logits

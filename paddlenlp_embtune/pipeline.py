@@ -1,0 +1,281 @@
+"""One training run: a recipe in, a bundle and a record out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels, hold_out, read_rows
+from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.files import sha256_of, write_text
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
+from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
+
+__all__ = ["Prepared", "RunResult", "prepare", "train"]
+
+_RANDOM_DIMENSION = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Everything that is settled before the first step.
+
+    Args:
+        train, dev: labelled rows.
+        labels: class names in order.
+        ordered: whether their order means anything.
+        report: what a look at the data found.
+        tokenizer: with its vocabulary.
+        table: (V, D) float32, the embedding's start.
+        coverage: where its rows came from.
+    """
+
+    train: Rows
+    dev: Rows
+    labels: tuple[str, ...]
+    ordered: bool
+    report: DataReport
+    tokenizer: Tokenizer
+    table: npt.NDArray[np.float32]
+    coverage: Coverage
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a run leaves.
+
+    Args:
+        run_dir: its folder, with ``recipe.yaml``, ``record.jsonl`` and ``metrics.json``.
+        bundle: folder of the bundle.
+        metrics: figures of the bundle on the development rows, through its first exported engine.
+        seconds: wall time of the training loop alone.
+    """
+
+    run_dir: Path
+    bundle: Path
+    metrics: Mapping[str, Any]
+    seconds: float
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+) -> RunResult:
+    """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
+
+    Args:
+        recipe: what to do; ``recipe.data.train`` is needed.
+        out: folder of the run.
+        overwrite: replace an earlier run there.
+        listeners: called with every event of the run's record.
+    Raises:
+        RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
+            message says what to do.
+    """
+    run_dir = Path(out)
+    _check_run_dir(run_dir, overwrite=overwrite)
+    _check_names(recipe)
+    prepared = prepare(recipe)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    record_file = run_dir / "record.jsonl"
+    record_file.unlink(missing_ok=True)
+    recipe.save(run_dir / "recipe.yaml")
+    record = RunRecord(record_file, listeners=tuple(listeners))
+    record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
+    record.write("data", **_data_summary(prepared))
+    record.write("vectors", **prepared.coverage.summary())
+    trainer, seconds = _tune(recipe, prepared, record)
+    result = _deliver(recipe, prepared, trainer, run_dir, record, seconds)
+    registry.current().manager.hook.embtune_after_train(trainer=trainer, recipe=recipe, run_dir=run_dir)
+    return result
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read and check the data, build vocabulary and embedding; no Paddle yet.
+
+    Raises:
+        RecipeError: the recipe names no training data.
+        DataError: the data cannot be trained on.
+        VectorError: the vectors do not fit.
+    """
+    data = recipe.data
+    if data.train is None:
+        raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
+    columns = {"text_column": data.text_column, "label_column": data.label_column, "skip_empty": data.skip_empty}
+    rows = read_rows(data.train, **columns)  # type: ignore[arg-type]
+    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
+    if data.dev is not None:
+        dev = read_rows(data.dev, **columns)  # type: ignore[arg-type]
+    else:
+        rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
+    report = check_rows(rows, dev, labels)
+    vectors = _read_vectors(recipe)
+    tokenizer = _build_tokenizer(recipe, rows, vectors)
+    vocabulary, rms = tokenizer.vocabulary, recipe.vectors.rms
+    if vectors is None:
+        table, coverage = initialise_random(vocabulary, _RANDOM_DIMENSION, rms=rms, seed=recipe.seed)
+    else:
+        table, coverage = initialise(vocabulary, vectors, rms=rms, seed=recipe.seed)
+    ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
+    return Prepared(rows, dev, labels, ordered, report, tokenizer, table, coverage)
+
+
+def _read_vectors(recipe: Recipe) -> VectorTable | None:
+    source = recipe.vectors.source
+    if source == "random":
+        return None
+    formats = registry.current().names("vector format")
+    if source not in formats:
+        raise RecipeError(f"vectors.source is {source!r}; {legal_names(source, [*formats, 'random'])}")
+    table: VectorTable = registry.current().get("vector format", source)(source)
+    return table
+
+
+def _build_tokenizer(recipe: Recipe, rows: Rows, vectors: VectorTable | None) -> CharTokenizer:
+    text = recipe.text
+    if text.tokenizer != "char":
+        raise RecipeError(f"text.tokenizer is {text.tokenizer!r}; {legal_names(text.tokenizer, ['char'])}")
+    counts = CharTokenizer.count(rows.texts, lowercase=text.lowercase)
+    further: list[str] = []
+    if vectors is not None and text.extra_rows:
+        folded = (word.lower() if text.lowercase else word for word in vectors.rows)
+        further = [w for w in dict.fromkeys(folded) if w not in counts and w.strip() and len(w) == 1][: text.extra_rows]
+    return CharTokenizer(Vocabulary.from_counts(counts, min_count=text.min_count, extra=further), text.lowercase)
+
+
+def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, float]:
+    """Build model and Trainer, attach, train; return the Trainer and the seconds of the loop."""
+    from paddlenlp_embtune.models import build_model, set_embedding
+    from paddlenlp_embtune.tuning import attach
+    from paddlenlp_embtune.tuning.trainer import build_trainer, seed_everything
+
+    seed_everything(recipe.seed)
+    model = build_model(
+        recipe.model.name,
+        vocabulary_size=len(prepared.tokenizer.vocabulary),
+        dimension=prepared.table.shape[1],
+        num_labels=len(prepared.labels),
+        options=recipe.model.options,
+    )
+    set_embedding(model, prepared.table)
+    with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+        trainer = build_trainer(
+            recipe,
+            model,
+            rows=(prepared.train, prepared.dev),
+            labels=prepared.labels,
+            tokenizer=prepared.tokenizer,
+            out=scratch,
+        )
+        attach(trainer, recipe, record=record)
+        for callback in trainer.callback_handler.callbacks:
+            if hasattr(callback, "tokens") and callback.tokens is None:
+                callback.tokens = prepared.tokenizer.vocabulary.tokens
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
+    return trainer, seconds
+
+
+def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, run_dir: Path, record: RunRecord, seconds: float) -> RunResult:
+    """Export with proof, then evaluate what was exported."""
+    from paddlenlp_embtune.export import BundleContent, write_bundle
+    from paddlenlp_embtune.serving import Predictor
+    from paddlenlp_embtune.tuning.trainer import predict_classes
+
+    truth = [prepared.labels.index(label) for label in prepared.dev.labels]
+    live = classification_report(truth, predict_classes(trainer, prepared.dev, prepared.tokenizer, recipe), prepared.labels)
+    content = BundleContent(
+        model=trainer.model,
+        model_name=recipe.model.name,
+        tokenizer=prepared.tokenizer,
+        labels=prepared.labels,
+        ordered=prepared.ordered,
+        max_length=recipe.text.max_length,
+        domain=recipe.domain,
+        recipe=recipe.to_dict(),
+        data=_data_summary(prepared),
+        vectors=prepared.coverage.summary(),
+        metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
+        sample_texts=prepared.dev.texts[:256],
+    )
+    bundle = write_bundle(run_dir / "bundle", content, engines=recipe.export.engines)
+    for name, parity in bundle.manifest.parity.items():
+        record.write("parity", engine=name, **dataclasses.asdict(parity))
+    engine = recipe.export.engines[0] if recipe.export.engines else "paddle"
+    predictor = Predictor(bundle, engine=engine)
+    predicted = predictor.probabilities(prepared.dev.texts).argmax(axis=1).tolist()
+    metrics = {
+        **classification_report(truth, predicted, prepared.labels),
+        "engine": engine,
+        "data": prepared.dev.source,
+    }
+    write_text(run_dir / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    record.write("metrics", **metrics)
+    size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
+    record.write("bundle", path=str(bundle.path), bytes=size)
+    return RunResult(run_dir, bundle.path, metrics, seconds)
+
+
+def _data_summary(prepared: Prepared) -> dict[str, Any]:
+    unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
+    return {
+        "train": prepared.train.source,
+        "dev": prepared.dev.source,
+        "train_rows": len(prepared.train),
+        "dev_rows": len(prepared.dev),
+        "classes": prepared.report.classes,
+        "duplicates": prepared.report.duplicates,
+        "conflicts": prepared.report.conflicts,
+        "leaks": prepared.report.leaks,
+        "skipped_empty": prepared.train.skipped_empty,
+        "warnings": prepared.report.warnings(),
+        "vocabulary": len(prepared.tokenizer.vocabulary),
+        "dev_unknown_rate": round(unknown.rate, 6),
+        "sha256": {source: sha256_of(Path(source)) for source in _files(prepared)},
+    }
+
+
+def _files(prepared: Prepared) -> list[str]:
+    return [rows.source for rows in (prepared.train, prepared.dev) if Path(rows.source).is_file()]
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Refuse unknown names before any work is done."""
+    known = registry.current()
+    wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
+    for kind, names in wanted:
+        for name in names:
+            if name not in known.names(kind):
+                raise RecipeError(f"the recipe asks for the {kind} {name!r}; {legal_names(name, known.names(kind))}")
+    if recipe.domain is not None and recipe.domain not in known.names("domain"):
+        raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {legal_names(recipe.domain, known.names('domain'))}")
+
+
+def _check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RecipeError(f"{run_dir} is a file; legal: a folder for the run, new or empty")
+    if not run_dir.exists() or overwrite:
+        return
+    with contextlib.suppress(StopIteration):
+        first = next(run_dir.iterdir())
+        raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")

@@ -1,0 +1,114 @@
+"""What plugins have registered, by kind and name.
+
+Rooms on the left of the house (see the import order in tests/contract) look things up here without knowing who put them
+there. The registry fills itself on the first lookup, by calling the plugin manager: the one late binding in the house.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+
+from paddlenlp_embtune.errors import PluginError, legal_names
+
+__all__ = ["Entry", "Lazy", "Registry", "current", "use"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lazy:
+    """Something to import when it is first asked for, so that listing plugins loads no Paddle.
+
+    Args:
+        path: ``package.module:name``.
+    """
+
+    path: str
+
+    def resolve(self) -> Any:
+        """Import it."""
+        module, _, name = self.path.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One registered thing: its kind and name, the object, and the plugin that brought it."""
+
+    kind: str
+    name: str
+    value: Any
+    owner: str
+
+
+class Registry:
+    """Registered things by kind and name, and the hooks of the plugins that brought them."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.manager = manager
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Add one entry.
+
+        Raises:
+            PluginError: the name is taken; both owners are named.
+        """
+        key = (entry.kind, entry.name)
+        if (taken := self._entries.get(key)) is not None:
+            raise PluginError(
+                f"{entry.kind} {entry.name!r} is registered twice, by {taken.owner} and by {entry.owner}; "
+                "rename one, or block one of the two plugins"
+            )
+        self._entries[key] = entry
+
+    def get(self, kind: str, name: str) -> Any:
+        """Return what is registered under a name.
+
+        Raises:
+            PluginError: nothing is; the message lists what there is.
+        """
+        entry = self._entries.get((kind, name))
+        if entry is None:
+            raise PluginError(
+                f"no {kind} is called {name!r}; {legal_names(name, self.names(kind))}; see them with: embtune plugins"
+            )
+        return entry.value.resolve() if isinstance(entry.value, Lazy) else entry.value
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of a kind in the order of registration."""
+        return tuple(name for entry_kind, name in self._entries if entry_kind == kind)
+
+    def of_kind(self, kind: str) -> Mapping[str, Any]:
+        """Return everything of a kind by name."""
+        return {name: self.get(kind, name) for name in self.names(kind)}
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return everything, in the order of registration."""
+        return tuple(self._entries.values())
+
+
+_lock = threading.RLock()
+_current: Registry | None = None
+
+
+def current() -> Registry:
+    """Return the registry in force; the first call loads the built-in features and all installed plugins."""
+    global _current
+    with _lock:
+        if _current is None:
+            manager = importlib.import_module("paddlenlp_embtune.manager")
+            _current = manager.load()
+        return _current
+
+
+def use(registry: Registry | None) -> Registry | None:
+    """Put another registry in force and return the former one; None loads afresh on the next lookup."""
+    global _current
+    with _lock:
+        former, _current = _current, registry
+        return former

@@ -1,0 +1,113 @@
+"""Frozen dataclasses from plain mappings and back: one reader for recipes and bundle manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from paddlenlp_embtune.errors import EmbtuneError, legal_names
+
+__all__ = ["build", "to_plain"]
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], value: object, *, where: str, error: type[EmbtuneError]) -> T:
+    """Build a dataclass from a mapping, refusing unknown keys and values of the wrong kind.
+
+    Args:
+        cls: a dataclass; nested dataclasses, tuples, mappings and optional fields are followed.
+        value: the mapping, as YAML or JSON gave it.
+        where: the path of this value in its document, for messages.
+        error: the exception to raise.
+    Raises:
+        EmbtuneError: of the type given, naming the key, what is legal and the value seen.
+    """
+    if not isinstance(value, Mapping):
+        raise error(f"{where} must be a mapping of keys to values, not {type(value).__name__} {value!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
+    for key in value:
+        if key not in fields:
+            raise error(f"{where} has no key {key!r}; {legal_names(str(key), fields)}")
+    required = {name for name, field in fields.items() if _is_required(field)}
+    if missing := sorted(required - set(value)):
+        raise error(f"{where} lacks the key {missing[0]!r}; required: {', '.join(sorted(required))}")
+    arguments = {key: _convert(hints[key], item, f"{where}.{key}", error) for key, item in value.items()}
+    return cls(**arguments)
+
+
+def to_plain(value: Any) -> Any:
+    """Turn dataclasses and tuples into dictionaries and lists that YAML and JSON can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _convert(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(hint, value, where, error)
+    if dataclasses.is_dataclass(hint):
+        return build(cast(type, hint), value, where=where, error=error)
+    if origin is tuple:
+        return _convert_tuple(hint, value, where, error)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise error(f"{where} must be a mapping, not {value!r}")
+        item_hint = typing.get_args(hint)[1]
+        return {str(key): _convert(item_hint, item, f"{where}.{key}", error) for key, item in value.items()}
+    if hint in (Any, object):
+        return value
+    return _convert_scalar(hint, value, where, error)
+
+
+def _convert_union(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:
+    choices = [choice for choice in typing.get_args(hint) if choice is not type(None)]
+    if value is None and type(None) in typing.get_args(hint):
+        return None
+    for choice in choices[:-1]:
+        try:
+            return _convert(choice, value, where, error)
+        except error:
+            continue
+    return _convert(choices[-1], value, where, error)
+
+
+def _convert_tuple(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise error(f"{where} must be a list, not {value!r}; write it as [a, b]")
+    item_hint = typing.get_args(hint)[0]
+    return tuple(_convert(item_hint, item, f"{where}[{index}]", error) for index, item in enumerate(value))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:
+    if hint is bool or isinstance(value, bool):
+        if hint is bool and isinstance(value, bool):
+            return value
+    elif hint is float:
+        # YAML 1.1 reads 5e-5, without a point, as a string.
+        if isinstance(value, (int, float, str)):
+            try:
+                return float(value)
+            except ValueError:
+                pass
+    elif isinstance(value, hint):
+        return value
+    raise error(f"{where} must be {_name_of(hint)}, not {type(value).__name__} {value!r}")
+
+
+def _name_of(hint: Any) -> str:
+    names = {bool: "true or false", float: "a number", int: "a whole number", str: "a text"}
+    return names.get(hint, str(hint))

@@ -1,0 +1,170 @@
+"""The bundle: the folder that training leaves and serving loads. Reading it checks everything before anything is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.errors import BundleError, DataError, legal_names
+from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_from_config
+
+__all__ = ["INPUT_NAME", "MANIFEST", "OUTPUT_NAME", "SCHEMA_VERSION", "Bundle", "Manifest", "ParityRecord"]
+
+SCHEMA_VERSION = 1
+MANIFEST = "bundle.json"
+INPUT_NAME = "input_ids"
+OUTPUT_NAME = "logits"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParityRecord:
+    """The proof that an engine agrees with the live model.
+
+    Args:
+        max_probability_difference: the largest absolute difference of any class probability.
+        tolerance: what was allowed.
+        texts: rows compared, over all batches.
+        batches: batches compared, of mixed sizes and lengths, each run twice.
+        same_labels: whether every row got the same label.
+    """
+
+    max_probability_difference: float
+    tolerance: float
+    texts: int
+    batches: int
+    same_labels: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``bundle.json`` says.
+
+    Args:
+        schema_version: of this layout.
+        domain: name of the domain, or None.
+        labels: class names in order.
+        ordered: whether their order means anything.
+        tokenizer: options that rebuild the tokenizer on ``vocab.txt``.
+        vocabulary_sha256: fingerprint of the vocabulary that the weights were trained with.
+        max_length: longer texts are cut to this many tokens.
+        temperature: logits are divided by it.
+        engines: files of each engine.
+        parity: for each engine, the proof that it agrees with the live model.
+        metrics: figures on the development rows.
+        data: counts and fingerprints of the training data.
+        vectors: how the embedding was initialised.
+        recipe: the whole recipe.
+        versions: of the packages that made the bundle.
+        files: SHA-256 of every other file of the bundle.
+    """
+
+    schema_version: int
+    domain: str | None = None
+    labels: tuple[str, ...]
+    ordered: bool = False
+    tokenizer: Mapping[str, Any]
+    vocabulary_sha256: str
+    max_length: int
+    temperature: float = 1.0
+    engines: Mapping[str, tuple[str, ...]]
+    parity: Mapping[str, ParityRecord]
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; everything it says about itself has been checked.
+
+    Args:
+        path: its folder.
+        manifest: what ``bundle.json`` says.
+        vocabulary: read from ``vocab.txt``.
+    """
+
+    path: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open a bundle.
+
+        Raises:
+            BundleError: the folder is no bundle, is of another schema, lacks a file, or a file or the vocabulary has changed.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        for name, expected in manifest.files.items():
+            _check_file(path, name, expected)
+        try:
+            vocabulary = Vocabulary.load(path / "vocab.txt")
+        except (OSError, UnicodeDecodeError, DataError) as error:
+            raise BundleError(f"the vocabulary of the bundle {path} cannot be read: {error}; export the bundle again") from None
+        found = vocabulary.fingerprint()
+        if found != manifest.vocabulary_sha256:
+            raise BundleError(
+                f"the bundle {path} was trained with the vocabulary {manifest.vocabulary_sha256[:12]}..., its vocab.txt is "
+                f"{found[:12]}... with {len(vocabulary)} tokens; put the vocabulary of the training run back"
+            )
+        return cls(path, manifest, vocabulary)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the weights were trained with."""
+        return tokenizer_from_config(self.manifest.tokenizer, self.vocabulary)
+
+    def engine_file(self, engine: str, ending: str) -> Path:
+        """Return an engine's file by its ending.
+
+        Raises:
+            BundleError: the bundle was not exported for that engine.
+        """
+        for name in self.manifest.engines.get(engine, ()):
+            if name.endswith(ending):
+                return self.path / name
+        raise BundleError(
+            f"the bundle {self.path} has no files for the engine {engine!r}; {legal_names(engine, self.manifest.engines)}; "
+            f"add them with: embtune export {self.path} --engine {engine}"
+        )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; give the bundle folder of a run") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{file} is damaged: {error}; restore it, or train again") from None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{file} has the schema version {version!r}; this release reads {SCHEMA_VERSION}; use the release that wrote it, or "
+            "train again"
+        )
+    return build(Manifest, value, where=MANIFEST, error=BundleError)
+
+
+def _check_file(path: Path, name: str, expected: str) -> None:
+    file = path / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BundleError(f"{path / MANIFEST} names the file {name!r}; legal: files inside the bundle")
+    if not file.is_file():
+        raise BundleError(f"the bundle {path} lacks its file {name}; copy the whole folder again, or train again")
+    found = sha256_of(file)
+    if found != expected:
+        raise BundleError(
+            f"the file {name} of the bundle {path} has changed: its SHA-256 is {found[:12]}..., {MANIFEST} says "
+            f"{expected[:12]}...; restore the file, or export the bundle again"
+        )

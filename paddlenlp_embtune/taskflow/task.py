@@ -1,0 +1,77 @@
+"""The task behind ``Taskflow("domain_sentiment")``: a thin adapter over the predictor."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.errors import BundleError, legal_names
+from paddlenlp_embtune.serving import Predictor
+
+__all__ = ["DomainSentimentTask"]
+
+_HOST_ARGUMENTS = frozenset({"task_class", "priority_path", "from_hf_hub", "device_id", "home_path", "task_flag"})
+
+
+class DomainSentimentTask:
+    """Labels texts with the labels of a domain.
+
+    Args:
+        model: name of a registered domain.
+        task_path: folder of a bundle; None takes the bundle of the domain.
+        engine: what runs it: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
+        num_threads: threads of one run; None leaves it to the engine.
+        batch_size: texts that go through the engine together.
+        scores: also return the probability of every label.
+    Raises:
+        BundleError: there is no bundle, or it is damaged.
+        TypeError: an argument is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        model: str,
+        task_path: str | None = None,
+        engine: str = "onnxruntime",
+        num_threads: int | None = None,
+        batch_size: int = 64,
+        scores: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        own = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
+        for name in kwargs:
+            if name not in _HOST_ARGUMENTS:
+                raise TypeError(f"Taskflow({task!r}) has no argument {name!r}; {legal_names(name, own)}")
+        self.task = task
+        self.model = model
+        self._task_path = task_path or _default_bundle(model)
+        self._scores = scores
+        self.predictor = Predictor(self._task_path, engine=engine, threads=num_threads, batch_size=batch_size)
+
+    def __call__(self, inputs: Sequence[Any], **kwargs: Any) -> list[dict[str, Any]]:
+        """Label texts: one text, several, or a list of them; one result for each, in order."""
+        scores = bool(kwargs.pop("scores", self._scores))
+        if kwargs:
+            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; legal: scores")
+        texts: list[Any] = []
+        for item in inputs:
+            texts.extend(item) if isinstance(item, (list, tuple)) else texts.append(item)
+        return self.predictor.predict(texts, scores=scores)
+
+    def help(self) -> None:
+        """Print how to use the task."""
+        print(inspect.cleandoc(type(self).__doc__ or ""))
+
+
+def _default_bundle(name: str) -> str:
+    domain = registry.current().get("domain", name)
+    if domain.bundle is None:
+        raise BundleError(
+            f"the domain {name!r} comes without a bundle; train one and pass task_path=..., for example with: "
+            f"embtune train --domain {name} --data train.tsv --out runs/{name}"
+        )
+    return str(domain.bundle)

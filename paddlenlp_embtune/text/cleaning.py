@@ -1,0 +1,26 @@
+"""Cleaning text before it is cut into tokens."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["clean"]
+
+_SPACE = re.compile(r"\s+")
+_UNWANTED = re.compile(r"[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u200b-\u200f\u2060\ufeff\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def clean(text: str, *, lowercase: bool) -> str:
+    """Fold width and case, drop control and zero-width characters, and make every run of white space one space.
+
+    Full-width letters, digits and punctuation become their half-width twins (Unicode NFKC), so that ``ＡＢ，`` and ``AB,``
+    are one text. Lone surrogates become U+FFFD. The result never holds a line break.
+    """
+    if text.isascii() and text.isprintable():
+        folded = text
+    else:
+        folded = unicodedata.normalize("NFKC", _UNWANTED.sub("", _SURROGATE.sub("\ufffd", text)))
+    folded = _SPACE.sub(" ", folded).strip()
+    return folded.lower() if lowercase else folded

@@ -1,0 +1,172 @@
+"""Parameter groups: patterns to parameters, absolute rates to what the optimizer wants."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.errors import PatternError, RecipeError, legal_names
+from paddlenlp_embtune.recipe import GroupSpec, Recipe
+
+__all__ = [
+    "ParameterGroup",
+    "group_specs",
+    "group_table",
+    "groups_named",
+    "match_parameters",
+    "optimizer_groups",
+    "resolve_groups",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterGroup:
+    """A group of the recipe with the parameters of a model.
+
+    Args:
+        spec: the group as the recipe states it.
+        decayed: parameters that get the group's weight decay, by name.
+        undecayed: biases and normalisation parameters that get none, by name.
+    """
+
+    spec: GroupSpec
+    decayed: Mapping[str, Any]
+    undecayed: Mapping[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters of the group by name."""
+        return {**self.decayed, **self.undecayed}
+
+
+def match_parameters(model: Any, patterns: Sequence[str], *, what: str) -> dict[str, Any]:
+    """Return the parameters whose names match any pattern, in the model's order.
+
+    Args:
+        model: any ``paddle.nn.Layer``.
+        patterns: names, in which ``*`` stands for anything, ``?`` for one character and ``[...]`` for a choice.
+        what: what the patterns are for, for messages.
+    Raises:
+        PatternError: a pattern matched nothing; the message gives the nearest name.
+    """
+    named = dict(model.named_parameters())
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matched = fnmatch.filter(named, pattern)
+        if not matched:
+            raise PatternError(
+                f"{what} pattern {pattern!r} matched 0 of {len(named)} parameters; {_nearest(pattern, named)}"
+                "list them with: embtune params"
+            )
+        chosen.update(matched)
+    return {name: parameter for name, parameter in named.items() if name in chosen}
+
+
+def group_specs(recipe: Recipe, model: Any) -> tuple[GroupSpec, ...]:
+    """Return the groups that the recipe states, or else those that plugins propose for the model.
+
+    Raises:
+        RecipeError: nobody proposes any.
+    """
+    if recipe.groups is not None:
+        return recipe.groups
+    for proposal in registry.current().manager.hook.embtune_register_group_rules(recipe=recipe, model=model):
+        if proposal:
+            return tuple(proposal)
+    raise RecipeError(f"no plugin proposes parameter groups for {type(model).__name__}; state them under groups")
+
+
+def resolve_groups(model: Any, specs: Sequence[GroupSpec]) -> list[ParameterGroup]:
+    """Give every parameter of a model to one group.
+
+    Raises:
+        PatternError: a pattern matched nothing, two groups claim one parameter, or a parameter is in no group.
+    """
+    owner: dict[str, str] = {}
+    members: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        if spec.parameters is None:
+            continue
+        members[spec.name] = match_parameters(model, spec.parameters, what=f"group {spec.name!r}")
+        for name in members[spec.name]:
+            if name in owner:
+                raise PatternError(
+                    f"the parameter {name!r} is claimed by the groups {owner[name]!r} and {spec.name!r}; legal: one group; "
+                    "make one of the patterns narrower"
+                )
+            owner[name] = spec.name
+    rest = {name: parameter for name, parameter in model.named_parameters() if name not in owner}
+    for spec in specs:
+        if spec.parameters is None:
+            members[spec.name], rest = rest, {}
+    if rest:
+        raise PatternError(
+            f"{len(rest)} parameters are in no group, {next(iter(rest))!r} first; add a group for them, or one without "
+            "parameters, which takes the rest"
+        )
+    norms = _bias_and_norm_names(model)
+    return [_split(spec, members[spec.name], norms) for spec in specs]
+
+
+def optimizer_groups(groups: Sequence[ParameterGroup], *, base_rate: float) -> list[dict[str, Any]]:
+    """Return the groups as Paddle's optimizers take them: rates as multipliers of ``base_rate``, every decay stated."""
+    rows = []
+    for group in groups:
+        multiplier = host.rate_multiplier(group.spec.rate, base_rate)
+        for parameters, decay in ((group.decayed, group.spec.weight_decay), (group.undecayed, 0.0)):
+            if parameters:
+                rows.append({"params": list(parameters.values()), "learning_rate": multiplier, "weight_decay": decay})
+    return rows
+
+
+def group_table(groups: Sequence[ParameterGroup]) -> list[dict[str, Any]]:
+    """Return one row a group: name, parameters (number of values), tensors, rate, weight_decay, trainable."""
+    return [
+        {
+            "name": group.spec.name,
+            "tensors": len(group.parameters),
+            "parameters": sum(int(parameter.size) for parameter in group.parameters.values()),
+            "rate": group.spec.rate,
+            "weight_decay": group.spec.weight_decay,
+            "trainable": any(not parameter.stop_gradient for parameter in group.parameters.values()),
+        }
+        for group in groups
+    ]
+
+
+def groups_named(groups: Sequence[ParameterGroup], names: Sequence[str], *, what: str) -> list[ParameterGroup]:
+    """Pick groups by name.
+
+    Raises:
+        RecipeError: a name is not among them.
+    """
+    by_name = {group.spec.name: group for group in groups}
+    for name in names:
+        if name not in by_name:
+            raise RecipeError(f"{what} names the group {name!r}; {legal_names(name, by_name)}")
+    return [by_name[name] for name in names]
+
+
+def _split(spec: GroupSpec, parameters: Mapping[str, Any], norms: set[str]) -> ParameterGroup:
+    bare = {name: p for name, p in parameters.items() if name in norms and not spec.decay_bias_and_norm}
+    return ParameterGroup(spec, {name: p for name, p in parameters.items() if name not in bare}, bare)
+
+
+def _bias_and_norm_names(model: Any) -> set[str]:
+    """Names of biases, and of all parameters of layers whose class is a normalisation."""
+    names = {name for name, _ in model.named_parameters() if name.rsplit(".", 1)[-1].startswith("bias")}
+    for prefix, layer in model.named_sublayers(include_self=True):
+        if "norm" in type(layer).__name__.lower():
+            own = layer.named_parameters(prefix=prefix, include_sublayers=False)
+            names.update(name for name, _ in own)
+    return names
+
+
+def _nearest(pattern: str, named: Mapping[str, Any]) -> str:
+    prefixes = {name.rsplit(".", depth)[0] for name in named for depth in range(name.count(".") + 1)}
+    close = difflib.get_close_matches(pattern.rstrip("*."), sorted(prefixes), n=1, cutoff=0.4)
+    return f"nearest: {close[0]!r}; " if close else ""

@@ -1,0 +1,42 @@
+"""The record of a run: one JSON object a line, and listeners that show them as they come."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RunRecord"]
+
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+class RunRecord:
+    """Appends events to a JSON-lines file.
+
+    Args:
+        path: the file; None keeps the events in memory only.
+        listeners: called with every event, a mapping with ``event`` and ``time`` (UTC, ISO 8601) and what belongs to it.
+    """
+
+    def __init__(self, path: Path | None = None, *, listeners: tuple[Listener, ...] = ()) -> None:
+        self.path = path
+        self.listeners = listeners
+        self.events: list[dict[str, Any]] = []
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one event."""
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        entry = {"event": event, "time": now, **fields}
+        self.events.append(entry)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        for listener in self.listeners:
+            listener(entry)
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """Return the events of one kind in order."""
+        return [entry for entry in self.events if entry["event"] == event]
