@@ -11,6 +11,8 @@ from paddlenlp_embtune.hookspecs import hookimpl
 from paddlenlp_embtune.recipe import GroupSpec, Recipe
 from paddlenlp_embtune.registry import Lazy
 
+__all__ = ["FINANCE"]
+
 FINANCE = Path(__file__).parent / "assets" / "finance"
 
 
@@ -77,14 +79,11 @@ def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
             GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
             GroupSpec(name="head", rate=2e-4, weight_decay=0.01),
         ]
-    groups = [
+    return [
         GroupSpec(name="embedding", parameters=(embedding,), rate=1e-3),
         GroupSpec(name="backbone", parameters=("convolution.*",), rate=2e-3, weight_decay=0.01),
         GroupSpec(name="head", parameters=("head.*",), rate=2e-3, weight_decay=0.01),
     ]
-    if model.pair_buckets:
-        groups.append(GroupSpec(name="pairs", parameters=("pairs.*",), rate=2e-2, weight_decay=0.01))
-    return groups
 
 
 @hookimpl

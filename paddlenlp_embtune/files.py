@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ __all__ = ["replace_folder", "sha256_of", "write_text"]
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to a temporary sibling and rename it over ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}~")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -34,12 +36,18 @@ def write_text(path: Path, text: str) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary sibling folder, then put it in the place of ``path``.
 
-    An exception inside the block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a
-    hidden ``.NAME.XXXX`` folder, never a half-written ``path``; the next call for the same path sweeps it away.
+    An exception inside the block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden
+    ``.NAME~XXXX`` folder, never a half-written ``path``; the next call that finds ``path`` whole sweeps it away.
+
+    Raises:
+        OSError: the disk does not take the files, or ``path`` is a file.
     """
+    path = path.resolve()  # a link to a folder stays a link: its target is replaced
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}~"))
     try:
         temporary.chmod(0o755)
         yield temporary
@@ -63,7 +71,7 @@ def _swap(temporary: Path, path: Path) -> None:
     if not path.exists():
         temporary.replace(path)
         return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}~"))
     path.replace(old)
     try:
         temporary.replace(path)
@@ -74,8 +82,11 @@ def _swap(temporary: Path, path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
+    """Remove what killed processes left for exactly this path (mkdtemp's eight characters after the tilde)."""
     if not path.exists():
         # Killed between the two renames of _swap: the only complete copy may be a hidden sibling, so leave it be.
         return
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    pattern = re.compile(re.escape(f".{path.name}~") + r"[a-z0-9_]{8}")
+    for sibling in path.parent.iterdir():
+        if pattern.fullmatch(sibling.name):
+            shutil.rmtree(sibling, ignore_errors=True)

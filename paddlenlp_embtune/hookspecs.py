@@ -36,7 +36,8 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
 
     A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)`` and returns a
     ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being padding, to (B, C) float32 logits. The
-    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``.
+    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``. If it has a
+    method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded rows.
     """
 
 
@@ -77,7 +78,11 @@ def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # 
 
 @hookspec
 def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
-    """Return loss factories by name; ``factory(num_labels=C)`` gives a callable of (B, C) logits and (B,) int64 labels."""
+    """Return loss factories by name.
+
+    ``factory(class_weights=w)``, with (C,) float32 weights whose mean over the training rows is 1, gives a callable of (B, C)
+    logits and (B,) int64 labels that returns a scalar.
+    """
 
 
 @hookspec

@@ -12,6 +12,7 @@ import importlib.abc
 import importlib.util
 import logging
 import os
+import random
 import sys
 import types
 import warnings
@@ -28,11 +29,13 @@ __all__ = [
     "calm_logging",
     "cpu_setup",
     "effective_rate",
+    "fill_optimizer_state",
     "install_shims",
     "prepare_cpu",
     "quiet",
     "rate_multiplier",
     "require_paddle",
+    "restore_random_state",
     "set_rate_multiplier",
     "untrace",
 ]
@@ -65,7 +68,8 @@ def prepare_cpu(*, threads: int | None = None) -> CpuSetup:
     """Set thread counts, and the fast MKL path on AMD processors; call it before anything imports paddle.
 
     Paddle's wheels bundle an MKL that takes a slow path on AMD processors (a factor of up to 4 in a training step) unless
-    ``MKL_DEBUG_CPU_TYPE=5`` is in the environment when the library loads. Variables that are set already are respected.
+    ``MKL_DEBUG_CPU_TYPE=5`` is in the environment when the library loads. Variables that are set already are respected, but
+    for the thread counts when ``threads`` is given.
 
     Args:
         threads: mathematics threads; None takes the processors this process may use, at most 8.
@@ -90,7 +94,7 @@ def prepare_cpu(*, threads: int | None = None) -> CpuSetup:
 def cpu_setup() -> CpuSetup:
     """Tell how this process is set up, without changing anything."""
     vendor = _vendor()
-    threads = os.environ.get("OMP_NUM_THREADS", "")
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return CpuSetup(
         vendor=vendor,
         threads=int(threads) if threads.isdigit() else 1,
@@ -116,15 +120,15 @@ def _processors() -> int:
 # --- hooks on imports -----------------------------------------------------------------------------------------------
 
 
-class _AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _AfterImport(importlib.abc.MetaPathFinder):
     """Runs callbacks right after a module has been executed, and is otherwise transparent."""
 
     def __init__(self) -> None:
         self.callbacks: dict[str, list[Callable[[types.ModuleType], None]]] = {}
-        self._loaders: dict[str, importlib.abc.Loader] = {}
         self._busy: set[str] = set()
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
+        self._hand_over_finished(but=fullname)
         if fullname not in self.callbacks or fullname in self._busy:
             return None
         self._busy.add(fullname)
@@ -132,32 +136,44 @@ class _AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             spec = importlib.util.find_spec(fullname)
         finally:
             self._busy.discard(fullname)
-        if spec is None or spec.loader is None:
-            return None
-        self._loaders[fullname] = spec.loader
-        spec.loader = self
+        if spec is not None and spec.loader is not None:
+            self._watch(spec.loader)
         return spec
 
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
-        return self._loaders[spec.name].create_module(spec)
+    def _hand_over_finished(self, *, but: str) -> None:
+        """Call back for modules whose import had begun before they were watched, and has ended since."""
+        for name in [name for name in self.callbacks if name != but and _is_loaded(sys.modules.get(name))]:
+            for callback in self.callbacks.pop(name):
+                callback(sys.modules[name])
 
-    def exec_module(self, module: types.ModuleType) -> None:
-        loader = self._loaders.pop(module.__name__)
-        if module.__spec__ is not None:
-            module.__spec__.loader = loader
-        module.__loader__ = loader
-        loader.exec_module(module)
-        for callback in self.callbacks.get(module.__name__, ()):
-            callback(module)
+    def _watch(self, loader: Any) -> None:
+        """Wrap ``exec_module`` of this one loader object; the loader stays what it is."""
+        execute = loader.exec_module
+
+        def exec_module(module: types.ModuleType) -> None:
+            execute(module)
+            with contextlib.suppress(AttributeError):
+                del loader.exec_module
+            for callback in self.callbacks.pop(module.__name__, ()):
+                callback(module)
+
+        loader.exec_module = exec_module
+
+
+def _is_loaded(module: types.ModuleType | None) -> bool:
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
 _finder = _AfterImport()
 
 
 def after_import(name: str, callback: Callable[[types.ModuleType], None]) -> None:
-    """Call back with a module as soon as it has been imported; at once if it has been already."""
+    """Call back with a module as soon as it has been imported; at once if it is loaded.
+
+    A module that is in the middle of its import is handed over at the first import of another module after it.
+    """
     module = sys.modules.get(name)
-    if module is not None and not getattr(module.__spec__, "_initializing", False):
+    if module is not None and _is_loaded(module):
         callback(module)
         return
     _finder.callbacks.setdefault(name, []).append(callback)
@@ -248,3 +264,35 @@ def untrace(model: Any) -> None:
     forward = model.__dict__.get("forward")
     if forward is not None and hasattr(forward, "rollback"):
         forward.rollback()
+
+
+def restore_random_state(checkpoint: Path) -> None:
+    """Load the random states that the Trainer wrote into a checkpoint of one process; do nothing if it wrote none."""
+    file = checkpoint / "rng_state.pth"
+    if not file.is_file():
+        return
+    paddle = require_paddle()
+    states = paddle.load(str(file), return_numpy=True)
+    random.setstate(states["python"])
+    numpy = importlib.import_module("numpy")
+    numpy.random.set_state(states["numpy"])
+    paddle.framework.core.default_cpu_generator().set_state(states["cpu"])
+
+
+def fill_optimizer_state(optimizer: Any) -> None:
+    """Create fresh optimizer state for parameters that a loaded checkpoint has none for, because they were frozen in it.
+
+    Paddle asserts that loaded state covers every parameter that trains in the first step.
+    """
+    optimizer = getattr(optimizer, "_inner_opt", optimizer)
+    loaded = getattr(optimizer, "_accumulators_holder", None)
+    if not loaded:
+        return
+    groups = optimizer._param_groups
+    rows = [p for group in groups for p in group["params"]] if isinstance(groups[0], dict) else groups
+    missing = [parameter for parameter in rows if not any(key.startswith(f"{parameter.name}_") for key in loaded)]
+    block = require_paddle().base.framework.default_main_program().global_block()
+    optimizer._accumulators_holder = {}
+    for parameter in missing:
+        optimizer._create_accumulators(block, [parameter])
+    optimizer._accumulators_holder = loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -79,7 +80,7 @@ def _load_installed(manager: pluggy.PluginManager) -> None:
         try:
             manager.load_setuptools_entrypoints(hookspecs.PROJECT, name=entry.name)
         except pluggy.PluginValidationError as error:
-            raise PluginError(str(error)) from error
+            raise PluginError(_explain(error)) from error
         except Exception as error:
             raise PluginError(
                 f"the plugin {entry.name!r} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}; "
@@ -91,9 +92,18 @@ def _register(manager: pluggy.PluginManager, plugin: object, name: str | None) -
     try:
         manager.register(plugin, name=name)
     except pluggy.PluginValidationError as error:
-        raise PluginError(str(error)) from error
+        raise PluginError(_explain(error)) from error
     except ValueError as error:
         raise PluginError(f"the plugin {name or plugin!r} is loaded twice: {error}") from error
+
+
+def _explain(error: pluggy.PluginValidationError) -> str:
+    """Word a rejected signature with the one that the hook has."""
+    hook = next((name for name in hook_names() if name in str(error)), None)
+    if hook is None:
+        return str(error)
+    signature = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    return f"{' '.join(str(error).split())}; legal: {hook}({signature}), or fewer of these arguments"
 
 
 def _check_names(manager: pluggy.PluginManager) -> None:

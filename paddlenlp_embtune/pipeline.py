@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import tempfile
@@ -19,7 +18,7 @@ from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels
 from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.files import sha256_of, write_text
+from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
 from paddlenlp_embtune.tuning.record import RunRecord
@@ -27,6 +26,7 @@ from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initial
 
 __all__ = ["Prepared", "RunResult", "prepare", "train"]
 
+RECORD = "record.jsonl"
 _RANDOM_DIMENSION = 128
 
 
@@ -80,10 +80,12 @@ def train(
 ) -> RunResult:
     """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
 
+    The run is written into a hidden sibling of ``out`` and renamed when it is complete: a run that fails leaves nothing.
+
     Args:
         recipe: what to do; ``recipe.data.train`` is needed.
         out: folder of the run.
-        overwrite: replace an earlier run there.
+        overwrite: replace an earlier run there, once the new one is complete.
         listeners: called with every event of the run's record.
     Raises:
         RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
@@ -93,18 +95,16 @@ def train(
     _check_run_dir(run_dir, overwrite=overwrite)
     _check_names(recipe)
     prepared = prepare(recipe)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    record_file = run_dir / "record.jsonl"
-    record_file.unlink(missing_ok=True)
-    recipe.save(run_dir / "recipe.yaml")
-    record = RunRecord(record_file, listeners=tuple(listeners))
-    record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
-    record.write("data", **_data_summary(prepared))
-    record.write("vectors", **prepared.coverage.summary())
-    trainer, seconds = _tune(recipe, prepared, record)
-    result = _deliver(recipe, prepared, trainer, run_dir, record, seconds)
-    registry.current().manager.hook.embtune_after_train(trainer=trainer, recipe=recipe, run_dir=run_dir)
-    return result
+    with replace_folder(run_dir) as folder:
+        recipe.save(folder / "recipe.yaml")
+        record = RunRecord(folder / RECORD, listeners=tuple(listeners))
+        record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
+        record.write("data", **_data_summary(prepared))
+        record.write("vectors", **prepared.coverage.summary())
+        trainer, seconds = _tune(recipe, prepared, record)
+        metrics = _deliver(recipe, prepared, trainer, folder, record)
+    registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
+    return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -196,8 +196,8 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, f
     return trainer, seconds
 
 
-def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, run_dir: Path, record: RunRecord, seconds: float) -> RunResult:
-    """Export with proof, then evaluate what was exported."""
+def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord) -> dict[str, Any]:
+    """Export with proof, then evaluate what was exported; return the figures."""
     from paddlenlp_embtune.export import BundleContent, write_bundle
     from paddlenlp_embtune.serving import Predictor
     from paddlenlp_embtune.tuning.trainer import predict_classes
@@ -218,7 +218,7 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, run_dir: Path, re
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
         sample_texts=prepared.dev.texts[:256],
     )
-    bundle = write_bundle(run_dir / "bundle", content, engines=recipe.export.engines)
+    bundle = write_bundle(folder / "bundle", content, engines=recipe.export.engines)
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
     engine = recipe.export.engines[0] if recipe.export.engines else "paddle"
@@ -229,11 +229,11 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, run_dir: Path, re
         "engine": engine,
         "data": prepared.dev.source,
     }
-    write_text(run_dir / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     record.write("metrics", **metrics)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
-    record.write("bundle", path=str(bundle.path), bytes=size)
-    return RunResult(run_dir, bundle.path, metrics, seconds)
+    record.write("bundle", bytes=size)
+    return metrics
 
 
 def _data_summary(prepared: Prepared) -> dict[str, Any]:
@@ -274,8 +274,10 @@ def _check_names(recipe: Recipe) -> None:
 def _check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
     if run_dir.exists() and not run_dir.is_dir():
         raise RecipeError(f"{run_dir} is a file; legal: a folder for the run, new or empty")
-    if not run_dir.exists() or overwrite:
+    first = next(run_dir.iterdir(), None) if run_dir.exists() else None
+    if first is None:
         return
-    with contextlib.suppress(StopIteration):
-        first = next(run_dir.iterdir())
+    if not overwrite:
         raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
+    if not (run_dir / RECORD).is_file():
+        raise RecipeError(f"{run_dir} holds {first.name} but no {RECORD}, so it is no earlier run and will not be replaced")

@@ -12,7 +12,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.schema import build, to_plain
+from paddlenlp_embtune.schema import build, check_types, to_plain
 
 __all__ = [
     "ClipSpec",
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def _require(condition: bool, name: str, value: object, legal: str) -> None:
-    if not condition or (isinstance(value, float) and math.isnan(value)):
+    if not condition or (isinstance(value, float) and not math.isfinite(value)):
         raise RecipeError(f"{name} is {value!r}; legal: {legal}")
 
 
@@ -68,6 +68,7 @@ class DataSpec:
     skip_empty: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, where="data", error=RecipeError)
         _require(0.0 < self.dev_ratio < 1.0, "data.dev_ratio", self.dev_ratio, "above 0 and below 1")
         if self.labels is not None:
             _require(len(self.labels) >= 2, "data.labels", self.labels, "at least two labels")
@@ -94,6 +95,7 @@ class TextSpec:
     max_length: int = 256
 
     def __post_init__(self) -> None:
+        check_types(self, where="text", error=RecipeError)
         _require(self.min_count >= 1, "text.min_count", self.min_count, "1 or more")
         _require(self.extra_rows >= 0, "text.extra_rows", self.extra_rows, "0 or more")
         _require(self.max_length >= 1, "text.max_length", self.max_length, "1 or more")
@@ -112,6 +114,7 @@ class VectorSpec:
     rms: float = 0.1
 
     def __post_init__(self) -> None:
+        check_types(self, where="vectors", error=RecipeError)
         _require(self.rms > 0, "vectors.rms", self.rms, "above 0")
 
 
@@ -126,6 +129,9 @@ class ModelSpec:
 
     name: str = "textcnn"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self, where="model", error=RecipeError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,6 +153,7 @@ class GroupSpec:
     decay_bias_and_norm: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self, where="group", error=RecipeError)
         _require(bool(self.name), "group name", self.name, "a name")
         _require(self.rate > 0, f"rate of group {self.name!r}", self.rate, "above 0")
         _require(self.weight_decay >= 0, f"weight_decay of group {self.name!r}", self.weight_decay, "0 or more")
@@ -158,20 +165,25 @@ class TrainSpec:
     """Length and size of the run.
 
     Args:
-        epochs: passes over the training rows.
+        epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most.
         batch_size: rows in a step of one process.
         eval_batch_size: rows in a forward pass of an evaluation.
         loss: a registered loss.
+        class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 64
     eval_batch_size: int = 256
     loss: str = "cross_entropy"
+    class_balance: float = 0.5
 
     def __post_init__(self) -> None:
+        check_types(self, where="train", error=RecipeError)
         for name in ("epochs", "batch_size", "eval_batch_size"):
-            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"train.{name}", value, "1 or more")
+        _require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +201,7 @@ class ScheduleSpec:
     KINDS = ("constant", "cosine", "linear")
 
     def __post_init__(self) -> None:
+        check_types(self, where="schedule", error=RecipeError)
         if self.kind not in self.KINDS:
             raise RecipeError(f"schedule.kind is {self.kind!r}; {legal_names(self.kind, self.KINDS)}")
         _require(0 <= self.warmup_ratio < 1, "schedule.warmup_ratio", self.warmup_ratio, "0 or more and below 1")
@@ -207,6 +220,7 @@ class FreezeSpec:
     unfreeze_at_epoch: int = 1
 
     def __post_init__(self) -> None:
+        check_types(self, where="freeze", error=RecipeError)
         _require(bool(self.groups), "freeze.groups", self.groups, "at least one group; leave freeze out to freeze none")
         _require(self.unfreeze_at_epoch >= 1, "freeze.unfreeze_at_epoch", self.unfreeze_at_epoch, "1 or more")
 
@@ -222,6 +236,7 @@ class ClipSpec:
     global_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self, where="clip", error=RecipeError)
         _require(self.global_norm > 0, "clip.global_norm", self.global_norm, "above 0")
 
 
@@ -246,6 +261,7 @@ class EarlyStoppingSpec:
     MODES = ("max", "min")
 
     def __post_init__(self) -> None:
+        check_types(self, where="early_stopping", error=RecipeError)
         if self.mode not in self.MODES:
             raise RecipeError(f"early_stopping.mode is {self.mode!r}; {legal_names(self.mode, self.MODES)}")
         _require(self.patience_evals >= 1, "early_stopping.patience_evals", self.patience_evals, "1 or more")
@@ -265,6 +281,7 @@ class HealthSpec:
     drift_alarm: float = 0.5
 
     def __post_init__(self) -> None:
+        check_types(self, where="health", error=RecipeError)
         _require(self.every_epochs >= 1, "health.every_epochs", self.every_epochs, "1 or more")
         _require(0 < self.drift_alarm <= 2, "health.drift_alarm", self.drift_alarm, "above 0 and at most 2")
 
@@ -278,6 +295,9 @@ class ExportSpec:
     """
 
     engines: tuple[str, ...] = ("onnxruntime", "paddle_inference")
+
+    def __post_init__(self) -> None:
+        check_types(self, where="export", error=RecipeError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -312,10 +332,12 @@ class Recipe:
     export: ExportSpec = ExportSpec()
 
     def __post_init__(self) -> None:
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        if self.freeze is not None and self.freeze.unfreeze_at_epoch >= self.train.epochs:
+        check_types(self, where="recipe", error=RecipeError)
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
+        epochs = self.train.epochs
+        if self.freeze is not None and epochs is not None and self.freeze.unfreeze_at_epoch >= epochs:
             raise RecipeError(
-                f"freeze.unfreeze_at_epoch is {self.freeze.unfreeze_at_epoch}, but the run has {self.train.epochs} "
+                f"freeze.unfreeze_at_epoch is {self.freeze.unfreeze_at_epoch}, but the run has {epochs} "
                 "epochs, so nothing would ever be released; legal: below train.epochs"
             )
         if self.groups is not None:
@@ -344,7 +366,7 @@ class Recipe:
             value = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; give the path of a YAML file") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise RecipeError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
         recipe = cls.from_dict(value if value is not None else {})
         return recipe.relative_to(path.parent)
@@ -352,9 +374,7 @@ class Recipe:
     def relative_to(self, folder: Path) -> Recipe:
         """Return the recipe with its relative data paths resolved against a folder."""
         resolved: dict[str, Any] = {
-            name: str(folder / value)
-            for name, value in (("train", self.data.train), ("dev", self.data.dev))
-            if value is not None
+            name: str(folder / value) for name, value in (("train", self.data.train), ("dev", self.data.dev)) if value
         }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **resolved))
 
@@ -371,5 +391,5 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the recipe's values, 64 hexadecimal digits."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+        canonical = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pluggy
 
-from paddlenlp_embtune.errors import PluginError, legal_names
+from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, legal_names
 
 __all__ = ["Entry", "Lazy", "Registry", "current", "use"]
 
@@ -77,7 +77,36 @@ class Registry:
             raise PluginError(
                 f"no {kind} is called {name!r}; {legal_names(name, self.names(kind))}; see them with: embtune plugins"
             )
-        return entry.value.resolve() if isinstance(entry.value, Lazy) else entry.value
+        if not isinstance(entry.value, Lazy):
+            return entry.value
+        try:
+            return entry.value.resolve()
+        except MissingDependencyError:
+            raise
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"{kind} {name!r} of the plugin {entry.owner!r} cannot be loaded from {entry.value.path!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def call(self, hook: str, **arguments: Any) -> list[Any]:
+        """Call a hook on every plugin that implements it, the one registered last first, and return what they return.
+
+        Raises:
+            PluginError: a plugin raised; the message names it. Errors of this package pass through as they are.
+        """
+        results = []
+        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            wanted = {name: arguments[name] for name in implementation.argnames}
+            try:
+                results.append(implementation.function(**wanted))
+            except EmbtuneError:
+                raise
+            except Exception as error:
+                raise PluginError(
+                    f"{hook} of the plugin {implementation.plugin_name!r} raised {type(error).__name__}: {error}"
+                ) from error
+        return results
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of a kind in the order of registration."""

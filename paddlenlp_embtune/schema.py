@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from paddlenlp_embtune.errors import EmbtuneError, legal_names
 
-__all__ = ["build", "to_plain"]
+__all__ = ["build", "check_types", "to_plain"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,17 @@ def build(cls: type[T], value: object, *, where: str, error: type[EmbtuneError])
     return cls(**arguments)
 
 
+def check_types(value: Any, *, where: str, error: type[EmbtuneError]) -> None:
+    """Check and convert the fields of a dataclass that Python code constructed, by the rules of :func:`build`.
+
+    Meant for ``__post_init__``; lists become tuples there, and 5e-5 given as a text becomes a number.
+    """
+    hints = typing.get_type_hints(type(value))
+    for field in dataclasses.fields(value):
+        given = getattr(value, field.name)
+        object.__setattr__(value, field.name, _convert(hints[field.name], given, f"{where}.{field.name}", error))
+
+
 def to_plain(value: Any) -> Any:
     """Turn dataclasses and tuples into dictionaries and lists that YAML and JSON can hold."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -60,6 +71,8 @@ def _convert(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> An
     if origin in (typing.Union, types.UnionType):
         return _convert_union(hint, value, where, error)
     if dataclasses.is_dataclass(hint):
+        if isinstance(value, cast(type, hint)):
+            return value
         return build(cast(type, hint), value, where=where, error=error)
     if origin is tuple:
         return _convert_tuple(hint, value, where, error)

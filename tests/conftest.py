@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import paddlenlp_embtune
+from tests.helpers import QUICK, ROWS, Run, TinyRun, call_main, train_tiny, tsv
 
 paddlenlp_embtune.prepare_cpu()
 os.environ.setdefault("POLYGRAPHY_AUTOINSTALL_DEPS", "0")
@@ -33,3 +34,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """One small run through the command line, with a bundle for all three engines; copy it before changing it."""
+    return train_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the invented rows and a recipe that exports nothing."""
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    (tmp_path / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process; gives exit code, stdout and stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = call_main(*map(str, arguments))
+        return code, *capfd.readouterr()
+
+    return call

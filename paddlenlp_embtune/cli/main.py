@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ app = typer.Typer(
     name="embtune",
     help="Tune, watch and serve domain embeddings on PaddleNLP.",
     epilog="Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -33,6 +34,7 @@ for module in (demo, train, evaluate, predict, export, params, plugins, doctor):
 
 @app.callback()
 def options(
+    context: typer.Context,
     threads: Annotated[
         Optional[int], typer.Option(min=1, help="Mathematics threads; by default all processors, at most 8.")
     ] = None,
@@ -42,16 +44,23 @@ def options(
     if version:
         print(f"embtune {paddlenlp_embtune.__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
     host.prepare_cpu(threads=threads)
 
 
 def main() -> None:
     """Run the command line; every error that is meant for people becomes one line on stderr and an exit code."""
     warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Lone surrogates, or a terminal that knows ASCII only, must not end a run.
+            stream.reconfigure(errors="backslashreplace")
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        registry.current().manager.hook.embtune_add_commands(app=app)
+        registry.current().call("embtune_add_commands", app=app)
         app()
     except RecipeError as error:
         _leave(error, 2)

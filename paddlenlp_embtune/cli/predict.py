@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune.data import read_texts
+from paddlenlp_embtune.data import read_texts, split_lines
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.serving import Predictor
 
@@ -51,4 +51,4 @@ def _standard_input() -> list[str]:
         content = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
-    return content.removesuffix("\n").split("\n") if content else []
+    return split_lines(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -11,7 +12,9 @@ from paddlenlp_embtune.data.rows import Rows
 from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.text import clean
 
-__all__ = ["DataReport", "check_rows", "discover_labels", "hold_out"]
+__all__ = ["DataReport", "check_rows", "discover_labels", "hold_out", "text_key"]
+
+_NOISE = re.compile(r"(?![-+.%]?\d|(?<=\d)%)(?:[^\w]|_)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,26 +79,30 @@ def hold_out(rows: Rows, *, ratio: float, seed: int) -> tuple[Rows, Rows]:
     """Split rows into (training, development), the same share of every label; copies of a text stay on one side.
 
     Raises:
-        DataError: a label has too few rows to be on both sides.
+        DataError: a label has too few texts to be on both sides.
     """
-    by_label: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
-        by_label[label][_key(text)].append(index)
+    by_label: dict[str, set[str]] = defaultdict(set)
+    for text, label in zip(rows.texts, rows.labels, strict=True):
+        by_label[label].add(text_key(text))
     generator = random.Random(seed)
     dev: set[str] = set()
     for label in sorted(by_label):
-        keys = sorted(by_label[label])
-        if len(keys) < 2:
+        keys = by_label[label]
+        left = sorted(keys - dev)
+        wanted = max(1, round(len(keys) * ratio)) - len(keys & dev)
+        dev.update(generator.sample(left, max(0, min(wanted, len(left) - 1))))
+    for label, keys in by_label.items():
+        if not keys & dev or keys <= dev:
             raise DataError(
-                f"label {label!r} has {len(keys)} different text in {rows.source}, too few to hold any out for development; "
+                f"label {label!r} has too few different texts in {rows.source} ({len(keys)}) to hold any out for development; "
                 "give more rows, or a file of your own with --dev"
             )
-        dev.update(generator.sample(keys, max(1, round(len(keys) * ratio))))
     sides: tuple[list[int], list[int]] = ([], [])
     for index, text in enumerate(rows.texts):
-        sides[_key(text) in dev].append(index)
+        sides[text_key(text) in dev].append(index)
     train, held = sides
-    return rows.take(train, rows.source), rows.take(held, f"{rows.source} ({len(held)} rows held out)")
+    kept = dataclasses.replace(rows.take(train, rows.source), skipped_empty=rows.skipped_empty)
+    return kept, rows.take(held, f"{rows.source} ({len(held)} rows held out)")
 
 
 def check_rows(train: Rows, dev: Rows, labels: Sequence[str]) -> DataReport:
@@ -113,17 +120,20 @@ def check_rows(train: Rows, dev: Rows, labels: Sequence[str]) -> DataReport:
             )
     seen: dict[str, set[str]] = defaultdict(set)
     for text, label in zip(train.texts, train.labels, strict=True):
-        seen[_key(text)].add(label)
+        seen[text_key(text)].add(label)
     return DataReport(
         rows=(len(train), len(dev)),
         classes={label: classes[label] for label in labels},
         duplicates=len(train) - len(seen),
         conflicts=sum(len(found) > 1 for found in seen.values()),
-        leaks=sum(_key(text) in seen for text in dev.texts),
+        leaks=sum(text_key(text) in seen for text in dev.texts),
     )
 
 
-def _key(text: str) -> str:
-    """The letters and digits of a text, folded: texts with equal keys are one text."""
+def text_key(text: str) -> str:
+    """A text without case, width, white space and most punctuation: texts with equal keys are one text.
+
+    Signs, points and percent signs stay where they touch a digit: +5% is not -5%.
+    """
     folded = clean(text, lowercase=True)
-    return "".join(character for character in folded if character.isalnum()) or folded
+    return _NOISE.sub("", folded) or folded

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError, legal_names
+from paddlenlp_embtune.text import clean
 
-__all__ = ["FORMATS", "Rows", "read_rows", "read_texts"]
+__all__ = ["FORMATS", "Rows", "read_rows", "read_texts", "split_lines"]
 
 FORMATS = {
     ".tsv": "TSV",
@@ -66,7 +67,7 @@ def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_emp
     for place, record in _records(path, (text_column, label_column)):
         text = _string(record[text_column], f"{text_column!r} in {place} of {path}")
         label = _string(record[label_column], f"{label_column!r} in {place} of {path}").strip()
-        if not text.strip():
+        if not clean(text, lowercase=False):
             empty.append(place)
             continue
         if not label:
@@ -86,16 +87,27 @@ def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_emp
 def read_texts(path: str | Path, *, text_column: str) -> list[str]:
     """Read texts without labels; a ``.txt`` file is one text a line, other formats need the column.
 
+    Blank texts are kept, so that answers line up with the file.
+
     Raises:
-        DataError: as :func:`read_rows`; blank texts are kept, so that answers line up with the file.
+        DataError: as :func:`read_rows`, but for empty texts and labels.
     """
     path = Path(path)
     if path.suffix.lower() == ".txt":
-        return _decode(path).removesuffix("\n").split("\n")
-    return [_string(record[text_column], f"{text_column!r} in {place}") for place, record in _records(path, (text_column,))]
+        return split_lines(_decode(path))
+    records = _records(path, (text_column,), keep_blank=True)
+    return [_string(record[text_column], f"{text_column!r} in {place} of {path}") for place, record in records]
 
 
-def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def split_lines(content: str) -> list[str]:
+    """Split on line feeds, with or without carriage returns before them, and nowhere else."""
+    lines = content.split("\n")
+    if not lines[-1]:
+        del lines[-1]
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _records(path: Path, columns: Sequence[str], *, keep_blank: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place for messages, record) with all the columns asked for present."""
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -103,7 +115,7 @@ def _records(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
     content = _decode(path)
     if not content.strip():
         raise DataError(f"{path} is empty; legal: a header and at least one labelled text")
-    records = _delimited(content, kind, path) if kind in ("TSV", "CSV") else _json(content, kind, path)
+    records = _delimited(content, kind, path, keep_blank=keep_blank) if kind in ("TSV", "CSV") else _json(content, kind, path)
     for place, record in records:
         for column in columns:
             if column not in record:
@@ -128,25 +140,40 @@ def _decode(path: Path) -> str:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _delimited(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _delimited(content: str, kind: str, path: Path, *, keep_blank: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """TSV without quoting, split on line feeds only; CSV with quoting as RFC 4180 has it."""
-    if kind == "TSV":
-        table: Iterator[list[str]] = (line.removesuffix("\r").split("\t") for line in content.split("\n"))
-    else:
-        table = csv.reader(io.StringIO(content, newline=""), strict=True)
-    header = next(table)
+    table = _tsv(content) if kind == "TSV" else _csv(content, path)
+    _, header = next(table)
+    for column in header:
+        if header.count(column) > 1:
+            raise DataError(f"{path} has {header.count(column)} columns called {column!r}; legal: each name once")
+    for number, cells in table:
+        if not any(cells) and not (keep_blank and len(header) == 1):
+            continue
+        if len(cells) != len(header):
+            raise DataError(
+                f"line {number} of {path} has {len(cells)} fields, the header has {len(header)} ({', '.join(header)}); "
+                f"{kind} fields are separated by {'one tab, without quoting' if kind == 'TSV' else 'commas'}"
+            )
+        yield f"line {number}", dict(zip(header, cells, strict=True))
+
+
+def _tsv(content: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(split_lines(content), start=1):
+        yield number, line.split("\t")
+
+
+def _csv(content: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of the record's last line, cells)."""
+    former = csv.field_size_limit(len(content) + 1)
     try:
-        for number, cells in enumerate(table, start=2):
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise DataError(
-                    f"line {number} of {path} has {len(cells)} fields, the header has {len(header)} ({', '.join(header)}); "
-                    f"{kind} fields are separated by {'one tab, without quoting' if kind == 'TSV' else 'commas'}"
-                )
-            yield f"line {number}", dict(zip(header, cells, strict=True))
+        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+        rows = [(reader.line_num, cells or [""]) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV file: {error}") from None
+    finally:
+        csv.field_size_limit(former)
+    yield from rows
 
 
 def _json(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,9 +193,13 @@ def _json(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, 
 
 def _parse(content: str, where: str) -> Any:
     try:
-        return json.loads(content)
-    except json.JSONDecodeError as error:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON: {error}") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def _string(value: Any, where: str) -> str:

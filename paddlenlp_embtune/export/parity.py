@@ -13,11 +13,11 @@ from paddlenlp_embtune.errors import ParityError
 from paddlenlp_embtune.serving.bundle import ParityRecord
 from paddlenlp_embtune.serving.engines import Engine
 from paddlenlp_embtune.serving.predictor import softmax
-from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = host.require_paddle()
 
-__all__ = ["TOLERANCE", "parity_batches", "verify_parity"]
+__all__ = ["TOLERANCE", "parity_batches", "verify_padding", "verify_parity"]
 
 TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
@@ -50,6 +50,26 @@ def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, ma
     return batches
 
 
+def verify_padding(model: Any, batches: Sequence[Ids], *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
+    """Run batches through the live model with and without further padding; the answers must be the same.
+
+    Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
+    keeps.
+
+    Raises:
+        ParityError: a probability differs by ``tolerance`` or more.
+    """
+    for batch in batches:
+        wider = np.pad(batch, ((0, 0), (0, 5)), constant_values=PAD_ID)
+        difference = float(np.abs(_probabilities(model, batch, temperature) - _probabilities(model, wider, temperature)).max())
+        if not difference < tolerance:
+            raise ParityError(
+                f"answers of {type(model).__name__} depend on padding: five more padding tokens change a probability by "
+                f"{difference:.2e}; legal: below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of its "
+                "tables at zero; nothing was written"
+            )
+
+
 def verify_parity(
     model: Any,
     engine: Engine,
@@ -71,23 +91,18 @@ def verify_parity(
     Raises:
         ParityError: a probability differs by ``tolerance`` or more, is not finite, or the two runs differ by as much.
     """
-    training = model.training
-    model.eval()
     worst, same_labels, texts = 0.0, True, 0
     for batch in batches:
-        with paddle.no_grad():
-            expected = softmax(model(paddle.to_tensor(batch)).numpy() / temperature)
+        expected = _probabilities(model, batch, temperature)
         for answer in (engine.run(batch), engine.run(batch)):
             found = softmax(answer / temperature)
             difference = float(np.abs(found - expected).max())
             worst = max(worst, difference if np.isfinite(difference) else np.inf)
             same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
         texts += len(batch)
-    if training:
-        model.train()
     if not worst < tolerance:
         raise ParityError(
-            f"the engine {name!r} differs from the live model by {worst:.2e} in a probability, over {texts} texts; legal: below "
+            f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); legal: below "
             f"{tolerance:.0e}; nothing was written; leave the engine out of export.engines, or report the model that does it"
         )
     return ParityRecord(
@@ -97,3 +112,14 @@ def verify_parity(
         batches=len(batches),
         same_labels=same_labels,
     )
+
+
+def _probabilities(model: Any, batch: Ids, temperature: float) -> npt.NDArray[np.float32]:
+    """Probabilities of the live model in evaluation mode; its mode is left as it was."""
+    training = model.training
+    model.eval()
+    with paddle.no_grad():
+        logits = model(paddle.to_tensor(batch)).numpy()
+    if training:
+        model.train()
+    return softmax(logits / temperature)

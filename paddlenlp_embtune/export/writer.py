@@ -12,7 +12,7 @@ from typing import Any
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.export.parity import parity_batches, verify_parity
+from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
 from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.schema import to_plain
@@ -149,6 +149,7 @@ def _export(
     draft = Bundle(folder, dataclasses.replace(manifest, engines=engines), tokenizer.vocabulary)
     encoded = [tokenizer.encode(text, max_length=manifest.max_length) for text in sample_texts]
     batches = parity_batches(encoded, vocabulary_size=len(tokenizer.vocabulary), max_length=manifest.max_length)
+    verify_padding(model, batches, temperature=manifest.temperature)
     parity: dict[str, ParityRecord] = dict(manifest.parity)
     for name in [*exporters, *(engine for engine in engines if engine not in exporters and engine not in parity)]:
         engine = registry.current().get("engine", name)(draft, threads=None)

@@ -1,25 +1,32 @@
-"""A text CNN with a bag of character pairs beside it, built from the operators that are fast on a CPU."""
+"""A text CNN averaged with a logistic regression over n-grams, built from the operators that are fast on a CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models.ngrams import MULTIPLIER, fit_ngrams
 
 paddle = host.require_paddle()
 
 __all__ = ["TextCNN"]
 
-_HASH = 7919
-
 
 class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
-    """Convolution over tokens, maximum over time, linear head; plus a linear model of hashed token pairs.
+    """Convolution over tokens, maximum over time, linear head; averaged with a logistic regression over token n-grams.
 
     The convolution looks the tokens of a window up side by side and multiplies once, which is several times faster in
     Paddle than ``Conv1D``; the sequence is widened by ``window`` padding tokens, so that every text meets at least one
     window of pure padding and the maximum does not depend on how far its batch was padded.
+
+    The regression is fitted before training (``fit_before_training``) and stays as it is: trained together, it learns the
+    training rows by heart and leaves the network nothing to learn from. Training sees the network alone; evaluation and
+    export average the two.
 
     Args:
         vocabulary_size: V, the rows of the embedding; id 0 is padding.
@@ -27,14 +34,15 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         num_labels: C.
         filters: F, the width of the convolution.
         window: tokens that a filter sees.
-        pair_buckets: rows of the table of hashed token pairs; 0 leaves pairs out.
-        embedding_dropout: share of the looked-up values that are dropped in training.
+        ngram_buckets: rows of the table of hashed single tokens and pairs; 0 leaves the regression out.
+        token_dropout: share of the tokens that are blanked out in training, which costs far less than dropping single values
+            of their vectors and does as well.
         dropout: share of the features that are dropped in training.
     Shapes:
         forward: (B, L) int64 ids to (B, C) float32 logits
     Source:
-        Kim 2014, "Convolutional Neural Networks for Sentence Classification"; the pairs follow Joulin et al. 2017, "Bag of
-        Tricks for Efficient Text Classification", section 2.1, with one weight per class instead of a vector
+        Kim 2014, "Convolutional Neural Networks for Sentence Classification"; the average of logits is the logarithmic opinion
+        pool of Hinton 2002, "Training Products of Experts by Minimizing Contrastive Divergence", section 1
     """
 
     embedding_parameter = "embedding.weight"
@@ -47,13 +55,13 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         num_labels: int,
         filters: int = 384,
         window: int = 3,
-        pair_buckets: int = 131072,
-        embedding_dropout: float = 0.3,
+        ngram_buckets: int = 131072,
+        token_dropout: float = 0.1,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        _check_options(filters=filters, window=window, pair_buckets=pair_buckets)
-        for name, share in (("embedding_dropout", embedding_dropout), ("dropout", dropout)):
+        _check_options(filters=filters, window=window, ngram_buckets=ngram_buckets)
+        for name, share in (("token_dropout", token_dropout), ("dropout", dropout)):
             if not 0.0 <= share < 1.0:
                 raise RecipeError(f"{name} of textcnn is {share!r}; legal: 0 or more and below 1")
         self._config = {
@@ -62,52 +70,65 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             "num_labels": num_labels,
             "filters": filters,
             "window": window,
-            "pair_buckets": pair_buckets,
-            "embedding_dropout": embedding_dropout,
+            "ngram_buckets": ngram_buckets,
+            "token_dropout": token_dropout,
             "dropout": dropout,
         }
         self.window = window
         self.filters = filters
-        self.pair_buckets = pair_buckets
+        self.num_labels = num_labels
+        self.ngram_buckets = ngram_buckets
+        self.token_dropout = token_dropout
         self.embedding = paddle.nn.Embedding(vocabulary_size, dimension, padding_idx=0)
         self.convolution = paddle.nn.Linear(window * dimension, filters)
         self.head = paddle.nn.Linear(filters, num_labels)
-        self.embedding_dropout = paddle.nn.Dropout(embedding_dropout)
         self.dropout = paddle.nn.Dropout(dropout)
-        if pair_buckets:
-            zero = paddle.nn.initializer.Constant(0.0)
-            self.pairs = paddle.nn.Embedding(pair_buckets, num_labels, padding_idx=0, weight_attr=zero)
+        if ngram_buckets:
+            self.register_buffer("ngram_table", paddle.zeros([ngram_buckets, num_labels + 1]))
+            self.register_buffer("ngram_bias", paddle.zeros([num_labels]))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this layer again."""
         return dict(self._config)
 
+    def fit_before_training(
+        self, ids: Sequence[Sequence[int]], labels: Sequence[int], *, class_weights: npt.NDArray[np.float32]
+    ) -> None:
+        """Fit the regression over n-grams on the training rows.
+
+        Args:
+            ids: N lists of token ids.
+            labels: N class numbers.
+            class_weights: (C,) float32.
+        """
+        if self.ngram_buckets:
+            table, bias = fit_ngrams(ids, labels, class_weights=class_weights, buckets=self.ngram_buckets)
+            self.ngram_table.set_value(table)
+            self.ngram_bias.set_value(bias)
+
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
+        if self.training and self.token_dropout:
+            kept = paddle.rand(input_ids.shape) >= self.token_dropout
+            input_ids = paddle.multiply(input_ids, kept.astype("int64"))
         logits = self.head(self.dropout(self._features(input_ids)))
-        return logits + self._pair_logits(input_ids) if self.pair_buckets else logits
+        if self.training or not self.ngram_buckets:
+            return logits
+        return (logits + self._ngram_logits(input_ids)) / 2.0
 
     def _features(self, ids: Any) -> Any:
         """Widest match of each filter: (B, L) to (B, F)."""
         margin = paddle.zeros_like(ids[:, :1])
         wide = paddle.concat([margin] * (self.window - 1) + [ids] + [margin] * self.window, axis=1)
-        steps = wide.shape[1] - self.window + 1
-        shifted = [wide[:, start : start + steps] for start in range(self.window)]
-        if not paddle.in_dynamic_mode():
-            # A traced length is unknown: count from the end instead.
-            last = self.window - 1
-            shifted = [wide[:, start : start - last] if start < last else wide[:, start:] for start in range(self.window)]
-        windows = self._look_up(self.embedding, paddle.stack(shifted, axis=-1)).flatten(2)
-        matches = self.convolution(self.embedding_dropout(windows))
+        # Starts count from the begin and ends from the end: the length of a traced text is unknown.
+        last = self.window - 1
+        shifted = [wide[:, start : start - last] if start < last else wide[:, start:] for start in range(self.window)]
+        # Row 0 is zero and gets no gradient in training. Otherwise padding_idx is left out: paddle2onnx would write the whole
+        # table twice for it.
+        padding = 0 if self.training else None
+        windows = paddle.nn.functional.embedding(paddle.stack(shifted, axis=-1), self.embedding.weight, padding_idx=padding)
         # The maximum and ReLU commute, so ReLU runs on F values instead of L x F.
-        return paddle.nn.functional.relu(self._maximum(matches))
-
-    def _look_up(self, table: Any, ids: Any) -> Any:
-        """Rows of a table; row 0 is zero, and gets no gradient in training.
-
-        ``padding_idx`` is left out otherwise: paddle2onnx would write the whole table twice for it.
-        """
-        return paddle.nn.functional.embedding(ids, table.weight, padding_idx=0 if self.training else None)
+        return paddle.nn.functional.relu(self._maximum(self.convolution(windows.flatten(2))))
 
     def _maximum(self, matches: Any) -> Any:
         """Maximum over time, (B, L, F) to (B, F), by the operator that is fast or that exports."""
@@ -117,22 +138,29 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             return functional.adaptive_max_pool2d(matches.unsqueeze(1), [1, self.filters]).flatten(1)
         return functional.adaptive_max_pool1d(matches.transpose([0, 2, 1]), 1).flatten(1)
 
-    def _pair_logits(self, ids: Any) -> Any:
-        """Sum of the weights of neighbouring pairs over the square root of their number: (B, L) to (B, C)."""
+    def _ngram_logits(self, ids: Any) -> Any:
+        """Logits of the regression, (B, L) to (B, C): weighted n-grams over the length of their vector.
+
+        The table holds the products of weight and inverse document frequency, and in its last column the frequency squared.
+        """
         second = paddle.concat([ids[:, 1:], paddle.zeros_like(ids[:, :1])], axis=1)
-        present = (second != 0).astype("int64")
+        ones = paddle.ones_like(ids)
         # Products with a tensor, not a number: Paddle multiplies integers by a number in float32, which loses digits.
-        mixed = paddle.multiply(ids, paddle.full_like(ids, _HASH)) + second
-        buckets = paddle.remainder(mixed, paddle.full_like(mixed, self.pair_buckets - 1)) + paddle.ones_like(mixed)
-        weights = self._look_up(self.pairs, paddle.multiply(buckets, present)).sum(axis=1)
-        count = present.astype("float32").sum(axis=1, keepdim=True)
-        return weights / paddle.sqrt(count + 1.0)
+        mixed = paddle.multiply(ids, paddle.full_like(ids, MULTIPLIER))
+        modulus = paddle.full_like(ids, self.ngram_buckets - 1)
+        single = paddle.remainder(mixed, modulus) + ones
+        pair = paddle.remainder(mixed + second, modulus) + ones
+        single = paddle.multiply(single, (ids != 0).astype("int64"))
+        pair = paddle.multiply(pair, (second != 0).astype("int64"))
+        rows = paddle.nn.functional.embedding(paddle.concat([single, pair], axis=1), self.ngram_table).sum(axis=1)
+        length = paddle.sqrt(rows[:, self.num_labels :] + 1e-6)
+        return rows[:, : self.num_labels] / length + self.ngram_bias
 
 
-def _check_options(*, filters: int, window: int, pair_buckets: int) -> None:
+def _check_options(*, filters: int, window: int, ngram_buckets: int) -> None:
     if filters < 1:
         raise RecipeError(f"filters of textcnn is {filters!r}; legal: 1 or more")
     if window < 2:
         raise RecipeError(f"window of textcnn is {window!r}; legal: 2 or more tokens")
-    if pair_buckets == 1 or pair_buckets < 0:
-        raise RecipeError(f"pair_buckets of textcnn is {pair_buckets!r}; legal: 0 for none, or 2 or more")
+    if ngram_buckets < 0 or ngram_buckets == 1:
+        raise RecipeError(f"ngram_buckets of textcnn is {ngram_buckets!r}; legal: 0 for none, or 2 or more")

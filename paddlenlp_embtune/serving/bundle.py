@@ -107,9 +107,15 @@ class Bundle:
         manifest = _read_manifest(path)
         for name, expected in manifest.files.items():
             _check_file(path, name, expected)
+        for engine, files in manifest.engines.items():
+            for name in files:
+                if name not in manifest.files:
+                    raise BundleError(
+                        f"{path / MANIFEST} names {name!r} for {engine!r} without its SHA-256; export the bundle again"
+                    )
         try:
             vocabulary = Vocabulary.load(path / "vocab.txt")
-        except (OSError, UnicodeDecodeError, DataError) as error:
+        except (OSError, DataError) as error:
             raise BundleError(f"the vocabulary of the bundle {path} cannot be read: {error}; export the bundle again") from None
         found = vocabulary.fingerprint()
         if found != manifest.vocabulary_sha256:
@@ -150,8 +156,8 @@ def _read_manifest(path: Path) -> Manifest:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{file} has the schema version {version!r}; this release reads {SCHEMA_VERSION}; use the release that wrote it, or "
-            "train again"
+            f"{file} has the schema version {version!r}; this release reads {SCHEMA_VERSION}; use the release that "
+            "wrote it, or train again"
         )
     return build(Manifest, value, where=MANIFEST, error=BundleError)
 

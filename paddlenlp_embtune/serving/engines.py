@@ -37,7 +37,9 @@ class OnnxRuntimeEngine:
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         try:
             runtime = importlib.import_module("onnxruntime")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != "onnxruntime":
+                raise
             raise MissingDependencyError(
                 'the engine onnxruntime is not installed; install it with: pip install "paddlenlp-embtune[serve]"'
             ) from None
@@ -73,10 +75,12 @@ class PaddleInferenceEngine:
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         weights = bundle.engine_file("paddle_inference", ".pdiparams")
-        program = next(p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file())
+        programs = [p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file()]
+        if not programs:
+            raise BundleError(f"the bundle {bundle.path} lacks the program beside {weights.name}; export it again")
         host.require_paddle()
         inference: Any = importlib.import_module("paddle.inference")
-        config = inference.Config(str(program), str(weights))
+        config = inference.Config(str(programs[0]), str(weights))
         config.disable_gpu()
         config.disable_glog_info()
         config.disable_mkldnn()

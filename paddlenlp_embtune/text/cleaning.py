@@ -8,7 +8,11 @@ import unicodedata
 __all__ = ["clean"]
 
 _SPACE = re.compile(r"\s+")
-_UNWANTED = re.compile(r"[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u200b-\u200f\u2060\ufeff\ufffe\uffff]")
+# Control characters but white space, and everything that takes no room: joiners, marks of direction, soft hyphens.
+_UNWANTED = re.compile(
+    r"[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e"
+    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe\uffff]"
+)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 

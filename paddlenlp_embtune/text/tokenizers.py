@@ -76,7 +76,7 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary) -> 
         DataError: the tokenizer is of a kind this version does not know.
     """
     options = {key: value for key, value in config.items() if key != "name"}
-    if config.get("name") != "char" or set(options) - {"lowercase"}:
+    if config.get("name") != "char" or set(options) - {"lowercase"} or not isinstance(options.get("lowercase", True), bool):
         raise DataError(f"the tokenizer {dict(config)!r} is not known; legal: {{'name': 'char', 'lowercase': true or false}}")
     return CharTokenizer(vocabulary, **options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ __all__ = ["PAD", "PAD_ID", "UNK", "UNK_ID", "Vocabulary"]
 
 PAD, UNK = "[PAD]", "[UNK]"
 PAD_ID, UNK_ID = 0, 1
+_BREAKING = re.compile(r"[\r\n\ud800-\udfff]")
 
 
 class Vocabulary:
@@ -22,7 +24,7 @@ class Vocabulary:
     Args:
         tokens: all tokens in the order of their ids, beginning with ``[PAD]`` and ``[UNK]``.
     Raises:
-        DataError: the first two tokens are others, a token is there twice, is empty, or holds a line feed.
+        DataError: the first two tokens are others, a token is there twice, is empty, or holds a line break or a lone surrogate.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
@@ -34,8 +36,8 @@ class Vocabulary:
             token, count = Counter(self.tokens).most_common(1)[0]
             raise DataError(f"the token {token!r} stands in the vocabulary {count} times; legal: once")
         for token in self.tokens:
-            if not token or "\n" in token:
-                raise DataError(f"{token!r} cannot be a token; legal: one or more characters, no line feed")
+            if not token or _BREAKING.search(token):
+                raise DataError(f"{token!r} cannot be a token; legal: one or more characters, no line break, no lone surrogate")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -62,7 +64,10 @@ class Vocabulary:
         Raises:
             DataError: the file is not a vocabulary.
         """
-        return cls(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        try:
+            return cls(path.read_bytes().decode("utf-8").removesuffix("\n").split("\n"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8 (byte {error.start}), so it is no vocabulary of ours") from None
 
     def save(self, path: Path) -> None:
         """Write one token a line, UTF-8."""

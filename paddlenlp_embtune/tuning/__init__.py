@@ -9,6 +9,7 @@ from paddlenlp_embtune.tuning.groups import ParameterGroup, group_table, match_p
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.tuning.resume import ResumeCallback
 
 __all__ = [
     "EarlyStoppingCallback",
@@ -18,6 +19,7 @@ __all__ = [
     "GlobalNormClipCallback",
     "ParameterGroup",
     "RateCallback",
+    "ResumeCallback",
     "RunRecord",
     "StopReason",
     "attach",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paddlenlp_embtune import registry
-from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
+from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.groups import (
@@ -18,6 +18,7 @@ from paddlenlp_embtune.tuning.groups import (
 )
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.tuning.resume import ResumeCallback
 
 __all__ = ["attach"]
 
@@ -42,8 +43,7 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None) -> 
         PluginError: a plugin's hook raised.
     """
     _check_trainer(trainer, recipe)
-    hooks = registry.current().manager.hook
-    hooks.embtune_before_attach(trainer=trainer, recipe=recipe)
+    registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
     groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
     if recipe.freeze is not None:
@@ -51,7 +51,7 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None) -> 
     _set_optimization(trainer, recipe, groups)
     record.write("groups", table=_phases(group_table(groups), recipe))
     stand_ins = {group.spec.name: next(iter(group.parameters.values())) for group in groups if group.parameters}
-    for callback in [RateCallback(stand_ins), *_callbacks(recipe, trainer.model)]:
+    for callback in [ResumeCallback(), RateCallback(stand_ins), *_callbacks(recipe, trainer.model)]:
         if isinstance(callback, EmbtuneCallback):
             callback.record = record
         trainer.add_callback(callback)
@@ -99,18 +99,6 @@ def _phases(table: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]
 
 def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
     found: list[Any] = []
-    caller = registry.current().manager.hook.embtune_register_callbacks
-    for implementation in caller.get_hookimpls():
-        arguments: dict[str, Any] = {"recipe": recipe, "model": model}
-        wanted = {name: arguments[name] for name in implementation.argnames}
-        try:
-            callbacks: Any = implementation.function(**wanted)
-        except RecipeError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"embtune_register_callbacks of the plugin {implementation.plugin_name!r} raised "
-                f"{type(error).__name__}: {error}"
-            ) from error
+    for callbacks in reversed(registry.current().call("embtune_register_callbacks", recipe=recipe, model=model)):
         found.extend(callbacks)
     return found

@@ -17,7 +17,7 @@ from paddlenlp_embtune.tuning.record import RunRecord
 with host.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["EmbtuneCallback"]
+__all__ = ["EmbtuneCallback", "checkpoint_folder"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -44,10 +44,10 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         """Load the state of the checkpoint that the Trainer resumes from, if it does."""
         if not state.global_step:
             return
-        for folder in (Path(args.output_dir) / f"checkpoint-{state.global_step}", args.resume_from_checkpoint):
-            if folder is not None and (Path(folder) / self._file("json")).is_file():
-                self.load_state(self._read(Path(folder)))
-                return
+        folder = checkpoint_folder(args, state)
+        if folder is not None and (folder / self._file("json")).is_file():
+            self.load_state(self._read(folder))
+            return
         logger.warning(
             "%s resumes at step %d without its state: no %s beside the checkpoint in %s; it begins afresh",
             type(self).__name__,
@@ -83,6 +83,16 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
 
     def _file(self, ending: str) -> str:
         return f"embtune_{type(self).__name__}.{ending}"
+
+
+def checkpoint_folder(args: Any, state: Any) -> Path | None:
+    """Return the folder that the Trainer resumes from, if it resumes and the folder can be told."""
+    if not state.global_step:
+        return None
+    for folder in (Path(args.output_dir) / f"checkpoint-{state.global_step}", args.resume_from_checkpoint):
+        if folder is not None and Path(folder).is_dir():
+            return Path(folder)
+    return None
 
 
 def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

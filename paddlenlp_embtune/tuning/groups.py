@@ -74,7 +74,7 @@ def group_specs(recipe: Recipe, model: Any) -> tuple[GroupSpec, ...]:
     """
     if recipe.groups is not None:
         return recipe.groups
-    for proposal in registry.current().manager.hook.embtune_register_group_rules(recipe=recipe, model=model):
+    for proposal in registry.current().call("embtune_register_group_rules", recipe=recipe, model=model):
         if proposal:
             return tuple(proposal)
     raise RecipeError(f"no plugin proposes parameter groups for {type(model).__name__}; state them under groups")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.data import Rows
@@ -20,7 +21,7 @@ paddle = host.require_paddle()
 with host.quiet():
     from paddlenlp.trainer import Trainer, TrainingArguments
 
-__all__ = ["LengthBatchedTrainer", "build_trainer", "predict_classes", "seed_everything"]
+__all__ = ["LengthBatchedTrainer", "build_trainer", "class_weights", "predict_classes", "seed_everything"]
 
 
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
@@ -40,7 +41,7 @@ def seed_everything(seed: int) -> None:
 def build_trainer(
     recipe: Recipe, model: Any, *, rows: tuple[Rows, Rows], labels: Sequence[str], tokenizer: Tokenizer, out: str
 ) -> LengthBatchedTrainer:
-    """Build a Trainer that evaluates after every epoch.
+    """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
     Args:
         recipe: sizes, seed and loss.
@@ -52,7 +53,7 @@ def build_trainer(
     """
     arguments = TrainingArguments(
         output_dir=out,
-        num_train_epochs=recipe.train.epochs,
+        num_train_epochs=epochs_of(recipe, len(rows[0])),
         per_device_train_batch_size=recipe.train.batch_size,
         per_device_eval_batch_size=recipe.train.eval_batch_size,
         evaluation_strategy="epoch",
@@ -68,19 +69,47 @@ def build_trainer(
     length = recipe.text.max_length
     train, dev = (encode_rows(part, labels, tokenizer, max_length=length) for part in rows)
 
+    weights = class_weights(train.labels, len(labels), balance=recipe.train.class_balance)
+    if hasattr(model, "fit_before_training"):
+        model.fit_before_training(train.ids, train.labels, class_weights=weights)
+
     def compute_metrics(prediction: Any) -> dict[str, float]:
         report = classification_report(prediction.label_ids.tolist(), prediction.predictions.argmax(-1).tolist(), labels)
         return {name: report[name] for name in ("accuracy", "f1_macro")}
 
     return LengthBatchedTrainer(
         model=model,
-        criterion=registry.current().get("loss", recipe.train.loss)(num_labels=len(labels)),
+        criterion=registry.current().get("loss", recipe.train.loss)(
+            class_weights=class_weights(train.labels, len(labels), balance=recipe.train.class_balance)
+        ),
         args=arguments,
         data_collator=collate,
         train_dataset=train,
         eval_dataset=dev.by_length(),
         compute_metrics=compute_metrics,
     )
+
+
+def epochs_of(recipe: Recipe, rows: int) -> int:
+    """Return the epochs of a run: those that the recipe states, or as many as make about 1,200 steps, 8 to 40."""
+    if recipe.train.epochs is not None:
+        return recipe.train.epochs
+    steps_per_epoch = -(-rows // recipe.train.batch_size)
+    return min(40, max(8, round(1200 / steps_per_epoch)))
+
+
+def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> npt.NDArray[np.float32]:
+    """Weights that are inverse to the frequency of a class, to the power of ``balance``; their mean over all rows is 1.
+
+    Shapes:
+        returns: (C,) float32
+    Source:
+        King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, for ``balance`` 1
+    """
+    counts = np.maximum(np.bincount(labels, minlength=num_labels), 1)
+    weights = counts.astype(np.float64) ** -balance
+    scaled: npt.NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
+    return scaled.astype(np.float32)
 
 
 def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, max_length: int) -> EncodedDataset:

@@ -88,14 +88,18 @@ def initialise(
             "check that the tokenizer and the vectors are of one kind, or set vectors.source to random"
         )
     known = vectors.table[found]
+    size = float(np.sqrt(np.mean(np.square(known, dtype=np.float64))))
+    if not size > 0:
+        raise VectorError(f"all {len(known)} rows found in {vectors.source} are zero; use other vectors, or random")
     generator = np.random.default_rng(seed)
     table = generator.normal(known.mean(axis=0), known.std(axis=0), (len(vocabulary), vectors.dimension))
     for index, row in enumerate(sources):
         if row is not None:
             table[index] = vectors.table[row]
-    table *= rms / np.sqrt(np.mean(np.square(known, dtype=np.float64)))
+    table *= rms / size
     table[PAD_ID] = 0.0
-    missing = tuple(t for t, origin in zip(vocabulary.tokens, origins, strict=True) if origin == Origin.SAMPLED)
+    ordinary = list(zip(vocabulary.tokens, origins, strict=True))[2:]
+    missing = tuple(token for token, origin in ordinary if origin == Origin.SAMPLED)
     return table.astype(np.float32), Coverage(vectors.source, tuple(origins), missing)
 
 

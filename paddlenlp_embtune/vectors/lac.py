@@ -7,6 +7,7 @@ files are located through jieba's metadata and read byte by byte; no code of jie
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def read_paddle_tensor(path: Path) -> npt.NDArray[np.float32]:
     kind, shape = _describe(data[20:start], path)
     if kind != _FLOAT32:
         raise VectorError(f"{path} holds values of Paddle's type {kind}; legal: {_FLOAT32} (float32)")
-    expected = int(np.prod(shape)) * 4
+    expected = math.prod(shape) * 4
     if len(data) - start != expected:
         raise VectorError(
             f"{path} says that it holds {shape} float32 values, {expected} bytes, but {len(data) - start} bytes follow "

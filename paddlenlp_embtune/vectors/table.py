@@ -41,6 +41,12 @@ class VectorTable:
                 "repair or drop those rows"
             )
 
+        outside = next((token for token, row in self.rows.items() if not 0 <= row < len(self.table)), None)
+        if outside is not None:
+            raise VectorError(
+                f"{outside!r} is given row {self.rows[outside]} of {self.source}, which has {len(self.table)} rows"
+            )
+
     @property
     def dimension(self) -> int:
         """Width D of a vector."""

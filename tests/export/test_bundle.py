@@ -1,0 +1,226 @@
+"""Bundles: written whole or not at all, proven, and refused when anything about them has changed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.errors import BundleError, ParityError, PluginError
+from paddlenlp_embtune.export import BundleContent, add_engines, parity_batches, verify_parity, write_bundle
+from paddlenlp_embtune.models.textcnn import TextCNN
+from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.text import CharTokenizer, Vocabulary
+
+TEXTS = ("公司拟回购股份", "控股股东减持", "今天开会", "a", "停牌" * 40, "净利润同比增长五成，超出预期", "")
+ENGINES = ("onnxruntime", "paddle_inference")
+
+
+def content(*, padding: float = 0.0, **changes: Any) -> BundleContent:
+    characters = sorted({c for text in TEXTS for c in text})
+    paddle.seed(1)
+    model = TextCNN(vocabulary_size=len(characters) + 2, dimension=8, num_labels=3, filters=6, ngram_buckets=31)
+    table = np.abs(np.random.default_rng(0).normal(size=(31, 4))).astype(np.float32)
+    table[0] = padding
+    model.ngram_table.set_value(table)
+    tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *characters]))
+    options: dict[str, Any] = {
+        "model": model,
+        "model_name": "textcnn",
+        "tokenizer": tokenizer,
+        "labels": ("利空", "中性", "利好"),
+        "ordered": True,
+        "max_length": 64,
+        "sample_texts": TEXTS,
+        **changes,
+    }
+    return BundleContent(**options)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("run") / "bundle", content(), engines=ENGINES)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_every_engine_is_proven(bundle: Bundle) -> None:
+    assert set(bundle.manifest.parity) == {"paddle", *ENGINES}
+    for name, record in bundle.manifest.parity.items():
+        assert record.max_probability_difference < 1e-5, name
+        assert record.same_labels
+        assert record.texts >= len(TEXTS)
+
+
+def test_engines_answer_alike_whatever_the_batches(bundle: Bundle) -> None:
+    texts = [text for text in TEXTS for _ in range(3)]
+    reference = Predictor(bundle, engine="paddle", batch_size=1).probabilities(texts)
+    for engine in ("onnxruntime", "paddle_inference", "paddle"):
+        for size in (1, 4, 64):
+            found = Predictor(bundle, engine=engine, batch_size=size).probabilities(texts)
+            np.testing.assert_allclose(found, reference, atol=1e-5, err_msg=f"{engine}, batches of {size}")
+
+
+def test_the_onnx_file_is_what_it_says(bundle: Bundle) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(bundle.path / "onnx" / "model.onnx"))
+    assert [(item.domain, item.version) for item in model.opset_import] == [("", 17)]
+    (ids,) = model.graph.input
+    assert (ids.name, [d.dim_param for d in ids.type.tensor_type.shape.dim]) == ("input_ids", ["batch", "length"])
+    (logits,) = model.graph.output
+    assert logits.name == "logits"
+    weights = (bundle.path / "weights.safetensors").stat().st_size
+    assert (bundle.path / "onnx" / "model.onnx").stat().st_size < weights + 40_000
+
+
+def test_export_leaves_the_live_model_as_it_was(tmp_path: Path) -> None:
+    made = content()
+    made.model.train()
+    write_bundle(tmp_path / "bundle", made, engines=ENGINES)
+    assert made.model.training
+    ids = paddle.to_tensor([[2, 3, 4]])
+    paddle.nn.functional.cross_entropy(made.model(ids), paddle.to_tensor([0])).backward()
+    assert made.model.embedding.weight.grad is not None
+
+
+def test_a_program_that_answers_otherwise_is_not_written(tmp_path: Path) -> None:
+    class Wrong:
+        def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+            self.engine = original(bundle, threads=threads)
+
+        def run(self, input_ids: np.ndarray) -> np.ndarray:
+            logits = self.engine.run(input_ids)
+            logits[..., 0] += 1e-3
+            return logits
+
+    current = registry.current()
+    original = current.get("engine", "onnxruntime")
+    (key,) = [key for key in current._entries if key == ("engine", "onnxruntime")]
+    entry = current._entries[key]
+    current._entries[key] = registry.Entry("engine", "onnxruntime", Wrong, "test")
+    try:
+        with pytest.raises(ParityError, match="'onnxruntime' differs from the live model by"):
+            write_bundle(tmp_path / "bundle", content(), engines=["onnxruntime"])
+    finally:
+        current._entries[key] = entry
+    assert names(tmp_path) == set()
+
+
+def test_a_model_whose_answers_depend_on_padding_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="depend on padding"):
+        write_bundle(tmp_path / "bundle", content(padding=1.0), engines=["onnxruntime"])
+    assert names(tmp_path) == set()
+
+
+def test_parity_compares_both_runs(bundle: Bundle) -> None:
+    class Moody:
+        calls = 0
+
+        def run(self, input_ids: np.ndarray) -> np.ndarray:
+            Moody.calls += 1
+            return made.model(paddle.to_tensor(input_ids)).numpy() * (1.5 if Moody.calls == 4 else 1.0)
+
+    made = content()
+    made.model.eval()
+    batches = parity_batches([], vocabulary_size=10, max_length=8)
+    with pytest.raises(ParityError):
+        verify_parity(made.model, Moody(), batches, name="moody")
+
+
+def test_engines_can_be_added_later(tmp_path: Path) -> None:
+    first = write_bundle(tmp_path / "bundle", content(), engines=[])
+    assert set(first.manifest.engines) == {"paddle"}
+    with pytest.raises(BundleError, match=r"no files for the engine 'onnxruntime'; .*embtune export"):
+        Predictor(first)
+    second = add_engines(first, first.path, engines=["onnxruntime"])
+    assert set(second.manifest.engines) == {"paddle", "onnxruntime"}
+    expected = Predictor(first, engine="paddle").probabilities(TEXTS)
+    np.testing.assert_allclose(Predictor(second).probabilities(TEXTS), expected, atol=1e-5)
+    assert names(tmp_path) == {f"bundle/{name}" for name in names(second.path)} | {"bundle"}
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "onnx/model.onnx", "vocab.txt", "paddle/model.pdiparams"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, damage: str) -> None:
+    copy = tmp_path / "bundle"
+    subprocess.run(["cp", "-r", str(bundle.path), str(copy)], check=True)
+    data = bytearray((copy / name).read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        (copy / name).write_bytes(bytes(data))
+    elif damage == "truncate":
+        (copy / name).write_bytes(bytes(data[:-7]))
+    else:
+        (copy / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 99}, "schema version 99; this release reads 1"),
+        ({"vocabulary_sha256": "0" * 64}, "was trained with the vocabulary 000000000000"),
+        ({"labels": "利好"}, "labels must be a list"),
+        ({"surprise": 1}, "has no key 'surprise'"),
+        ({"files": {"../outside": "0"}}, "legal: files inside the bundle"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    copy = tmp_path / "bundle"
+    subprocess.run(["cp", "-r", str(bundle.path), str(copy)], check=True)
+    manifest = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
+    (copy / "bundle.json").write_text(json.dumps({**manifest, **change}), encoding="utf-8")
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copy)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("paddlenlp_embtune.export.writer._save_weights", full)
+    with pytest.raises(BundleError, match="No space left on device; nothing was left behind"):
+        write_bundle(tmp_path / "bundle", content(), engines=[])
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_leaves_the_old_bundle(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", content(), engines=["onnxruntime"])
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if (tmp_path / name).is_file()}
+    script = (
+        "import os, signal, sys; from pathlib import Path; from tests.export.test_bundle import content;"
+        "from paddlenlp_embtune.export import writer, write_bundle;"
+        "writer._export = lambda *a: os.kill(os.getpid(), signal.SIGKILL);"
+        "write_bundle(Path(sys.argv[1]), content(), engines=[])"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "bundle")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    write_bundle(tmp_path / "bundle", content(), engines=[])
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle"}
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(BundleError, match="is no bundle, so it will not be replaced"):
+        write_bundle(tmp_path / "bundle", content(), engines=[])
+
+
+def test_an_unknown_exporter_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"no exporter is called 'tensorrt'; .*legal: onnxruntime, paddle_inference"):
+        write_bundle(tmp_path / "bundle", content(), engines=["tensorrt"])

@@ -1,0 +1,152 @@
+"""The text CNN: what it computes, and that its shortcuts change nothing."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.models import build_model, set_embedding
+from paddlenlp_embtune.models.ngrams import fit_ngrams
+from paddlenlp_embtune.models.textcnn import TextCNN
+from paddlenlp_embtune.text import pad
+
+
+def model(**options: Any) -> TextCNN:
+    paddle.seed(3)
+    built = TextCNN(vocabulary_size=40, dimension=6, num_labels=3, **{"filters": 5, "ngram_buckets": 17, **options})
+    table = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    table[0] = 0.0
+    set_embedding(built, table)
+    if built.ngram_buckets:
+        weights = np.random.default_rng(1).normal(size=(17, 4)).astype(np.float32)
+        weights[:, 3] = np.abs(weights[:, 3])
+        weights[0] = 0.0
+        built.ngram_table.set_value(weights)
+        built.ngram_bias.set_value(np.array([0.1, 0.2, 0.3], dtype=np.float32))
+    built.eval()
+    return built
+
+
+def by_hand(net: TextCNN, ids: list[int]) -> np.ndarray:
+    """The definition, one text, loops only."""
+    table, window = net.embedding.weight.numpy().astype(np.float64), net.window
+    wide = [0] * (window - 1) + ids + [0] * window
+    weight, bias = (p.numpy().astype(np.float64) for p in (net.convolution.weight, net.convolution.bias))
+    spans = range(len(wide) - window + 1)
+    matches = [np.concatenate([table[i] for i in wide[s : s + window]]) @ weight + bias for s in spans]
+    features = np.maximum(np.max(matches, axis=0), 0)
+    network = features @ net.head.weight.numpy().astype(np.float64) + net.head.bias.numpy()
+    codes = [token * 7919 for token in ids] + [a * 7919 + b for a, b in itertools.pairwise(ids)]
+    rows = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]].sum(axis=0)
+    regression = rows[:3] / np.sqrt(rows[3] + 1e-6) + net.ngram_bias.numpy()
+    return (network + regression) / 2
+
+
+@pytest.mark.parametrize("window", [2, 3, 4])
+@pytest.mark.parametrize("length", [1, 2, 5, 30])
+def test_it_computes_the_definition(window: int, length: int) -> None:
+    net = model(window=window)
+    ids = np.random.default_rng(length).integers(1, 40, length).tolist()
+    found = net(paddle.to_tensor([ids])).numpy()[0]
+    np.testing.assert_allclose(found, by_hand(net, ids), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [1, 3, 50])
+def test_padding_changes_nothing(padding: int) -> None:
+    net = model()
+    ids = np.random.default_rng(0).integers(1, 40, (4, 9))
+    padded = np.pad(ids, ((0, 0), (0, padding)))
+    np.testing.assert_allclose(net(paddle.to_tensor(padded)).numpy(), net(paddle.to_tensor(ids)).numpy(), atol=1e-6)
+
+
+def test_training_leaves_the_row_of_padding_at_zero() -> None:
+    net = model()
+    net.train()
+    optimizer = paddle.optimizer.AdamW(0.1, parameters=net.parameters(), weight_decay=0.1)
+    for _ in range(3):
+        ids = paddle.to_tensor(np.array([[3, 4, 5, 0, 0], [6, 7, 0, 0, 0]]))
+        paddle.nn.functional.cross_entropy(net(ids), paddle.to_tensor([0, 1])).backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert not net.embedding.weight.numpy()[0].any()
+    assert net.embedding.weight.numpy()[3].any()
+
+
+def test_tokens_are_blanked_in_training_only() -> None:
+    net = model(token_dropout=0.9, dropout=0.0, ngram_buckets=0)
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (2, 30)))
+    calm = net(ids).numpy()
+    np.testing.assert_array_equal(net(ids).numpy(), calm)
+    net.train()
+    assert np.abs(net(ids).numpy() - calm).max() > 1e-3
+
+
+def test_config_builds_the_same_layer_again() -> None:
+    net = model(window=4)
+    twin = TextCNN(**net.config())
+    assert [(n, list(p.shape)) for n, p in twin.named_parameters()] == [(n, list(p.shape)) for n, p in net.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"filters": 0}, {"window": 1}, {"ngram_buckets": 1}, {"dropout": 1.0}, {"token_dropout": -0.1}],
+)
+def test_illegal_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        model(**options)
+
+
+def test_an_unknown_option_lists_those_there_are() -> None:
+    with pytest.raises(RecipeError, match="has no 'filter'; nearest: 'filters'"):
+        build_model("textcnn", vocabulary_size=10, dimension=4, num_labels=2, options={"filter": 3})
+
+
+def test_a_table_of_another_shape_is_refused() -> None:
+    with pytest.raises(HostError, match=r"\(40, 6\), the table \(41, 6\)"):
+        set_embedding(model(), np.zeros((41, 6), dtype=np.float32))
+
+
+def test_the_regression_is_the_one_that_scikit_learn_fits_on_tf_idf() -> None:
+    generator = np.random.default_rng(0)
+    # No token twice in a text: there the two ways to measure the length of a vector agree.
+    ids = [generator.permutation(np.arange(1, 40))[: generator.integers(2, 12)].tolist() for _ in range(300)]
+    labels = [int(text[0] % 3) for text in ids]
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), lowercase=False, min_df=2)
+    texts = ["".join(chr(0x4E00 + token) for token in text) for text in ids]
+    features = vectorizer.fit_transform(texts)
+    reference = LogisticRegression(C=4.0, max_iter=2000).fit(features, labels).decision_function(features)
+    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=400_009)
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=400_009)
+    net.ngram_table.set_value(table)
+    net.ngram_bias.set_value(bias)
+    found = net._ngram_logits(paddle.to_tensor(pad(ids))).numpy()
+    np.testing.assert_allclose(found, reference, atol=2e-2)
+    assert (found.argmax(1) == reference.argmax(1)).mean() > 0.99
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_regression_alone_learns_what_single_tokens_tell(classes: int) -> None:
+    generator = np.random.default_rng(1)
+    ids = [generator.integers(1, 40, 8).tolist() for _ in range(600)]
+    labels = [int(sum(token < 4 for token in text) > 0) if classes == 2 else text[0] % classes for text in ids]
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=classes, filters=2, ngram_buckets=4096)
+    net.fit_before_training(ids, labels, class_weights=np.ones(classes, dtype=np.float32))
+    found = net._ngram_logits(paddle.to_tensor(pad(ids))).numpy().argmax(1)
+    assert (found == labels).mean() > (0.95 if classes == 2 else 0.6)
+
+
+def test_training_leaves_the_regression_alone_and_sees_the_network_alone() -> None:
+    net = model(token_dropout=0.0, dropout=0.0)
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (2, 9)))
+    together = net(ids).numpy()
+    net.train()
+    alone = net(ids).numpy()
+    np.testing.assert_allclose((alone + net._ngram_logits(ids).numpy()) / 2, together, atol=1e-6)
+    assert {name for name, _ in net.named_parameters()}.isdisjoint({"ngram_table", "ngram_bias"})

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paddlenlp_embtune import Recipe, RecipeError
+from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.recipe import GroupSpec, TrainSpec
+
+FULL: dict[str, Any] = {
+    "domain": "finance",
+    "seed": 7,
+    "data": {
+        "train": "/data/train.tsv",
+        "dev": "/data/dev.csv",
+        "text_column": "正文: #1",
+        "label_column": "yes",
+        "labels": ["强烈利空", "no", "1", "null", " 中性 "],
+        "dev_ratio": 0.25,
+        "skip_empty": True,
+    },
+    "text": {"tokenizer": "char", "lowercase": False, "min_count": 3, "extra_rows": 0, "max_length": 64},
+    "vectors": {"source": "random", "rms": 1e-07},
+    "model": {"name": "textcnn", "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}}},
+    "groups": [
+        {"name": "embedding", "parameters": ["embedding.*"], "rate": 5e-5, "weight_decay": 0.0, "decay_bias_and_norm": True},
+        {"name": "rest", "parameters": None, "rate": 1e-3, "weight_decay": 0.01, "decay_bias_and_norm": False},
+    ],
+    "train": {"epochs": 3, "batch_size": 8, "eval_batch_size": 16, "loss": "cross_entropy", "class_balance": 0.25},
+    "schedule": {"kind": "cosine", "warmup_ratio": 0.0},
+    "freeze": {"groups": ["embedding"], "unfreeze_at_epoch": 2},
+    "clip": {"global_norm": 0.5},
+    "early_stopping": {"metric": "loss", "mode": "min", "min_delta": 1e-4, "patience_evals": 2, "restore_best": False},
+    "health": {"every_epochs": 2, "drift_alarm": 1.5},
+    "export": {"engines": ["onnxruntime"]},
+}
+
+
+def load(content: str | bytes, folder: Path) -> Recipe:
+    (folder / "recipe.yaml").write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return Recipe.load(folder / "recipe.yaml")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    first, _, rest = path.partition(".")
+    return {first: changed(rest, value) if rest else value}
+
+
+def test_full_recipe_is_full() -> None:
+    assert set(FULL) == {field.name for field in dataclasses.fields(Recipe)}
+    assert Recipe.from_dict(FULL).to_dict() == FULL
+
+
+@pytest.mark.parametrize("value", [FULL, {}, dict.fromkeys(["freeze", "clip", "early_stopping", "health", "groups", "domain"])])
+def test_yaml_round_trip(value: dict[str, Any], tmp_path: Path) -> None:
+    recipe = Recipe.from_dict(value)
+    recipe.save(tmp_path / "run" / "recipe.yaml")
+    again = Recipe.load(tmp_path / "run" / "recipe.yaml")
+    assert again == recipe
+    assert again.fingerprint() == recipe.fingerprint()
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_an_empty_file_is_the_default_recipe(tmp_path: Path) -> None:
+    assert load("", tmp_path) == load("# nothing\n", tmp_path) == Recipe()
+
+
+def test_the_recipe_in_the_box_loads() -> None:
+    recipe = Recipe.load(FINANCE / "recipe.yaml")
+    assert recipe.domain == "finance"
+    assert Path(str(recipe.data.train)).is_file()
+
+
+@pytest.mark.parametrize(("written", "rate"), [("5e-5", 5e-5), ("5.0e-5", 5e-5), ("1E-3", 1e-3), ("1", 1.0), (".5", 0.5)])
+def test_rates_as_people_write_them(written: str, rate: float, tmp_path: Path) -> None:
+    recipe = load(f"groups: [{{name: all, rate: {written}}}]", tmp_path)
+    assert recipe.groups == (GroupSpec(name="all", rate=rate),)
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        ({"trian": {}}, ["recipe has no key 'trian'", "nearest: 'train'"]),
+        ({"data": {"text_colum": "x"}}, ["recipe.data has no key 'text_colum'", "nearest: 'text_column'"]),
+        ({"freeze": {"unfreeze_at_epochs": 1}}, ["recipe.freeze has no key", "nearest: 'unfreeze_at_epoch'"]),
+        ({"groups": [{"name": "a", "rate": 1, "weight_deca": 0}]}, ["recipe.groups[0] has no key", "nearest: 'weight_decay'"]),
+        ({"groups": [{"name": "a", "rate": 1}, {"nam": "b"}]}, ["recipe.groups[1] has no key 'nam'", "nearest: 'name'"]),
+        ({"groups": [{"name": "a"}]}, ["recipe.groups[0] lacks the key 'rate'", "required: name, rate"]),
+        ({1: 2}, ["recipe has no key 1"]),
+    ],
+)
+def test_keys_refused(value: dict[Any, Any], parts: list[str]) -> None:
+    with pytest.raises(RecipeError) as raised:
+        Recipe.from_dict(value)
+    for part in parts:
+        assert part in str(raised.value)
+
+
+NAN, INF = float("nan"), float("inf")
+GROUP = {"name": "a", "rate": 1e-3}
+ILLEGAL: dict[str, list[Any]] = {
+    "seed": [-1, 0.5, "7", None, True],
+    "data": [None, [], "train.tsv"],
+    "data.labels": [[], ["a"], ["a", "a"], "ab", [1, 0], [True, False]],
+    "data.dev_ratio": [0, 1, -0.1, 1.5, NAN, "nan", "a tenth", True, None],
+    "text.extra_rows": [-1, "2000"],
+    "vectors.rms": [0, -0.1, NAN, "x"],
+    "model.name": [None, 3],
+    "model.options": [None, [1], "filters"],
+    "groups": [[], {}, "embedding", [None], [GROUP, GROUP], [GROUP, GROUP | {"name": "b"}]],
+    "schedule.kind": ["lineer", "", None],
+    "schedule.warmup_ratio": [-0.1, 1, NAN],
+    "freeze.groups": [[], "embedding", [1]],
+    "domain": [1, ["finance"]],
+    "clip.global_norm": [0, -1, NAN, None],
+    "early_stopping.mode": ["maximum", "Max", None],
+    "early_stopping.metric": [None],
+    "early_stopping.min_delta": [-1e-9, NAN],
+    "health.drift_alarm": [0, -1, 2.1, NAN],
+    "export.engines": ["onnxruntime", [1], None],
+}
+GROUP_ILLEGAL: dict[str, list[Any]] = {"name": ["", None], "parameters": [[], "embedding.*", [1]], "decay_bias_and_norm": [1]}
+GROUP_ILLEGAL |= {"rate": [0, -1e-3, NAN, None, "fast"], "weight_decay": [-0.1, NAN]}
+KINDS: list[tuple[list[Any], dict[str, list[str]]]] = [
+    ([3, ["a"]], {"data": ["train", "label_column"], "text": ["tokenizer"], "vectors": ["source"], "train": ["loss"]}),
+    (["yes", 1, None], {"data": ["skip_empty"], "text": ["lowercase"], "early_stopping": ["restore_best"]}),
+    ([0, -1, 1.5, "3", None], {"text": ["min_count", "max_length"], "train": ["batch_size", "eval_batch_size"]}),
+    ([0, -1, 1.5, "3"], {"train": ["epochs"]}),
+    ([-0.1, 1.1, INF, None], {"train": ["class_balance"]}),
+    ([0, -1, INF], {"early_stopping": ["patience_evals"], "health": ["every_epochs"], "freeze": ["unfreeze_at_epoch"]}),
+]
+ILLEGAL |= {f"{spec}.{key}": values for values, specs in KINDS for spec, keys in specs.items() for key in keys}
+CASES = [(path.rpartition(".")[2], changed(path, value)) for path, values in ILLEGAL.items() for value in values]
+CASES += [(key, {"groups": [GROUP | {key: value}]}) for key, values in GROUP_ILLEGAL.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES, ids=[str(value) for _, value in CASES])
+def test_illegal_values_name_themselves(name: str, value: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=name.removesuffix("s")) as raised:
+        Recipe.from_dict(value)
+    assert any(part in str(raised.value) for part in ("legal: ", "must be", "required: "))
+
+
+@pytest.mark.parametrize("value", [{"vectors": {"rms": INF}}, {"groups": [GROUP | {"rate": INF}]}, {"seed": 2**32}], ids=str)
+def test_values_that_cannot_be_trained_with(value: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        Recipe.from_dict(value)
+
+
+@pytest.mark.parametrize("options", [{"epochs": "3"}, {"epochs": 1.5}, {"batch_size": None}], ids=str)
+def test_kinds_are_checked_at_construction(options: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError):
+        TrainSpec(**options)
+
+
+def test_freeze_must_release_within_the_run() -> None:
+    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 3, but the run has 3 epochs.*below train\.epochs"):
+        Recipe.from_dict({"train": {"epochs": 3}, "freeze": {"unfreeze_at_epoch": 3}})
+    assert Recipe.from_dict({"train": {"epochs": 4}, "freeze": {"unfreeze_at_epoch": 3}}).freeze is not None
+    assert Recipe.from_dict({"train": {"epochs": 1}, "freeze": None}).freeze is None
+
+
+def test_data_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    recipe = load("data: {train: texts/train.tsv, dev: /else/dev.tsv}", tmp_path)
+    assert recipe.data.train == str(tmp_path / "texts" / "train.tsv")
+    assert recipe.data.dev == "/else/dev.tsv"
+    assert load("data: {train: a.tsv}", tmp_path).data.dev is None
+
+
+def test_fingerprint_follows_the_values_not_the_writing(tmp_path: Path) -> None:
+    here = load("seed: 3\ntrain: {epochs: 5}\nmodel: {options: {a: 1, b: 2}}", tmp_path)
+    there = load("model: {options: {b: 2, a: 1}}\ntrain: {batch_size: 64, epochs: 5}\n# same\nseed: 3\nclip: {}", tmp_path)
+    assert here.fingerprint() == there.fingerprint()
+    prints = {here.fingerprint(), Recipe.from_dict(FULL).fingerprint(), Recipe().fingerprint()}
+    assert len(prints | {dataclasses.replace(here, seed=4).fingerprint()}) == 4
+
+
+NO_RECIPE = ["a: [", "- a\n- b", "text", "domain: !!python/object:os.system {}", "? [1]\n: 2"]
+
+
+@pytest.mark.parametrize("content", [*NO_RECIPE, "domain: \0", "domain: 涨".encode("gbk")])
+def test_not_a_recipe(content: str | bytes, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="recipe"):
+        load(content, tmp_path)
+
+
+def test_an_impossible_date(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError):
+        load("domain: 2024-13-01", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_unreadable_recipe(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        Recipe.load(tmp_path / name)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from paddlenlp_embtune import DataError
+from paddlenlp_embtune.text import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
+
+ODD = [" ", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\u3000", "\ufeff", "\t", "😀", "\ufffd", "词语"]
+
+
+def test_order_is_by_count_then_code_point_then_extra() -> None:
+    counts = Counter({"涨": 2, "b": 2, "a": 2, "c": 5, "rare": 1})
+    vocabulary = Vocabulary.from_counts(counts, min_count=2, extra=["z", "a", "rare", "z"])
+    assert vocabulary.tokens == (PAD, UNK, "c", "a", "b", "涨", "z", "rare")
+    assert [vocabulary.ids[token] for token in vocabulary.tokens] == list(range(len(vocabulary)))
+    assert vocabulary.ids[PAD] == PAD_ID
+    assert vocabulary.ids[UNK] == UNK_ID
+
+
+def test_order_does_not_depend_on_the_order_of_counting() -> None:
+    forward, backward = Counter("涨跌涨平跌a"), Counter("a跌平涨跌涨")
+    assert Vocabulary.from_counts(forward).tokens == Vocabulary.from_counts(backward).tokens
+
+
+def test_counted_specials_keep_their_ids() -> None:
+    assert Vocabulary.from_counts(Counter({"a": 9, UNK: 50, PAD: 1})).tokens == (PAD, UNK, "a")
+
+
+def test_membership() -> None:
+    vocabulary = Vocabulary([PAD, UNK, "涨"])
+    assert "涨" in vocabulary
+    assert "跌" not in vocabulary
+
+
+def test_fingerprint_changes_when_two_rows_are_swapped() -> None:
+    here, swapped = Vocabulary([PAD, UNK, "涨", "跌"]), Vocabulary([PAD, UNK, "跌", "涨"])
+    assert here.fingerprint() == Vocabulary(list(here.tokens)).fingerprint()
+    assert here.fingerprint() != swapped.fingerprint()
+    assert len(here.fingerprint()) == 64
+
+
+@pytest.mark.parametrize("others", [["ab", "c"], ["abc"], ["a", "b", "c"]])
+def test_fingerprint_sees_where_tokens_end(others: list[str]) -> None:
+    assert Vocabulary([PAD, UNK, "a", "bc"]).fingerprint() != Vocabulary([PAD, UNK, *others]).fingerprint()
+
+
+@pytest.mark.parametrize("tokens", [[], [" "], ODD, list(reversed(ODD))])
+def test_round_trip(tokens: list[str], tmp_path: Path) -> None:
+    vocabulary = Vocabulary([PAD, UNK, *tokens])
+    vocabulary.save(tmp_path / "folder" / "vocab.txt")
+    loaded = Vocabulary.load(tmp_path / "folder" / "vocab.txt")
+    assert loaded.tokens == vocabulary.tokens
+    assert loaded.fingerprint() == vocabulary.fingerprint()
+
+
+@pytest.mark.parametrize("token", ["\r", "a\r", "\ud800"])
+def test_a_token_is_refused_or_survives(token: str, tmp_path: Path) -> None:
+    try:
+        vocabulary = Vocabulary([PAD, UNK, token, "b"])
+    except DataError:
+        return
+    vocabulary.save(tmp_path / "vocab.txt")
+    assert Vocabulary.load(tmp_path / "vocab.txt").tokens == vocabulary.tokens
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([], "begins with"),
+        ([PAD], "begins with"),
+        ([UNK, PAD, "a"], "begins with"),
+        (["a", "b"], r"\['a', 'b'\]"),
+        ([PAD, UNK, "涨", "跌", "涨", "涨"], "'涨' stands in the vocabulary 3 times"),
+        ([PAD, UNK, PAD], r"'\[PAD\]' .* 2 times"),
+        ([PAD, UNK, ""], "'' cannot be a token"),
+        ([PAD, UNK, "a\nb"], r"'a\\nb' cannot be a token"),
+    ],
+)
+def test_refusals(tokens: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Vocabulary(tokens)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"text\tlabel\n",
+        b"[PAD]\n[UNK]\na\n\n",
+        b"[PAD]\n[UNK]\na\na\n",
+        b"\xef\xbb\xbf[PAD]\n[UNK]\n",
+        pytest.param(
+            "[PAD]\n[UNK]\n涨\n".encode("gbk"),
+        ),
+    ],
+)
+def test_load_refuses_what_is_not_a_vocabulary(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(content)
+    with pytest.raises(DataError):
+        Vocabulary.load(tmp_path / "vocab.txt")

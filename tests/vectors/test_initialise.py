@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from paddlenlp_embtune import VectorError
+from paddlenlp_embtune.text import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
+from paddlenlp_embtune.vectors import Origin, VectorTable, initialise, initialise_random
+
+WIDTH = 16
+VOCABULARY = Vocabulary([PAD, UNK, "涨", "a", "跌", "B", "缺", "少"])
+FOUND = [2, 3, 4, 5]
+SOURCE_ROWS = [0, 2, 1, 3]  # where the found tokens stand in the vectors, in the order of their ids
+
+
+def vectors(*, unknown: bool = True, names: tuple[str, ...] = ("涨", "跌", "a", "b")) -> VectorTable:
+    table = np.random.default_rng(7).normal(0.5, 3.0, (len(names) + 1, WIDTH)).astype(np.float32)
+    return VectorTable({name: row for row, name in enumerate(names)}, table, "test vectors", len(names) if unknown else None)
+
+
+def rms_of(table: npt.NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(np.square(table, dtype=np.float64))))
+
+
+def cosines(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    wide = table.astype(np.float64)
+    unit = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    result: npt.NDArray[np.float64] = unit @ unit.T
+    return result
+
+
+def test_origins_and_missing() -> None:
+    _, coverage = initialise(VOCABULARY, vectors(), rms=0.1, seed=0)
+    exact, case, sampled = Origin.EXACT, Origin.CASE, Origin.SAMPLED
+    assert coverage.origins == (Origin.PADDING, Origin.UNKNOWN, exact, exact, exact, case, sampled, sampled)
+    assert coverage.missing == ("缺", "少")
+    assert coverage.found == pytest.approx(4 / 6)
+    assert coverage.counts()[exact] == 3
+    assert coverage.summary()["rows"] == len(VOCABULARY)
+
+
+@pytest.mark.parametrize("rms", [0.01, 0.1, 2.0])
+def test_found_rows_reach_the_rms_and_keep_angles_and_ratios(rms: float) -> None:
+    source = vectors()
+    table, _ = initialise(VOCABULARY, source, rms=rms, seed=0)
+    assert table.dtype == np.float32
+    assert table.shape == (len(VOCABULARY), WIDTH)
+    assert rms_of(table[FOUND]) == pytest.approx(rms, rel=1e-6)
+    np.testing.assert_allclose(cosines(table[FOUND]), cosines(source.table[SOURCE_ROWS]), atol=1e-6)
+    factors = table[FOUND] / source.table[SOURCE_ROWS]
+    np.testing.assert_allclose(factors, factors[0, 0], rtol=1e-5)
+    # The row for unknown tokens is scaled by the same factor, though it does not count towards the rms.
+    np.testing.assert_allclose(table[UNK_ID], source.table[4] * factors[0, 0], rtol=1e-5)
+
+
+def test_padding_is_zero_even_where_the_vectors_name_it() -> None:
+    table, coverage = initialise(VOCABULARY, vectors(names=(PAD, "涨", "a")), rms=0.1, seed=0)
+    assert not table[PAD_ID].any()
+    assert coverage.origins[PAD_ID] == Origin.PADDING
+
+
+@pytest.mark.parametrize(("held", "asked"), [("b", "B"), ("B", "b"), ("Ω", "ω")])
+def test_case_fallback(held: str, asked: str) -> None:
+    source = vectors(names=("涨", held))
+    table, coverage = initialise(Vocabulary([PAD, UNK, "涨", asked]), source, rms=0.1, seed=0)
+    assert coverage.origins[3] == Origin.CASE
+    assert cosines(np.stack([table[3], source.table[1]]))[0, 1] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_right_case_wins_over_the_other() -> None:
+    source = vectors(names=("b", "B"))
+    table, coverage = initialise(Vocabulary([PAD, UNK, "B"]), source, rms=rms_of(source.table[1:2]), seed=0)
+    assert coverage.origins[2] == Origin.EXACT
+    np.testing.assert_allclose(table[2], source.table[1], rtol=1e-5)
+
+
+def test_same_seed_same_table_other_seed_other_sampled_rows_only() -> None:
+    first, again, other = (initialise(VOCABULARY, vectors(), rms=0.1, seed=seed)[0] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first[:6], other[:6])
+    assert not np.isclose(first[6:], other[6:]).all(axis=1).any()
+
+
+def test_sampled_rows_are_distributed_like_the_found_ones() -> None:
+    names = [f"w{i}" for i in range(400)]
+    drawn = np.random.default_rng(1).normal(np.linspace(-2, 2, WIDTH), np.linspace(0.5, 2, WIDTH), (400, WIDTH))
+    source = VectorTable({name: row for row, name in enumerate(names)}, drawn.astype(np.float32), "test vectors")
+    vocabulary = Vocabulary([PAD, UNK, *names, *(f"missing{i}" for i in range(2000))])
+    table, _ = initialise(vocabulary, source, rms=rms_of(source.table), seed=0)
+    np.testing.assert_allclose(table[402:].mean(axis=0), drawn.mean(axis=0), atol=0.2)
+    np.testing.assert_allclose(table[402:].std(axis=0), drawn.std(axis=0), rtol=0.1)
+
+
+def test_without_an_unknown_row_one_is_drawn() -> None:
+    table, coverage = initialise(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
+    assert coverage.origins[UNK_ID] == Origin.SAMPLED
+    assert table[UNK_ID].any()
+
+
+def test_missing_lists_ordinary_tokens_only() -> None:
+    _, coverage = initialise(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
+    assert coverage.missing == ("缺", "少")
+
+
+@pytest.mark.parametrize("tokens", [[], ["缺", "少"]])
+def test_empty_intersection(tokens: list[str]) -> None:
+    with pytest.raises(VectorError, match=rf"none of the {len(tokens)} tokens is among the 4 of test vectors"):
+        initialise(Vocabulary([PAD, UNK, *tokens]), vectors(), rms=0.1, seed=0)
+
+
+def test_found_rows_of_zero_are_refused() -> None:
+    source = VectorTable({"涨": 0}, np.zeros((1, WIDTH), dtype=np.float32), "test vectors")
+    with pytest.raises(VectorError):
+        initialise(VOCABULARY, source, rms=0.1, seed=0)
+
+
+def test_rows_outside_the_table_are_refused() -> None:
+    with pytest.raises(VectorError):
+        initialise(VOCABULARY, VectorTable({"涨": 9}, np.ones((1, WIDTH), dtype=np.float32), "test vectors"), rms=0.1, seed=0)
+
+
+def test_random_table() -> None:
+    vocabulary = Vocabulary([PAD, UNK, *(f"w{i}" for i in range(1000))])
+    table, coverage = initialise_random(vocabulary, 32, rms=0.1, seed=5)
+    assert table.shape == (1002, 32)
+    assert table.dtype == np.float32
+    assert not table[PAD_ID].any()
+    assert rms_of(table[1:]) == pytest.approx(0.1, rel=0.02)
+    assert coverage.found == 0.0
+    assert coverage.missing == vocabulary.tokens[2:]
+    np.testing.assert_array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=5)[0])
+    assert not np.array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=6)[0])
