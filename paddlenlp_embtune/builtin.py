@@ -111,7 +111,7 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
                 stop.metric,
                 mode=stop.mode,
                 min_delta=stop.min_delta,
-                patience_evals=stop.patience_evals,
+                patience_evals=stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3)),
                 restore_best=stop.restore_best,
             )
         )

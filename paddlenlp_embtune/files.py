@@ -9,10 +9,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["replace_folder", "sha256_of", "write_text"]
+__all__ = ["replace_folder", "sha256_of", "write_arrays", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,6 +31,17 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named numpy arrays as safetensors.
+
+    Raises:
+        OSError: the disk does not take the file (the package's own writer would raise an error of its own kind).
+    """
+    from safetensors.numpy import save
+
+    path.write_bytes(save(dict(arrays)))
 
 
 @contextlib.contextmanager

@@ -37,7 +37,8 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
     A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)`` and returns a
     ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being padding, to (B, C) float32 logits. The
     layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``. If it has a
-    method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded rows.
+    method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded rows; so
+    for ``fit_after_training(logits_of, labels)`` with the development rows, after the best weights are back.
     """
 
 

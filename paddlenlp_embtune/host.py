@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import importlib.abc
 import importlib.util
+import io
 import logging
 import os
 import random
@@ -225,10 +226,19 @@ def require_paddle() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the warnings that Paddle and PaddleNLP raise about their own insides while they load."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence the warnings that Paddle and PaddleNLP raise about their own insides while they load.
+
+    Paddle also writes to stderr that more than one thread will not help, which is measurably wrong here; whatever else is
+    written there comes through.
+    """
+    written = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(written):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        lines = written.getvalue().splitlines(keepends=True)
+        sys.stderr.write("".join(line for line in lines if "OMP_NUM_THREADS" not in line))
 
 
 def calm_logging() -> None:

@@ -95,6 +95,7 @@ def train(
     _check_run_dir(run_dir, overwrite=overwrite)
     _check_names(recipe)
     prepared = prepare(recipe)
+    recipe = _settle(recipe, rows=len(prepared.train))
     with replace_folder(run_dir) as folder:
         recipe.save(folder / "recipe.yaml")
         record = RunRecord(folder / RECORD, listeners=tuple(listeners))
@@ -136,6 +137,15 @@ def prepare(recipe: Recipe) -> Prepared:
         table, coverage = initialise(vocabulary, vectors, rms=rms, seed=recipe.seed)
     ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
     return Prepared(rows, dev, labels, ordered, report, tokenizer, table, coverage)
+
+
+def _settle(recipe: Recipe, *, rows: int) -> Recipe:
+    """Replace what follows from the number of rows: the epochs."""
+    epochs = recipe.train.epochs
+    if epochs is None:
+        steps_per_epoch = -(-rows // recipe.train.batch_size)
+        epochs = min(40, max(8, round(1200 / steps_per_epoch)))
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=epochs))
 
 
 def _read_vectors(recipe: Recipe) -> VectorTable | None:
@@ -200,10 +210,17 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, rec
     """Export with proof, then evaluate what was exported; return the figures."""
     from paddlenlp_embtune.export import BundleContent, write_bundle
     from paddlenlp_embtune.serving import Predictor
-    from paddlenlp_embtune.tuning.trainer import predict_classes
+    from paddlenlp_embtune.tuning.trainer import encode_rows, predict_logits
 
-    truth = [prepared.labels.index(label) for label in prepared.dev.labels]
-    live = classification_report(truth, predict_classes(trainer, prepared.dev, prepared.tokenizer, recipe), prepared.labels)
+    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, max_length=recipe.text.max_length)
+    truth = list(dev.labels)
+
+    def logits() -> npt.NDArray[np.float32]:
+        return predict_logits(trainer.model, dev, batch_size=recipe.train.eval_batch_size)
+
+    if hasattr(trainer.model, "fit_after_training"):
+        trainer.model.fit_after_training(logits, truth)
+    live = classification_report(truth, logits().argmax(axis=1).tolist(), prepared.labels)
     content = BundleContent(
         model=trainer.model,
         model_name=recipe.model.name,

@@ -248,14 +248,15 @@ class EarlyStoppingSpec:
         metric: name of an evaluation metric, with or without ``eval_``.
         mode: ``max`` or ``min``; never guessed from the name.
         min_delta: an improvement counts when it is larger than this.
-        patience_evals: stop after this many evaluations without improvement, 1 or more.
+        patience_evals: stop after this many evaluations without improvement, 1 or more; None takes a third of the epochs, 4 at
+            least.
         restore_best: put the best weights back into the model at the end.
     """
 
     metric: str = "f1_macro"
     mode: str = "max"
     min_delta: float = 0.0
-    patience_evals: int = 4
+    patience_evals: int | None = None
     restore_best: bool = True
 
     MODES = ("max", "min")
@@ -264,7 +265,12 @@ class EarlyStoppingSpec:
         check_types(self, where="early_stopping", error=RecipeError)
         if self.mode not in self.MODES:
             raise RecipeError(f"early_stopping.mode is {self.mode!r}; {legal_names(self.mode, self.MODES)}")
-        _require(self.patience_evals >= 1, "early_stopping.patience_evals", self.patience_evals, "1 or more")
+        _require(
+            self.patience_evals is None or self.patience_evals >= 1,
+            "early_stopping.patience_evals",
+            self.patience_evals,
+            "1 or more",
+        )
         _require(self.min_delta >= 0, "early_stopping.min_delta", self.min_delta, "0 or more")
 
 

@@ -130,7 +130,8 @@ KINDS: list[tuple[list[Any], dict[str, list[str]]]] = [
     ([0, -1, 1.5, "3", None], {"text": ["min_count", "max_length"], "train": ["batch_size", "eval_batch_size"]}),
     ([0, -1, 1.5, "3"], {"train": ["epochs"]}),
     ([-0.1, 1.1, INF, None], {"train": ["class_balance"]}),
-    ([0, -1, INF], {"early_stopping": ["patience_evals"], "health": ["every_epochs"], "freeze": ["unfreeze_at_epoch"]}),
+    ([0, -1, INF, "3"], {"early_stopping": ["patience_evals"]}),
+    ([0, -1, INF], {"health": ["every_epochs"], "freeze": ["unfreeze_at_epoch"]}),
 ]
 ILLEGAL |= {f"{spec}.{key}": values for values, specs in KINDS for spec, keys in specs.items() for key in keys}
 CASES = [(path.rpartition(".")[2], changed(path, value)) for path, values in ILLEGAL.items() for value in values]

@@ -48,6 +48,8 @@ def options(
         print(context.get_help())
         raise typer.Exit(2)
     host.prepare_cpu(threads=threads)
+    # Paddle's C++ side logs its internals at the level of warnings; errors still come through.
+    os.environ.setdefault("GLOG_minloglevel", "2")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
-from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.files import replace_folder, sha256_of, write_arrays, write_text
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Manifest, ParityRecord
@@ -160,11 +160,7 @@ def _export(
 
 
 def _save_weights(folder: Path, model: Any, name: str) -> None:
-    from safetensors.numpy import save_file
-
-    target = folder / "weights.safetensors"
-    save_file({key: value.numpy() for key, value in model.state_dict().items()}, target)
-    target.chmod(0o644)
+    write_arrays(folder / "weights.safetensors", {key: value.numpy() for key, value in model.state_dict().items()})
     write_text(folder / "model.json", json.dumps({"name": name, "config": model.config()}, indent=1) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,13 @@ import numpy.typing as npt
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.ngrams import MULTIPLIER, fit_ngrams
+from paddlenlp_embtune.serving.predictor import softmax
 
 paddle = host.require_paddle()
 
 __all__ = ["TextCNN"]
+
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
@@ -26,7 +29,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
     The regression is fitted before training (``fit_before_training``) and stays as it is: trained together, it learns the
     training rows by heart and leaves the network nothing to learn from. Training sees the network alone; evaluation and
-    export average the two.
+    export average the two, half and half until ``fit_after_training`` has found a better share on the development rows.
 
     Args:
         vocabulary_size: V, the rows of the embedding; id 0 is padding.
@@ -86,6 +89,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         if ngram_buckets:
             self.register_buffer("ngram_table", paddle.zeros([ngram_buckets, num_labels + 1]))
             self.register_buffer("ngram_bias", paddle.zeros([num_labels]))
+            self.register_buffer("ngram_share", paddle.full([1], 0.5))
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this layer again."""
@@ -106,6 +110,22 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             self.ngram_table.set_value(table)
             self.ngram_bias.set_value(bias)
 
+    def fit_after_training(self, logits_of: Callable[[], npt.NDArray[np.float32]], labels: Sequence[int]) -> None:
+        """Choose the share of the regression in the average, among tenths, by log-likelihood on rows held out from training.
+
+        Args:
+            logits_of: computes the (N, C) float32 logits of the held-out rows with this model in evaluation mode.
+            labels: N class numbers.
+        """
+        if not self.ngram_buckets:
+            return
+        likelihoods = []
+        for share in _SHARES:
+            self.ngram_share.set_value(np.array([share], dtype=np.float32))
+            log_probabilities = np.log(np.maximum(softmax(logits_of()), 1e-12))
+            likelihoods.append(float(log_probabilities[np.arange(len(labels)), labels].mean()))
+        self.ngram_share.set_value(np.array([_SHARES[int(np.argmax(likelihoods))]], dtype=np.float32))
+
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
         if self.training and self.token_dropout:
@@ -114,7 +134,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         logits = self.head(self.dropout(self._features(input_ids)))
         if self.training or not self.ngram_buckets:
             return logits
-        return (logits + self._ngram_logits(input_ids)) / 2.0
+        return logits * (1.0 - self.ngram_share) + self._ngram_logits(input_ids) * self.ngram_share
 
     def _features(self, ids: Any) -> Any:
         """Widest match of each filter: (B, L) to (B, F)."""

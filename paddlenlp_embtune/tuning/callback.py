@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.files import write_arrays, write_text
 from paddlenlp_embtune.tuning.record import RunRecord
 
 with host.quiet():
@@ -63,9 +63,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         plain, arrays = _separate(self.state())
         if arrays:
-            from safetensors.numpy import save_file
-
-            save_file(arrays, folder / self._file("safetensors"))
+            write_arrays(folder / self._file("safetensors"), arrays)
         write_text(folder / self._file("json"), json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
     def _read(self, folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ paddle = host.require_paddle()
 with host.quiet():
     from paddlenlp.trainer import Trainer, TrainingArguments
 
-__all__ = ["LengthBatchedTrainer", "build_trainer", "class_weights", "predict_classes", "seed_everything"]
+__all__ = ["LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
 
 
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
@@ -53,7 +53,7 @@ def build_trainer(
     """
     arguments = TrainingArguments(
         output_dir=out,
-        num_train_epochs=epochs_of(recipe, len(rows[0])),
+        num_train_epochs=recipe.train.epochs,
         per_device_train_batch_size=recipe.train.batch_size,
         per_device_eval_batch_size=recipe.train.eval_batch_size,
         evaluation_strategy="epoch",
@@ -90,14 +90,6 @@ def build_trainer(
     )
 
 
-def epochs_of(recipe: Recipe, rows: int) -> int:
-    """Return the epochs of a run: those that the recipe states, or as many as make about 1,200 steps, 8 to 40."""
-    if recipe.train.epochs is not None:
-        return recipe.train.epochs
-    steps_per_epoch = -(-rows // recipe.train.batch_size)
-    return min(40, max(8, round(1200 / steps_per_epoch)))
-
-
 def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> npt.NDArray[np.float32]:
     """Weights that are inverse to the frequency of a class, to the power of ``balance``; their mean over all rows is 1.
 
@@ -119,16 +111,20 @@ def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, max_
     return EncodedDataset(ids, [number[label] for label in rows.labels])
 
 
-def predict_classes(trainer: Any, rows: Rows, tokenizer: Tokenizer, recipe: Recipe) -> list[int]:
-    """Class numbers of the live model for rows, in their order."""
-    ids = [tokenizer.encode(text, max_length=recipe.text.max_length) for text in rows.texts]
-    order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-    classes = [0] * len(ids)
-    trainer.model.eval()
-    for start in range(0, len(order), recipe.train.eval_batch_size):
-        chosen = order[start : start + recipe.train.eval_batch_size]
+def predict_logits(model: Any, dataset: EncodedDataset, *, batch_size: int) -> npt.NDArray[np.float32]:
+    """Logits of the live model in evaluation mode for rows, in their order.
+
+    Shapes:
+        returns: (N, C) float32
+    """
+    model.eval()
+    order = np.argsort(dataset.lengths, kind="stable")
+    parts = []
+    for start in range(0, len(order), batch_size):
         with paddle.no_grad():
-            logits = trainer.model(paddle.to_tensor(pad([ids[index] for index in chosen]))).numpy()
-        for index, row in zip(chosen, logits, strict=True):
-            classes[index] = int(row.argmax())
-    return classes
+            batch = pad([dataset.ids[index] for index in order[start : start + batch_size]])
+            parts.append(model(paddle.to_tensor(batch)).numpy())
+    logits = np.concatenate(parts)
+    restored: npt.NDArray[np.float32] = np.empty_like(logits)
+    restored[order] = logits
+    return restored

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -187,13 +185,21 @@ def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path,
         Bundle.open(copy)
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("paddlenlp_embtune.export.writer._save_weights", full)
-    with pytest.raises(BundleError, match="No space left on device; nothing was left behind"):
-        write_bundle(tmp_path / "bundle", content(), engines=[])
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [300, 3_000])
+def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path, limit: int) -> None:
+    """A limit on the size of files makes every writer fail as a full disk does: in Python, in Rust and in the child process."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path; from tests.export.test_bundle import content;"
+        "from paddlenlp_embtune.errors import BundleError; from paddlenlp_embtune.export import write_bundle;"
+        "made = content(); signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try:\n    write_bundle(Path(sys.argv[1]), made, engines=['onnxruntime'])\n"
+        "except BundleError as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "bundle")]
+    done = subprocess.run(command, check=True, text=True, capture_output=True, cwd=Path(__file__).parents[2])
+    assert "nothing was left behind" in done.stdout
     assert names(tmp_path) == set()
 
 
@@ -207,7 +213,9 @@ def test_a_kill_in_the_middle_leaves_the_old_bundle(tmp_path: Path) -> None:
         "writer._export = lambda *a: os.kill(os.getpid(), signal.SIGKILL);"
         "write_bundle(Path(sys.argv[1]), content(), engines=[])"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "bundle")], check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "bundle")], check=False, cwd=Path(__file__).parents[2]
+    )
     assert done.returncode == -signal.SIGKILL
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     write_bundle(tmp_path / "bundle", content(), engines=[])

@@ -30,6 +30,7 @@ def model(**options: Any) -> TextCNN:
         weights[0] = 0.0
         built.ngram_table.set_value(weights)
         built.ngram_bias.set_value(np.array([0.1, 0.2, 0.3], dtype=np.float32))
+        built.ngram_share.set_value(np.array([0.3], dtype=np.float32))
     built.eval()
     return built
 
@@ -46,7 +47,8 @@ def by_hand(net: TextCNN, ids: list[int]) -> np.ndarray:
     codes = [token * 7919 for token in ids] + [a * 7919 + b for a, b in itertools.pairwise(ids)]
     rows = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]].sum(axis=0)
     regression = rows[:3] / np.sqrt(rows[3] + 1e-6) + net.ngram_bias.numpy()
-    return (network + regression) / 2
+    share = float(net.ngram_share)
+    return network * (1 - share) + regression * share
 
 
 @pytest.mark.parametrize("window", [2, 3, 4])
@@ -148,5 +150,18 @@ def test_training_leaves_the_regression_alone_and_sees_the_network_alone() -> No
     together = net(ids).numpy()
     net.train()
     alone = net(ids).numpy()
-    np.testing.assert_allclose((alone + net._ngram_logits(ids).numpy()) / 2, together, atol=1e-6)
-    assert {name for name, _ in net.named_parameters()}.isdisjoint({"ngram_table", "ngram_bias"})
+    np.testing.assert_allclose(0.7 * alone + 0.3 * net._ngram_logits(ids).numpy(), together, atol=1e-6)
+    assert {name for name, _ in net.named_parameters()}.isdisjoint({"ngram_table", "ngram_bias", "ngram_share"})
+
+
+@pytest.mark.parametrize(("truth_of", "least", "most"), [("network", 0.1, 0.1), ("regression", 0.9, 0.9)])
+def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, most: float) -> None:
+    net = model()
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (200, 9)))
+    net.train()
+    net.dropout.p, net.token_dropout = 0.0, 0.0
+    network = net(ids).numpy()
+    net.eval()
+    known = network if truth_of == "network" else net._ngram_logits(ids).numpy()
+    net.fit_after_training(lambda: net(ids).numpy() * 5, known.argmax(axis=1).tolist())
+    assert least - 1e-6 <= float(net.ngram_share) <= most + 1e-6

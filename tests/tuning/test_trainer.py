@@ -1,0 +1,51 @@
+"""The Trainer of ``embtune train``: weights of classes, length of a run, repeatability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from paddlenlp_embtune.pipeline import train
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.tuning.trainer import class_weights
+from tests.helpers import ROWS, tsv
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_class_weights_keep_the_mean_and_follow_the_inverse_frequency(balance: float) -> None:
+    labels = [0] * 60 + [1] * 30 + [2] * 10
+    weights = class_weights(labels, 3, balance=balance)
+    assert weights[labels].mean() == pytest.approx(1.0)
+    assert weights[2] / weights[0] == pytest.approx(6.0**balance)
+
+
+def test_a_class_without_rows_gets_a_finite_weight() -> None:
+    assert np.isfinite(class_weights([0, 0, 1], 3, balance=1.0)).all()
+
+
+def recipe(folder: Path, **train_options: int) -> Recipe:
+    (folder / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    return Recipe.from_dict(
+        {
+            "data": {"train": str(folder / "train.tsv")},
+            "text": {"extra_rows": 0},
+            "model": {"options": {"filters": 8, "ngram_buckets": 64}},
+            "train": train_options,
+            "export": {"engines": []},
+        }
+    )
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, epochs=3)
+    first, second = (load_file(train(chosen, tmp_path / name).bundle / "weights.safetensors") for name in ("a", "b"))
+    for name, value in first.items():
+        np.testing.assert_array_equal(second[name], value, err_msg=name)
+
+
+def test_the_epochs_that_follow_from_the_rows_are_written_down(tmp_path: Path) -> None:
+    result = train(recipe(tmp_path, batch_size=2), tmp_path / "run")
+    assert Recipe.load(result.run_dir / "recipe.yaml").train.epochs == 40
