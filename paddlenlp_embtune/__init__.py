@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune import host as _host
+from paddlenlp_embtune import imports as _imports
 from paddlenlp_embtune.errors import (
     BundleError,
     DataError,
@@ -82,4 +83,4 @@ def _register_task(taskflow_module: Any) -> None:
 
 
 _host.install_shims()
-_host.after_import("paddlenlp.taskflow.taskflow", _register_task)
+_imports.after_import("paddlenlp.taskflow.taskflow", _register_task)

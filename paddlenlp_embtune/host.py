@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import importlib.abc
-import importlib.util
 import io
 import logging
 import os
@@ -17,16 +15,15 @@ import random
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
+from paddlenlp_embtune.imports import after_import
 
 __all__ = [
     "CpuSetup",
-    "after_import",
     "calm_logging",
     "cpu_setup",
     "effective_rate",
@@ -118,68 +115,7 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-# --- hooks on imports -----------------------------------------------------------------------------------------------
-
-
-class _AfterImport(importlib.abc.MetaPathFinder):
-    """Runs callbacks right after a module has been executed, and is otherwise transparent."""
-
-    def __init__(self) -> None:
-        self.callbacks: dict[str, list[Callable[[types.ModuleType], None]]] = {}
-        self._busy: set[str] = set()
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
-        self._hand_over_finished(but=fullname)
-        if fullname not in self.callbacks or fullname in self._busy:
-            return None
-        self._busy.add(fullname)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._busy.discard(fullname)
-        if spec is not None and spec.loader is not None:
-            self._watch(spec.loader)
-        return spec
-
-    def _hand_over_finished(self, *, but: str) -> None:
-        """Call back for modules whose import had begun before they were watched, and has ended since."""
-        for name in [name for name in self.callbacks if name != but and _is_loaded(sys.modules.get(name))]:
-            for callback in self.callbacks.pop(name):
-                callback(sys.modules[name])
-
-    def _watch(self, loader: Any) -> None:
-        """Wrap ``exec_module`` of this one loader object; the loader stays what it is."""
-        execute = loader.exec_module
-
-        def exec_module(module: types.ModuleType) -> None:
-            execute(module)
-            with contextlib.suppress(AttributeError):
-                del loader.exec_module
-            for callback in self.callbacks.pop(module.__name__, ()):
-                callback(module)
-
-        loader.exec_module = exec_module
-
-
-def _is_loaded(module: types.ModuleType | None) -> bool:
-    return module is not None and not getattr(module.__spec__, "_initializing", False)
-
-
-_finder = _AfterImport()
-
-
-def after_import(name: str, callback: Callable[[types.ModuleType], None]) -> None:
-    """Call back with a module as soon as it has been imported; at once if it is loaded.
-
-    A module that is in the middle of its import is handed over at the first import of another module after it.
-    """
-    module = sys.modules.get(name)
-    if module is not None and _is_loaded(module):
-        callback(module)
-        return
-    _finder.callbacks.setdefault(name, []).append(callback)
-    if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
+# --- shims ----------------------------------------------------------------------------------------------------
 
 
 def install_shims() -> None:

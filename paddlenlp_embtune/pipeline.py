@@ -95,7 +95,7 @@ def train(
     _check_run_dir(run_dir, overwrite=overwrite)
     _check_names(recipe)
     prepared = prepare(recipe)
-    recipe = _settle(recipe, rows=len(prepared.train))
+    recipe = _settle(recipe, rows=len(prepared.train)).relative_to(Path.cwd())
     with replace_folder(run_dir) as folder:
         recipe.save(folder / "recipe.yaml")
         record = RunRecord(folder / RECORD, listeners=tuple(listeners))
@@ -229,8 +229,8 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, rec
         ordered=prepared.ordered,
         max_length=recipe.text.max_length,
         domain=recipe.domain,
-        recipe=recipe.to_dict(),
-        data=_data_summary(prepared),
+        recipe=_without_folders(recipe).to_dict(),
+        data=_data_summary(prepared, folders=False),
         vectors=prepared.coverage.summary(),
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
         sample_texts=prepared.dev.texts[:256],
@@ -253,11 +253,16 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, rec
     return metrics
 
 
-def _data_summary(prepared: Prepared) -> dict[str, Any]:
+def _data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
+    """Counts and fingerprints of the data; a bundle, which travels, gets the names of files without their folders."""
     unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
+
+    def shown(source: str) -> str:
+        return source if folders else Path(source).name
+
     return {
-        "train": prepared.train.source,
-        "dev": prepared.dev.source,
+        "train": shown(prepared.train.source),
+        "dev": shown(prepared.dev.source),
         "train_rows": len(prepared.train),
         "dev_rows": len(prepared.dev),
         "classes": prepared.report.classes,
@@ -268,8 +273,15 @@ def _data_summary(prepared: Prepared) -> dict[str, Any]:
         "warnings": prepared.report.warnings(),
         "vocabulary": len(prepared.tokenizer.vocabulary),
         "dev_unknown_rate": round(unknown.rate, 6),
-        "sha256": {source: sha256_of(Path(source)) for source in _files(prepared)},
+        "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
     }
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    names: dict[str, Any] = {
+        name: Path(path).name for name in ("train", "dev") if (path := getattr(recipe.data, name)) is not None
+    }
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **names))
 
 
 def _files(prepared: Prepared) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune import host
+from paddlenlp_embtune import host, imports
 from paddlenlp_embtune.errors import HostError
 from tests.helpers import python
 
@@ -34,14 +34,14 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 def test_a_module_that_is_imported_already_is_handed_over_at_once() -> None:
     seen: Seen = []
-    host.after_import("json", seen.append)
+    imports.after_import("json", seen.append)
     assert seen == [json]
 
 
 def test_a_module_is_handed_over_complete_when_it_is_imported_later(probe: str) -> None:
     seen: list[tuple[str, Any]] = []
-    host.after_import(probe, lambda module: seen.append(("first", module.value)))
-    host.after_import(probe, lambda module: seen.append(("second", module.value)))
+    imports.after_import(probe, lambda module: seen.append(("first", module.value)))
+    imports.after_import(probe, lambda module: seen.append(("second", module.value)))
     assert seen == []
     importlib.import_module(probe)
     importlib.import_module(probe)
@@ -49,7 +49,7 @@ def test_a_module_is_handed_over_complete_when_it_is_imported_later(probe: str) 
 
 
 def test_a_watched_module_keeps_its_spec_and_loader(probe: str) -> None:
-    host.after_import(probe, lambda module: None)
+    imports.after_import(probe, lambda module: None)
     module = importlib.import_module(probe)
     assert module.__spec__ is not None
     assert type(module.__spec__.loader) is SourceFileLoader
@@ -66,14 +66,14 @@ def test_a_watched_package_finds_its_submodules(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "embtune_probe_package" / "inner.py").write_text("value = 7\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     seen: Seen = []
-    host.after_import("embtune_probe_package.inner", seen.append)
+    imports.after_import("embtune_probe_package.inner", seen.append)
     package = importlib.import_module("embtune_probe_package")
     assert seen == [package.inner]
 
 
 def test_a_module_that_fails_to_import_is_handed_over_when_it_succeeds(probe: str, tmp_path: Path) -> None:
     seen: Seen = []
-    host.after_import(probe, seen.append)
+    imports.after_import(probe, seen.append)
     file = tmp_path / f"{probe}.py"
     file.write_text("raise RuntimeError('not yet')\n")
     with pytest.raises(RuntimeError, match="not yet"):
@@ -86,14 +86,14 @@ def test_a_module_that_fails_to_import_is_handed_over_when_it_succeeds(probe: st
 
 
 def test_a_module_that_is_not_there_stays_absent() -> None:
-    host.after_import("embtune_probe_absent", lambda module: None)
+    imports.after_import("embtune_probe_absent", lambda module: None)
     assert importlib.util.find_spec("embtune_probe_absent") is None
     with pytest.raises(ModuleNotFoundError, match="embtune_probe_absent"):
         importlib.import_module("embtune_probe_absent")
 
 
 def test_the_spec_of_a_watched_module_can_be_read_without_importing_it(probe: str) -> None:
-    host.after_import(probe, lambda module: None)
+    imports.after_import(probe, lambda module: None)
     spec = importlib.util.find_spec(probe)
     assert spec is not None
     loader: Any = spec.loader
@@ -101,7 +101,7 @@ def test_the_spec_of_a_watched_module_can_be_read_without_importing_it(probe: st
 
 
 def test_a_module_that_is_just_being_imported_is_handed_over_at_the_next_import(probe: str, tmp_path: Path) -> None:
-    source = f"from paddlenlp_embtune import host\nseen = []\nhost.after_import({probe!r}, seen.append)\nvalue = 7\n"
+    source = f"from paddlenlp_embtune import imports\nseen = []\nimports.after_import({probe!r}, seen.append)\nvalue = 7\n"
     (tmp_path / f"{probe}.py").write_text(source)
     module = importlib.import_module(probe)
     assert module.seen == []

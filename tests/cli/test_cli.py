@@ -158,3 +158,11 @@ def test_misuse_is_2(run: Run, arguments: tuple[str, ...]) -> None:
 
 def test_the_version_is_printed(run: Run) -> None:
     assert run("--version")[:2] == (0, "embtune 0.1.0\n")
+
+
+def test_a_run_can_be_repeated_from_its_own_recipe_and_its_bundle_names_no_folders(work: Path, run: Run) -> None:
+    assert run("train", "quick.yaml", "--out", "first")[0] == 0
+    assert run("train", "first/recipe.yaml", "--out", "second")[0] == 0
+    found = [(work / name / "bundle" / "bundle.json").read_text(encoding="utf-8") for name in ("first", "second")]
+    assert found[0] == found[1]
+    assert str(work) not in found[0]

@@ -16,9 +16,9 @@ from tests.helpers import TinyRun, python
 NAME = "paddlenlp_embtune"
 ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
-    ("errors", "hookspecs", "files", "schema"),
+    ("errors", "hookspecs", "files", "imports", "schema"),
     ("host", "registry"),
-    ("recipe", "domain", "text", "vectors"),
+    ("recipe", "specs", "domain", "text", "vectors"),
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),
