@@ -195,10 +195,7 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, f
             tokenizer=prepared.tokenizer,
             out=scratch,
         )
-        attach(trainer, recipe, record=record)
-        for callback in trainer.callback_handler.callbacks:
-            if hasattr(callback, "tokens") and callback.tokens is None:
-                callback.tokens = prepared.tokenizer.vocabulary.tokens
+        attach(trainer, recipe, record=record, tokens=prepared.tokenizer.vocabulary.tokens)
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from paddlenlp_embtune import registry
@@ -16,6 +17,7 @@ from paddlenlp_embtune.tuning.groups import (
     optimizer_groups,
     resolve_groups,
 )
+from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.resume import ResumeCallback
@@ -23,7 +25,7 @@ from paddlenlp_embtune.tuning.resume import ResumeCallback
 __all__ = ["attach"]
 
 
-def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None) -> RunRecord:
+def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None, tokens: Sequence[str] | None = None) -> RunRecord:
     """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
 
     Sets the parameter groups with their absolute rates, the schedule and the warm-up, and adds the callbacks that the
@@ -34,6 +36,7 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None) -> 
         trainer: a Trainer with a model and without an optimizer of its own.
         recipe: what to do.
         record: where events go; None keeps them in memory.
+        tokens: the token of each row of the embedding, so that health checks can name rows.
     Returns:
         The record that the callbacks write to.
     Raises:
@@ -54,6 +57,8 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None) -> 
     for callback in [ResumeCallback(), RateCallback(stand_ins), *_callbacks(recipe, trainer.model)]:
         if isinstance(callback, EmbtuneCallback):
             callback.record = record
+        if isinstance(callback, EmbeddingHealthCallback) and callback.tokens is None:
+            callback.tokens = tokens
         trainer.add_callback(callback)
     return record
 

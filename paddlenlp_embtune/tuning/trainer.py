@@ -68,7 +68,6 @@ def build_trainer(
     )
     length = recipe.text.max_length
     train, dev = (encode_rows(part, labels, tokenizer, max_length=length) for part in rows)
-
     weights = class_weights(train.labels, len(labels), balance=recipe.train.class_balance)
     if hasattr(model, "fit_before_training"):
         model.fit_before_training(train.ids, train.labels, class_weights=weights)
@@ -79,9 +78,7 @@ def build_trainer(
 
     return LengthBatchedTrainer(
         model=model,
-        criterion=registry.current().get("loss", recipe.train.loss)(
-            class_weights=class_weights(train.labels, len(labels), balance=recipe.train.class_balance)
-        ),
+        criterion=registry.current().get("loss", recipe.train.loss)(class_weights=weights),
         args=arguments,
         data_collator=collate,
         train_dataset=train,
