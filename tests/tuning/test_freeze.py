@@ -61,13 +61,13 @@ def test_phases_are_recorded(tmp_path: Path) -> None:
     assert [(event["epoch"], event["what"]) for event in callback.record.of("phase")] == [(0, "frozen"), (1, "released")]
 
 
-@pytest.mark.parametrize(("resume_at", "still_frozen"), [(4, True), (8, False)])
+@pytest.mark.parametrize(("resume_at", "still_frozen"), [(2, True), (4, True), (6, True), (8, False), (10, False)])
 def test_a_resumed_run_knows_its_phase(tmp_path: Path, resume_at: int, still_frozen: bool) -> None:
     def run(checkpoint: Path | None) -> Snapshots:
         snapshots = Snapshots()
         freeze = FreezeCallback(["embedding.*"], unfreeze_at_epoch=2)
         with new_process():
-            make_trainer(tmp_path, ResumeCallback(), freeze, snapshots, save_strategy="epoch").train(
+            make_trainer(tmp_path, ResumeCallback(), freeze, snapshots, save_strategy="steps", save_steps=2).train(
                 resume_from_checkpoint=str(checkpoint) if checkpoint else None
             )
         return snapshots
