@@ -30,7 +30,8 @@ class _AfterImport(importlib.abc.MetaPathFinder):
             spec = importlib.util.find_spec(fullname)
         finally:
             self._busy.discard(fullname)
-        if spec is not None and spec.loader is not None:
+        if spec is not None and spec.loader is not None and not isinstance(spec.loader, type):
+            # The loaders of built-in and frozen modules are classes, shared by all; those modules are handed over later.
             self._watch(spec.loader)
         return spec
 

@@ -30,9 +30,7 @@ def classification_report(truth: Sequence[int], predicted: Sequence[int], labels
     try:
         metrics: Any = importlib.import_module("sklearn.metrics")
     except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'evaluation needs scikit-learn; install it with: pip install "paddlenlp-embtune[cpu]"'
-        ) from None
+        raise MissingDependencyError("evaluation needs scikit-learn; install it with: pip install scikit-learn") from None
     numbers = list(range(len(labels)))
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         truth, predicted, labels=numbers, zero_division=0.0
