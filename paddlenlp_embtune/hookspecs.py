@@ -91,7 +91,7 @@ def embtune_register_exporters() -> Mapping[str, Callable[..., Any]]:  # type: i
     """Return exporters by the name of the engine they write for.
 
     An exporter is called as ``exporter(model, folder)``, writes its files below ``folder`` and returns the names of the
-    files, relative to ``folder``.
+    files, relative to ``folder``. Packages that it names in an attribute ``requires`` are looked for before training begins.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import tempfile
 import time
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels, hold_out, read_rows
 from paddlenlp_embtune.domain import Domain
-from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, legal_names
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.recipe import Recipe
@@ -286,13 +287,20 @@ def _files(prepared: Prepared) -> list[str]:
 
 
 def _check_names(recipe: Recipe) -> None:
-    """Refuse unknown names before any work is done."""
+    """Refuse unknown names and missing packages before any work is done."""
     known = registry.current()
     wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
     for kind, names in wanted:
         for name in names:
             if name not in known.names(kind):
                 raise RecipeError(f"the recipe asks for the {kind} {name!r}; {legal_names(name, known.names(kind))}")
+    for name in recipe.export.engines:
+        for package in getattr(known.get("exporter", name), "requires", ()):
+            if importlib.util.find_spec(package) is None:
+                raise MissingDependencyError(
+                    f"the exporter {name!r} needs {package}, which is not installed; install it with: pip install {package}, "
+                    "or leave the engine out of export.engines"
+                )
     if recipe.domain is not None and recipe.domain not in known.names("domain"):
         raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {legal_names(recipe.domain, known.names('domain'))}")
 

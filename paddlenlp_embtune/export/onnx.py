@@ -41,6 +41,10 @@ def export_onnx(model: Any, folder: Path) -> tuple[str, ...]:
     return ("onnx/model.onnx",)
 
 
+# Looked for before training begins: a run must not fail at its very end for want of a package.
+export_onnx.requires = ("paddle2onnx", "onnx", "onnxruntime")  # type: ignore[attr-defined]
+
+
 def _translate(program: Path, weights: Path, target: Path) -> None:
     command = [sys.executable, "-m", "paddlenlp_embtune.export.onnx_worker", str(program), str(weights), str(target)]
     environment = {**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"}

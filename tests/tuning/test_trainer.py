@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from paddlenlp_embtune.errors import MissingDependencyError
 from paddlenlp_embtune.pipeline import train
-from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.recipe import ExportSpec, Recipe
 from paddlenlp_embtune.tuning.trainer import class_weights
 from tests.helpers import ROWS, tsv
 
@@ -34,6 +38,7 @@ def recipe(folder: Path, **train_options: int) -> Recipe:
             "text": {"extra_rows": 0},
             "model": {"options": {"filters": 8, "ngram_buckets": 64}},
             "train": train_options,
+            "freeze": None if train_options.get("epochs") == 1 else {},
             "export": {"engines": []},
         }
     )
@@ -49,3 +54,14 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None
 def test_the_epochs_that_follow_from_the_rows_are_written_down(tmp_path: Path) -> None:
     result = train(recipe(tmp_path, batch_size=2), tmp_path / "run")
     assert Recipe.load(result.run_dir / "recipe.yaml").train.epochs == 40
+
+
+def test_a_package_that_export_will_miss_is_missed_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "paddle2onnx" else find(name, *rest))
+    chosen = dataclasses.replace(recipe(tmp_path, epochs=1), export=ExportSpec(engines=("onnxruntime",)), freeze=None)
+    events: list[Any] = []
+    with pytest.raises(MissingDependencyError, match="pip install paddle2onnx"):
+        train(chosen, tmp_path / "run", listeners=[events.append])
+    assert not events
+    assert not (tmp_path / "run").exists()
