@@ -17,7 +17,14 @@ import numpy.typing as npt
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels, hold_out, read_rows
 from paddlenlp_embtune.domain import Domain
-from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, legal_names
+from paddlenlp_embtune.errors import (
+    EmbtuneError,
+    HostError,
+    MissingDependencyError,
+    ParityError,
+    RecipeError,
+    legal_names,
+)
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.recipe import Recipe
@@ -81,7 +88,8 @@ def train(
 ) -> RunResult:
     """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
 
-    The run is written into a hidden sibling of ``out`` and renamed when it is complete: a run that fails leaves nothing.
+    The run is written into a hidden sibling of ``out`` and renamed when it is complete: a run that fails in training leaves
+    nothing; one whose export fails keeps its weights, in a bundle for the engine ``paddle``, and raises.
 
     Args:
         recipe: what to do; ``recipe.data.train`` is needed.
@@ -104,7 +112,13 @@ def train(
         record.write("data", **_data_summary(prepared))
         record.write("vectors", **prepared.coverage.summary())
         trainer, seconds = _tune(recipe, prepared, record)
-        metrics = _deliver(recipe, prepared, trainer, folder, record)
+        metrics, failure = _deliver(recipe, prepared, trainer, folder, record)
+    if failure is not None:
+        engines = " ".join(f"--engine {name}" for name in recipe.export.engines)
+        raise type(failure)(
+            f"{failure}; the trained weights are kept in {run_dir / 'bundle'} for the engine paddle; when the cause is mended: "
+            f"embtune export {run_dir / 'bundle'} {engines}"
+        ) from failure
     registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
 
@@ -204,9 +218,11 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, f
     return trainer, seconds
 
 
-def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord) -> dict[str, Any]:
-    """Export with proof, then evaluate what was exported; return the figures."""
-    from paddlenlp_embtune.export import BundleContent, write_bundle
+def _deliver(
+    recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord
+) -> tuple[dict[str, Any], EmbtuneError | None]:
+    """Save the weights, export with proof, evaluate; return the figures, and the error if an engine could not be exported."""
+    from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
     from paddlenlp_embtune.serving import Predictor
     from paddlenlp_embtune.tuning.trainer import encode_rows, predict_logits
 
@@ -233,10 +249,15 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, rec
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
         sample_texts=prepared.dev.texts[:256],
     )
-    bundle = write_bundle(folder / "bundle", content, engines=recipe.export.engines)
+    bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
+    try:
+        bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
+    except (ParityError, HostError) as error:
+        failure = error
+        record.write("export_failed", message=str(error))
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
-    engine = recipe.export.engines[0] if recipe.export.engines else "paddle"
+    engine = next((name for name in recipe.export.engines if name in bundle.manifest.engines), "paddle")
     predictor = Predictor(bundle, engine=engine)
     predicted = predictor.probabilities(prepared.dev.texts).argmax(axis=1).tolist()
     metrics = {
@@ -248,7 +269,7 @@ def _deliver(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, rec
     record.write("metrics", **metrics)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
-    return metrics
+    return metrics, failure
 
 
 def _data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune import hookimpl, manager, registry
+from paddlenlp_embtune.errors import HostError, MissingDependencyError
 from paddlenlp_embtune.pipeline import train
 from paddlenlp_embtune.recipe import ExportSpec, Recipe
+from paddlenlp_embtune.serving import Predictor
 from paddlenlp_embtune.tuning.trainer import class_weights
 from tests.helpers import ROWS, tsv
 
@@ -65,3 +67,23 @@ def test_a_package_that_export_will_miss_is_missed_before_training(tmp_path: Pat
         train(chosen, tmp_path / "run", listeners=[events.append])
     assert not events
     assert not (tmp_path / "run").exists()
+
+
+def test_an_export_that_fails_keeps_the_trained_weights(tmp_path: Path) -> None:
+    def broken(model: Any, folder: Path) -> tuple[str, ...]:
+        raise HostError("no such operator")
+
+    class Plugin:
+        @hookimpl
+        def embtune_register_exporters(self) -> dict[str, Any]:
+            return {"broken": broken}
+
+    former = registry.use(manager.load(plugins=[Plugin()]))
+    try:
+        chosen = dataclasses.replace(recipe(tmp_path, epochs=1), export=ExportSpec(engines=("broken",)), freeze=None)
+        with pytest.raises(HostError, match=r"no such operator; the trained weights are kept in .*run/bundle"):
+            train(chosen, tmp_path / "run")
+    finally:
+        registry.use(former)
+    assert Predictor(tmp_path / "run" / "bundle", engine="paddle").predict(["公司"])[0]["label"]
+    assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
