@@ -34,7 +34,6 @@ __all__ = [
     "rate_multiplier",
     "require_paddle",
     "restore_random_state",
-    "set_rate_multiplier",
     "untrace",
 ]
 
@@ -193,11 +192,6 @@ def rate_multiplier(rate: float, base_rate: float) -> float:
     if base_rate <= 0:
         raise HostError(f"the base learning rate is {base_rate}; legal: above 0, so that group rates can be told in it")
     return rate / base_rate
-
-
-def set_rate_multiplier(parameter: Any, multiplier: float) -> None:
-    """Set the multiplier of one parameter; Paddle's optimizers read it at every step."""
-    parameter.optimize_attr["learning_rate"] = multiplier
 
 
 def effective_rate(parameter: Any, optimizer: Any) -> float:
