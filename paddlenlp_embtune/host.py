@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import io
 import logging
 import os
 import random
@@ -163,17 +162,11 @@ def require_paddle() -> Any:
 def quiet() -> Iterator[None]:
     """Silence the warnings that Paddle and PaddleNLP raise about their own insides while they load.
 
-    Paddle also writes to stderr that more than one thread will not help, which is measurably wrong here; whatever else is
-    written there comes through.
+    Streams are left alone: loggers that are made meanwhile hold on to the stream that they find.
     """
-    written = io.StringIO()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(written):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        lines = written.getvalue().splitlines(keepends=True)
-        sys.stderr.write("".join(line for line in lines if "OMP_NUM_THREADS" not in line))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def calm_logging() -> None:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -195,3 +196,9 @@ def test_a_rate_becomes_a_multiple_of_the_base_rate() -> None:
 def test_a_base_rate_must_be_above_zero(base: float) -> None:
     with pytest.raises(HostError, match="legal: above 0"):
         host.rate_multiplier(1e-3, base)
+
+
+def test_loading_the_host_leaves_its_loggers_on_the_real_stderr() -> None:
+    code = "import paddlenlp_embtune.tuning; from paddlenlp.utils.log import logger; logger.warning('still heard')"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, text=True, capture_output=True)
+    assert "still heard" in done.stdout + done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ def export_paddle_inference(model: Any, folder: Path) -> tuple[str, ...]:
     model.eval()
     specification = [paddle.static.InputSpec([None, None], "int64", INPUT_NAME)]
     try:
-        with host.quiet(), contextlib.redirect_stderr(io.StringIO()):
+        with host.quiet():
             traced = paddle.jit.to_static(model, input_spec=specification, full_graph=True)
             paddle.jit.save(traced, str(target))
     except OSError:
