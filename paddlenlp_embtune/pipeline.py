@@ -251,7 +251,8 @@ def _deliver(
     )
     bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
     try:
-        bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
+        if recipe.export.engines:
+            bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
     except (ParityError, HostError) as error:
         failure = error
         record.write("export_failed", message=str(error))

@@ -103,7 +103,7 @@ def verify_parity(
     if not worst < tolerance:
         raise ParityError(
             f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); legal: below "
-            f"{tolerance:.0e}; nothing was written; leave the engine out of export.engines, or report the model that does it"
+            f"{tolerance:.0e}; its files were not written; leave it out of export.engines, or report the model that does it"
         )
     return ParityRecord(
         max_probability_difference=worst,
