@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.hookspecs import hookimpl
-from paddlenlp_embtune.recipe import GroupSpec, Recipe
+from paddlenlp_embtune.recipe import GroupSpec, LayerwiseSpec, Recipe
 from paddlenlp_embtune.registry import Lazy
 
 __all__ = ["FINANCE"]
@@ -69,16 +70,20 @@ def embtune_register_engines() -> Mapping[str, Lazy]:
 
 @hookimpl
 def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
-    """Rates for the text CNN, chosen by measurement; for any other model the classical ones, embedding against the rest."""
+    """Rates for the text CNN, chosen by measurement; for others one group a layer, or else the embedding against the rest."""
     from paddlenlp_embtune.models import embedding_name
     from paddlenlp_embtune.models.textcnn import TextCNN
+    from paddlenlp_embtune.tuning.depth import layerwise_groups
 
     embedding = embedding_name(model)
     if not isinstance(model, TextCNN):
-        return [
-            GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
-            GroupSpec(name="head", rate=2e-4, weight_decay=0.01),
-        ]
+        try:
+            return list(layerwise_groups(model, LayerwiseSpec(rate=5e-5, decay=0.9, head_rate=1e-4)))
+        except RecipeError:
+            return [
+                GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
+                GroupSpec(name="head", rate=2e-4, weight_decay=0.01),
+            ]
     return [
         GroupSpec(name="embedding", parameters=(embedding,), rate=1e-3),
         GroupSpec(name="backbone", parameters=("convolution.*",), rate=2e-3, weight_decay=0.01),
@@ -88,31 +93,32 @@ def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
 
 @hookimpl
 def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
-    """Freezing, clipping, health and early stopping, as far as the recipe asks for them."""
+    """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
     from paddlenlp_embtune import registry, tuning
     from paddlenlp_embtune.tuning.groups import group_specs, groups_named
 
+    groups = tuning.resolve_groups(model, group_specs(recipe, model))
     callbacks: list[Any] = []
+    freezing, rows = None, None
     if (freeze := recipe.freeze) is not None:
-        groups = tuning.resolve_groups(model, group_specs(recipe, model))
         chosen = groups_named(groups, freeze.groups, what="freeze.groups")
-        names = [name for group in chosen for name in group.parameters]
-        callbacks.append(tuning.FreezeCallback(names, unfreeze_at_epoch=freeze.unfreeze_at_epoch))
+        freezing = tuning.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
+        callbacks.append(freezing)
+    if recipe.rows is not None:
+        rows = tuning.RowsCallback(recipe.rows)
+        callbacks.append(rows)
+    if recipe.clip is not None:
+        members = {group.spec.name: tuple(group.parameters) for group in groups}
+        callbacks.append(tuning.ClipCallback(recipe.clip, groups=members))
     if (health := recipe.health) is not None:
         measures = registry.current().of_kind("health metric")
         callbacks.append(
             tuning.EmbeddingHealthCallback(every_epochs=health.every_epochs, drift_alarm=health.drift_alarm, measures=measures)
         )
-    if recipe.clip is not None:
-        callbacks.append(tuning.GlobalNormClipCallback(recipe.clip.global_norm))
     if (stop := recipe.early_stopping) is not None:
-        callbacks.append(
-            tuning.EarlyStoppingCallback(
-                stop.metric,
-                mode=stop.mode,
-                min_delta=stop.min_delta,
-                patience_evals=stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3)),
-                restore_best=stop.restore_best,
-            )
-        )
+        patience = stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3))
+        waiting = (lambda: freezing.waiting) if freezing is not None else None
+        callbacks.append(tuning.EarlyStoppingCallback.from_spec(stop, patience_evals=patience, waiting=waiting))
+    if recipe.average is not None:
+        callbacks.append(tuning.AverageCallback(recipe.average, project=rows.turn_back if rows is not None else None))
     return callbacks

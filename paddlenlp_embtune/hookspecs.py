@@ -82,7 +82,7 @@ def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: igno
     """Return loss factories by name.
 
     ``factory(class_weights=w)``, with (C,) float32 weights whose mean over the training rows is 1, gives a callable of (B, C)
-    logits and (B,) int64 labels that returns a scalar.
+    logits and (B,) int64 labels that returns a scalar. The Trainer calls it in evaluations too, without gradients.
     """
 
 

@@ -14,7 +14,7 @@ from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import PluginError, legal_names
 from paddlenlp_embtune.registry import Entry, Registry
 
-__all__ = ["BUILTIN", "hook_names", "load", "owners"]
+__all__ = ["BUILTIN", "hook_names", "installed_names", "load", "owners"]
 
 BUILTIN = "builtin"
 
@@ -54,6 +54,11 @@ def load(*, plugins: Iterable[object] = (), block: Iterable[str] = (), installed
     for hook, kind in _REGISTERING.items():
         _collect(registry, hook, kind)
     return registry
+
+
+def installed_names() -> tuple[str, ...]:
+    """Return the names of the plugins that are installed, whether they can be loaded or not."""
+    return tuple(sorted({entry.name for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT)}))
 
 
 def hook_names() -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +34,10 @@ from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
 
-__all__ = ["Prepared", "RunResult", "prepare", "train"]
+if TYPE_CHECKING:
+    from paddlenlp_embtune.tuning.finder import RateCurve
+
+__all__ = ["Prepared", "RunResult", "build", "prepare", "rate_curves", "train"]
 
 RECORD = "record.jsonl"
 _RANDOM_DIMENSION = 128
@@ -84,17 +89,21 @@ def train(
     out: str | Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
 ) -> RunResult:
     """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
 
     The run is written into a hidden sibling of ``out`` and renamed when it is complete: a run that fails in training leaves
-    nothing; one whose export fails keeps its weights, in a bundle for the engine ``paddle``, and raises.
+    nothing; one whose export fails keeps its weights, in a bundle for the engine ``paddle``, and raises. While it trains, and
+    until it is complete, checkpoints stand beside ``out`` in ``OUT.checkpoints``.
 
     Args:
         recipe: what to do; ``recipe.data.train`` is needed.
         out: folder of the run.
-        overwrite: replace an earlier run there, once the new one is complete.
+        overwrite: replace an earlier run there, once the new one is complete; checkpoints of an unfinished one are dropped.
+        resume: go on from the last checkpoint of a run that was killed, with the same recipe and data; the result is bit-equal
+            to that of a run that was not. Without a checkpoint, begin at the beginning.
         listeners: called with every event of the run's record.
     Raises:
         RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
@@ -102,6 +111,8 @@ def train(
     """
     run_dir = Path(out)
     _check_run_dir(run_dir, overwrite=overwrite)
+    checkpoints = run_dir.resolve().with_name(f"{run_dir.resolve().name}.checkpoints")
+    _check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
     _check_names(recipe)
     prepared = prepare(recipe)
     recipe = _settle(recipe, rows=len(prepared.train)).relative_to(Path.cwd())
@@ -111,7 +122,7 @@ def train(
         record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
         record.write("data", **_data_summary(prepared))
         record.write("vectors", **prepared.coverage.summary())
-        trainer, seconds = _tune(recipe, prepared, record)
+        trainer, seconds = _tune(recipe, prepared, record, checkpoints)
         metrics, failure = _deliver(recipe, prepared, trainer, folder, record)
     if failure is not None:
         engines = " ".join(f"--engine {name}" for name in recipe.export.engines)
@@ -119,6 +130,7 @@ def train(
             f"{failure}; the trained weights are kept in {run_dir / 'bundle'} for the engine paddle; when the cause is mended: "
             f"embtune export {run_dir / 'bundle'} {engines}"
         ) from failure
+    shutil.rmtree(checkpoints, ignore_errors=True)
     registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
 
@@ -186,10 +198,15 @@ def _build_tokenizer(recipe: Recipe, rows: Rows, vectors: VectorTable | None) ->
     return CharTokenizer(Vocabulary.from_counts(counts, min_count=text.min_count, extra=further), text.lowercase)
 
 
-def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, float]:
-    """Build model and Trainer, attach, train; return the Trainer and the seconds of the loop."""
+def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
+    """Build the model with its embedding, and a Trainer for it that no recipe is attached to yet.
+
+    Args:
+        recipe: what to do.
+        prepared: what :func:`prepare` settled.
+        out: folder for the Trainer's checkpoints.
+    """
     from paddlenlp_embtune.models import build_model, set_embedding
-    from paddlenlp_embtune.tuning import attach
     from paddlenlp_embtune.tuning.trainer import build_trainer, seed_everything
 
     seed_everything(recipe.seed)
@@ -201,21 +218,68 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord) -> tuple[Any, f
         options=recipe.model.options,
     )
     set_embedding(model, prepared.table)
+    rows = (prepared.train, prepared.dev)
+    return build_trainer(recipe, model, rows=rows, labels=prepared.labels, tokenizer=prepared.tokenizer, out=str(out))
+
+
+def rate_curves(
+    recipe: Recipe,
+    *,
+    groups: Sequence[str | None] = (None,),
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> list[RateCurve]:
+    """Run the rate finder on the data and the model of a recipe.
+
+    Args:
+        recipe: what would be trained.
+        groups: names of groups, a test for each; None stands for all groups together.
+        progress: called with (steps done, steps) of each test.
+        options: ``lowest``, ``highest`` and ``steps`` of :func:`paddlenlp_embtune.tuning.finder.find_rates`.
+    """
+    from paddlenlp_embtune.tuning.finder import find_rates
+    from paddlenlp_embtune.tuning.groups import group_specs, resolve_groups
+
+    _check_names(recipe)
+    prepared = prepare(recipe)
+    recipe = _settle(recipe, rows=len(prepared.train))
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
-        trainer = build_trainer(
-            recipe,
-            model,
-            rows=(prepared.train, prepared.dev),
-            labels=prepared.labels,
-            tokenizer=prepared.tokenizer,
-            out=scratch,
-        )
-        attach(trainer, recipe, record=record, tokens=prepared.tokenizer.vocabulary.tokens)
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
+        trainer = build(recipe, prepared, out=Path(scratch))
+        resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
+        norm = recipe.clip.global_norm if recipe.clip is not None else None
+        return [find_rates(trainer, resolved, group=group, global_norm=norm, progress=progress, **options) for group in groups]
+
+
+def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[Any, float]:
+    """Attach the recipe to a Trainer and train; return the Trainer and the seconds of the loop."""
+    from paddlenlp_embtune.tuning import attach, last_checkpoint
+
+    trainer = build(recipe, prepared, out=checkpoints)
+    attach(
+        trainer,
+        recipe,
+        record=record,
+        tokens=prepared.tokenizer.vocabulary.tokens,
+        identity=_identity(recipe, prepared),
+    )
+    checkpoint = last_checkpoint(checkpoints)
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    seconds = time.perf_counter() - started
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
     return trainer, seconds
+
+
+def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
+    """What else a checkpoint must have been made with: the rest of the recipe, and the contents of the data."""
+    plain = recipe.to_dict()
+    rest = {name: plain[name] for name in ("seed", "domain", "text", "vectors", "model", "train")}
+    rest["train"].pop("checkpoint_seconds")
+    rows = {
+        name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        for name, part in (("train", prepared.train), ("dev", prepared.dev))
+    }
+    return {**rest, "labels": list(prepared.labels), "rows": rows}
 
 
 def _deliver(
@@ -325,6 +389,18 @@ def _check_names(recipe: Recipe) -> None:
                 )
     if recipe.domain is not None and recipe.domain not in known.names("domain"):
         raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {legal_names(recipe.domain, known.names('domain'))}")
+
+
+def _check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse to pass over the checkpoints of an unfinished run; drop them where that was asked for."""
+    if resume or not checkpoints.is_dir():
+        return
+    if overwrite:
+        shutil.rmtree(checkpoints)
+        return
+    raise RecipeError(
+        f"{checkpoints} holds checkpoints of a run that was not finished; go on with --resume, or begin afresh with --overwrite"
+    )
 
 
 def _check_run_dir(run_dir: Path, *, overwrite: bool) -> None:

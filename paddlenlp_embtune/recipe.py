@@ -9,26 +9,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.schema import build, check_types, to_plain
-from paddlenlp_embtune.specs import (
+from paddlenlp_embtune.control import (
+    AverageSpec,
     ClipSpec,
-    DataSpec,
     EarlyStoppingSpec,
-    ExportSpec,
     FreezeSpec,
     GroupSpec,
     HealthSpec,
-    ModelSpec,
+    LayerwiseSpec,
+    PlateauSpec,
+    RowsSpec,
     ScheduleSpec,
-    TextSpec,
-    TrainSpec,
-    VectorSpec,
-    require,
 )
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.schema import build, check_types, to_plain
+from paddlenlp_embtune.specs import DataSpec, ExportSpec, ModelSpec, TextSpec, TrainSpec, VectorSpec, require
 
 __all__ = [
+    "AverageSpec",
     "ClipSpec",
     "DataSpec",
     "EarlyStoppingSpec",
@@ -36,8 +35,11 @@ __all__ = [
     "FreezeSpec",
     "GroupSpec",
     "HealthSpec",
+    "LayerwiseSpec",
     "ModelSpec",
+    "PlateauSpec",
     "Recipe",
+    "RowsSpec",
     "ScheduleSpec",
     "TextSpec",
     "TrainSpec",
@@ -53,9 +55,12 @@ class Recipe:
         domain: name of a registered domain; None for labels of your own.
         seed: seeds the data order, dropout and every initialisation.
         groups: parameter groups; None takes those that the model's group rules propose.
+        layerwise: groups by depth of an encoder, in place of ``groups``.
         freeze: None trains everything from the first step.
+        rows: None lets every row of the embedding move.
         clip: None leaves gradients as they are.
         early_stopping: None runs all epochs and keeps the last weights.
+        average: None averages no weights.
         health: None watches nothing.
     Raises:
         RecipeError: a value is illegal; the message names it and what is legal.
@@ -68,23 +73,22 @@ class Recipe:
     vectors: VectorSpec = dataclasses.field(default_factory=VectorSpec)
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     groups: tuple[GroupSpec, ...] | None = None
+    layerwise: LayerwiseSpec | None = None
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     schedule: ScheduleSpec = dataclasses.field(default_factory=ScheduleSpec)
     freeze: FreezeSpec | None = dataclasses.field(default_factory=FreezeSpec)
+    rows: RowsSpec | None = None
     clip: ClipSpec | None = dataclasses.field(default_factory=ClipSpec)
     early_stopping: EarlyStoppingSpec | None = dataclasses.field(default_factory=EarlyStoppingSpec)
+    average: AverageSpec | None = None
     health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
 
     def __post_init__(self) -> None:
         check_types(self, where="recipe", error=RecipeError)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
-        epochs = self.train.epochs
-        if self.freeze is not None and epochs is not None and self.freeze.unfreeze_at_epoch >= epochs:
-            raise RecipeError(
-                f"freeze.unfreeze_at_epoch is {self.freeze.unfreeze_at_epoch}, but the run has {epochs} "
-                "epochs, so nothing would ever be released; legal: below train.epochs"
-            )
+        _check_release(self.freeze, self.train.epochs)
+        require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
         if self.groups is not None:
             _check_group_names(self.groups)
 
@@ -145,5 +149,18 @@ def _check_group_names(groups: Sequence[GroupSpec]) -> None:
     require(bool(names), "groups", names, "at least one group, or null for the model's own")
     for name in names:
         require(names.count(name) == 1, "group name", name, "each name once")
-    rest = [group.name for group in groups if group.parameters is None]
+    rest = [group.name for group in groups if group.takes_rest]
     require(len(rest) <= 1, "groups without parameters", rest, "at most one group takes the rest")
+
+
+def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:
+    """Refuse a schedule that never releases anything, or never freezes again, because the run is too short."""
+    if freeze is None or epochs is None:
+        return
+    for name, what in (("unfreeze_at_epoch", "released"), ("refreeze_at_epoch", "frozen again")):
+        value = getattr(freeze, name)
+        if value is not None and value >= epochs:
+            raise RecipeError(
+                f"freeze.{name} is {value}, but the run has {epochs} epochs, so nothing would ever be {what}; "
+                "legal: below train.epochs"
+            )

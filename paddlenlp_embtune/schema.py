@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from paddlenlp_embtune.errors import EmbtuneError, legal_names
 
-__all__ = ["build", "check_types", "to_plain"]
+__all__ = ["build", "check_types", "differences", "to_plain"]
 
 T = TypeVar("T")
 
@@ -60,6 +60,18 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     return value
+
+
+def differences(old: Any, new: Any, *, where: str = "") -> list[tuple[str, Any, Any]]:
+    """Compare two plain values; return (path, old, new) for every leaf that differs, with None for what one of them lacks."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = dict.fromkeys([*old, *new])
+        pairs = [(str(key), old.get(key), new.get(key)) for key in keys]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(str(index), a, b) for index, (a, b) in enumerate(zip(old, new, strict=True))]
+    else:
+        return [] if old == new and type(old) is type(new) else [(where, old, new)]
+    return [row for key, a, b in pairs for row in differences(a, b, where=f"{where}.{key}" if where else key)]
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

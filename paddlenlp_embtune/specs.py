@@ -1,4 +1,4 @@
-"""The parts of a recipe: what each may say, and what is legal."""
+"""The parts of a recipe that say what is trained: data, text, vectors, model, length, export."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import check_types
 
 __all__ = [
-    "ClipSpec",
     "DataSpec",
-    "EarlyStoppingSpec",
     "ExportSpec",
-    "FreezeSpec",
-    "GroupSpec",
-    "HealthSpec",
     "ModelSpec",
-    "ScheduleSpec",
     "TextSpec",
     "TrainSpec",
     "VectorSpec",
@@ -127,32 +121,6 @@ class ModelSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GroupSpec:
-    """Parameters that share a learning rate and a weight decay.
-
-    Args:
-        name: how tables, logs and other parts of the recipe call the group.
-        parameters: patterns of parameter names, ``*`` stands for anything; None takes all that no other group names.
-        rate: the absolute peak learning rate, above 0.
-        weight_decay: decoupled weight decay (AdamW), 0 or more.
-        decay_bias_and_norm: also decay biases and the parameters of normalisation layers.
-    """
-
-    name: str
-    parameters: tuple[str, ...] | None = None
-    rate: float
-    weight_decay: float = 0.0
-    decay_bias_and_norm: bool = False
-
-    def __post_init__(self) -> None:
-        check_types(self, where="group", error=RecipeError)
-        require(bool(self.name), "group name", self.name, "a name")
-        require(self.rate > 0, f"rate of group {self.name!r}", self.rate, "above 0")
-        require(self.weight_decay >= 0, f"weight_decay of group {self.name!r}", self.weight_decay, "0 or more")
-        require(self.parameters != (), f"parameters of group {self.name!r}", self.parameters, "a pattern, or null")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSpec:
     """Length and size of the run.
 
@@ -162,6 +130,8 @@ class TrainSpec:
         eval_batch_size: rows in a forward pass of an evaluation.
         loss: a registered loss.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
+        checkpoint_seconds: write a checkpoint when this long has passed since the last one, 0 or more (0 means at every step);
+            None writes none. A run that was killed goes on from its last checkpoint, bit-equal.
     """
 
     epochs: int | None = None
@@ -169,6 +139,7 @@ class TrainSpec:
     eval_batch_size: int = 256
     loss: str = "cross_entropy"
     class_balance: float = 0.5
+    checkpoint_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
         check_types(self, where="train", error=RecipeError)
@@ -176,112 +147,8 @@ class TrainSpec:
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "1 or more")
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScheduleSpec:
-    """How the rates move over the run, the same way for every group.
-
-    Args:
-        kind: ``linear`` or ``cosine`` falls to 0 at the end, ``constant`` stays.
-        warmup_ratio: share of all steps over which the rates climb from 0, 0 or more and below 1.
-    """
-
-    kind: str = "linear"
-    warmup_ratio: float = 0.05
-
-    KINDS = ("constant", "cosine", "linear")
-
-    def __post_init__(self) -> None:
-        check_types(self, where="schedule", error=RecipeError)
-        if self.kind not in self.KINDS:
-            raise RecipeError(f"schedule.kind is {self.kind!r}; {legal_names(self.kind, self.KINDS)}")
-        require(0 <= self.warmup_ratio < 1, "schedule.warmup_ratio", self.warmup_ratio, "0 or more and below 1")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FreezeSpec:
-    """Freeze groups first, release them later.
-
-    Args:
-        groups: names of groups.
-        unfreeze_at_epoch: the 0-based epoch at whose start they are released; 1 keeps them frozen for one epoch.
-    """
-
-    groups: tuple[str, ...] = ("embedding",)
-    unfreeze_at_epoch: int = 1
-
-    def __post_init__(self) -> None:
-        check_types(self, where="freeze", error=RecipeError)
-        require(bool(self.groups), "freeze.groups", self.groups, "at least one group; leave freeze out to freeze none")
-        require(self.unfreeze_at_epoch >= 1, "freeze.unfreeze_at_epoch", self.unfreeze_at_epoch, "1 or more")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipSpec:
-    """Gradient clipping.
-
-    Args:
-        global_norm: the largest Euclidean norm of all gradients together, above 0.
-    """
-
-    global_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_types(self, where="clip", error=RecipeError)
-        require(self.global_norm > 0, "clip.global_norm", self.global_norm, "above 0")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EarlyStoppingSpec:
-    """Stop when a metric no longer improves, and bring the best weights back.
-
-    Args:
-        metric: name of an evaluation metric, with or without ``eval_``.
-        mode: ``max`` or ``min``; never guessed from the name.
-        min_delta: an improvement counts when it is larger than this.
-        patience_evals: stop after this many evaluations without improvement, 1 or more; None takes a third of the epochs, 4 at
-            least.
-        restore_best: put the best weights back into the model at the end.
-    """
-
-    metric: str = "f1_macro"
-    mode: str = "max"
-    min_delta: float = 0.0
-    patience_evals: int | None = None
-    restore_best: bool = True
-
-    MODES = ("max", "min")
-
-    def __post_init__(self) -> None:
-        check_types(self, where="early_stopping", error=RecipeError)
-        if self.mode not in self.MODES:
-            raise RecipeError(f"early_stopping.mode is {self.mode!r}; {legal_names(self.mode, self.MODES)}")
-        require(
-            self.patience_evals is None or self.patience_evals >= 1,
-            "early_stopping.patience_evals",
-            self.patience_evals,
-            "1 or more",
-        )
-        require(self.min_delta >= 0, "early_stopping.min_delta", self.min_delta, "0 or more")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class HealthSpec:
-    """Watch the embedding.
-
-    Args:
-        every_epochs: a check at the end of every so many epochs, 1 or more.
-        drift_alarm: warn when the mean cosine drift of the trained rows exceeds this, above 0 and at most 2.
-    """
-
-    every_epochs: int = 1
-    drift_alarm: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_types(self, where="health", error=RecipeError)
-        require(self.every_epochs >= 1, "health.every_epochs", self.every_epochs, "1 or more")
-        require(0 < self.drift_alarm <= 2, "health.drift_alarm", self.drift_alarm, "above 0 and at most 2")
+        seconds = self.checkpoint_seconds
+        require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

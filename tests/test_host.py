@@ -146,7 +146,7 @@ for name in ("MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "FLAGS_
 os.environ.update(given)
 before = dict(os.environ)
 from paddlenlp_embtune import host, prepare_cpu
-host._vendor = lambda: vendor
+host.cpu._vendor = lambda: vendor
 if loaded:
     sys.modules["paddle"] = types.ModuleType("paddle")
 setup = dataclasses.asdict(prepare_cpu(threads=threads))

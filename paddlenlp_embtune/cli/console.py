@@ -56,7 +56,7 @@ def _groups(event: Mapping[str, Any]) -> None:
 
 
 def _phase(event: Mapping[str, Any]) -> None:
-    names = ", ".join(event["tensors"])
+    names = ", ".join(event["units"])
     err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)")
 
 
@@ -86,6 +86,23 @@ def _stopped(event: Mapping[str, Any]) -> None:
     err.print(f"stopped early: {event['reason'].replace('_', ' ')}")
 
 
+def _resumed(event: Mapping[str, Any]) -> None:
+    err.print(f"[cyan]resumed[/] from {event['checkpoint']}, epoch {event['epoch']:.2f}")
+
+
+def _rate_scaled(event: Mapping[str, Any]) -> None:
+    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] rate of {escape(event['group'])} lowered to {event['factor']:.1%}")
+
+
+def _average(event: Mapping[str, Any]) -> None:
+    metric = event["metric"].removeprefix("eval_")
+    err.print(f"  {metric} of the average {event['average']:.4f}, of the weights {event['last']:.4f}")
+
+
+def _averaged(event: Mapping[str, Any]) -> None:
+    err.print(f"kept: the {event['kept']}")
+
+
 def _restored(event: Mapping[str, Any]) -> None:
     err.print(f"best weights restored: epoch {event['epoch']:.2f}, {event['metric']} {event['value']:.4f}")
 
@@ -108,6 +125,8 @@ def _metrics(event: Mapping[str, Any]) -> None:
 
 _FORMS = {
     "alarm": _alarm,
+    "average": _average,
+    "averaged": _averaged,
     "data": _data,
     "early_stopping": _early_stopping,
     "groups": _groups,
@@ -115,8 +134,10 @@ _FORMS = {
     "metrics": _metrics,
     "parity": _parity,
     "phase": _phase,
+    "rate_scaled": _rate_scaled,
     "rates": _rates,
     "restored": _restored,
+    "resumed": _resumed,
     "stopped": _stopped,
     "trained": _trained,
     "vectors": _vectors,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Optional
 
 import typer
 
 import paddlenlp_embtune
-from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, train
+from paddlenlp_embtune import host, manager, registry
+from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, rates, train
 from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+from paddlenlp_embtune.errors import EmbtuneError, PluginError, RecipeError, legal_names
 
 __all__ = ["app", "main"]
 
@@ -28,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (demo, train, evaluate, predict, export, params, plugins, doctor):
+for module in (demo, train, evaluate, predict, export, params, rates, plugins, doctor):
     module.add_to(app)
 
 
@@ -37,6 +39,9 @@ def options(
     context: typer.Context,
     threads: Annotated[
         Optional[int], typer.Option(min=1, help="Mathematics threads; by default all processors, at most 8.")
+    ] = None,
+    block: Annotated[  # noqa: ARG001 - read ahead of the parser, in main
+        Optional[list[str]], typer.Option(metavar="PLUGIN", help="Do not load this plugin; repeat for more.")
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
@@ -62,6 +67,8 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        if names := _blocked(sys.argv[1:]):
+            registry.use(manager.load(block=names))
         registry.current().call("embtune_add_commands", app=app)
         app()
     except RecipeError as error:
@@ -71,6 +78,20 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("[bold red]interrupted[/]")
         sys.exit(130)
+
+
+def _blocked(arguments: Sequence[str]) -> list[str]:
+    """Read ``--block`` ahead of the parser, because plugins may add commands to it.
+
+    Raises:
+        PluginError: there is no such plugin.
+    """
+    names = [value for option, value in itertools.pairwise(arguments) if option == "--block"]
+    names += [argument.partition("=")[2] for argument in arguments if argument.startswith("--block=")]
+    for name in names:
+        if name not in (known := manager.installed_names()):
+            raise PluginError(f"--block names the plugin {name!r}, which is not installed; {legal_names(name, known)}")
+    return names
 
 
 def _leave(error: Exception, code: int) -> None:

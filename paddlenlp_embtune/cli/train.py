@@ -36,6 +36,7 @@ def train(
     max_length: Annotated[Optional[int], typer.Option(help="Longer texts are cut to this many tokens.")] = None,
     skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Leave rows with an empty text out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of a run that was killed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Tune a classifier, watch its embedding, export it with proof."""
@@ -57,10 +58,10 @@ def train(
         if given:
             chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **given)})
     top: dict[str, Any] = {key: value for key, value in (("domain", domain), ("seed", seed)) if value is not None}
-    run(dataclasses.replace(chosen, **top), out, overwrite=overwrite, as_json=as_json)
+    run(dataclasses.replace(chosen, **top), out, overwrite=overwrite, resume=resume, as_json=as_json)
 
 
-def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool) -> None:
+def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bool = False) -> None:
     """Run a recipe with its progress on stderr and its result on stdout."""
     if recipe.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
@@ -68,7 +69,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool) -> None:
     host.calm_logging()
     from paddlenlp_embtune.pipeline import train as run_recipe
 
-    result = run_recipe(recipe, out, overwrite=overwrite, listeners=[show_event])
+    result = run_recipe(recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event])
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}

@@ -1,17 +1,23 @@
 """Tuning: put a recipe on a Trainer; and each callback for itself. Needs Paddle and PaddleNLP."""
 
 from paddlenlp_embtune.tuning.attach import attach
+from paddlenlp_embtune.tuning.average import AverageCallback
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
-from paddlenlp_embtune.tuning.clip import GlobalNormClipCallback
+from paddlenlp_embtune.tuning.clip import ClipCallback, GlobalNormClipCallback, clip_norm, clip_rows
+from paddlenlp_embtune.tuning.depth import layerwise_groups
 from paddlenlp_embtune.tuning.early_stopping import EarlyStoppingCallback, StopReason
 from paddlenlp_embtune.tuning.freeze import FreezeCallback
-from paddlenlp_embtune.tuning.groups import ParameterGroup, group_table, match_parameters, resolve_groups
+from paddlenlp_embtune.tuning.groups import ParameterGroup, group_table, match_parameters, optimizer_groups, resolve_groups
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.tuning.resume import ResumeCallback
+from paddlenlp_embtune.tuning.replicas import ReplicaCallback
+from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback, last_checkpoint
+from paddlenlp_embtune.tuning.rows import RowsCallback
 
 __all__ = [
+    "AverageCallback",
+    "ClipCallback",
     "EarlyStoppingCallback",
     "EmbeddingHealthCallback",
     "EmbtuneCallback",
@@ -19,11 +25,19 @@ __all__ = [
     "GlobalNormClipCallback",
     "ParameterGroup",
     "RateCallback",
+    "ReplicaCallback",
     "ResumeCallback",
+    "RowsCallback",
     "RunRecord",
+    "SealCallback",
     "StopReason",
     "attach",
+    "clip_norm",
+    "clip_rows",
     "group_table",
+    "last_checkpoint",
+    "layerwise_groups",
     "match_parameters",
+    "optimizer_groups",
     "resolve_groups",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune import registry
+from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.tuning.average import AverageCallback
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.checks import MetricCheckCallback
+from paddlenlp_embtune.tuning.early_stopping import EarlyStoppingCallback
 from paddlenlp_embtune.tuning.groups import (
     ParameterGroup,
     group_specs,
@@ -20,12 +23,23 @@ from paddlenlp_embtune.tuning.groups import (
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.tuning.resume import ResumeCallback
+from paddlenlp_embtune.tuning.replicas import ReplicaCallback
+from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
+from paddlenlp_embtune.tuning.rows import RowsCallback
 
 __all__ = ["attach"]
 
+_PARTS = ("groups", "layerwise", "schedule", "freeze", "rows", "clip", "early_stopping", "average", "health")
 
-def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None, tokens: Sequence[str] | None = None) -> RunRecord:
+
+def attach(
+    trainer: Any,
+    recipe: Recipe,
+    *,
+    record: RunRecord | None = None,
+    tokens: Sequence[str] | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> RunRecord:
     """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
 
     Sets the parameter groups with their absolute rates, the schedule and the warm-up, and adds the callbacks that the
@@ -36,7 +50,8 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None, tok
         trainer: a Trainer with a model and without an optimizer of its own.
         recipe: what to do.
         record: where events go; None keeps them in memory.
-        tokens: the token of each row of the embedding, so that health checks can name rows.
+        tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``.
+        identity: further plain values that a checkpoint must have been made with, beside the recipe's.
     Returns:
         The record that the callbacks write to.
     Raises:
@@ -45,25 +60,48 @@ def attach(trainer: Any, recipe: Recipe, *, record: RunRecord | None = None, tok
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised.
     """
-    _check_trainer(trainer, recipe)
+    _check_trainer(trainer)
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
     groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
-    if recipe.freeze is not None:
-        groups_named(groups, recipe.freeze.groups, what="freeze.groups")
+    _check_recipe(trainer, recipe, groups)
+    table = _phases(group_table(groups), groups, recipe)
     _set_optimization(trainer, recipe, groups)
-    record.write("groups", table=_phases(group_table(groups), recipe))
-    stand_ins = {group.spec.name: next(iter(group.parameters.values())) for group in groups if group.parameters}
-    for callback in [ResumeCallback(), RateCallback(stand_ins), *_callbacks(recipe, trainer.model)]:
-        if isinstance(callback, EmbtuneCallback):
-            callback.record = record
-        if isinstance(callback, EmbeddingHealthCallback) and callback.tokens is None:
-            callback.tokens = tokens
+    record.write("groups", table=table)
+    plain = recipe.to_dict()
+    host.remember_resume(trainer)
+    callbacks = [
+        ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
+        *_replicas(trainer),
+        *_metric_check(trainer, recipe, groups),
+        *_callbacks(recipe, trainer.model),
+        RateCallback(
+            groups,
+            schedule=recipe.schedule,
+            warmup_steps=_warmup_steps(recipe, groups),
+            report=trainer.log,
+        ),
+        SealCallback(),
+    ]
+    for callback in callbacks:
+        _introduce(callback, trainer, record, tokens)
         trainer.add_callback(callback)
     return record
 
 
-def _check_trainer(trainer: Any, recipe: Recipe) -> None:
+def _introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[str] | None) -> None:
+    """Give a callback what only the Trainer's side knows."""
+    if isinstance(callback, EmbtuneCallback):
+        callback.record = record
+    if isinstance(callback, (EmbeddingHealthCallback, RowsCallback)) and callback.tokens is None:
+        callback.tokens = tokens
+    if isinstance(callback, EarlyStoppingCallback):
+        host.catch_invalid_loss(trainer, callback.take_invalid_loss)
+    if isinstance(callback, AverageCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
+        callback.evaluate = lambda: host.evaluate_quietly(trainer)
+
+
+def _check_trainer(trainer: Any) -> None:
     if getattr(trainer, "model", None) is None:
         raise HostError("the Trainer has no model; give it one before attach")
     if trainer.optimizer is not None:
@@ -71,22 +109,37 @@ def _check_trainer(trainer: Any, recipe: Recipe) -> None:
             f"the Trainer has an optimizer already ({type(trainer.optimizer).__name__}), so groups cannot be set; call attach "
             "before train(), and build the Trainer without optimizers=..."
         )
+
+
+def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
+    for parts, what in ((recipe.freeze and recipe.freeze.groups, "freeze.groups"), (_clipped(recipe), "clip.group_norms")):
+        groups_named(groups, parts or (), what=what)
     strategy = getattr(trainer.args.evaluation_strategy, "value", trainer.args.evaluation_strategy)
-    if recipe.early_stopping is not None and strategy == "no":
+    watching = list(_watched(recipe, groups))
+    if watching and strategy == "no":
         raise RecipeError(
-            "the recipe stops early on a metric, but the Trainer never evaluates; set evaluation_strategy to 'epoch' or "
-            "'steps' in its arguments, or early_stopping to null in the recipe"
+            f"the recipe watches a metric ({', '.join(watching)}), but the Trainer never evaluates; set evaluation_strategy to "
+            "'epoch' or 'steps' in its arguments, or set what watches to null in the recipe"
+        )
+    if recipe.freeze is not None and trainer.args.world_size > 1 and trainer.args.ddp_find_unused_parameters is False:
+        raise RecipeError(
+            "ddp_find_unused_parameters is False, but the recipe freezes groups, whose gradients every process would wait for; "
+            "legal: None or True"
         )
 
 
 def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
-    """The one place where absolute rates meet Paddle's multipliers: the largest group rate becomes the base."""
+    """Give the Trainer the groups as multipliers of the largest group rate, which its own logs then show.
+
+    RateCallback replaces the multipliers by exact rates when training begins.
+    """
     base_rate = max(group.spec.rate for group in groups)
     arguments = trainer.args
     arguments.learning_rate = base_rate
-    arguments.lr_scheduler_type = type(arguments.lr_scheduler_type)(recipe.schedule.kind)
-    if recipe.schedule.kind == "constant" and recipe.schedule.warmup_ratio:
-        arguments.lr_scheduler_type = type(arguments.lr_scheduler_type)("constant_with_warmup")
+    kind = "constant" if recipe.schedule.kind == "plateau" else recipe.schedule.kind
+    if kind == "constant" and recipe.schedule.warmup_ratio:
+        kind = "constant_with_warmup"
+    arguments.lr_scheduler_type = type(arguments.lr_scheduler_type)(kind)
     arguments.warmup_steps = 0
     arguments.warmup_ratio = recipe.schedule.warmup_ratio
     if recipe.clip is not None:
@@ -94,11 +147,60 @@ def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]
     trainer.set_optimizer_grouped_parameters(optimizer_groups(groups, base_rate=base_rate))
 
 
-def _phases(table: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
+def _replicas(trainer: Any) -> list[Any]:
+    """In several processes, make everything trainable until the model is wrapped, and remember what was not."""
+    if trainer.args.world_size <= 1:
+        return []
+    frozen = [parameter for parameter in trainer.model.parameters() if parameter.stop_gradient]
+    for parameter in frozen:
+        parameter.stop_gradient = False
+    return [ReplicaCallback(frozen)]
+
+
+def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
+    """Who watches which metric of the evaluations."""
+    watched = {}
+    if recipe.early_stopping is not None:
+        watched["early_stopping"] = recipe.early_stopping.metric
+    if recipe.average is not None:
+        watched["average"] = recipe.average.metric
+    if recipe.freeze is not None and recipe.freeze.unfreeze_on_plateau is not None:
+        watched["freeze.unfreeze_on_plateau"] = recipe.freeze.unfreeze_on_plateau.metric
+    for group in groups:
+        schedule = group.spec.schedule or recipe.schedule
+        if schedule.plateau is not None and schedule.kind == "plateau":
+            watched[f"the schedule of group {group.spec.name!r}"] = schedule.plateau.metric
+    return watched
+
+
+def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> list[Any]:
+    watched = _watched(recipe, groups)
+    if not watched or trainer.eval_dataset is None:
+        return []
+    return [MetricCheckCallback(watched, evaluate=lambda: host.evaluate_quietly(trainer, batches=1))]
+
+
+def _clipped(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(recipe.clip.group_norms) if recipe.clip is not None else ()
+
+
+def _warmup_steps(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, int]:
+    if recipe.freeze is None or not recipe.freeze.warmup_steps:
+        return {}
+    held = groups_named(groups, recipe.freeze.groups, what="freeze.groups")
+    return {group.spec.name: recipe.freeze.warmup_steps for group in held}
+
+
+def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: Recipe) -> list[dict[str, Any]]:
     """Say in the table when each group trains."""
+    freeze = recipe.freeze
+    held = [group.spec.name for group in groups_named(groups, freeze.groups, what="freeze.groups")] if freeze else []
     for row in table:
-        held = recipe.freeze is not None and row["name"] in recipe.freeze.groups
-        row["phase"] = f"frozen until epoch {recipe.freeze.unfreeze_at_epoch}" if held and recipe.freeze else "all epochs"
+        row["phase"] = "all epochs"
+        if freeze is not None and row["name"] in held:
+            row["phase"] = freeze.describe(held.index(row["name"]))
+        if not row["trainable"]:
+            row["phase"] = "frozen before training"
     return table
 
 

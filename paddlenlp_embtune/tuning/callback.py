@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.files import write_arrays, write_text
+from paddlenlp_embtune.schema import differences
 from paddlenlp_embtune.tuning.record import RunRecord
 
 with host.quiet():
@@ -21,17 +24,25 @@ __all__ = ["EmbtuneCallback", "checkpoint_folder"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
+_claims: list[tuple[weakref.ref[Any], weakref.ref[Any], str]] = []
+"""Who saves under which name: (training arguments, callback, name), so that two callbacks of one class do not share a file."""
+
 
 class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
     """A ``TrainerCallback`` that saves its state with every checkpoint and finds it again on resume.
 
-    Subclasses override ``state`` and ``load_state`` and call ``super()`` in ``on_train_begin``.
+    Subclasses override ``settings``, ``state`` and ``load_state`` and call ``super()`` in ``on_train_begin``.
     """
 
     record: RunRecord
 
     def __init__(self) -> None:
         self.record = RunRecord()
+        self._saved_as = type(self).__name__
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return what the callback was told to do, as JSON; a checkpoint that was made under other settings is refused."""
+        return {}
 
     def state(self) -> Mapping[str, Any]:
         """Return what must survive a restart; values are JSON, numpy arrays, or mappings of names to numpy arrays."""
@@ -41,12 +52,19 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         """Take back what :meth:`state` returned."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Load the state of the checkpoint that the Trainer resumes from, if it does."""
+        """Load the state of the checkpoint that the Trainer resumes from, if it does.
+
+        Raises:
+            RecipeError: the checkpoint was made under other settings; the message lists the differences.
+        """
+        self._saved_as = _claim(self, args)
         if not state.global_step:
             return
         folder = checkpoint_folder(args, state)
         if folder is not None and (folder / self._file("json")).is_file():
-            self.load_state(self._read(folder))
+            saved = self._read(folder)
+            _refuse_other_settings(folder, self._saved_as, saved.pop("settings", {}), self.settings())
+            self.load_state(saved)
             return
         logger.warning(
             "%s resumes at step %d without its state: no %s beside the checkpoint in %s; it begins afresh",
@@ -62,6 +80,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         plain, arrays = _separate(self.state())
+        plain["settings"] = dict(self.settings())
         if arrays:
             write_arrays(folder / self._file("safetensors"), arrays)
         write_text(folder / self._file("json"), json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
@@ -80,17 +99,41 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         return state
 
     def _file(self, ending: str) -> str:
-        return f"embtune_{type(self).__name__}.{ending}"
+        return f"embtune_{self._saved_as}.{ending}"
 
 
 def checkpoint_folder(args: Any, state: Any) -> Path | None:
     """Return the folder that the Trainer resumes from, if it resumes and the folder can be told."""
     if not state.global_step:
         return None
-    for folder in (Path(args.output_dir) / f"checkpoint-{state.global_step}", args.resume_from_checkpoint):
+    told = (host.resumed_from(args), args.resume_from_checkpoint, Path(args.output_dir) / f"checkpoint-{state.global_step}")
+    for folder in told:
         if folder is not None and Path(folder).is_dir():
             return Path(folder)
     return None
+
+
+def _claim(callback: EmbtuneCallback, args: Any) -> str:
+    """Return the name under which a callback saves: its class, with a number from the second of a class on."""
+    _claims[:] = [row for row in _claims if row[0]() is not None and row[1]() not in (None, callback)]
+    taken = {name for arguments, _, name in _claims if arguments() is args}
+    name, number = type(callback).__name__, 1
+    while name in taken:
+        number += 1
+        name = f"{type(callback).__name__}-{number}"
+    _claims.append((weakref.ref(args), weakref.ref(callback), name))
+    return name
+
+
+def _refuse_other_settings(folder: Path, name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    rows = differences(saved, json.loads(json.dumps(now)))
+    if rows:
+        listed = "; ".join(f"{key}: {old!r} in the checkpoint, {new!r} now" for key, old, new in rows[:8])
+        more = f"; and {len(rows) - 8} more" if len(rows) > 8 else ""
+        raise RecipeError(
+            f"{folder.name} was made by another recipe ({name}: {listed}{more}); resume with the recipe of the checkpoint, or "
+            "start afresh without resume_from_checkpoint"
+        )
 
 
 def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

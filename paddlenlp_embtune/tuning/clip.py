@@ -1,43 +1,131 @@
-"""Gradient clipping by global norm."""
+"""Gradient clipping: rows, groups, and all gradients together."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from paddlenlp_embtune import host
+from paddlenlp_embtune.control import ClipSpec
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.groups import match_parameters
 
 paddle = host.require_paddle()
 
-__all__ = ["GlobalNormClipCallback"]
+__all__ = ["ClipCallback", "GlobalNormClipCallback", "clip_norm", "clip_rows"]
 
 
-class GlobalNormClipCallback(EmbtuneCallback):
-    """Scales all gradients down together when their norm is larger than a limit, just before the optimizer's step.
+@paddle.no_grad()  # type: ignore[untyped-decorator]
+def clip_norm(gradients: Sequence[Any], limit: float) -> float:
+    """Scale gradients down in place, all by the same factor, if their Euclidean norm together is above a limit.
 
-    Gradients are clipped after accumulation and after replicas were averaged. Use it with ``max_grad_norm=0`` in the
-    training arguments, or both clip (``attach`` sees to that).
-
-    Args:
-        global_norm: the largest norm, above 0.
+    Returns:
+        The norm before. Gradients are left alone when it is not finite.
     Source:
         Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks", algorithm 1
     """
+    if not gradients:
+        return 0.0
+    squares = paddle.add_n([paddle._C_ops.squared_l2_norm(gradient).astype("float32") for gradient in gradients])
+    norm = math.sqrt(float(squares))
+    if limit < norm < float("inf"):
+        for gradient in gradients:
+            gradient.scale_(limit / (norm + 1e-6))
+    return norm
 
-    def __init__(self, global_norm: float) -> None:
+
+@paddle.no_grad()  # type: ignore[untyped-decorator]
+def clip_rows(gradient: Any, limit: float) -> int:
+    """Scale every row of a gradient whose Euclidean norm is above a limit down to it, in place.
+
+    Shapes:
+        gradient: (V, D) floating point
+    Returns:
+        The number of rows that were scaled.
+    """
+    norms = np.sqrt(host.row_dots(gradient, gradient))
+    above = np.flatnonzero(norms > limit)
+    if above.size:
+        rows = paddle.to_tensor(above)
+        scales = paddle.to_tensor(limit / norms[above]).unsqueeze(1).astype(gradient.dtype)
+        paddle.scatter_(gradient, rows, paddle.gather(gradient, rows) * scales)
+    return int(above.size)
+
+
+class ClipCallback(EmbtuneCallback):
+    """Clips gradients just before the optimizer's step: rows of the embedding first, then groups, then all together.
+
+    Gradients are clipped after accumulation and after replicas were averaged. Use it with ``max_grad_norm=0`` in the training
+    arguments, or both clip (``attach`` sees to that).
+
+    Args:
+        spec: the limits.
+        groups: patterns of parameter names by the name of a group, for ``spec.group_norms``.
+        parameter: name of the embedding parameter, for ``spec.row_norm``; None finds it.
+    Raises:
+        RecipeError: a limit names a group that is not among ``groups``.
+    """
+
+    def __init__(
+        self, spec: ClipSpec, *, groups: Mapping[str, Sequence[str]] | None = None, parameter: str | None = None
+    ) -> None:
         super().__init__()
-        if not global_norm > 0:
-            raise RecipeError(f"global_norm is {global_norm!r}; legal: above 0")
-        self.global_norm = global_norm
+        self.spec = spec
+        self.groups = {name: tuple(patterns) for name, patterns in (groups or {}).items()}
+        self.parameter = parameter
+        for name in spec.group_norms:
+            if name not in self.groups:
+                raise RecipeError(f"clip.group_norms names the group {name!r}; legal: {', '.join(self.groups) or 'none given'}")
+        self._members: dict[str, list[Any]] = {}
+        self._embedding: Any = None
+        self._parameters: list[Any] = []
+
+    def settings(self) -> Mapping[str, Any]:
+        """The limits."""
+        spec = self.spec
+        return {"global_norm": spec.global_norm, "group_norms": dict(spec.group_norms), "row_norm": spec.row_norm}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Find the parameters."""
+        super().on_train_begin(args, state, control, **kwargs)
+        model = kwargs["model"]
+        self._parameters = list(model.parameters())
+        self._members = {
+            name: list(match_parameters(model, self.groups[name], what=f"clip of group {name!r}").values())
+            for name in self.spec.group_norms
+        }
+        if self.spec.row_norm is not None:
+            name = self.parameter or embedding_name(model)
+            self._embedding = match_parameters(model, [name], what="clip.row_norm")[name]
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Clip."""
         scaler = kwargs.get("scaler")
-        limit = self.global_norm
-        if scaler is not None:
-            # Under fp16 the gradients still carry the loss scale here; so does the limit, then.
-            limit *= float(scaler._scale)
-        parameters = [p for p in kwargs["model"].parameters() if not p.stop_gradient and p.grad is not None]
-        if parameters:
-            paddle.nn.utils.clip_grad_norm_(parameters, limit)
+        # Under fp16 the gradients still carry the loss scale here; so do the limits, then.
+        loss_scale = float(scaler._scale) if scaler is not None else 1.0
+        if self._embedding is not None and (found := _gradients([self._embedding])):
+            clip_rows(found[0], self.spec.row_norm * loss_scale)  # type: ignore[operator]
+        for name, limit in self.spec.group_norms.items():
+            clip_norm(_gradients(self._members[name]), limit * loss_scale)
+        if self.spec.global_norm is not None:
+            clip_norm(_gradients(self._parameters), self.spec.global_norm * loss_scale)
+
+
+class GlobalNormClipCallback(ClipCallback):
+    """Clips all gradients together.
+
+    Args:
+        global_norm: the largest norm, above 0.
+    """
+
+    def __init__(self, global_norm: float) -> None:
+        super().__init__(ClipSpec(global_norm=global_norm))
+
+
+def _gradients(parameters: Sequence[Any]) -> list[Any]:
+    return [p.grad for p in parameters if not p.stop_gradient and p.grad is not None]

@@ -1,17 +1,20 @@
-"""Stop when a metric no longer improves, with the best weights brought back."""
+"""Stop when a metric no longer improves or the loss goes astray, with the best weights brought back."""
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune import host
+from paddlenlp_embtune.control import EarlyStoppingSpec, PlateauSpec
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value
+
+paddle = host.require_paddle()
 
 __all__ = ["EarlyStoppingCallback", "StopReason"]
 
@@ -21,62 +24,152 @@ class StopReason(enum.Enum):
 
     NO_IMPROVEMENT = "no_improvement"
     NOT_FINITE = "not_finite"
+    DIVERGED = "diverged"
 
 
 class EarlyStoppingCallback(EmbtuneCallback):
-    """Watches one evaluation metric; keeps the best weights in memory and puts them back when training ends.
+    """Watches one evaluation metric and the training loss; keeps the best weights and puts them back when training ends.
 
     Args:
         metric: name of an evaluation metric, with or without ``eval_``.
         mode: ``max`` or ``min``.
         min_delta: an improvement counts when it is larger than this.
         patience_evals: stop after this many evaluations without improvement.
+        start_delay_evals: the first so many evaluations never count against patience.
+        waiting: tells whether groups still wait for their release; evaluations until then count neither against patience nor
+            for the delay. None means never.
+        divergence_ratio: stop when a logged training loss is more than this many times the first one; None never does.
         restore_best: put the best weights back into the model at the end.
     Raises:
         RecipeError: an illegal value; or, at the first evaluation, a metric that is not there.
     """
 
     def __init__(
-        self, metric: str, *, mode: str, min_delta: float = 0.0, patience_evals: int = 4, restore_best: bool = True
+        self,
+        metric: str,
+        *,
+        mode: str,
+        min_delta: float = 0.0,
+        patience_evals: int = 4,
+        start_delay_evals: int = 0,
+        waiting: Callable[[], bool] | None = None,
+        divergence_ratio: float | None = 5.0,
+        restore_best: bool = True,
     ) -> None:
         super().__init__()
-        if mode not in ("max", "min"):
-            raise RecipeError(f"mode is {mode!r}; {legal_names(mode, ('max', 'min'))}")
-        if patience_evals < 1:
-            raise RecipeError(f"patience_evals is {patience_evals}; legal: 1 or more")
-        if not min_delta >= 0:
-            raise RecipeError(f"min_delta is {min_delta}; legal: 0 or more")
-        self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
-        self.mode = mode
-        self.min_delta = min_delta
-        self.patience_evals = patience_evals
-        self.restore_best = restore_best
-        self.best_value: float | None = None
+        # The rules for the values are the recipe's.
+        spec = EarlyStoppingSpec(
+            metric=metric_name(metric),
+            mode=mode,
+            min_delta=min_delta,
+            patience_evals=patience_evals,
+            start_delay_evals=start_delay_evals,
+            divergence_ratio=divergence_ratio,
+            restore_best=restore_best,
+        )
+        self.spec = spec
+        self.metric = spec.metric
+        self.waiting = waiting
         self.best_step = 0
         self.best_epoch = 0.0
-        self.bad_evals = 0
         self.stop_reason: StopReason | None = None
-        self._best: dict[str, npt.NDArray[Any]] = {}
+        self._watch = MetricWatch(
+            PlateauSpec(metric=spec.metric, mode=mode, min_delta=min_delta, patience_evals=patience_evals)
+        )
+        self._delay_left = start_delay_evals
+        self._first_loss: float | None = None
+        self._best: dict[str, Any] = {}
+        self._finished = False
+        self._held = False
+
+    @classmethod
+    def from_spec(
+        cls, spec: EarlyStoppingSpec, *, patience_evals: int, waiting: Callable[[], bool] | None = None
+    ) -> EarlyStoppingCallback:
+        """Build the callback that a recipe asks for, with the patience that follows from its number of epochs."""
+        fields = {name: getattr(spec, name) for name in ("mode", "min_delta", "start_delay_evals", "divergence_ratio")}
+        return cls(spec.metric, patience_evals=patience_evals, waiting=waiting, restore_best=spec.restore_best, **fields)
+
+    @property
+    def best_value(self) -> float | None:
+        """The best value of the metric so far."""
+        return self._watch.best
+
+    @property
+    def bad_evals(self) -> int:
+        """Evaluations without improvement that count against patience."""
+        return self._watch.bad_evals
+
+    def settings(self) -> Mapping[str, Any]:
+        """Metric, mode and limits."""
+        spec = self.spec
+        return {
+            "metric": spec.metric,
+            "mode": spec.mode,
+            "min_delta": spec.min_delta,
+            "patience_evals": spec.patience_evals,
+            "start_delay_evals": spec.start_delay_evals,
+            "divergence_ratio": spec.divergence_ratio,
+            "restore_best": spec.restore_best,
+        }
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin to watch, or go on where the checkpoint left off."""
+        super().on_train_begin(args, state, control, **kwargs)
+        self._finished = False
+
+    def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let nothing move once the decision to stop has been taken: at a loss that is not finite, or before a resume."""
+        if self.stop_reason is not None:
+            for parameter in kwargs["model"].parameters():
+                if not parameter.stop_gradient:
+                    parameter.clear_gradient(False)
+            control.should_training_stop = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """See whether groups wait, before an evaluation may release them."""
+        self._held = self.waiting is not None and self.waiting()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compare the training loss with the first one."""
+        loss = (kwargs.get("logs") or {}).get("loss")
+        if loss is None or self._finished or self.stop_reason is not None:
+            return
+        if self._first_loss is None:
+            self._first_loss = float(loss)
+        ratio = self.spec.divergence_ratio
+        if not math.isfinite(loss):
+            self._stop(control, StopReason.NOT_FINITE, state, loss=float(loss))
+        elif ratio is not None and loss > ratio * self._first_loss > 0:
+            self._stop(control, StopReason.DIVERGED, state, loss=float(loss), first_loss=self._first_loss)
+
+    def take_invalid_loss(self, loss: float) -> bool:
+        """Decide to stop at a loss that is not finite, before it reaches a weight; the host asks this instead of raising."""
+        if self._finished:
+            return False
+        if self.stop_reason is None:
+            self.stop_reason = StopReason.NOT_FINITE
+            self.record.write("stopped", reason=self.stop_reason.value, loss=str(loss))
+        return True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Compare, remember, and stop when patience is over."""
-        metrics = kwargs.get("metrics") or {}
-        if self.metric not in metrics:
-            raise RecipeError(
-                f"early stopping watches {self.metric!r}, which this evaluation did not give; "
-                f"{legal_names(self.metric, metrics)}"
-            )
-        value = float(metrics[self.metric])
+        if self._finished:
+            return control
+        value = metric_value(kwargs.get("metrics") or {}, self.metric, what="early stopping")
+        if value is None:
+            return control
         if not math.isfinite(value):
-            return self._stop(control, StopReason.NOT_FINITE, value)
-        improved = self._improves(value)
+            return self._stop(control, StopReason.NOT_FINITE, state, metric=self.metric, value=str(value))
+        improved = self._watch.update(value)
         if improved:
-            self.best_value, self.best_step, self.best_epoch = value, int(state.global_step), float(state.epoch or 0.0)
-            self.bad_evals = 0
-            if self.restore_best:
-                self._best = {name: p.numpy().copy() for name, p in kwargs["model"].state_dict().items()}
-        else:
-            self.bad_evals += 1
+            self.best_step, self.best_epoch = int(state.global_step), float(state.epoch or 0.0)
+            if self.spec.restore_best:
+                self._best = {name: tensor.clone() for name, tensor in kwargs["model"].state_dict().items()}
+        counts = not self._held and self._delay_left == 0
+        if not counts:
+            self._watch.restart()
+            self._delay_left -= 0 if self._held else 1
         self.record.write(
             "early_stopping",
             epoch=state.epoch,
@@ -86,45 +179,43 @@ class EarlyStoppingCallback(EmbtuneCallback):
             improved=improved,
             best=self.best_value,
             bad_evals=self.bad_evals,
+            counts=counts,
         )
-        if self.bad_evals >= self.patience_evals:
-            return self._stop(control, StopReason.NO_IMPROVEMENT, value)
+        if self._watch.stalled:
+            return self._stop(control, StopReason.NO_IMPROVEMENT, state, metric=self.metric, value=value)
         return control
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
+        self._finished = True
         if not self._best:
             return
-        for name, parameter in kwargs["model"].state_dict().items():
-            parameter.set_value(self._best[name])
+        for name, tensor in kwargs["model"].state_dict().items():
+            tensor.set_value(self._best[name])
         self.record.write("restored", step=self.best_step, epoch=self.best_epoch, metric=self.metric, value=self.best_value)
 
-    def _improves(self, value: float) -> bool:
-        if self.best_value is None:
-            return True
-        gain = value - self.best_value if self.mode == "max" else self.best_value - value
-        return gain > self.min_delta
-
-    def _stop(self, control: Any, reason: StopReason, value: float) -> Any:
+    def _stop(self, control: Any, reason: StopReason, state: Any, **evidence: Any) -> Any:
         self.stop_reason = reason
         control.should_training_stop = True
-        self.record.write("stopped", reason=reason.value, metric=self.metric, value=value if np.isfinite(value) else None)
+        self.record.write("stopped", reason=reason.value, epoch=state.epoch, step=state.global_step, **evidence)
         return control
 
     def state(self) -> Mapping[str, Any]:
-        """What was best, and how long ago."""
+        """What was best, how long ago, and whether the decision to stop was taken."""
         return {
-            "best_value": self.best_value,
+            **self._watch.state(),
             "best_step": self.best_step,
             "best_epoch": self.best_epoch,
-            "bad_evals": self.bad_evals,
-            "best": self._best,
+            "delay_left": self._delay_left,
+            "first_loss": self._first_loss,
+            "stop_reason": self.stop_reason.value if self.stop_reason is not None else None,
+            "best_weights": {name: w if isinstance(w, np.ndarray) else w.numpy() for name, w in self._best.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on counting where the checkpoint left off."""
-        self.best_value = state["best_value"]
-        self.best_step = state["best_step"]
-        self.best_epoch = state["best_epoch"]
-        self.bad_evals = state["bad_evals"]
-        self._best = dict(state.get("best") or {})
+        self._watch.load_state(state)
+        self.best_step, self.best_epoch = state["best_step"], state["best_epoch"]
+        self._delay_left, self._first_loss = state["delay_left"], state["first_loss"]
+        self.stop_reason = StopReason(state["stop_reason"]) if state["stop_reason"] else None
+        self._best = dict(state.get("best_weights") or {})

@@ -1,83 +1,251 @@
-"""Freeze parameters first, release them later."""
+"""Freeze parameters first, release them later, all at once or one unit after the other."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paddlenlp_embtune import host
+from paddlenlp_embtune.control import FreezeSpec, PlateauSpec
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.groups import match_parameters
+from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_value
 
 __all__ = ["FreezeCallback"]
 
+logger = logging.getLogger("paddlenlp_embtune")
+
+Patterns = Sequence[str]
+
 
 class FreezeCallback(EmbtuneCallback):
-    """Keeps parameters bit-equal until an epoch begins: no gradient is computed for them, no decay applied.
+    """Keeps parameters bit-equal until their release: no gradient is computed for them, no decay applied, no state made.
 
     Freezing happens when training begins, after the Trainer has wrapped the model for several processes: parameters that are
     frozen earlier are never synchronised between replicas.
 
     Args:
-        parameters: patterns of parameter names.
-        unfreeze_at_epoch: the 0-based epoch at whose start they are released, 1 or more.
+        parameters: patterns of parameter names, each a unit of release; or patterns by the name of a unit.
+        unfreeze_at_epoch: the 0-based epoch at whose start the units are released, 1 or more.
+        unfreeze_at_step: the number of steps for which they stay frozen, 1 or more.
+        unfreeze_on_plateau: release when a metric stops improving; an epoch or a step beside it is the latest time.
+        permanent: never release them.
+        gradual: release one unit at a time in the order given, the first as stated above, the next ``every_epochs``,
+            ``every_steps`` or one plateau later.
+        every_epochs, every_steps: distance between two releases.
+        refreeze_at_epoch, refreeze_at_step: freeze all units again.
     Raises:
+        RecipeError: nothing, or too much, is stated about the release; on_train_begin, the run is too short to release
+            anything, or all that should be released was frozen before training began.
         PatternError: on_train_begin, a pattern matched nothing.
     """
 
-    def __init__(self, parameters: Sequence[str], *, unfreeze_at_epoch: int) -> None:
+    def __init__(
+        self,
+        parameters: Patterns | Mapping[str, Patterns],
+        *,
+        unfreeze_at_epoch: int | None = None,
+        unfreeze_at_step: int | None = None,
+        unfreeze_on_plateau: PlateauSpec | None = None,
+        permanent: bool = False,
+        gradual: bool = False,
+        every_epochs: int | None = None,
+        every_steps: int | None = None,
+        refreeze_at_epoch: int | None = None,
+        refreeze_at_step: int | None = None,
+    ) -> None:
         super().__init__()
-        if unfreeze_at_epoch < 1:
-            raise RecipeError(f"unfreeze_at_epoch is {unfreeze_at_epoch}; legal: 1 or more, the 0-based epoch of release")
-        self.patterns = tuple(parameters)
-        self.unfreeze_at_epoch = unfreeze_at_epoch
-        self._frozen: dict[str, Any] = {}
+        stated = (unfreeze_at_epoch, unfreeze_at_step, unfreeze_on_plateau)
+        if not permanent and all(value is None for value in stated):
+            raise RecipeError(
+                "this freeze would never release anything; state unfreeze_at_epoch, unfreeze_at_step or unfreeze_on_plateau, "
+                "or permanent=True"
+            )
+        if isinstance(parameters, str):
+            parameters = (parameters,)
+        self.units = (
+            {name: tuple(patterns) for name, patterns in parameters.items()}
+            if isinstance(parameters, Mapping)
+            else {pattern: (pattern,) for pattern in parameters}
+        )
+        # The rules for the values are the recipe's.
+        self.spec = FreezeSpec(
+            groups=tuple(self.units),
+            unfreeze_at_epoch=unfreeze_at_epoch,
+            unfreeze_at_step=unfreeze_at_step,
+            unfreeze_on_plateau=unfreeze_on_plateau,
+            permanent=permanent,
+            gradual=gradual,
+            every_epochs=every_epochs,
+            every_steps=every_steps,
+            refreeze_at_epoch=refreeze_at_epoch,
+            refreeze_at_step=refreeze_at_step,
+        )
+        self._watch = MetricWatch(unfreeze_on_plateau) if unfreeze_on_plateau is not None else None
+        self._members: dict[str, dict[str, Any]] = {}
+        self._released: list[str] = []
+        self._refrozen = False
         self._epoch = 0
+        self._next_epoch = 0
+
+    @classmethod
+    def from_spec(cls, spec: FreezeSpec, units: Mapping[str, Patterns]) -> FreezeCallback:
+        """Build the callback that a recipe asks for; units are parameter names by the name of a group."""
+        plain = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+        return cls(units, **{name: value for name, value in plain.items() if name not in ("groups", "warmup_steps")})
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a unit is still to be released."""
+        return not self.spec.permanent and len(self._released) < len(self.units)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Units and times."""
+        return {"units": {name: list(patterns) for name, patterns in self.units.items()}, **to_plain(self.spec)}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Freeze, unless training resumes behind the release."""
+        """Freeze what is not released yet."""
+        model = kwargs["model"]
+        self._released, self._refrozen = [], False
         super().on_train_begin(args, state, control, **kwargs)
-        self._epoch = epochs_done(args, state)
-        matched = match_parameters(kwargs["model"], self.patterns, what="freeze")
-        # What was frozen before us is not ours to release.
-        self._frozen = {name: parameter for name, parameter in matched.items() if not parameter.stop_gradient}
-        if self._epoch < self.unfreeze_at_epoch:
-            self._set(frozen=True)
-            self._write("frozen")
-        else:
-            self._frozen = {}
+        steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
+        self._epoch = self._next_epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)
+        self._check_length(state, steps)
+        self._members = {}
+        taken: set[str] = set()
+        for unit, patterns in self.units.items():
+            matched = match_parameters(model, patterns, what="freeze")
+            # What was frozen before us is not ours to release, and a parameter belongs to the first unit that names it.
+            self._members[unit] = {n: p for n, p in matched.items() if not p.stop_gradient and n not in taken}
+            taken.update(matched)
+        self._check_members()
+        held = [unit for unit in self.units if self._refrozen or unit not in self._released]
+        if held:
+            self._set(held, frozen=True)
+            self._write("frozen", held, state)
+        if all(parameter.stop_gradient for parameter in model.parameters()):
+            self._set(held, frozen=False)
+            raise RecipeError(
+                f"nothing is left to train while {', '.join(held)} are frozen; legal: leave at least one parameter out"
+            )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Release when the epoch has come."""
-        if self._frozen and self._epoch >= self.unfreeze_at_epoch:
-            self._set(frozen=False)
-            self._write("released")
-            self._frozen = {}
-        self._epoch += 1
+        """Release, or freeze again, what this epoch asks for."""
+        self._epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
+        due = self._due(self.spec.unfreeze_at_epoch, self.spec.every_epochs or 1, self._epoch)
+        self._release(due, state)
+        if self.spec.refreeze_at_epoch is not None and self._epoch >= self.spec.refreeze_at_epoch:
+            self._refreeze(state)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Release, or freeze again, what this step asks for."""
+        at = self.spec.unfreeze_at_step
+        if at is not None and self.waiting:
+            self._release(self._due(at, self.spec.every_steps or at, int(state.global_step)), state)
+        again = self.spec.refreeze_at_step
+        if again is not None and not self._refrozen and state.global_step >= again:
+            self._refreeze(state)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Release when the metric has stopped improving."""
+        if self._watch is None or not self.waiting:
+            return
+        value = metric_value(kwargs.get("metrics") or {}, self._watch.spec.metric, what="the freeze schedule")
+        if value is None:
+            return
+        self._watch.update(value)
+        if self._watch.stalled:
+            self._watch.restart()
+            self._release(len(self._released) + 1 if self.spec.gradual else len(self.units), state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave the model as trainable as it was found, even if training stopped early."""
-        self._set(frozen=False)
-        self._frozen = {}
+        if self.waiting:
+            left = [unit for unit in self.units if unit not in self._released]
+            logger.warning("training ended before the freeze schedule released %s", ", ".join(left))
+        self._set(list(self._members), frozen=False)
+        self._members = {}
 
-    def _set(self, *, frozen: bool) -> None:
-        for parameter in self._frozen.values():
-            parameter.stop_gradient = frozen
+    def _due(self, first: int | None, distance: int, now: int) -> int:
+        """How many units should be released by now."""
+        if first is None or now < first or self.spec.permanent:
+            return 0
+        return 1 + (now - first) // distance if self.spec.gradual else len(self.units)
 
-    def _write(self, what: str) -> None:
-        size = sum(int(parameter.size) for parameter in self._frozen.values())
-        self.record.write("phase", epoch=self._epoch, what=what, tensors=list(self._frozen), parameters=size)
+    def _release(self, count: int, state: Any) -> None:
+        due = [unit for unit in list(self.units)[:count] if unit not in self._released]
+        if due and not self._refrozen:
+            self._released.extend(due)
+            self._set(due, frozen=False)
+            self._write("released", due, state)
+
+    def _refreeze(self, state: Any) -> None:
+        if self._refrozen:
+            return
+        self._refrozen = True
+        self._released = list(self.units)
+        self._set(list(self.units), frozen=True)
+        self._write("frozen again", list(self.units), state)
+
+    def _set(self, units: Sequence[str], *, frozen: bool) -> None:
+        for unit in units:
+            for parameter in self._members.get(unit, {}).values():
+                parameter.stop_gradient = frozen
+                if frozen and parameter.grad is not None:
+                    parameter.clear_gradient(False)
+
+    def _write(self, what: str, units: Sequence[str], state: Any) -> None:
+        members = {name: parameter for unit in units for name, parameter in self._members[unit].items()}
+        size = sum(int(parameter.size) for parameter in members.values())
+        self.record.write(
+            "phase",
+            epoch=self._epoch,
+            step=int(state.global_step),
+            what=what,
+            units=list(units),
+            tensors=list(members),
+            parameters=size,
+        )
+
+    def _check_length(self, state: Any, steps: int | None) -> None:
+        """Refuse a schedule that the run is too short for; only a metric may leave the release open."""
+        epochs = int(state.num_train_epochs) if state.num_train_epochs else None
+        if steps:
+            epochs = -(-int(state.max_steps) // steps)
+        ends = {"epoch": epochs, "step": int(state.max_steps)}
+        later = len(self.units) - 1 if self.spec.gradual else 0
+        for unit, end in ends.items():
+            first, again = getattr(self.spec, f"unfreeze_at_{unit}"), getattr(self.spec, f"refreeze_at_{unit}")
+            distance = getattr(self.spec, f"every_{unit}s") or (1 if unit == "epoch" else first)
+            last = first + later * distance if first is not None and self._watch is None else None
+            for name, value, what in (("unfreeze_at", last, "released"), ("refreeze_at", again, "frozen again")):
+                if value is not None and end is not None and value >= end:
+                    raise RecipeError(
+                        f"{name}_{unit} asks for the {unit} {value}, but the run has {end} {unit}s, so "
+                        f"{list(self.units)[-1]!r} would never be {what}; legal: below {end}, or permanent=True"
+                    )
+
+    def _check_members(self) -> None:
+        for unit, members in self._members.items():
+            if not members and not self.spec.permanent:
+                raise RecipeError(
+                    f"everything that the freeze of {unit!r} should release was frozen before training began, or belongs to an "
+                    "earlier unit; leave it trainable: the schedule freezes it itself, after replicas are wrapped, because "
+                    "parameters frozen earlier are never synchronised between processes"
+                )
 
     def state(self) -> Mapping[str, Any]:
-        """The phase follows from the epoch; the release is kept so that another recipe can be told apart."""
-        return {"unfreeze_at_epoch": self.unfreeze_at_epoch, "patterns": list(self.patterns)}
+        """What has been released, and the metric that a release waits for."""
+        watch = self._watch.state() if self._watch is not None else None
+        return {"released": list(self._released), "refrozen": self._refrozen, "watch": watch}
 
-
-def epochs_done(args: Any, state: Any) -> int:
-    """Return the 0-based epoch that training begins with, as the Trainer counts on resume."""
-    if not state.global_step:
-        return 0
-    if args.max_steps > 0 or not state.num_train_epochs:
-        return int(state.epoch)
-    steps_per_epoch = max(1, state.max_steps // int(state.num_train_epochs))
-    return int(state.global_step // steps_per_epoch)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on in the phase of the checkpoint."""
+        self._released = list(state.get("released") or [])
+        self._refrozen = bool(state.get("refrozen"))
+        if self._watch is not None and state.get("watch"):
+            self._watch.load_state(state["watch"])

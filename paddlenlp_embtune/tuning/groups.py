@@ -11,12 +11,14 @@ from typing import Any
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import PatternError, RecipeError, legal_names
 from paddlenlp_embtune.recipe import GroupSpec, Recipe
+from paddlenlp_embtune.tuning.depth import depth_parameters, layerwise_groups
 
 __all__ = [
     "ParameterGroup",
     "group_specs",
     "group_table",
     "groups_named",
+    "match_layers",
     "match_parameters",
     "optimizer_groups",
     "resolve_groups",
@@ -74,6 +76,8 @@ def group_specs(recipe: Recipe, model: Any) -> tuple[GroupSpec, ...]:
     """
     if recipe.groups is not None:
         return recipe.groups
+    if recipe.layerwise is not None:
+        return layerwise_groups(model, recipe.layerwise)
     for proposal in registry.current().call("embtune_register_group_rules", recipe=recipe, model=model):
         if proposal:
             return tuple(proposal)
@@ -89,9 +93,9 @@ def resolve_groups(model: Any, specs: Sequence[GroupSpec]) -> list[ParameterGrou
     owner: dict[str, str] = {}
     members: dict[str, dict[str, Any]] = {}
     for spec in specs:
-        if spec.parameters is None:
+        if spec.takes_rest:
             continue
-        members[spec.name] = match_parameters(model, spec.parameters, what=f"group {spec.name!r}")
+        members[spec.name] = _chosen(model, spec)
         for name in members[spec.name]:
             if name in owner:
                 raise PatternError(
@@ -101,7 +105,7 @@ def resolve_groups(model: Any, specs: Sequence[GroupSpec]) -> list[ParameterGrou
             owner[name] = spec.name
     rest = {name: parameter for name, parameter in model.named_parameters() if name not in owner}
     for spec in specs:
-        if spec.parameters is None:
+        if spec.takes_rest:
             members[spec.name], rest = rest, {}
     if rest:
         raise PatternError(
@@ -139,16 +143,52 @@ def group_table(groups: Sequence[ParameterGroup]) -> list[dict[str, Any]]:
 
 
 def groups_named(groups: Sequence[ParameterGroup], names: Sequence[str], *, what: str) -> list[ParameterGroup]:
-    """Pick groups by name.
+    """Pick groups by name, in the order of the names; ``*`` in a name stands for anything.
 
     Raises:
-        RecipeError: a name is not among them.
+        RecipeError: a name matches none of them.
     """
     by_name = {group.spec.name: group for group in groups}
+    chosen: dict[str, ParameterGroup] = {}
     for name in names:
-        if name not in by_name:
+        matched = fnmatch.filter(by_name, name)
+        if not matched:
             raise RecipeError(f"{what} names the group {name!r}; {legal_names(name, by_name)}")
-    return [by_name[name] for name in names]
+        chosen.update((each, by_name[each]) for each in matched if each not in chosen)
+    return list(chosen.values())
+
+
+def match_layers(model: Any, patterns: Sequence[str], *, what: str) -> dict[str, Any]:
+    """Return the parameters that layers of the given classes hold themselves, in the model's order.
+
+    Args:
+        model: any ``paddle.nn.Layer``.
+        patterns: names of layer classes, in which ``*`` stands for anything.
+        what: what the patterns are for, for messages.
+    Raises:
+        PatternError: a pattern matched no class of layers that hold parameters.
+    """
+    held: dict[str, set[str]] = {}
+    for prefix, layer in model.named_sublayers(include_self=True):
+        own = {name for name, _ in layer.named_parameters(prefix=prefix, include_sublayers=False)}
+        if own:
+            held.setdefault(type(layer).__name__, set()).update(own)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matched = fnmatch.filter(held, pattern)
+        if not matched:
+            raise PatternError(f"{what} pattern {pattern!r} matched no class of layers; {legal_names(pattern, held)}")
+        chosen.update(name for each in matched for name in held[each])
+    return {name: parameter for name, parameter in model.named_parameters() if name in chosen}
+
+
+def _chosen(model: Any, spec: GroupSpec) -> dict[str, Any]:
+    what = f"group {spec.name!r}"
+    if spec.parameters is not None:
+        return match_parameters(model, spec.parameters, what=what)
+    if spec.layers is not None:
+        return match_layers(model, spec.layers, what=what)
+    return depth_parameters(model, spec.depths or (), what=what)
 
 
 def _split(spec: GroupSpec, parameters: Mapping[str, Any], norms: set[str]) -> ParameterGroup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ class RunRecord:
                 file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         for listener in self.listeners:
             listener(entry)
+
+    def restore(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Take in events of an earlier process as they were; listeners are not told of them again."""
+        self.events.extend(dict(event) for event in events)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one kind in order."""

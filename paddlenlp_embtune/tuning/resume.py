@@ -2,55 +2,144 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback, checkpoint_folder
 
-__all__ = ["ResumeCallback"]
+with host.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["ResumeCallback", "SealCallback", "last_checkpoint"]
+
+_SEAL = "embtune_complete.json"
 
 
 class ResumeCallback(EmbtuneCallback):
-    """Mends two gaps of the Trainer's resume.
+    """Mends what the Trainer's resume gets wrong; put it before all others.
 
-    The Trainer restores random states only when it skips batches, so not at the border of two epochs; and within an epoch it
-    draws the order of the rows anew before it skips, so it skips other rows than those that were trained on. Optimizers refuse
-    to load when a parameter was frozen at the checkpoint and trains after it, as there is no state for it yet.
+    - The Trainer restores random states only when it skips batches, so not at the border of two epochs; and within an epoch it
+      draws the order of the rows anew before it skips, so it skips other rows than those that were trained on.
+    - Optimizers refuse to go on when a parameter was frozen at the checkpoint and trains after it, as there is no state for it.
+    - A checkpoint that falls on the last step of an epoch is written before what happens at the epoch's end, its evaluation for
+      example, which a resumed run then never makes. It is written after that here.
+    - Batches that are left over at the end of an epoch, too few for an accumulated step, leave their gradients to the next
+      epoch's first step. They are dropped here, as no checkpoint holds them.
+
+    Args:
+        recipe: plain values that a checkpoint must have been made with; a difference is refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self.recipe = dict(recipe or {})
         self._epoch_start: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
         self._within_epoch = False
+        self._later: dict[str, bool] = {}
+        self._model: Any = None
+        self._first_event = 0
+
+    def settings(self) -> Mapping[str, Any]:
+        """The recipe."""
+        return self.recipe
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Restore random states, and give fresh optimizer state to parameters that the checkpoint has none for."""
+        """Restore random states, and give loaded optimizer state to its parameters."""
+        self._model = kwargs["model"]
+        self._first_event = len(self.record.events)
         super().on_train_begin(args, state, control, **kwargs)
         folder = checkpoint_folder(args, state)
         if folder is None:
             return
-        self._within_epoch = bool(self._epoch_start) and state.global_step != self._epoch_start["ends_at"]
+        steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
+        self._within_epoch = bool(self._epoch_start) and steps is not None and state.global_step % steps != 0
         if not self._within_epoch:
-            host.restore_random_state(folder)
-        host.fill_optimizer_state(kwargs["optimizer"])
+            host.restore_random_state(folder, world_size=args.world_size, rank=args.process_index)
+        self.record.write("resumed", epoch=state.epoch, step=int(state.global_step), checkpoint=folder.name)
+        now = {name: parameter.name for name, parameter in self._model.named_parameters()}
+        former = {now[name]: old for name, old in self._names.items() if name in now}
+        host.settle_optimizer_state(kwargs["optimizer"], former)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore, or remember, the state from which the order of this epoch's rows is drawn."""
+        for parameter in kwargs["model"].parameters():
+            if parameter.grad is not None:
+                parameter.clear_gradient()
         if self._within_epoch:
             np.random.set_state(("MT19937", self._epoch_start["keys"], self._epoch_start["position"], 0, 0.0))
             self._within_epoch = False
         _, keys, position, *_ = np.random.get_state(legacy=True)
-        steps = state.max_steps // max(1, int(state.num_train_epochs or 1))
-        ends_at = (state.global_step // max(1, steps) + 1) * steps
-        self._epoch_start = {"keys": np.asarray(keys, dtype=np.uint32), "position": int(position), "ends_at": ends_at}
+        self._epoch_start = {"keys": np.asarray(keys, dtype=np.uint32), "position": int(position)}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the checkpoint at the last step of an epoch off to the epoch's end, and an evaluation that it belongs to."""
+        steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
+        last = control.should_training_stop or (steps is not None and state.global_step % steps == 0)
+        if control.should_save and last:
+            self._later = {name: getattr(control, name) for name in ("should_save", "should_evaluate")}
+            control.should_save = control.should_evaluate = False
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for what was put off."""
+        for name, asked in self._later.items():
+            setattr(control, name, asked or getattr(control, name))
+        self._later = {}
 
     def state(self) -> Mapping[str, Any]:
-        """The random state at the begin of the epoch."""
-        return self._epoch_start
+        """The random state at the begin of the epoch, Paddle's names of the parameters, and the record of training so far."""
+        names = {name: parameter.name for name, parameter in self._model.named_parameters()} if self._model is not None else {}
+        events = self.record.events[self._first_event :]
+        return {**self._epoch_start, "parameter_names": names, "events": events}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Keep it for the first epoch of the resumed run."""
-        self._epoch_start = dict(state)
+        """Keep them for the first epoch of the resumed run, and go on with the record."""
+        self._names = dict(state.get("parameter_names") or {})
+        self._epoch_start = {key: state[key] for key in ("keys", "position") if key in state}
+        self.record.restore(state.get("events") or [])
+
+
+class SealCallback(TrainerCallback):  # type: ignore[misc]
+    """Marks checkpoints as complete, and refuses to resume from one that is not; put it after all others."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse a checkpoint that another callback began and that was never finished.
+
+        Raises:
+            HostError: the process died while it wrote the checkpoint.
+        """
+        folder = checkpoint_folder(args, state)
+        if folder is None or (folder / _SEAL).is_file() or not any(folder.glob("embtune_*.json")):
+            return
+        whole = last_checkpoint(folder.parent)
+        raise HostError(
+            f"{folder.name} is incomplete: the process died while it was written; "
+            + (f"resume from {whole.name}" if whole is not None else "there is no complete one beside it, so start afresh")
+        )
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the mark."""
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_text(folder / _SEAL, json.dumps({"step": int(state.global_step)}) + "\n")
+
+
+def last_checkpoint(output_dir: str | Path) -> Path | None:
+    """Return the newest complete checkpoint of a Trainer that a recipe was attached to, or None.
+
+    The Trainer's own search takes the newest folder, also when the process was killed while it wrote it.
+    """
+    found = re.compile(r"checkpoint-(\d+)")
+    steps = {int(match[1]): path for path in Path(output_dir).glob("checkpoint-*") if (match := found.fullmatch(path.name))}
+    for step in sorted(steps, reverse=True):
+        if (steps[step] / _SEAL).is_file():
+            return steps[step]
+    return None

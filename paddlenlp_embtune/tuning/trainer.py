@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +20,9 @@ from paddlenlp_embtune.text import Tokenizer, pad
 paddle = host.require_paddle()
 
 with host.quiet():
-    from paddlenlp.trainer import Trainer, TrainingArguments
+    from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
-__all__ = ["LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
+__all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
 
 
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
@@ -29,6 +30,28 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self) -> LengthBatchSampler:
         return LengthBatchSampler(self.train_dataset, batch_size=self.args.per_device_train_batch_size, seed=self.args.seed)
+
+
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint when a time has passed since the last one; for one process.
+
+    Args:
+        seconds: 0 asks at every step.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        self._last = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the clock."""
+        if time.monotonic() - self._last >= self.seconds:
+            control.should_save = True
+            self._last = time.monotonic()
 
 
 def seed_everything(seed: int) -> None:
@@ -49,7 +72,7 @@ def build_trainer(
         rows: training and development rows.
         labels: class names in order, C.
         tokenizer: turns the rows into ids.
-        out: folder for what the Trainer itself writes.
+        out: folder for what the Trainer itself writes: checkpoints.
     """
     arguments = TrainingArguments(
         output_dir=out,
@@ -60,6 +83,7 @@ def build_trainer(
         logging_strategy="steps",
         logging_steps=max(1, len(rows[0]) // recipe.train.batch_size // 5),
         save_strategy="no",
+        save_total_limit=2,
         seed=recipe.seed,
         disable_tqdm=True,
         report_to=[],
@@ -84,6 +108,7 @@ def build_trainer(
         train_dataset=train,
         eval_dataset=dev.by_length(),
         compute_metrics=compute_metrics,
+        callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
     )
 
 

@@ -18,7 +18,7 @@ ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
     ("errors", "hookspecs", "files", "imports", "schema"),
     ("host", "registry"),
-    ("recipe", "specs", "domain", "text", "vectors"),
+    ("recipe", "specs", "control", "domain", "text", "vectors"),
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),

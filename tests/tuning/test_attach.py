@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.recipe import ClipSpec, EarlyStoppingSpec, FreezeSpec, GroupSpec, Recipe, ScheduleSpec
+from paddlenlp_embtune.recipe import ClipSpec, EarlyStoppingSpec, FreezeSpec, GroupSpec, PlateauSpec, Recipe, ScheduleSpec
 from tests.toy import Snapshots, Toy, make_trainer
 
 GROUPS = (
@@ -53,7 +53,7 @@ def test_one_step_moves_weights_as_plain_adamw_at_the_groups_rate(tmp_path: Path
         freeze=None,
         clip=None,
         health=None,
-        schedule=ScheduleSpec(kind=kind, warmup_ratio=0.0),
+        schedule=ScheduleSpec(kind=kind, warmup_ratio=0.0, plateau=PlateauSpec(metric="accuracy")),
     )
     snapshots = Snapshots()
     trainer = make_trainer(tmp_path, snapshots, num_train_epochs=1, max_steps=1, learning_rate=9.0, max_grad_norm=0.0)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import paddle
 import pytest
 
+import paddlenlp_embtune as embtune
 from paddlenlp_embtune.errors import PatternError, RecipeError
-from paddlenlp_embtune.recipe import GroupSpec
+from paddlenlp_embtune.recipe import FreezeSpec, GroupSpec, Recipe
 from paddlenlp_embtune.tuning import group_table, resolve_groups
 from paddlenlp_embtune.tuning.groups import groups_named, optimizer_groups
-from tests.toy import Toy, ToyData
+from tests.toy import Toy, ToyData, make_trainer
+from tests.tuning.test_depth import Deep
+from tests.tuning.test_freeze import Steps
 
 SPECS = (
     GroupSpec(name="embedding", parameters=("embedding.*",), rate=5e-5),
@@ -88,10 +94,69 @@ def test_the_table_counts_every_value_once() -> None:
     assert [row["name"] for row in table] == ["embedding", "head", "rest"]
 
 
+# --- groups by class of layer ---------------------------------------------------------------------------------------
+
+
+def chosen_by(model: Any, *layers: str) -> set[str]:
+    specs = [GroupSpec(name="chosen", layers=layers, rate=1e-3), GroupSpec(name="rest", rate=1e-3)]
+    return set(resolve_groups(model, specs)[0].parameters)
+
+
+@pytest.mark.parametrize(
+    ("layers", "names"),
+    [
+        (("LayerNorm",), {"norm.weight", "norm.bias"}),
+        (("*Norm", "Emb*"), {"norm.weight", "norm.bias", "embedding.weight"}),
+        (("Linear",), {"encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias"}),
+    ],
+)
+def test_a_class_of_layers_chooses_the_parameters_of_all_its_layers(layers: tuple[str, ...], names: set[str]) -> None:
+    assert chosen_by(Toy(), *layers) == names
+
+
+def test_a_class_of_layers_is_found_at_every_depth_and_takes_what_its_layers_hold_themselves() -> None:
+    norms = {
+        f"{place}.{part}" for place in ("norm", *(f"encoder.layers.{n}.norm" for n in range(3))) for part in ("weight", "bias")
+    }
+    assert chosen_by(Deep(), "LayerNorm") == norms
+    with pytest.raises(PatternError, match=r"'Block' matched no class of layers; .*legal: Embedding, LayerNorm, Linear"):
+        chosen_by(Deep(), "Block")
+
+
+def test_a_group_of_layers_is_frozen_and_released_as_any_other(tmp_path: Path) -> None:
+    steps = Steps()
+    trainer = make_trainer(tmp_path, steps)
+    groups = (GroupSpec(name="norms", layers=("LayerNorm",), rate=1e-2), GroupSpec(name="rest", rate=1e-2))
+    freeze = FreezeSpec(groups=("norms",), unfreeze_at_epoch=2)
+    embtune.attach(trainer, Recipe(groups=groups, freeze=freeze, early_stopping=None))
+    trainer.train()
+    for name in steps.weights[0]:
+        assert steps.moved(name)[0] == (8 if name.startswith("norm.") else 0), name
+
+
+# --- refused --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("specs", "message"),
     [
         ([GroupSpec(name="a", parameters=("embeding.*",), rate=1.0)], r"matched 0 of 7 parameters; nearest: 'embedding"),
+        (
+            [GroupSpec(name="a", parameters=("classifier.*", "encoder.wieght"), rate=1.0), GroupSpec(name="b", rate=1.0)],
+            r"'encoder.wieght' matched 0 of 7 parameters; nearest: 'encoder.weight'",
+        ),
+        (
+            [GroupSpec(name="a", layers=("LayrNorm",), rate=1.0), GroupSpec(name="b", rate=1.0)],
+            "group 'a' pattern 'LayrNorm' matched no class of layers; nearest: 'LayerNorm'",
+        ),
+        (
+            [GroupSpec(name="a", layers=("Linear",), rate=1.0), GroupSpec(name="b", parameters=("*.bias",), rate=1.0)],
+            "'encoder.bias' is claimed by the groups 'a' and 'b'; legal: one group",
+        ),
+        (
+            [GroupSpec(name="a", layers=("Layer*",), rate=1.0), GroupSpec(name="b", layers=("*Norm",), rate=1.0)],
+            "'norm.weight' is claimed by the groups 'a' and 'b'",
+        ),
         (
             [
                 GroupSpec(name="a", parameters=("classifier.*",), rate=1.0),
@@ -111,3 +176,9 @@ def test_groups_that_do_not_fit_are_refused(specs: list[GroupSpec], message: str
 def test_an_unknown_group_name_lists_those_there_are() -> None:
     with pytest.raises(RecipeError, match="nearest: 'embedding'; legal: embedding, head, rest"):
         groups_named(resolve_groups(Toy(), SPECS), ["embeding"], what="freeze.groups")
+
+
+def test_depths_that_meet_another_group_are_refused() -> None:
+    specs = [GroupSpec(name="a", depths=(0, -1), rate=1.0), GroupSpec(name="b", depths=(2,), rate=1.0)]
+    with pytest.raises(PatternError, match=r"'encoder\.layers\.2\..*' is claimed by the groups 'a' and 'b'"):
+        resolve_groups(Deep(), specs)

@@ -1,0 +1,54 @@
+"""The only room that touches unstable Paddle and PaddleNLP interfaces, shims included.
+
+Nothing here imports Paddle when it is imported.
+"""
+
+from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, prepare_cpu
+from paddlenlp_embtune.host.framework import (
+    calm_logging,
+    effective_rate,
+    quiet,
+    rate_multiplier,
+    rate_tensor,
+    read_only_view,
+    require_paddle,
+    row_dots,
+    untrace,
+)
+from paddlenlp_embtune.host.shims import install_shims
+from paddlenlp_embtune.host.trainer import (
+    catch_invalid_loss,
+    evaluate_quietly,
+    has_groups,
+    inner_optimizer,
+    remember_resume,
+    restore_random_state,
+    resumed_from,
+    settle_optimizer_state,
+    steps_per_epoch,
+)
+
+__all__ = [
+    "CpuSetup",
+    "calm_logging",
+    "catch_invalid_loss",
+    "cpu_setup",
+    "effective_rate",
+    "evaluate_quietly",
+    "has_groups",
+    "inner_optimizer",
+    "install_shims",
+    "prepare_cpu",
+    "quiet",
+    "rate_multiplier",
+    "rate_tensor",
+    "read_only_view",
+    "remember_resume",
+    "require_paddle",
+    "restore_random_state",
+    "resumed_from",
+    "row_dots",
+    "settle_optimizer_state",
+    "steps_per_epoch",
+    "untrace",
+]

@@ -1,0 +1,111 @@
+"""Paddle itself: loading it, learning rates of parameters, views of tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from paddlenlp_embtune.errors import HostError, MissingDependencyError
+
+__all__ = [
+    "calm_logging",
+    "effective_rate",
+    "quiet",
+    "rate_multiplier",
+    "rate_tensor",
+    "read_only_view",
+    "require_paddle",
+    "row_dots",
+    "untrace",
+]
+
+
+def require_paddle() -> Any:
+    """Import paddle and return it.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        with quiet():
+            return importlib.import_module("paddle")
+    except ModuleNotFoundError as error:
+        if error.name != "paddle":
+            raise
+        raise MissingDependencyError(
+            'paddle is not installed, and this needs it; install it with: pip install "paddlenlp-embtune[cpu]"'
+        ) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the warnings that Paddle and PaddleNLP raise about their own insides while they load.
+
+    Streams are left alone: loggers that are made meanwhile hold on to the stream that they find.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def calm_logging() -> None:
+    """Keep PaddleNLP's logger to warnings, for programs that print their own progress."""
+    with quiet():
+        logger = importlib.import_module("paddlenlp.utils.log").logger
+    logger.set_level("WARNING")
+    logging.getLogger("paddle").setLevel(logging.WARNING)
+
+
+def rate_multiplier(rate: float, base_rate: float) -> float:
+    """Convert an absolute learning rate into Paddle's multiplier of the optimizer's base rate.
+
+    The ``learning_rate`` of a Paddle parameter group multiplies the base rate; it is not a rate.
+    """
+    if base_rate <= 0:
+        raise HostError(f"the base learning rate is {base_rate}; legal: above 0, so that group rates can be told in it")
+    return rate / base_rate
+
+
+def effective_rate(parameter: Any, optimizer: Any) -> float:
+    """Return the absolute learning rate that the next step will use for a parameter."""
+    scale = parameter.optimize_attr["learning_rate"]
+    # A tensor stands for the rate itself, a number multiplies the optimizer's.
+    return float(scale) if hasattr(scale, "numpy") else float(optimizer.get_lr()) * float(scale)
+
+
+def rate_tensor(rate: float) -> Any:
+    """Make a learning rate that a parameter can carry in place of a multiplier, exact to the last bit.
+
+    Optimizers take a tensor in ``optimize_attr["learning_rate"]`` for the rate itself and do not multiply it by anything.
+    """
+    return require_paddle().to_tensor(rate, dtype="float32", stop_gradient=True)
+
+
+def row_dots(left: Any, right: Any) -> Any:
+    """Return the dot product of every row of two (V, D) tensors as (V,) float32 numpy, without copying either on a CPU.
+
+    Paddle's own reduction over the last axis takes about ten times as long on a CPU.
+    """
+    numpy = importlib.import_module("numpy")
+    if left.place.is_cpu_place() and str(left.dtype).endswith("float32"):
+        views = [numpy.from_dlpack(tensor.detach()) for tensor in (left, right)]
+        return numpy.einsum("ij,ij->i", *views)
+    return (left.detach().astype("float32") * right.detach().astype("float32")).sum(axis=-1).numpy()
+
+
+def read_only_view(tensor: Any) -> Any:
+    """Return a tensor's values as numpy: a view without a copy where they are on the CPU, otherwise a copy."""
+    numpy = importlib.import_module("numpy")
+    plain = str(tensor.dtype).rsplit(".", 1)[-1] in ("float32", "float64")
+    return numpy.from_dlpack(tensor.detach()) if tensor.place.is_cpu_place() and plain else tensor.numpy()
+
+
+def untrace(model: Any) -> None:
+    """Undo ``paddle.jit.to_static`` on a layer, which replaces its ``forward`` in place."""
+    forward = model.__dict__.get("forward")
+    if forward is not None and hasattr(forward, "rollback"):
+        forward.rollback()

@@ -1,0 +1,160 @@
+"""The PaddleNLP Trainer, its checkpoints and its optimizer."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.host.framework import require_paddle
+
+__all__ = [
+    "catch_invalid_loss",
+    "evaluate_quietly",
+    "has_groups",
+    "inner_optimizer",
+    "remember_resume",
+    "restore_random_state",
+    "resumed_from",
+    "settle_optimizer_state",
+    "steps_per_epoch",
+]
+
+
+def steps_per_epoch(args: Any, train_dataloader: Any) -> int | None:
+    """Return the optimizer's steps in an epoch as the Trainer counts them; None where the data has no length."""
+    try:
+        batches = len(train_dataloader)
+    except (TypeError, ValueError):  # data that cannot tell its length; Paddle's loader raises ValueError then
+        return None
+    return max(1, batches // int(args.gradient_accumulation_steps))
+
+
+def remember_resume(trainer: Any) -> None:
+    """Make the Trainer note in its arguments which checkpoint it resumes from, which callbacks are never told."""
+    load = trainer._load_from_checkpoint
+
+    def load_and_note(resume_from_checkpoint: Any = None) -> Any:
+        trainer.args.embtune_resumed_from = resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
+        return load(resume_from_checkpoint)
+
+    trainer._load_from_checkpoint = load_and_note
+
+
+def resumed_from(args: Any) -> str | None:
+    """Return the checkpoint that :func:`remember_resume` noted."""
+    noted: str | None = getattr(args, "embtune_resumed_from", None)
+    return noted
+
+
+def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> None:
+    """Ask ``on_invalid(loss)`` about a loss that is not finite, where the Trainer would raise; False lets it raise."""
+    check = getattr(trainer, "_check_loss_valid", None)
+    if check is None:
+        return
+
+    def check_or_ask(loss: Any) -> None:
+        value = float(loss)
+        if math.isfinite(value) or not on_invalid(value):
+            check(loss)
+
+    trainer._check_loss_valid = check_or_ask
+
+
+def evaluate_quietly(trainer: Any, *, batches: int = -1) -> dict[str, float]:
+    """Evaluate the model as it stands without a word to any callback.
+
+    Args:
+        trainer: with one set of evaluation rows, or several by name.
+        batches: only so many batches of each set; -1 takes all.
+    Returns:
+        The metrics, named ``eval_…``, or ``eval_NAME_…`` where there are several sets.
+    """
+    sets = trainer.eval_dataset if isinstance(trainer.eval_dataset, dict) else {"": trainer.eval_dataset}
+    found: dict[str, float] = {}
+    for name, rows in sets.items():
+        output = trainer.evaluation_loop(
+            trainer.get_eval_dataloader(rows),
+            description="Evaluation",
+            prediction_loss_only=True if trainer.compute_metrics is None else None,
+            metric_key_prefix=f"eval_{name}" if name else "eval",
+            max_eval_iters=batches if batches > 0 else trainer.args.max_evaluate_steps,
+        )
+        found.update({key: float(value) for key, value in output.metrics.items() if isinstance(value, (int, float))})
+    return found
+
+
+def has_groups(optimizer: Any) -> bool:
+    """Whether an optimizer was built from parameter groups, each with its own weight decay."""
+    groups = inner_optimizer(optimizer)._param_groups
+    return bool(groups) and isinstance(groups[0], dict)
+
+
+def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0) -> None:
+    """Load the random states that the Trainer wrote into a checkpoint for this process; do nothing if it wrote none."""
+    file = checkpoint / ("rng_state.pth" if world_size <= 1 else f"rng_state_{world_size}.pth")
+    if not file.is_file():
+        return
+    paddle = require_paddle()
+    states = paddle.load(str(file), return_numpy=True)
+    states = states if world_size <= 1 else states[rank]
+    random.setstate(states["python"])
+    numpy = importlib.import_module("numpy")
+    numpy.random.set_state(states["numpy"])
+    paddle.framework.core.default_cpu_generator().set_state(states["cpu"])
+
+
+def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> None:
+    """Give loaded optimizer state to its parameters now, and leave none waiting.
+
+    Paddle keeps loaded state aside until a parameter first trains. It then asserts that there is state for every parameter,
+    which fails for one that was frozen so far; and state that waits for a parameter frozen again is missing from the next
+    checkpoint. State is stored under names that Paddle counts up within a process; ``former_names`` translates them.
+
+    Args:
+        optimizer: the Trainer's, after it has loaded a checkpoint.
+        former_names: Paddle's name of a parameter now to its name in the checkpoint.
+    Raises:
+        HostError: there is state that belongs to no parameter.
+    """
+    optimizer = inner_optimizer(optimizer)
+    held = dict(getattr(optimizer, "_accumulators_holder", None) or {})
+    if not held:
+        return
+    optimizer._accumulators_holder = {}
+    groups = optimizer._param_groups
+    parameters = [p for group in groups for p in group["params"]] if isinstance(groups[0], dict) else list(groups)
+    by_former = {former_names.get(parameter.name, parameter.name): parameter for parameter in parameters}
+    owner = {key: _longest_prefix(key, by_former) for key in held}
+    if unknown := [key for key, name in owner.items() if name is None]:
+        raise HostError(
+            f"the checkpoint holds optimizer state for {len(unknown)} tensors that belong to no parameter of this model, "
+            f"{unknown[0]!r} first; resume with the model that the checkpoint was made with"
+        )
+    block = require_paddle().base.framework.default_main_program().global_block()
+    wanted = {name for name in owner.values() if name is not None}
+    optimizer._create_accumulators(block, [by_former[name] for name in by_former if name in wanted])
+    tensors = {(kind, name): value for kind, rows in optimizer._accumulators.items() for name, value in rows.items()}
+    for (kind, name), value in tensors.items():
+        parameter = re.sub(r"_fp32_master_\d+$", "", name)
+        former = re.escape(former_names.get(parameter, parameter))
+        pattern = re.compile(rf"{former}(_fp32_master_\d+)?_{re.escape(kind)}_\d+")
+        for key in [key for key in held if pattern.fullmatch(key)]:
+            value.set_value(held.pop(key))
+
+
+def inner_optimizer(optimizer: Any) -> Any:
+    """Return the optimizer inside the wrappers of distributed and mixed-precision training."""
+    while hasattr(optimizer, "_inner_opt"):
+        optimizer = optimizer._inner_opt
+    return optimizer
+
+
+def _longest_prefix(key: str, names: Iterable[str]) -> str | None:
+    matching = [name for name in names if key.startswith(f"{name}_")]
+    return max(matching, key=len, default=None)

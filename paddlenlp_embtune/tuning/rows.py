@@ -1,0 +1,199 @@
+"""Control of single rows of the embedding: train some, protect some, keep all near where they started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.control import RowsSpec
+from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.models import embedding_name
+from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.groups import match_parameters
+
+paddle = host.require_paddle()
+
+__all__ = ["RowsCallback", "row_numbers", "turn_back"]
+
+
+class RowsCallback(EmbtuneCallback):
+    """Keeps rows of the embedding bit-equal, and all rows within a cone around where they started.
+
+    Fixed rows get no gradient, so they do not count in clipping either, and are put back after each step, because weight
+    decay and the momentum of AdamW move rows that have no gradient.
+
+    Args:
+        spec: which rows, and how far.
+        tokens: the token of each row; needed where ``spec`` names tokens or terms.
+    Raises:
+        RecipeError: on_train_begin, a row that is not in the embedding.
+    """
+
+    def __init__(self, spec: RowsSpec, *, tokens: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.tokens = tokens
+        self.turned_back = 0
+        self._embedding: Any = None
+        self._fixed: Any = None
+        self._fixed_values: Any = None
+        self._start: npt.NDArray[np.float32] | None = None
+
+    def settings(self) -> Mapping[str, Any]:
+        """Rows and bounds."""
+        spec = self.spec
+        return {
+            "train": None if spec.train is None else list(spec.train),
+            "protect": list(spec.protect),
+            "trust_cosine": spec.trust_cosine,
+            "trust_every_steps": spec.trust_every_steps,
+        }
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Find the rows and remember where they start."""
+        model = kwargs["model"]
+        name = self.spec.parameter or embedding_name(model)
+        self._embedding = match_parameters(model, [name], what="rows.parameter")[name]
+        self._start = None
+        super().on_train_begin(args, state, control, **kwargs)
+        fixed = self._fixed_rows(int(self._embedding.shape[0]))
+        if fixed.size:
+            self._fixed = paddle.to_tensor(fixed)
+            with paddle.no_grad():
+                self._fixed_values = paddle.gather(self._embedding, self._fixed)
+        if self.spec.trust_cosine is not None and self._start is None:
+            self._start = host.read_only_view(self._embedding).astype(np.float32, copy=True)
+
+    def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the gradient of fixed rows away."""
+        if self._fixed is not None and not self._embedding.stop_gradient and self._embedding.grad is not None:
+            with paddle.no_grad():
+                zeros = paddle.zeros_like(self._fixed_values)
+                paddle.scatter_(self._embedding.grad, self._fixed, zeros)
+
+    def on_optimizer_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put fixed rows back, and at every so many steps rows that have left the cone."""
+        if self._embedding.stop_gradient:
+            return
+        if self._fixed is not None:
+            with paddle.no_grad():
+                paddle.scatter_(self._embedding, self._fixed, self._fixed_values)
+        if (int(state.global_step) + 1) % self.spec.trust_every_steps == 0:
+            self.turn_back()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let an evaluation find every row inside the cone."""
+        if control.should_evaluate:
+            self.turn_back()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave no row outside the cone."""
+        self.turn_back()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave no row outside the cone, and say how often rows were put back."""
+        self.turn_back()
+        if self.spec.trust_cosine is not None:
+            self.record.write("trust_region", step=state.global_step, turned_back=self.turned_back)
+
+    def turn_back(self) -> None:
+        """Put rows that have left the cone back onto its border, now."""
+        if self._start is None or self.spec.trust_cosine is None:
+            return
+        rows, values = turn_back(self._start, self._embedding, self.spec.trust_cosine)
+        if rows.size:
+            self.turned_back += int(rows.size)
+            with paddle.no_grad():
+                new = paddle.to_tensor(values).astype(self._embedding.dtype)
+                paddle.scatter_(self._embedding, paddle.to_tensor(rows), new)
+
+    def _fixed_rows(self, count: int) -> npt.NDArray[np.int64]:
+        protected = row_numbers(self.spec.protect, count, self.tokens, what="rows.protect")
+        if self.spec.train is None:
+            return protected
+        trained = row_numbers(self.spec.train, count, self.tokens, what="rows.train")
+        if (both := np.intersect1d(trained, protected)).size:
+            shown = self.tokens[int(both[0])] if self.tokens is not None else int(both[0])
+            raise RecipeError(f"rows.train and rows.protect share {both.size} rows, {shown!r} first; legal: one of the two")
+        return np.setdiff1d(np.arange(count), trained)
+
+    def state(self) -> Mapping[str, Any]:
+        """Where the rows started, and how many were put back."""
+        kept: dict[str, Any] = {"turned_back": self.turned_back}
+        return kept if self._start is None else {**kept, "start": self._start}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Measure from the same start."""
+        self.turned_back = state["turned_back"]
+        self._start = state.get("start")
+
+
+def row_numbers(rows: Sequence[int | str], count: int, tokens: Sequence[str] | None, *, what: str) -> npt.NDArray[np.int64]:
+    """Turn tokens, terms and numbers into row numbers; a term that is no token stands for its characters.
+
+    Args:
+        rows: what a recipe names.
+        count: rows of the embedding, V.
+        tokens: the token of each row, or None.
+        what: what the rows are for, for messages.
+    Shapes:
+        returns: sorted, without repeats, int64
+    Raises:
+        RecipeError: a row that is not there.
+    """
+    known = {token: number for number, token in enumerate(tokens)} if tokens is not None else {}
+    found: set[int] = set()
+    for row in rows:
+        if isinstance(row, int):
+            if not 0 <= row < count:
+                raise RecipeError(f"{what} names the row {row}; legal: 0 to {count - 1}")
+            found.add(row)
+            continue
+        if tokens is None:
+            raise RecipeError(f"{what} names {row!r}, but the tokens of the rows are not known; pass tokens= to attach")
+        pieces = [row] if row in known else list(row)
+        for piece in pieces:
+            if piece not in known:
+                raise RecipeError(f"{what} names {row!r}, which is not in the vocabulary; {legal_names(row, known)}")
+            found.add(known[piece])
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def turn_back(start: npt.NDArray[np.float32], now: Any, least_cosine: float) -> tuple[npt.NDArray[np.int64], Any]:
+    """Find rows that have left the cone around their start, and the nearest points on its border, at the same norm.
+
+    Rows that are zero, or started at zero, have no direction and are left alone.
+
+    Args:
+        start: where the rows started.
+        now: the embedding, a tensor.
+        least_cosine: the border.
+    Shapes:
+        start: (V, D) float32; now: (V, D); returns: (N,) int64 and (N, D) float32
+    Source:
+        ours; the projection of a vector onto a circular cone, with the norm kept
+    """
+    dots, squares = host.row_dots(now, paddle.to_tensor(start)), host.row_dots(now, now)
+    norms = np.sqrt(squares) * np.sqrt(np.einsum("ij,ij->i", start, start))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = np.where(norms > 0, dots / norms, 1.0)
+    rows = np.flatnonzero(cosines < least_cosine)
+    if not rows.size:
+        return rows, np.empty((0, start.shape[1]), dtype=np.float32)
+    view = host.read_only_view(now)
+    axis = start[rows].astype(np.float64)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    values = view[rows].astype(np.float64)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    along = (values * axis).sum(axis=1, keepdims=True)
+    aside = values - along * axis
+    size = np.linalg.norm(aside, axis=1, keepdims=True)
+    direction = np.divide(aside, size, out=np.zeros_like(aside), where=size > 0)
+    # A hair inside, so that rounding to float32 does not put the row outside again.
+    cosine = min(1.0, least_cosine + 1e-6)
+    placed = length * (cosine * axis + np.sqrt(1.0 - cosine**2) * direction)
+    return rows, placed.astype(np.float32)

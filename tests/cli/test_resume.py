@@ -1,0 +1,80 @@
+"""``embtune train --resume``: a run that was killed ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from paddlenlp_embtune.tuning import last_checkpoint
+from tests.helpers import RECIPE, ROWS, embtune, tsv
+
+SLOWLY = RECIPE.replace("epochs: 2, batch_size: 16", "epochs: 30, batch_size: 8, checkpoint_seconds: 0") + (
+    "export: {engines: []}\naverage: {every_steps: 3}\nearly_stopping: {patience_evals: 30}\n"
+)
+
+
+def start_and_kill(folder: Path, *, after_steps: int) -> None:
+    """Start a run and kill it as soon as it has written a checkpoint of so many steps."""
+    command = [sys.executable, "-W", "ignore", "-m", "paddlenlp_embtune", "train", "recipe.yaml", "--out", "run"]
+    run = subprocess.Popen(command, cwd=folder, env=os.environ.copy(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and run.poll() is None:
+            found = last_checkpoint(folder / "run.checkpoints")
+            if found is not None and int(found.name.split("-")[1]) >= after_steps:
+                break
+            time.sleep(0.01)
+        assert run.poll() is None, "the run ended before it could be killed"
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        (folder / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+        (folder / "recipe.yaml").write_text(SLOWLY, encoding="utf-8")
+    done = embtune("train", "recipe.yaml", "--out", "run", cwd=whole)
+    assert done.returncode == 0, done.stderr
+    start_and_kill(cut, after_steps=20)
+
+    refused = embtune("train", "recipe.yaml", "--out", "run", cwd=cut)
+    assert refused.returncode == 2
+    assert "go on with --resume" in refused.stderr
+
+    (cut / "other.yaml").write_text(SLOWLY.replace("every_steps: 3", "every_steps: 4"), encoding="utf-8")
+    refused = embtune("train", "other.yaml", "--out", "run", "--resume", cwd=cut)
+    assert refused.returncode == 2
+    assert "average.every_steps: 3 in the checkpoint, 4 now" in refused.stderr
+
+    done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=cut)
+    assert done.returncode == 0, done.stderr
+    weights = [(folder / "run" / "bundle" / "weights.safetensors").read_bytes() for folder in (whole, cut)]
+    assert weights[0] == weights[1]
+    events = [
+        [json.loads(line) for line in (folder / "run" / "record.jsonl").read_text(encoding="utf-8").splitlines()]
+        for folder in (whole, cut)
+    ]
+    assert [event["event"] for event in events[1]].count("resumed") == 1
+    trails = [[(event["step"], event["value"]) for event in each if event["event"] == "early_stopping"] for each in events]
+    assert trails[0] == trails[1]
+    assert not (cut / "run.checkpoints").exists()
+    assert not (whole / "run.checkpoints").exists()
+
+
+def test_resume_without_a_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
+    done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "bundle").is_dir()
