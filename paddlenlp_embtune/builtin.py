@@ -95,11 +95,12 @@ def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
 def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
     from paddlenlp_embtune import registry, tuning
+    from paddlenlp_embtune.tuning.alarms import settled_alarms
     from paddlenlp_embtune.tuning.groups import group_specs, groups_named
 
     groups = tuning.resolve_groups(model, group_specs(recipe, model))
     callbacks: list[Any] = []
-    freezing, rows = None, None
+    freezing, rows, stopping = None, None, None
     if (freeze := recipe.freeze) is not None:
         chosen = groups_named(groups, freeze.groups, what="freeze.groups")
         freezing = tuning.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
@@ -111,14 +112,28 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
         members = {group.spec.name: tuple(group.parameters) for group in groups}
         callbacks.append(tuning.ClipCallback(recipe.clip, groups=members))
     if (health := recipe.health) is not None:
-        measures = registry.current().of_kind("health metric")
+        known = registry.current()
         callbacks.append(
-            tuning.EmbeddingHealthCallback(every_epochs=health.every_epochs, drift_alarm=health.drift_alarm, measures=measures)
+            tuning.EmbeddingHealthCallback(
+                every_epochs=health.every_epochs,
+                geometry_every_steps=health.geometry_every_steps,
+                gradient_every_steps=health.gradient_every_steps,
+                alarms=settled_alarms(health.alarms, known.of_kind("alarm"), drift=health.drift_alarm),
+                measures=known.of_kind("health metric"),
+            )
         )
     if (stop := recipe.early_stopping) is not None:
         patience = stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3))
         waiting = (lambda: freezing.waiting) if freezing is not None else None
-        callbacks.append(tuning.EarlyStoppingCallback.from_spec(stop, patience_evals=patience, waiting=waiting))
+        stopping = tuning.EarlyStoppingCallback.from_spec(stop, patience_evals=patience, waiting=waiting)
+        callbacks.append(stopping)
     if recipe.average is not None:
-        callbacks.append(tuning.AverageCallback(recipe.average, project=rows.turn_back if rows is not None else None))
+        callbacks.append(
+            tuning.AverageCallback(
+                recipe.average,
+                project=rows.turn_back if rows is not None else None,
+                stopped=(lambda: stopping.stop_reason is not None) if stopping is not None else None,
+                best_restored=stop is not None and stop.restore_best,
+            )
+        )
     return callbacks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
@@ -10,6 +11,7 @@ from paddlenlp_embtune.schema import check_types
 from paddlenlp_embtune.specs import require
 
 __all__ = [
+    "AlarmSpec",
     "AverageSpec",
     "ClipSpec",
     "EarlyStoppingSpec",
@@ -279,7 +281,7 @@ class RowsSpec:
         require(self.trust_every_steps >= 1, "rows.trust_every_steps", self.trust_every_steps, "1 or more")
         empty = self.train is None and not self.protect and self.trust_cosine is None
         require(not empty, "rows", "empty", "at least one of train, protect and trust_cosine; leave rows out for none")
-        both = sorted({str(row) for row in self.train or ()} & {str(row) for row in self.protect})
+        both = [row for row in self.train or () if any(row == other and type(row) is type(other) for other in self.protect)]
         require(not both, "rows.train and rows.protect share", both, "each row in one of them")
 
 
@@ -376,18 +378,87 @@ class AverageSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AlarmSpec:
+    """A threshold on a measure of health, and what to do when it is crossed.
+
+    Args:
+        measure: name of a number in a health check.
+        above: the alarm goes on above this; None does not look upwards.
+        below: the alarm goes on below this; None does not look downwards.
+        clear: the alarm is armed again when the measure is back beyond this; None takes the threshold less (or plus) a tenth.
+        after_evals: wait for this many evaluations.
+        action: ``log`` only says so; ``lower_rate`` multiplies the rate of the embedding's group by ``factor``; ``freeze``
+            freezes the embedding for the rest of the run; ``restore_rows`` puts the rows that have turned further than
+            ``row_drift`` back to where they started; ``stop`` ends the training.
+        factor: for ``lower_rate``, above 0 and below 1.
+        row_drift: for ``restore_rows``, a cosine drift above 0 and at most 2.
+        advice: what the message adds.
+    """
+
+    measure: str
+    above: float | None = None
+    below: float | None = None
+    clear: float | None = None
+    after_evals: int = 0
+    action: str = "log"
+    factor: float = 0.3
+    row_drift: float = 0.5
+    advice: str = ""
+
+    ACTIONS = ("freeze", "log", "lower_rate", "restore_rows", "stop")
+
+    def __post_init__(self) -> None:
+        check_types(self, where="alarm", error=RecipeError)
+        require_name("alarm.action", self.action, self.ACTIONS)
+        require(bool(self.measure), "alarm.measure", self.measure, "the name of a measure")
+        given = [bound for bound in (self.above, self.below) if bound is not None]
+        require(len(given) == 1, f"alarm on {self.measure!r} states", given, "one of above and below")
+        require(self.after_evals >= 0, "alarm.after_evals", self.after_evals, "0 or more")
+        require(0 < self.factor < 1, "alarm.factor", self.factor, "above 0 and below 1")
+        require(0 < self.row_drift <= 2, "alarm.row_drift", self.row_drift, "above 0 and at most 2")
+        if self.clear is not None:
+            legal = self.clear <= self.above if self.above is not None else self.clear >= (self.below or 0.0)
+            require(legal, "alarm.clear", self.clear, f"not beyond the threshold {given[0]}")
+
+    def crossed(self, value: float) -> bool:
+        """Whether a value sets the alarm off; one that is not finite always does."""
+        if not math.isfinite(value):
+            return True
+        return value > self.above if self.above is not None else value < (self.below or 0.0)
+
+    def cleared(self, value: float) -> bool:
+        """Whether a value arms the alarm again."""
+        if not math.isfinite(value):
+            return False
+        if self.above is not None:
+            return value <= (self.clear if self.clear is not None else self.above - abs(self.above) / 10)
+        bound = self.below or 0.0
+        return value >= (self.clear if self.clear is not None else bound + abs(bound) / 10)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class HealthSpec:
     """Watch the embedding.
 
     Args:
         every_epochs: a check at the end of every so many epochs, 1 or more.
-        drift_alarm: warn when the mean cosine drift of the trained rows exceeds this, above 0 and at most 2.
+        geometry_every_steps: the costlier measures (isotropy, rank, neighbours, term groups) are part of a check when so many
+            steps have passed since the last time, 1 or more; None takes a fiftieth of the watched rows, 100 at least. The last
+            check of a run always has them.
+        gradient_every_steps: look at gradients and batches at every so many steps, 1 or more.
+        drift_alarm: the threshold of the alarm ``drift``, a mean cosine drift above 0 and at most 2.
+        alarms: alarms by name, over those in the box and those of plugins; null takes one away.
     """
 
     every_epochs: int = 1
+    geometry_every_steps: int | None = None
+    gradient_every_steps: int = 16
     drift_alarm: float = 0.5
+    alarms: Mapping[str, AlarmSpec | None] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self, where="health", error=RecipeError)
-        require(self.every_epochs >= 1, "health.every_epochs", self.every_epochs, "1 or more")
+        for name in ("every_epochs", "geometry_every_steps", "gradient_every_steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"health.{name}", value, "1 or more")
         require(0 < self.drift_alarm <= 2, "health.drift_alarm", self.drift_alarm, "above 0 and at most 2")

@@ -16,7 +16,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.domain import Domain
-    from paddlenlp_embtune.recipe import GroupSpec, Recipe
+    from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, Recipe
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -74,6 +74,23 @@ def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # 
     """Return measures of an embedding by name.
 
     A measure is called as ``measure(start=table, now=table)`` with two (V, D) float32 arrays and returns one number.
+    """
+
+
+@hookspec
+def embtune_register_alarms() -> Mapping[str, AlarmSpec]:  # type: ignore[empty-body]
+    """Return alarms by name, over those in the box; a recipe may change or remove them.
+
+    The measure that an alarm watches may be one of the box or one of :func:`embtune_register_health_metrics`.
+    """
+
+
+@hookspec
+def embtune_register_report_sections() -> Mapping[str, Callable[..., str]]:  # type: ignore[empty-body]
+    """Return sections of the report by title.
+
+    A section is called as ``section(run)`` with the :class:`paddlenlp_embtune.report.Run` of a run folder and returns HTML;
+    text from data must be escaped by it.
     """
 
 

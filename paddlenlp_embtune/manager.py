@@ -26,6 +26,8 @@ _REGISTERING = {
     "embtune_register_exporters": "exporter",
     "embtune_register_engines": "engine",
     "embtune_register_health_metrics": "health metric",
+    "embtune_register_alarms": "alarm",
+    "embtune_register_report_sections": "report section",
 }
 
 

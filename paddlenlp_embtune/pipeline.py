@@ -31,11 +31,13 @@ from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
+from paddlenlp_embtune.text.vocabulary import UNK_ID
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
+    from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["Prepared", "RunResult", "build", "prepare", "rate_curves", "train"]
 
@@ -260,6 +262,7 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
         recipe,
         record=record,
         tokens=prepared.tokenizer.vocabulary.tokens,
+        watched=_watched(recipe, prepared),
         identity=_identity(recipe, prepared),
     )
     checkpoint = last_checkpoint(checkpoints)
@@ -268,6 +271,21 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
     seconds = time.perf_counter() - started
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
     return trainer, seconds
+
+
+def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
+    """What is known about the rows: the terms of the domain, the unknown token, whether the rows come from somewhere."""
+    from paddlenlp_embtune.tuning.watched import Watched
+
+    vocabulary, groups = prepared.tokenizer.vocabulary, {}
+    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    for name, terms in (domain.term_groups if domain is not None else {}).items():
+        rows = [prepared.tokenizer.encode(term, max_length=recipe.text.max_length) for term in terms]
+        known = [list(row) for row in rows if len(row) and UNK_ID not in row]
+        if len(known) >= 2:
+            groups[name] = known
+    pretrained = recipe.vectors.source != "random"
+    return Watched(tokens=vocabulary.tokens, groups=groups, unknown=UNK_ID, pretrained=pretrained)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:

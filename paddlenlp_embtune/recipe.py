@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.control import (
+    AlarmSpec,
     AverageSpec,
     ClipSpec,
     EarlyStoppingSpec,
@@ -27,6 +28,7 @@ from paddlenlp_embtune.schema import build, check_types, to_plain
 from paddlenlp_embtune.specs import DataSpec, ExportSpec, ModelSpec, TextSpec, TrainSpec, VectorSpec, require
 
 __all__ = [
+    "AlarmSpec",
     "AverageSpec",
     "ClipSpec",
     "DataSpec",

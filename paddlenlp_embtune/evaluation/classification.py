@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 
-__all__ = ["classification_report"]
+__all__ = ["agreement", "classification_report"]
 
 
 def classification_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
@@ -52,3 +55,35 @@ def classification_report(truth: Sequence[int], predicted: Sequence[int], labels
         "per_class": per_class,
         "confusion": metrics.confusion_matrix(truth, predicted, labels=numbers).tolist(),
     }
+
+
+def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -> dict[str, float]:
+    """Say whether predictions agree with the truth more than chance would, and how one-sided they are.
+
+    Args:
+        truth: N class numbers.
+        predicted: N class numbers.
+        num_labels: C.
+    Returns:
+        ``kappa``; ``largest_predicted_share``; from 50 rows on ``agreement_z``, the agreement beyond chance in standard errors
+        under chance.
+    Source:
+        Cohen 1960, "A Coefficient of Agreement for Nominal Scales"; the standard error under chance after Fleiss, Cohen and
+        Everitt 1969
+    """
+    table = np.zeros((num_labels, num_labels))
+    np.add.at(table, (np.asarray(truth), np.asarray(predicted)), 1)
+    rows = table.sum()
+    shares = table / rows
+    of_truth, of_predicted = shares.sum(axis=1), shares.sum(axis=0)
+    expected = float(of_truth @ of_predicted)
+    observed = float(np.trace(shares))
+    spread = expected + expected**2 - float((of_truth * of_predicted * (of_truth + of_predicted)).sum())
+    error = math.sqrt(max(spread, 0.0) / rows)
+    found = {
+        "kappa": (observed - expected) / (1 - expected) if expected < 1 else 0.0,
+        "largest_predicted_share": float(of_predicted.max()),
+    }
+    if rows >= 50:
+        found["agreement_z"] = (observed - expected) / error if error > 0 else 0.0
+    return found

@@ -13,6 +13,7 @@ from paddlenlp_embtune.host.framework import (
     read_only_view,
     require_paddle,
     row_dots,
+    squared_norm,
     untrace,
 )
 from paddlenlp_embtune.host.shims import install_shims
@@ -26,6 +27,7 @@ from paddlenlp_embtune.host.trainer import (
     resumed_from,
     settle_optimizer_state,
     steps_per_epoch,
+    visualdl_writer,
 )
 
 __all__ = [
@@ -49,6 +51,8 @@ __all__ = [
     "resumed_from",
     "row_dots",
     "settle_optimizer_state",
+    "squared_norm",
     "steps_per_epoch",
     "untrace",
+    "visualdl_writer",
 ]

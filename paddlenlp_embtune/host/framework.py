@@ -20,6 +20,7 @@ __all__ = [
     "read_only_view",
     "require_paddle",
     "row_dots",
+    "squared_norm",
     "untrace",
 ]
 
@@ -85,6 +86,14 @@ def rate_tensor(rate: float) -> Any:
     return require_paddle().to_tensor(rate, dtype="float32", stop_gradient=True)
 
 
+def squared_norm(tensor: Any) -> Any:
+    """Return the sum of the squares of a tensor's values, as a float32 tensor with one value."""
+    kind = str(tensor.dtype).rsplit(".", 1)[-1]
+    # There is no kernel for half precision on a CPU, and in float16 the squares may overflow.
+    single = tensor if kind in ("float32", "float64") else tensor.astype("float32")
+    return require_paddle()._C_ops.squared_l2_norm(single).astype("float32")
+
+
 def row_dots(left: Any, right: Any) -> Any:
     """Return the dot product of every row of two (V, D) tensors as (V,) float32 numpy, without copying either on a CPU.
 
@@ -98,10 +107,15 @@ def row_dots(left: Any, right: Any) -> Any:
 
 
 def read_only_view(tensor: Any) -> Any:
-    """Return a tensor's values as numpy: a view without a copy where they are on the CPU, otherwise a copy."""
+    """Return a tensor's values as numpy: a view without a copy where they are on the CPU, otherwise a copy.
+
+    Half precision becomes float32, as numpy knows no bfloat16.
+    """
     numpy = importlib.import_module("numpy")
-    plain = str(tensor.dtype).rsplit(".", 1)[-1] in ("float32", "float64")
-    return numpy.from_dlpack(tensor.detach()) if tensor.place.is_cpu_place() and plain else tensor.numpy()
+    kind = str(tensor.dtype).rsplit(".", 1)[-1]
+    if kind in ("bfloat16", "float16"):
+        return tensor.detach().astype("float32").numpy()
+    return numpy.from_dlpack(tensor.detach()) if tensor.place.is_cpu_place() and "float" in kind else tensor.numpy()
 
 
 def untrace(model: Any) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "resumed_from",
     "settle_optimizer_state",
     "steps_per_epoch",
+    "visualdl_writer",
 ]
 
 
@@ -41,6 +42,10 @@ def remember_resume(trainer: Any) -> None:
 
     def load_and_note(resume_from_checkpoint: Any = None) -> Any:
         trainer.args.embtune_resumed_from = resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
+        if trainer.optimizer is not None and resume_from_checkpoint:
+            optimizer = inner_optimizer(trainer.optimizer)
+            optimizer._accumulators.clear()
+            optimizer._already_create_accumulator.clear()
         return load(resume_from_checkpoint)
 
     trainer._load_from_checkpoint = load_and_note
@@ -60,7 +65,8 @@ def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> Non
 
     def check_or_ask(loss: Any) -> None:
         value = float(loss)
-        if math.isfinite(value) or not on_invalid(value):
+        # Under fp16 the loss scale takes care of it.
+        if math.isfinite(value) or trainer.args.fp16 or not on_invalid(value):
             check(loss)
 
     trainer._check_loss_valid = check_or_ask
@@ -87,6 +93,14 @@ def evaluate_quietly(trainer: Any, *, batches: int = -1) -> dict[str, float]:
         )
         found.update({key: float(value) for key, value in output.metrics.items() if isinstance(value, (int, float))})
     return found
+
+
+def visualdl_writer(trainer: Any) -> Any:
+    """Return the writer of the Trainer's VisualDL callback; None if it does not report there, or not in this process."""
+    for callback in trainer.callback_handler.callbacks:
+        if (writer := getattr(callback, "vdl_writer", None)) is not None:
+            return writer
+    return None
 
 
 def has_groups(optimizer: Any) -> bool:

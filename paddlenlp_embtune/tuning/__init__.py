@@ -14,6 +14,7 @@ from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
 from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback, last_checkpoint
 from paddlenlp_embtune.tuning.rows import RowsCallback
+from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = [
     "AverageCallback",
@@ -31,6 +32,7 @@ __all__ = [
     "RunRecord",
     "SealCallback",
     "StopReason",
+    "Watched",
     "attach",
     "clip_norm",
     "clip_rows",

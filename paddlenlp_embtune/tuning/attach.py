@@ -7,6 +7,7 @@ from typing import Any
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.tuning.average import AverageCallback
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
@@ -26,6 +27,7 @@ from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
 from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
 from paddlenlp_embtune.tuning.rows import RowsCallback
+from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["attach"]
 
@@ -38,6 +40,7 @@ def attach(
     *,
     record: RunRecord | None = None,
     tokens: Sequence[str] | None = None,
+    watched: Watched | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
@@ -51,6 +54,7 @@ def attach(
         recipe: what to do.
         record: where events go; None keeps them in memory.
         tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``.
+        watched: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
         identity: further plain values that a checkpoint must have been made with, beside the recipe's.
     Returns:
         The record that the callbacks write to.
@@ -83,8 +87,12 @@ def attach(
         ),
         SealCallback(),
     ]
+    rates = next(callback for callback in callbacks if isinstance(callback, RateCallback))
+    watched = watched if watched is not None else Watched(tokens=tokens)
     for callback in callbacks:
         _introduce(callback, trainer, record, tokens)
+        if isinstance(callback, EmbeddingHealthCallback):
+            _introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
     return record
 
@@ -93,12 +101,25 @@ def _introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[
     """Give a callback what only the Trainer's side knows."""
     if isinstance(callback, EmbtuneCallback):
         callback.record = record
-    if isinstance(callback, (EmbeddingHealthCallback, RowsCallback)) and callback.tokens is None:
+    if isinstance(callback, RowsCallback) and callback.tokens is None:
         callback.tokens = tokens
     if isinstance(callback, EarlyStoppingCallback):
-        host.catch_invalid_loss(trainer, callback.take_invalid_loss)
+        host.catch_invalid_loss(trainer, lambda loss: callback.take_invalid_loss(loss, trainer.state))
     if isinstance(callback, AverageCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
         callback.evaluate = lambda: host.evaluate_quietly(trainer)
+
+
+def _introduce_health(
+    callback: EmbeddingHealthCallback, trainer: Any, groups: list[ParameterGroup], rates: RateCallback, watched: Watched
+) -> None:
+    if callback.watched == Watched():
+        callback.watched = watched
+    callback.report = callback.report or trainer.log
+    callback.writer = lambda: host.visualdl_writer(trainer)
+    callback.sampler.groups = {group.spec.name: group.parameters for group in groups if group.parameters}
+    name = callback.parameter or embedding_name(trainer.model)
+    owner = next(group.spec.name for group in groups if name in group.parameters)
+    callback.lower_rate = callback.lower_rate or (lambda factor, state: rates.scale(owner, factor, state))
 
 
 def _check_trainer(trainer: Any) -> None:

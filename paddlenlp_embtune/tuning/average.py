@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.control import AverageSpec, PlateauSpec
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value
@@ -25,13 +26,16 @@ _BLOCK = 1 << 20
 class AverageCallback(EmbtuneCallback):
     """Averages floating-point parameters; put it after early stopping, so that its choice is the last.
 
-    With ``evaluate``, every evaluation is followed by one of the average. At the end the better of the best average and the
-    best weights that the Trainer evaluated stays in the model. Without it, the average replaces the weights at the end.
+    With ``evaluate``, every evaluation is followed by one of the average, and at the end the best average replaces the weights
+    that stand in the model if it is better. Without it, the average replaces them in any case.
 
     Args:
         spec: kind, decay and what is better.
         evaluate: returns the metrics, named ``eval_…``, of the model as it stands, and tells no callback.
         project: called whenever the average has been put into the model, to keep a bound that the weights are under.
+        stopped: tells whether the decision to stop was taken; steps that begin after it are not averaged. None means never.
+        best_restored: whether somebody before this callback puts the best weights back at the end, so that the average must
+            beat those; otherwise it must beat the last ones.
     Source:
         Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging", for ``ema`` with a window; Izmailov
         and others 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", algorithm 1, for ``swa``
@@ -43,11 +47,15 @@ class AverageCallback(EmbtuneCallback):
         *,
         evaluate: Callable[[], Mapping[str, float]] | None = None,
         project: Callable[[], object] | None = None,
+        stopped: Callable[[], bool] | None = None,
+        best_restored: bool = False,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.evaluate = evaluate
         self.project = project
+        self.stopped = stopped
+        self.best_restored = best_restored
         watched = PlateauSpec(metric=metric_name(spec.metric), mode=spec.mode)
         self._last, self._mean = MetricWatch(watched), MetricWatch(watched)
         self._average: Weights = {}
@@ -56,6 +64,8 @@ class AverageCallback(EmbtuneCallback):
         self._start_step = 0
         self._epoch_steps = 0
         self._parameters: dict[str, Any] = {}
+        self._last_value: float | None = None
+        self._idle = False
 
     def settings(self) -> Mapping[str, Any]:
         """Kind, decay and what is better."""
@@ -65,16 +75,32 @@ class AverageCallback(EmbtuneCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Find what is averaged, and when it begins."""
         self._parameters = {n: p for n, p in kwargs["model"].named_parameters() if "float" in str(p.dtype)}
+        self._last, self._mean = MetricWatch(self._last.spec), MetricWatch(self._mean.spec)
+        self._average, self._best, self._updates = {}, {}, 0
+        self._last_value, self._idle = None, False
         super().on_train_begin(args, state, control, **kwargs)
         steps = host.steps_per_epoch(args, kwargs.get("train_dataloader")) or int(state.max_steps)
         epochs = max(1, -(-int(state.max_steps) // steps))
         first = self.spec.start_epoch
         if first is None:
-            first = 0 if self.spec.kind == "ema" else max(0, epochs - max(1, epochs // 4) - 1)
+            first = 0 if self.spec.kind == "ema" else epochs - max(1, epochs // 4)
         self._start_step = first * steps
+        if first >= epochs:
+            raise RecipeError(f"average.start_epoch is {first}, but the run has {epochs} epochs; legal: below {epochs}")
+        if self.spec.kind == "ema" and self._start_step + self.spec.every_steps > int(state.max_steps):
+            raise RecipeError(
+                f"average.every_steps is {self.spec.every_steps}, but only {int(state.max_steps) - self._start_step} steps are "
+                "averaged, so nothing would be; legal: as many steps or fewer"
+            )
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """See whether this step still counts."""
+        self._idle = self.stopped is not None and self.stopped()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the weights of this step into the moving average."""
+        if self._idle:
+            return
         if self.spec.kind == "ema" and state.global_step > self._start_step and state.global_step % self.spec.every_steps == 0:
             # A short history must not be dominated by where it began.
             decay = min(self.spec.decay**self.spec.every_steps, (1 + self._updates) / (10 + self._updates))
@@ -82,18 +108,21 @@ class AverageCallback(EmbtuneCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the weights of this epoch's end into the plain mean."""
-        if self.spec.kind == "swa" and state.global_step > self._start_step:
+        if self.spec.kind == "swa" and not self._idle and state.global_step > self._start_step:
             self._update(1.0 / (self._updates + 1))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Evaluate the average beside the weights."""
         metrics = kwargs.get("metrics") or {}
-        if self.evaluate is None or not self._updates or not state.global_step or not self._parameters:
+        if self.evaluate is None or not state.global_step or not self._parameters or self._idle:
             return
         value = metric_value(metrics, self.spec.metric, what="the average of the weights")
         if value is None:
             return
         self._last.update(value)
+        self._last_value = value
+        if not self._updates:
+            return
         last = {name: parameter.clone() for name, parameter in self._parameters.items()}
         self._install(self._average)
         try:
@@ -117,7 +146,7 @@ class AverageCallback(EmbtuneCallback):
         """Leave the better of the two in the model."""
         if not self._updates:
             return
-        best, last = self._mean.best, self._last.best
+        best, last = self._mean.best, self._last.best if self.best_restored else self._last_value
         better = best is None or last is None or (best > last if self.spec.mode == "max" else best < last)
         if better:
             self._install(self._best or self._average)
@@ -143,6 +172,7 @@ class AverageCallback(EmbtuneCallback):
         return {
             "updates": self._updates,
             "last": self._last.state(),
+            "last_value": self._last_value,
             "mean": self._mean.state(),
             "average": self._average,
             "best": self._best,
@@ -152,14 +182,14 @@ class AverageCallback(EmbtuneCallback):
         """Go on averaging."""
         self._updates = state["updates"]
         self._last.load_state(state["last"])
+        self._last_value = state["last_value"]
         self._mean.load_state(state["mean"])
         self._average = {name: np.array(value) for name, value in (state.get("average") or {}).items()}
         self._best = dict(state.get("best") or {})
 
 
 def _values(parameter: Any) -> npt.NDArray[np.float32]:
-    single = parameter if parameter.dtype == paddle.float32 else parameter.detach().astype("float32")
-    values: npt.NDArray[np.float32] = host.read_only_view(single)
+    values: npt.NDArray[np.float32] = host.read_only_view(parameter)
     return values
 
 
@@ -168,4 +198,4 @@ def _mix(average: npt.NDArray[np.float32], now: npt.NDArray[np.float32], share: 
     flat, target = average.reshape(-1), now.reshape(-1)
     for begin in range(0, flat.size, _BLOCK):
         part = flat[begin : begin + _BLOCK]
-        part += (target[begin : begin + _BLOCK] - part) * np.float32(share)
+        part += (target[begin : begin + _BLOCK] - part) * np.asarray(share, dtype=part.dtype)

@@ -57,7 +57,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         Raises:
             RecipeError: the checkpoint was made under other settings; the message lists the differences.
         """
-        self._saved_as = _claim(self, args)
+        self._saved_as = _claim(self, state)
         if not state.global_step:
             return
         folder = checkpoint_folder(args, state)
@@ -113,15 +113,15 @@ def checkpoint_folder(args: Any, state: Any) -> Path | None:
     return None
 
 
-def _claim(callback: EmbtuneCallback, args: Any) -> str:
+def _claim(callback: EmbtuneCallback, state: Any) -> str:
     """Return the name under which a callback saves: its class, with a number from the second of a class on."""
     _claims[:] = [row for row in _claims if row[0]() is not None and row[1]() not in (None, callback)]
-    taken = {name for arguments, _, name in _claims if arguments() is args}
+    taken = {name for training, _, name in _claims if training() is state}
     name, number = type(callback).__name__, 1
     while name in taken:
         number += 1
         name = f"{type(callback).__name__}-{number}"
-    _claims.append((weakref.ref(args), weakref.ref(callback), name))
+    _claims.append((weakref.ref(state), weakref.ref(callback), name))
     return name
 
 
@@ -142,9 +142,9 @@ def _separate(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     arrays: dict[str, Any] = {}
     for key, value in state.items():
         if isinstance(value, np.ndarray):
-            arrays[key] = np.ascontiguousarray(value)
+            arrays[key] = np.asarray(value, order="C")
         elif isinstance(value, Mapping) and value and all(isinstance(item, np.ndarray) for item in value.values()):
-            arrays.update({f"{key}/{name}": np.ascontiguousarray(item) for name, item in value.items()})
+            arrays.update({f"{key}/{name}": np.asarray(item, order="C") for name, item in value.items()})
         else:
             plain[key] = value
     return plain, arrays

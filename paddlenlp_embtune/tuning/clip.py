@@ -31,7 +31,7 @@ def clip_norm(gradients: Sequence[Any], limit: float) -> float:
     """
     if not gradients:
         return 0.0
-    squares = paddle.add_n([paddle._C_ops.squared_l2_norm(gradient).astype("float32") for gradient in gradients])
+    squares = paddle.add_n([host.squared_norm(gradient) for gradient in gradients])
     norm = math.sqrt(float(squares))
     if limit < norm < float("inf"):
         for gradient in gradients:
@@ -46,10 +46,10 @@ def clip_rows(gradient: Any, limit: float) -> int:
     Shapes:
         gradient: (V, D) floating point
     Returns:
-        The number of rows that were scaled.
+        The number of rows that were scaled; those whose norm is not finite are left alone.
     """
     norms = np.sqrt(host.row_dots(gradient, gradient))
-    above = np.flatnonzero(norms > limit)
+    above = np.flatnonzero((norms > limit) & np.isfinite(norms))
     if above.size:
         rows = paddle.to_tensor(above)
         scales = paddle.to_tensor(limit / norms[above]).unsqueeze(1).astype(gradient.dtype)
@@ -107,7 +107,7 @@ class ClipCallback(EmbtuneCallback):
         """Clip."""
         scaler = kwargs.get("scaler")
         # Under fp16 the gradients still carry the loss scale here; so do the limits, then.
-        loss_scale = float(scaler._scale) if scaler is not None else 1.0
+        loss_scale = 1.0 if scaler is None or scaler._scale is None else float(scaler._scale)
         if self._embedding is not None and (found := _gradients([self._embedding])):
             clip_rows(found[0], self.spec.row_norm * loss_scale)  # type: ignore[operator]
         for name, limit in self.spec.group_norms.items():

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from paddlenlp_embtune.control import GroupSpec, LayerwiseSpec
-from paddlenlp_embtune.errors import PatternError, RecipeError
+from paddlenlp_embtune.errors import HostError, PatternError, RecipeError
+from paddlenlp_embtune.models.building import embedding_name
 
 __all__ = ["depth_parameters", "layer_prefix", "layerwise_groups"]
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)\.(?P<number>\d+)\.")
 
 
-def layer_prefix(model: Any) -> tuple[str, int]:
-    """Return what the names of an encoder's layers begin with, and how many layers there are.
+def layer_prefix(model: Any) -> tuple[str, list[int]]:
+    """Return what the names of an encoder's layers begin with, and the numbers of the layers, ascending.
 
     The layers are the numbered list, outermost in the name, that holds the most values, for example
     ``ernie.encoder.layers``.
@@ -37,7 +38,7 @@ def layer_prefix(model: Any) -> tuple[str, int]:
             "see its parameters with: embtune params"
         )
     best = max(deep, key=lambda prefix: sizes[prefix])
-    return best, max(numbers[best]) + 1
+    return best, sorted(numbers[best])
 
 
 def depth_parameters(model: Any, depths: Sequence[int], *, what: str) -> dict[str, Any]:
@@ -47,11 +48,12 @@ def depth_parameters(model: Any, depths: Sequence[int], *, what: str) -> dict[st
         PatternError: there is no such layer.
         RecipeError: the model has no layers by depth.
     """
-    prefix, count = layer_prefix(model)
+    prefix, numbers = layer_prefix(model)
+    count = len(numbers)
     for depth in depths:
         if not -count <= depth < count:
             raise PatternError(f"{what} names the depth {depth}; legal: 0 to {count - 1}, or -1 to {-count} from the top")
-    starts = tuple(f"{prefix}.{depth % count}." for depth in depths)
+    starts = tuple(f"{prefix}.{numbers[depth]}." for depth in depths)
     return {name: parameter for name, parameter in model.named_parameters() if name.startswith(starts)}
 
 
@@ -63,10 +65,17 @@ def layerwise_groups(model: Any, spec: LayerwiseSpec) -> tuple[GroupSpec, ...]:
     Raises:
         RecipeError: the model has no layers by depth, or nothing below or above them.
     """
-    prefix, count = layer_prefix(model)
+    prefix, numbers = layer_prefix(model)
+    count = len(numbers)
     names = [name for name, _ in model.named_parameters()]
     inside = [index for index, name in enumerate(names) if name.startswith(f"{prefix}.")]
-    outside = {"embedding": names[: inside[0]], "head": names[inside[-1] + 1 :]}
+    tops = [name.partition(".")[0] for name in names]
+    try:
+        start = tops.index(embedding_name(model).partition(".")[0])
+    except HostError:
+        start = 0
+    start = min(start, inside[0])
+    outside = {"embedding": names[start : inside[0]], "head": names[:start] + names[inside[-1] + 1 :]}
     for group, members in outside.items():
         if not members:
             raise RecipeError(
@@ -79,7 +88,7 @@ def layerwise_groups(model: Any, spec: LayerwiseSpec) -> tuple[GroupSpec, ...]:
         *(
             GroupSpec(
                 name=f"layer.{depth}",
-                parameters=(f"{prefix}.{depth}.*",),
+                parameters=(f"{prefix}.{numbers[depth]}.*",),
                 rate=spec.rate * spec.decay ** (count - 1 - depth),
                 weight_decay=spec.weight_decay,
             )

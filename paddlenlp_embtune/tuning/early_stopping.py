@@ -81,6 +81,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         self._best: dict[str, Any] = {}
         self._finished = False
         self._held = False
+        self._over = False
 
     @classmethod
     def from_spec(
@@ -115,8 +116,12 @@ class EarlyStoppingCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch, or go on where the checkpoint left off."""
+        self._watch = MetricWatch(self._watch.spec)
+        self._delay_left, self._first_loss, self.stop_reason = self.spec.start_delay_evals, None, None
+        self.best_step, self.best_epoch, self._best = 0, 0.0, {}
         super().on_train_begin(args, state, control, **kwargs)
         self._finished = False
+        self._over = self.stop_reason is not None
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let nothing move once the decision to stop has been taken: at a loss that is not finite, or before a resume."""
@@ -127,8 +132,15 @@ class EarlyStoppingCallback(EmbtuneCallback):
             control.should_training_stop = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """See whether groups wait, before an evaluation may release them."""
+        """See whether groups wait, before an evaluation may release them; ask for nothing more in a run that was over."""
         self._held = self.waiting is not None and self.waiting()
+        if self._over:
+            control.should_evaluate = control.should_save = False
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for nothing more in a run that was over when it was resumed."""
+        if self._over:
+            control.should_evaluate = control.should_save = False
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Compare the training loss with the first one."""
@@ -143,24 +155,28 @@ class EarlyStoppingCallback(EmbtuneCallback):
         elif ratio is not None and loss > ratio * self._first_loss > 0:
             self._stop(control, StopReason.DIVERGED, state, loss=float(loss), first_loss=self._first_loss)
 
-    def take_invalid_loss(self, loss: float) -> bool:
+    def take_invalid_loss(self, loss: float, state: Any) -> bool:
         """Decide to stop at a loss that is not finite, before it reaches a weight; the host asks this instead of raising."""
         if self._finished:
             return False
         if self.stop_reason is None:
             self.stop_reason = StopReason.NOT_FINITE
-            self.record.write("stopped", reason=self.stop_reason.value, loss=str(loss))
+            reason = self.stop_reason.value
+            self.record.write("stopped", reason=reason, epoch=state.epoch, step=state.global_step, loss=str(loss))
         return True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Compare, remember, and stop when patience is over."""
-        if self._finished:
+        if self._finished or self._over or not state.global_step:
             return control
         value = metric_value(kwargs.get("metrics") or {}, self.metric, what="early stopping")
         if value is None:
             return control
         if not math.isfinite(value):
             return self._stop(control, StopReason.NOT_FINITE, state, metric=self.metric, value=str(value))
+        broken = next((n for n, p in kwargs["model"].named_parameters() if not bool(paddle.isfinite(p).all())), None)
+        if broken is not None:
+            return self._stop(control, StopReason.NOT_FINITE, state, parameter=broken)
         improved = self._watch.update(value)
         if improved:
             self.best_step, self.best_epoch = int(state.global_step), float(state.epoch or 0.0)
@@ -195,8 +211,10 @@ class EarlyStoppingCallback(EmbtuneCallback):
         self.record.write("restored", step=self.best_step, epoch=self.best_epoch, metric=self.metric, value=self.best_value)
 
     def _stop(self, control: Any, reason: StopReason, state: Any, **evidence: Any) -> Any:
-        self.stop_reason = reason
         control.should_training_stop = True
+        if self.stop_reason is not None:
+            return control
+        self.stop_reason = reason
         self.record.write("stopped", reason=reason.value, epoch=state.epoch, step=state.global_step, **evidence)
         return control
 

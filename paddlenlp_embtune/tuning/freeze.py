@@ -68,7 +68,7 @@ class FreezeCallback(EmbtuneCallback):
         if isinstance(parameters, str):
             parameters = (parameters,)
         self.units = (
-            {name: tuple(patterns) for name, patterns in parameters.items()}
+            {name: (patterns,) if isinstance(patterns, str) else tuple(patterns) for name, patterns in parameters.items()}
             if isinstance(parameters, Mapping)
             else {pattern: (pattern,) for pattern in parameters}
         )
@@ -110,11 +110,15 @@ class FreezeCallback(EmbtuneCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Freeze what is not released yet."""
         model = kwargs["model"]
+        # A training that broke off never came to its end.
+        self._set(list(self._members), frozen=False)
         self._released, self._refrozen = [], False
+        self._watch = MetricWatch(self._watch.spec) if self._watch is not None else None
         super().on_train_begin(args, state, control, **kwargs)
         steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
         self._epoch = self._next_epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)
         self._check_length(state, steps)
+        self._check_order(steps)
         self._members = {}
         taken: set[str] = set()
         for unit, patterns in self.units.items():
@@ -152,7 +156,7 @@ class FreezeCallback(EmbtuneCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Release when the metric has stopped improving."""
-        if self._watch is None or not self.waiting:
+        if self._watch is None or not self.waiting or not self._members:
             return
         value = metric_value(kwargs.get("metrics") or {}, self._watch.spec.metric, what="the freeze schedule")
         if value is None:
@@ -186,6 +190,8 @@ class FreezeCallback(EmbtuneCallback):
     def _refreeze(self, state: Any) -> None:
         if self._refrozen:
             return
+        if left := [unit for unit in self.units if unit not in self._released]:
+            logger.warning("frozen again before the freeze schedule released %s", ", ".join(left))
         self._refrozen = True
         self._released = list(self.units)
         self._set(list(self.units), frozen=True)
@@ -228,6 +234,23 @@ class FreezeCallback(EmbtuneCallback):
                         f"{name}_{unit} asks for the {unit} {value}, but the run has {end} {unit}s, so "
                         f"{list(self.units)[-1]!r} would never be {what}; legal: below {end}, or permanent=True"
                     )
+
+    def _check_order(self, steps: int | None) -> None:
+        """Refuse a second freeze that comes before, or with, the release of the last unit."""
+        later = len(self.units) - 1 if self.spec.gradual else 0
+        times: dict[str, int] = {}
+        for unit, size in (("epoch", steps), ("step", 1)):
+            first, again = getattr(self.spec, f"unfreeze_at_{unit}"), getattr(self.spec, f"refreeze_at_{unit}")
+            distance = getattr(self.spec, f"every_{unit}s") or (1 if unit == "epoch" else first)
+            if first is not None and size and self._watch is None:
+                times["release"] = (first + later * distance) * size
+            if again is not None and size:
+                times["again"] = again * size
+        if "release" in times and "again" in times and times["again"] <= times["release"]:
+            raise RecipeError(
+                f"all units are frozen again at step {times['again']}, but {list(self.units)[-1]!r} waits until step "
+                f"{times['release']}, so it would never be released; legal: a second freeze after the last release"
+            )
 
     def _check_members(self) -> None:
         for unit, members in self._members.items():

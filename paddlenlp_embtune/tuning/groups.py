@@ -143,7 +143,7 @@ def group_table(groups: Sequence[ParameterGroup]) -> list[dict[str, Any]]:
 
 
 def groups_named(groups: Sequence[ParameterGroup], names: Sequence[str], *, what: str) -> list[ParameterGroup]:
-    """Pick groups by name, in the order of the names; ``*`` in a name stands for anything.
+    """Pick groups by name, in the order of the names; ``*`` in a name stands for anything, the highest group first.
 
     Raises:
         RecipeError: a name matches none of them.
@@ -154,7 +154,7 @@ def groups_named(groups: Sequence[ParameterGroup], names: Sequence[str], *, what
         matched = fnmatch.filter(by_name, name)
         if not matched:
             raise RecipeError(f"{what} names the group {name!r}; {legal_names(name, by_name)}")
-        chosen.update((each, by_name[each]) for each in matched if each not in chosen)
+        chosen.update((each, by_name[each]) for each in reversed(matched) if each not in chosen)
     return list(chosen.values())
 
 

@@ -96,6 +96,11 @@ class RateCallback(EmbtuneCallback):
         Raises:
             HostError: the optimizer does not know the groups, so that their weight decays would not hold.
         """
+        # A training that broke off never came to its end.
+        self.on_train_end(args, state, control)
+        self._watches = {name: MetricWatch(watch.spec) for name, watch in self._watches.items()}
+        self._scale = dict.fromkeys(self.schedules, 1.0)
+        self._released_at, self._frozen = {}, set()
         super().on_train_begin(args, state, control, **kwargs)
         decays = args.weight_decay or any(group.spec.weight_decay for group in self.groups)
         if decays and self.groups and not host.has_groups(kwargs["optimizer"]):
@@ -103,7 +108,7 @@ class RateCallback(EmbtuneCallback):
                 "the Trainer's optimizer was built without the groups, so their weight decays would not hold; in your own "
                 "create_optimizer, give it parameters=self.optimizer_grouped_parameters"
             )
-        self._frozen = {group.spec.name for group in self.groups if _is_frozen(group)}
+        self._frozen |= {group.spec.name for group in self.groups if _is_frozen(group)}
         self._tensors = {group.spec.name: host.rate_tensor(0.0) for group in self.groups}
         self._set = dict.fromkeys(self._tensors, 0.0)
         self._multipliers = []
@@ -127,6 +132,8 @@ class RateCallback(EmbtuneCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Lower the rates whose metric has stopped improving."""
+        if not self._multipliers:
+            return
         for name, watch in self._watches.items():
             value = metric_value(kwargs.get("metrics") or {}, watch.spec.metric, what=f"the schedule of group {name!r}")
             if value is None:
@@ -135,14 +142,16 @@ class RateCallback(EmbtuneCallback):
             if watch.stalled and name not in self._frozen:
                 watch.restart()
                 schedule = self.schedules[name]
-                self.scale(name, max(self._scale[name] * schedule.factor, schedule.floor) / self._scale[name], state)
+                lowered = max(self._scale[name] * schedule.factor, schedule.floor)
+                if lowered < self._scale[name]:
+                    self.scale(name, lowered / self._scale[name], state)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Record the rates that the next step will use, 0 where frozen, and the loss that was logged."""
+        """Record the rates of the last step, 0 where frozen, and the loss that was logged."""
         logs = kwargs.get("logs") or {}
         if "loss" not in logs or not self.groups:
             return
-        rates = self.rates_at(int(state.global_step), int(state.max_steps))
+        rates = {name: 0.0 if name in self._frozen else rate for name, rate in self._set.items()}
         self.record.write("rates", epoch=state.epoch, step=state.global_step, loss=logs["loss"], rates=rates)
         if self.report is not None:
             self.report({f"rate/{name}": rate for name, rate in rates.items()})
@@ -172,12 +181,13 @@ class RateCallback(EmbtuneCallback):
     def state(self) -> Mapping[str, Any]:
         """Reductions so far, the steps of release, and the metrics that plateaus wait for."""
         watches = {name: watch.state() for name, watch in self._watches.items()}
-        return {"scale": self._scale, "released_at": self._released_at, "watches": watches}
+        return {"scale": self._scale, "released_at": self._released_at, "frozen": sorted(self._frozen), "watches": watches}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on with the rates of the checkpoint."""
         self._scale.update(state.get("scale") or {})
         self._released_at = dict(state.get("released_at") or {})
+        self._frozen = set(state.get("frozen") or ())
         for name, watch in self._watches.items():
             watch.load_state(state["watches"][name])
 

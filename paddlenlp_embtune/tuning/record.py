@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.files import write_text
+
 __all__ = ["RunRecord"]
 
 Listener = Callable[[Mapping[str, Any]], None]
@@ -38,11 +40,14 @@ class RunRecord:
             listener(entry)
 
     def restore(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Take in events of an earlier process as they were; listeners are not told of them again."""
+        """Take in events of an earlier process, in place of all that the file holds beside this process's own.
+
+        Listeners are not told of them again.
+        """
         self.events.extend(dict(event) for event in events)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+            # The file may hold what the earlier process wrote after its checkpoint, which did not happen any more.
+            write_text(self.path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in self.events))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one kind in order."""

@@ -155,10 +155,14 @@ def row_numbers(rows: Sequence[int | str], count: int, tokens: Sequence[str] | N
             continue
         if tokens is None:
             raise RecipeError(f"{what} names {row!r}, but the tokens of the rows are not known; pass tokens= to attach")
+        if not row:
+            raise RecipeError(f"{what} names an empty text; legal: tokens, terms and row numbers")
         pieces = [row] if row in known else list(row)
         for piece in pieces:
             if piece not in known:
                 raise RecipeError(f"{what} names {row!r}, which is not in the vocabulary; {legal_names(row, known)}")
+            if known[piece] >= count:
+                raise RecipeError(f"{what} names {row!r}, row {known[piece]} of the tokens; the embedding has {count} rows")
             found.add(known[piece])
     return np.array(sorted(found), dtype=np.int64)
 
@@ -192,7 +196,12 @@ def turn_back(start: npt.NDArray[np.float32], now: Any, least_cosine: float) -> 
     along = (values * axis).sum(axis=1, keepdims=True)
     aside = values - along * axis
     size = np.linalg.norm(aside, axis=1, keepdims=True)
-    direction = np.divide(aside, size, out=np.zeros_like(aside), where=size > 0)
+    # A row exactly opposite its start has no side; any does, so it turns over the axis's smallest coordinate.
+    other = np.zeros_like(axis)
+    other[np.arange(len(rows)), np.abs(axis).argmin(axis=1)] = 1.0
+    other -= (other * axis).sum(axis=1, keepdims=True) * axis
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    direction = np.where(size > 1e-9 * length, np.divide(aside, size, out=np.zeros_like(aside), where=size > 0), other)
     # A hair inside, so that rounding to float32 does not put the row outside again.
     cosine = min(1.0, least_cosine + 1e-6)
     placed = length * (cosine * axis + np.sqrt(1.0 - cosine**2) * direction)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.data import Rows
 from paddlenlp_embtune.data.batching import EncodedDataset, LengthBatchSampler, collate
-from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation import agreement, classification_report
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import Tokenizer, pad
 
@@ -97,8 +97,9 @@ def build_trainer(
         model.fit_before_training(train.ids, train.labels, class_weights=weights)
 
     def compute_metrics(prediction: Any) -> dict[str, float]:
-        report = classification_report(prediction.label_ids.tolist(), prediction.predictions.argmax(-1).tolist(), labels)
-        return {name: report[name] for name in ("accuracy", "f1_macro")}
+        truth, predicted = prediction.label_ids.tolist(), prediction.predictions.argmax(-1).tolist()
+        report = classification_report(truth, predicted, labels)
+        return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
 
     return LengthBatchedTrainer(
         model=model,

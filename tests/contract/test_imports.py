@@ -22,7 +22,7 @@ LAYERS = (
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),
-    ("taskflow", "pipeline", "diagnosis"),
+    ("taskflow", "report", "pipeline", "diagnosis"),
     ("builtin",),
     ("manager",),
     ("cli", "__main__"),

@@ -39,7 +39,7 @@ def test_recorded_rates_are_absolute_and_follow_the_schedule(tmp_path: Path) -> 
     record = embtune.attach(trainer, recipe)
     trainer.train()
     for event in record.of("rates"):
-        left = 1 - event["step"] / 12
+        left = 1 - (event["step"] - 1) / 12
         assert event["rates"]["embedding"] == pytest.approx(2e-3 * left, rel=1e-6, abs=1e-12)
         assert event["rates"]["rest"] == pytest.approx(1e-2 * left, rel=1e-6, abs=1e-12)
 

@@ -131,10 +131,7 @@ def test_gradients_whose_norm_is_not_finite_are_left_alone(bad: float) -> None:
     "bad",
     [
         float("nan"),
-        pytest.param(
-            float("inf"),
-            marks=pytest.mark.xfail(raises=AssertionError, reason="an infinite row is above the limit, and inf * 0 is NaN"),
-        ),
+        pytest.param(float("inf")),
     ],
 )
 def test_rows_whose_norm_is_not_finite_are_left_alone(bad: float) -> None:
@@ -145,14 +142,11 @@ def test_rows_whose_norm_is_not_finite_are_left_alone(bad: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.xfail(
-    raises=RuntimeError, reason="squared_l2_norm has no kernel for halves on a CPU; Paddle's own clipping does without"
-)
-def test_gradients_in_half_precision_are_clipped_as_paddle_clips_them(dtype: str) -> None:
+def test_gradients_in_half_precision_are_clipped_too(dtype: str) -> None:
+    """Paddle's own clip has no kernel for them on a CPU."""
     gradient = paddle.full([4, 4], 2.0).astype(dtype)
-    (_, theirs), *_ = paddle.nn.ClipGradByGlobalNorm(1.0)([(paddle.nn.Linear(1, 1).weight, gradient.clone())])
-    clip_norm([gradient], 1.0)
-    np.testing.assert_allclose(gradient.astype("float32").numpy(), theirs.astype("float32").numpy(), rtol=1e-2)
+    assert clip_norm([gradient], 1.0) == pytest.approx(8.0, rel=1e-2)
+    np.testing.assert_allclose(gradient.astype("float32").numpy(), 0.25, rtol=1e-2)
 
 
 # --- in training ----------------------------------------------------------------------------------------------------------
@@ -205,9 +199,9 @@ def test_accumulated_batches_train_as_one_large_batch_does_under_a_whole_recipe(
     _, small, accumulated = train(tmp_path, chosen, **sizes, **options)
     assert len(small.gradients) == len(large.gradients) == 16
     for found, expected in zip(small.gradients, large.gradients, strict=True):
-        assert_close(found, expected, rtol=1e-2, atol=1e-5)
+        assert_close(found, expected, rtol=1e-3, atol=1e-6)
     for found, expected in zip(accumulated.weights, whole.weights, strict=True):
-        assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(whole.weights[-1]["embedding.weight"] - whole.weights[0]["embedding.weight"]).max() > 1e-2
 
 
@@ -279,7 +273,6 @@ def test_under_a_loss_scale_the_limits_are_scaled_with_the_gradients(tmp_path: P
     assert_close(found, scaled, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.xfail(raises=TypeError, reason="the scale of a GradScaler that is switched off is None")
 def test_a_scaler_that_is_switched_off_scales_nothing(tmp_path: Path) -> None:
     raw, found = clip_scaled(tmp_path, 1.0, Scaler(None))
     assert_close(found, clipped(raw, ALL_KINDS), rtol=1e-4, atol=1e-9)

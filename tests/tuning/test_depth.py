@@ -137,7 +137,6 @@ def test_depths_of_a_model_without_layers_are_refused() -> None:
 GAPS = "depths are taken for the numbers in the names, which have gaps where layers without parameters stand"
 
 
-@pytest.mark.xfail(raises=AssertionError, reason=GAPS)
 def test_depths_count_only_layers_that_hold_parameters() -> None:
     assert chosen_by(Stacked(), (0,)) == {"stack.0.weight", "stack.0.bias"}
     assert chosen_by(Stacked(), (1,)) == chosen_by(Stacked(), (-1,)) == {"stack.2.weight", "stack.2.bias"}
@@ -211,7 +210,6 @@ def test_a_pattern_of_layers_stands_for_all_of_them(tmp_path: Path) -> None:
     assert sorted(first.values()) == [4, 8, 12]
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a pattern of layers releases the lowest first, from the embedding's side")
 def test_a_pattern_of_layers_releases_the_highest_first(tmp_path: Path) -> None:
     assert releases(gradual_run(tmp_path, ("layer.*", "embedding"))) == {"2": 4, "1": 8, "0": 12, "embedding": 16}
 
@@ -241,7 +239,6 @@ def test_the_default_rules_find_the_layers_of_ernie() -> None:
         assert all(name.startswith(start) for name in group.parameters), group.spec.name
 
 
-@pytest.mark.xfail(raises=PatternError, reason=GAPS)
 def test_the_default_rules_serve_a_model_whose_numbers_have_gaps(tmp_path: Path) -> None:
     steps = Steps()
     trainer = make_trainer(tmp_path, steps, model=Stacked())
@@ -250,9 +247,6 @@ def test_the_default_rules_serve_a_model_whose_numbers_have_gaps(tmp_path: Path)
     assert all(steps.moved(name) for name in steps.weights[0])
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="what is declared before the layers is taken for the embedding, whatever it is"
-)
 def test_the_default_recipe_freezes_the_embedding_and_not_a_head_that_is_declared_first(tmp_path: Path) -> None:
     steps = Steps()
     trainer = make_trainer(tmp_path, steps, model=HeadFirst())

@@ -126,9 +126,6 @@ def test_a_plateau_that_never_came_is_warned_of(tmp_path: Path, caplog: pytest.L
     assert "training ended before the freeze schedule released embedding.*" in caplog.text
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="a second freeze counts all units as released, so nobody hears of those that never were"
-)
 def test_a_plateau_that_never_came_before_the_second_freeze_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,9 +140,6 @@ def test_a_metric_that_no_evaluation_gives_is_refused(tmp_path: Path) -> None:
         make_trainer(tmp_path, freeze).train()
 
 
-@pytest.mark.xfail(
-    raises=KeyError, reason="evaluations before and after training count too, and a release then knows no parameters"
-)
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 1)])
 def test_evaluations_outside_training_release_nothing(tmp_path: Path, before: int, after: int) -> None:
     steps = Steps()
@@ -160,7 +154,6 @@ def test_evaluations_outside_training_release_nothing(tmp_path: Path, before: in
     assert steps.moved("embedding.weight") == []
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the best value of one training is kept for the next")
 def test_a_second_training_waits_for_a_plateau_of_its_own(tmp_path: Path) -> None:
     steps = Steps()
     freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
@@ -433,7 +426,6 @@ class Interrupt(TrainerCallback):
 LEFT_FROZEN = "what is frozen when training breaks off stays frozen, and the next training takes it for the user's doing"
 
 
-@pytest.mark.xfail(raises=RecipeError, reason=LEFT_FROZEN)
 def test_after_an_interrupt_the_same_trainer_trains_again(tmp_path: Path) -> None:
     steps = Steps()
     freeze = FreezeCallback(["embedding.*"], unfreeze_at_epoch=1)
@@ -489,7 +481,6 @@ def test_freezes_that_leave_nothing_to_train_are_refused(tmp_path: Path, units: 
     refused(make_trainer(tmp_path, *callbacks), "nothing is left to train while .* frozen; legal: leave at least one")
 
 
-@pytest.mark.xfail(raises=RecipeError, reason=LEFT_FROZEN)
 def test_after_a_refusal_the_trainer_trains_without_the_callback_that_was_too_much(tmp_path: Path) -> None:
     one, too_much = (FreezeCallback(each, unfreeze_at_epoch=1) for each in (DOWNWARDS, ["classifier.*"]))
     steps = Steps()
@@ -516,9 +507,6 @@ def test_a_schedule_that_the_run_is_too_short_for_is_refused(tmp_path: Path, opt
     refused(make_trainer(tmp_path, FreezeCallback(units, **options)), message)
 
 
-@pytest.mark.xfail(
-    raises=pytest.fail.Exception, reason="a second freeze is held against the first release only, and only in the same unit"
-)
 @pytest.mark.parametrize(
     "options",
     [

@@ -337,9 +337,6 @@ def test_the_record_and_the_log_tell_the_rates_that_steps_use(tmp_path: Path, ca
     assert [log for log in logged if log] == [{f"rate/{g}": rate for g, rate in event["rates"].items()} for event in events]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="rates are told before the epoch, or the evaluation, that releases a group or lowers its rate"
-)
 @pytest.mark.parametrize("case", ["each its own", "released", "gradual", "released on a plateau"])
 def test_the_record_tells_the_rates_that_steps_use_across_phases(tmp_path: Path, case: str) -> None:
     record, used = told_and_used(tmp_path, recipe(**CASES[case].parts), *CASES[case].accuracies)
@@ -378,7 +375,6 @@ def test_after_training_rates_follow_the_optimizers_own_again(tmp_path: Path, mo
     one_step_more(trainer)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="after a training that broke off, our own rates are taken for the multipliers")
 def test_after_an_interrupted_and_a_whole_training_rates_follow_the_optimizers_own_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,7 +387,6 @@ def test_after_an_interrupted_and_a_whole_training_rates_follow_the_optimizers_o
     one_step_more(trainer)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="reductions and plateaus of one training are kept for the next")
 def test_a_second_training_begins_at_the_peak_again(tmp_path: Path) -> None:
     used = Used()
     trainer = make_trainer(tmp_path, used)
@@ -431,23 +426,13 @@ def test_a_checkpoint_is_gone_on_with_in_the_same_process(tmp_path: Path, case: 
 
 @pytest.mark.parametrize(
     "resume_at",
-    [
-        6,
-        pytest.param(
-            8, marks=pytest.mark.xfail(raises=AssertionError, reason="a release that waits for its first step is not saved")
-        ),
-        10,
-    ],
+    [6, 8, 10],
 )
 def test_the_warm_up_after_a_plateau_is_gone_on_with(tmp_path: Path, resume_at: int) -> None:
     case = CASES["released on a plateau"]
     assert_gone_on_with(tmp_path, recipe(**case.parts), resume_at, accuracies=case.accuracies)
 
 
-@pytest.mark.xfail(
-    raises=embtune.HostError,
-    reason="callbacks look for their state under another name while a Trainer with these arguments lives",
-)
 def test_a_second_trainer_with_the_same_arguments_goes_on_with_a_checkpoint(tmp_path: Path) -> None:
     parts = recipe(**CASES["each its own"].parts)
     whole = prepared(tmp_path, parts)
@@ -468,12 +453,7 @@ def test_a_second_trainer_with_the_same_arguments_goes_on_with_a_checkpoint(tmp_
     "freeze",
     [
         None,
-        pytest.param(
-            {"unfreeze_at_step": 14},
-            marks=pytest.mark.xfail(
-                raises=AssertionError, reason="Paddle asserts that a checkpoint has all state that an optimizer has"
-            ),
-        ),
+        {"unfreeze_at_step": 14},
     ],
     ids=["same phase", "earlier phase"],
 )

@@ -275,7 +275,6 @@ def test_rows_inside_the_cone_and_rows_without_a_direction_are_left_alone() -> N
 
 
 @pytest.mark.parametrize("border", [60, 120])
-@pytest.mark.xfail(raises=AssertionError, reason="a row opposite to its start has nothing aside, so it is put on the axis")
 def test_a_row_that_is_opposite_to_its_start_is_put_onto_the_border_too(border: float) -> None:
     bound = float(np.cos(np.deg2rad(border)))
     start = np.array([[1.0, 0.0]], np.float32)
@@ -284,7 +283,6 @@ def test_a_row_that_is_opposite_to_its_start_is_put_onto_the_border_too(border: 
     assert cosines(start, values)[0] == pytest.approx(bound, abs=2e-6)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="read_only_view gives the raw bits of bfloat16 as whole numbers")
 def test_a_bfloat16_embedding_is_turned_back_as_well() -> None:
     rows, values = turn_back(np.array([at(0)], np.float32), paddle.to_tensor([[0.0, 2.0]]).astype("bfloat16"), 0.5)
     assert rows.tolist() == [0]
@@ -355,18 +353,15 @@ def test_a_recipe_without_sense_is_refused_when_it_is_read(rows: dict[str, Any],
         recipe(rows)
 
 
-@pytest.mark.xfail(raises=RecipeError, reason="RowsSpec compares the row 3 and the token '3' as texts")
 def test_a_row_and_a_token_that_reads_like_its_number_are_two_rows(tmp_path: Path) -> None:
     assert moved(run(tmp_path, recipe({"train": [3], "protect": ["3"]}))) == [3]
 
 
-@pytest.mark.xfail(reason="an empty term is no token, and has no characters that could be missing")
 def test_an_empty_term_is_refused() -> None:
     with pytest.raises(RecipeError):
         row_numbers([""], VOCABULARY, TOKENS, what="rows.protect")
 
 
-@pytest.mark.xfail(reason="row_numbers trusts the tokens to be no more than the rows")
 def test_a_token_beyond_the_table_is_refused() -> None:
     with pytest.raises(RecipeError):
         row_numbers(["新"], VOCABULARY, [*TOKENS, "新"], what="rows.protect")

@@ -1,0 +1,107 @@
+"""Health on real data: false alarms of healthy runs, what planted diseases raise, and what watching costs.
+
+Healthy: the defaults on five data sets. Sick: the finance texts of the package, one disease at a time. Cost: all measures on,
+against a run with ``health: null``, and the time of one check at 20,000 x 128 and 1,000,000 x 128.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import paddlenlp_embtune as embtune
+
+embtune.prepare_cpu()
+
+import numpy as np  # noqa: E402
+
+from paddlenlp_embtune import host  # noqa: E402
+from paddlenlp_embtune.vectors.checkup import Checkup, geometry, movement  # noqa: E402
+from tests.diseases import DISEASES, plant  # noqa: E402
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+HEALTHY = ("finfe", "waimai", "weibo2018", "nlpcc14_sc", "thucnews_titles10")
+STEP_SECONDS = 0.044
+"""A step of the text CNN at 64 x 64 x 128 and 20,942 rows; see the benchmark ``step``."""
+
+
+def main() -> None:
+    host.calm_logging()
+    with tempfile.TemporaryDirectory() as folder:
+        healthy(Path(folder))
+        sick(Path(folder))
+    cost()
+
+
+def healthy(folder: Path) -> None:
+    """Print the extremes of the watched measures, and the alarms, of a healthy run on each set."""
+    if not DATA.is_dir():
+        print(f"healthy runs: skipped, {DATA} is absent")
+        return
+    print(
+        f"{'set':<20}{'alarms':>7}{'drift':>8}{'norm x':>8}{'cos +':>8}{'dir +':>8}{'unknown':>9}{'probe':>7}{'z':>7}{'one':>6}"
+    )
+    for name in HEALTHY:
+        recipe = embtune.Recipe.from_dict(
+            {
+                "data": {"train": str(DATA / name / "train.tsv"), "dev": str(DATA / name / "dev.tsv")},
+                "export": {"engines": []},
+                "train": {"checkpoint_seconds": None},
+            }
+        )
+        events: list[dict] = []
+        embtune.train(recipe, folder / name, listeners=[lambda event, into=events: into.append(dict(event))])
+        checks = [event for event in events if event["event"] == "health"]
+        alarms = [event["name"] for event in events if event["event"] == "alarm"]
+
+        def worst(key: str, checks: list[dict] = checks) -> float:
+            return max((check[key] for check in checks if check.get(key) is not None), default=float("nan"))
+
+        probe = min((check["probe_cohesion"] for check in checks if "probe_cohesion" in check), default=float("nan"))
+        evaluations = [event for event in events if event["event"] == "agreement"]
+        z = min((event["agreement_z"] for event in evaluations[2:]), default=float("nan"))
+        one = max((event["largest_predicted_share"] for event in evaluations), default=float("nan"))
+        print(
+            f"{name:<20}{len(alarms):>7}{worst('cosine_drift_mean'):>8.3f}{worst('norm_ratio'):>8.3f}"
+            f"{worst('mean_cosine_change'):>8.3f}{worst('first_direction_change'):>8.3f}{worst('unknown_rate'):>9.4f}"
+            f"{probe:>7.1f}{z:>7.1f}{one:>6.2f}  {' '.join(alarms)}",
+            flush=True,
+        )
+
+
+def sick(folder: Path) -> None:
+    """Print what each planted disease raises."""
+    for name in DISEASES:
+        raised = plant(name, folder / f"sick-{name}")
+        print(f"{name:<28} {', '.join(raised) or 'nothing'}", flush=True)
+
+
+def cost() -> None:
+    """Print the time of one check, and its share of the steps between two of them at the default cadence."""
+    for rows in (20_000, 1_000_000):
+        watched = min(rows, 65_536)
+        generator = np.random.default_rng(0)
+        start = generator.normal(0, 0.1, (watched, 128)).astype(np.float32)
+        now = start + generator.normal(0, 0.01, start.shape).astype(np.float32)
+        counts = generator.integers(0, 200, watched)
+        cheap = _median(lambda start=start, now=now, counts=counts: movement(start, now, counts))
+        dear = _median(lambda start=start, now=now: geometry(start, now, Checkup()))
+        print(
+            f"{rows:>9,} x 128: each epoch {1e3 * cheap:.0f} ms, every 500 steps {1e3 * dear:.0f} ms more "
+            f"({dear / (500 * STEP_SECONDS):.2%} of 500 steps of {1e3 * STEP_SECONDS:.0f} ms); extra copy {start.nbytes >> 20} MiB"
+        )
+
+
+def _median(call: object) -> float:
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        call()  # type: ignore[operator]
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Diseases to plant into a run on the finance texts of the package, and what they must raise."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddlenlp.trainer import TrainerCallback
+
+import paddlenlp_embtune as embtune
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.manager import load
+from paddlenlp_embtune.vectors import VectorTable
+from paddlenlp_embtune.vectors.lac import read_lac
+from tests.helpers import tsv
+
+RATES = {"embedding": 1e-3, "backbone": 2e-3, "head": 2e-3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Disease:
+    """What goes wrong, and the alarms of which one at least must say so.
+
+    Args:
+        raises: names of alarms; empty for a healthy run.
+        recipe: changes to the recipe.
+        rows: changes the training and development rows, (text, label).
+        vectors: changes the table that the embedding starts from.
+        callback: works on the model after each step.
+    """
+
+    raises: tuple[str, ...]
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rows: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] | None = None
+    vectors: Callable[[np.ndarray], np.ndarray] | None = None
+    callback: type[TrainerCallback] | None = None
+
+
+def groups(**factors: float) -> list[dict[str, Any]]:
+    patterns = {"embedding": "embedding.*", "backbone": "convolution.*", "head": "head.*"}
+    return [
+        {"name": name, "parameters": [patterns[name]], "rate": rate * factors.get(name, 1.0)} for name, rate in RATES.items()
+    ]
+
+
+def shuffled(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    labels = [label for _, label in rows]
+    random.Random(0).shuffle(labels)
+    return [(text, label) for (text, _), label in zip(rows, labels, strict=True)]
+
+
+def nearly_one_class(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One label but for a row of each other, which is too little to learn from."""
+    firsts = {label: (text, label) for text, label in reversed(rows)}
+    return [row for row in rows if row[1] == "中性"] + [row for label, row in firsts.items() if label != "中性"]
+
+
+def half_dead(table: np.ndarray) -> np.ndarray:
+    dead = table.copy()
+    dead[np.random.default_rng(0).permutation(len(table))[: len(table) // 2]] = 0.0
+    return dead
+
+
+class Collapse(TrainerCallback):
+    """Pulls every row towards one direction."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        weight = kwargs["model"].embedding.weight
+        with paddle.no_grad():
+            pull = paddle.zeros_like(weight)
+            pull[1:, 0] = 0.02
+            weight.set_value(weight + pull)
+
+
+DISEASES: dict[str, Disease] = {
+    "none": Disease(raises=()),
+    "embedding rate x 100": Disease(raises=("drift", "blow_up"), recipe={"groups": groups(embedding=100.0)}),
+    "labels shuffled": Disease(raises=("no_learning",), rows=shuffled),
+    "one class only": Disease(raises=("one_class",), rows=nearly_one_class),
+    "half of the table dead": Disease(raises=("dead_rows",), vectors=half_dead),
+    "vocabulary shifted by one": Disease(raises=("scrambled",), vectors=lambda table: np.roll(table, 1, axis=0)),
+    "collapse to one direction": Disease(raises=("collapse", "one_direction"), callback=Collapse),
+}
+
+
+class Planted:
+    """A plugin that changes the vectors and adds a callback."""
+
+    def __init__(self, disease: Disease) -> None:
+        self.disease = disease
+
+    @embtune.hookimpl
+    def embtune_register_vector_formats(self) -> dict[str, Any]:
+        def read(source: str) -> VectorTable:
+            table = read_lac("lac")
+            return dataclasses.replace(table, table=self.disease.vectors(table.table))
+
+        return {"planted": read} if self.disease.vectors is not None else {}
+
+    @embtune.hookimpl
+    def embtune_register_callbacks(self) -> list[Any]:
+        return [self.disease.callback()] if self.disease.callback is not None else []
+
+
+def plant(name: str, folder: Path) -> list[str]:
+    """Train on the finance texts with a disease; return the names of the alarms in the order in which they were raised."""
+    disease = DISEASES[name]
+    folder.mkdir(parents=True)
+    for part in ("train", "dev"):
+        lines = (FINANCE / f"{part}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        rows = [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
+        (folder / f"{part}.tsv").write_text(tsv(disease.rows(rows) if disease.rows else rows), encoding="utf-8")
+    recipe = embtune.Recipe.from_dict(
+        {
+            "domain": "finance",
+            "data": {"train": str(folder / "train.tsv"), "dev": str(folder / "dev.tsv")},
+            "vectors": {"source": "planted" if disease.vectors is not None else "lac"},
+            "train": {"epochs": 10, "checkpoint_seconds": None},
+            "export": {"engines": []},
+            **disease.recipe,
+        }
+    )
+    events: list[dict[str, Any]] = []
+    former = registry.use(load(plugins=[Planted(disease)], installed=False))
+    try:
+        embtune.train(recipe, folder / "run", listeners=[lambda event: events.append(dict(event))])
+    finally:
+        registry.use(former)
+    return [event["name"] for event in events if event["event"] == "alarm"]
