@@ -117,7 +117,8 @@ def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ign
     """Return engines by name.
 
     An engine factory is called as ``factory(bundle, threads=None)`` and returns an object whose ``run(input_ids)`` maps
-    (B, L) int64 ids to (B, C) float32 logits, from any thread.
+    (B, L) int64 ids to (B, C) float32 logits, from any thread. It may have ``attribute(ids, label=k, temperature=t)`` that
+    returns a ``serving.explain.Attribution`` for one text; engines without it are explained by occlusion.
     """
 
 

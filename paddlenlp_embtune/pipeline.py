@@ -28,12 +28,14 @@ from paddlenlp_embtune.errors import (
     legal_names,
 )
 from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
 from paddlenlp_embtune.text.vocabulary import UNK_ID
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
+from paddlenlp_embtune.vectors.movement import movement
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "RunResult", "build", "prepare", "rate_curves", "train"]
 
 RECORD = "record.jsonl"
+INSIGHT = "insight.json"
 _RANDOM_DIMENSION = 128
 
 
@@ -342,7 +345,8 @@ def _deliver(
         record.write("parity", engine=name, **dataclasses.asdict(parity))
     engine = next((name for name in recipe.export.engines if name in bundle.manifest.engines), "paddle")
     predictor = Predictor(bundle, engine=engine)
-    predicted = predictor.probabilities(prepared.dev.texts).argmax(axis=1).tolist()
+    probabilities = predictor.probabilities(prepared.dev.texts)
+    predicted = probabilities.argmax(axis=1).tolist()
     metrics = {
         **classification_report(truth, predicted, prepared.labels),
         "engine": engine,
@@ -350,9 +354,29 @@ def _deliver(
     }
     write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     record.write("metrics", **metrics)
+    _write_insight(recipe, prepared, trainer.model, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
+
+
+def _write_insight(recipe: Recipe, prepared: Prepared, model: Any, folder: Path, dev: Mapping[str, Any]) -> None:
+    """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
+    from paddlenlp_embtune.models import embedding_name
+
+    end = dict(model.named_parameters())[embedding_name(model)]
+    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    counts = np.zeros(len(prepared.table), dtype=np.int64)
+    for text in prepared.train.texts:
+        np.add.at(counts, prepared.tokenizer.encode(text, max_length=recipe.text.max_length), 1)
+    moved = movement(
+        prepared.table,
+        end.numpy(),
+        prepared.tokenizer.vocabulary.tokens,
+        domain.term_groups if domain is not None else {},
+        counts=counts,
+    )
+    write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
 
 
 def _data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Disease:
     Args:
         raises: names of alarms; empty for a healthy run.
         recipe: changes to the recipe.
-        rows: changes the training and development rows, (text, label).
+        rows: changes the training rows, (text, label).
+        dev_too: whether it changes the development rows too.
         vectors: changes the table that the embedding starts from.
         callback: works on the model after each step.
     """
@@ -38,6 +39,7 @@ class Disease:
     raises: tuple[str, ...]
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     rows: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] | None = None
+    dev_too: bool = True
     vectors: Callable[[np.ndarray], np.ndarray] | None = None
     callback: type[TrainerCallback] | None = None
 
@@ -82,7 +84,7 @@ DISEASES: dict[str, Disease] = {
     "none": Disease(raises=()),
     "embedding rate x 100": Disease(raises=("drift", "blow_up"), recipe={"groups": groups(embedding=100.0)}),
     "labels shuffled": Disease(raises=("no_learning",), rows=shuffled),
-    "one class only": Disease(raises=("one_class",), rows=nearly_one_class),
+    "one class only": Disease(raises=("one_class",), rows=nearly_one_class, dev_too=False),
     "half of the table dead": Disease(raises=("dead_rows",), vectors=half_dead),
     "vocabulary shifted by one": Disease(raises=("scrambled",), vectors=lambda table: np.roll(table, 1, axis=0)),
     "collapse to one direction": Disease(raises=("collapse", "one_direction"), callback=Collapse),
@@ -115,7 +117,9 @@ def plant(name: str, folder: Path) -> list[str]:
     for part in ("train", "dev"):
         lines = (FINANCE / f"{part}.tsv").read_text(encoding="utf-8").splitlines()[1:]
         rows = [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
-        (folder / f"{part}.tsv").write_text(tsv(disease.rows(rows) if disease.rows else rows), encoding="utf-8")
+        if disease.rows is not None and (part == "train" or disease.dev_too):
+            rows = disease.rows(rows)
+        (folder / f"{part}.tsv").write_text(tsv(rows), encoding="utf-8")
     recipe = embtune.Recipe.from_dict(
         {
             "domain": "finance",

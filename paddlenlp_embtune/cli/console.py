@@ -71,15 +71,23 @@ def _early_stopping(event: Mapping[str, Any]) -> None:
 
 
 def _health(event: Mapping[str, Any]) -> None:
-    gradient = "-" if event["gradient_norm"] is None else f"{event['gradient_norm']:.2e}"
-    err.print(
-        f"[dim]  embedding: {event['rows_moved']} rows moved, cosine drift {event['cosine_drift_mean']:.4f} "
-        f"(p95 {event['cosine_drift_p95']:.4f}), norm {event['norm_mean']:.3f}, gradient norm {gradient}[/]"
-    )
+    parts = [
+        f"{event['rows_moved']} rows moved",
+        f"drift {event['cosine_drift_mean']:.4f} (p95 {event['cosine_drift_p95']:.4f})",
+        f"norm {event['norm_mean']:.3f}",
+    ]
+    if event.get("gradient_norm") is not None:
+        parts.append(f"gradient {event['gradient_norm']:.2e}")
+    if "effective_rank" in event:
+        parts.append(f"rank {event['effective_rank']:.0f}, mean cosine {event['mean_cosine']:.3f}")
+    if "neighbourhood_overlap" in event:
+        parts.append(f"neighbours kept {event['neighbourhood_overlap']:.0%}")
+    err.print(f"[dim]  embedding: {', '.join(parts)}[/]")
 
 
 def _alarm(event: Mapping[str, Any]) -> None:
-    err.print(f"[bold yellow]alarm:[/] {escape(event['message'])}")
+    done = f" [bold]{escape(event['done'])}[/]" if event.get("done") else ""
+    err.print(f"[bold yellow]alarm:[/] {escape(event['message'])}{done}")
 
 
 def _stopped(event: Mapping[str, Any]) -> None:

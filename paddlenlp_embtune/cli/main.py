@@ -15,7 +15,7 @@ import typer
 
 import paddlenlp_embtune
 from paddlenlp_embtune import host, manager, registry
-from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, rates, train
+from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, rates, report, train
 from paddlenlp_embtune.cli.console import err
 from paddlenlp_embtune.errors import EmbtuneError, PluginError, RecipeError, legal_names
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (demo, train, evaluate, predict, export, params, rates, plugins, doctor):
+for module in (demo, train, evaluate, predict, export, report, params, rates, plugins, doctor):
     module.add_to(app)
 
 

@@ -20,6 +20,7 @@ from paddlenlp_embtune.host.shims import install_shims
 from paddlenlp_embtune.host.trainer import (
     catch_invalid_loss,
     evaluate_quietly,
+    expect_unused_parameters,
     has_groups,
     inner_optimizer,
     remember_resume,
@@ -37,6 +38,7 @@ __all__ = [
     "cpu_setup",
     "effective_rate",
     "evaluate_quietly",
+    "expect_unused_parameters",
     "has_groups",
     "inner_optimizer",
     "install_shims",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import random
@@ -16,6 +17,7 @@ from paddlenlp_embtune.host.framework import require_paddle
 __all__ = [
     "catch_invalid_loss",
     "evaluate_quietly",
+    "expect_unused_parameters",
     "has_groups",
     "inner_optimizer",
     "remember_resume",
@@ -58,18 +60,55 @@ def resumed_from(args: Any) -> str | None:
 
 
 def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> None:
-    """Ask ``on_invalid(loss)`` about a loss that is not finite, where the Trainer would raise; False lets it raise."""
+    """Ask ``on_invalid(loss)`` about a loss that is not finite, where the Trainer would raise; False lets it raise.
+
+    PaddleNLP 2 never raises and takes such a loss into the weights; there it is asked as soon as the loss has been computed.
+    Under fp16 the loss scale takes care of it.
+    """
     check = getattr(trainer, "_check_loss_valid", None)
     if check is None:
+        step = trainer.training_step
+
+        def step_and_ask(*arguments: Any, **options: Any) -> Any:
+            loss = step(*arguments, **options)
+            value = float(loss.item())
+            if not math.isfinite(value) and not trainer.args.fp16:
+                on_invalid(value)
+            return loss
+
+        trainer.training_step = step_and_ask
         return
 
     def check_or_ask(loss: Any) -> None:
-        value = float(loss)
-        # Under fp16 the loss scale takes care of it.
+        value = float(loss.item())
         if math.isfinite(value) or trainer.args.fp16 or not on_invalid(value):
             check(loss)
 
     trainer._check_loss_valid = check_or_ask
+
+
+def expect_unused_parameters() -> None:
+    """Make every Trainer tell replicas that parameters may get no gradient, as PaddleNLP 3 does; call it before training.
+
+    PaddleNLP 2 does not. Replicas then wait for the gradients of frozen parameters before they exchange any, so they exchange
+    none, without a word, and drift apart.
+    """
+    module = importlib.import_module("paddlenlp.trainer")
+    wrap = module.Trainer._wrap_model
+    if hasattr(module.TrainingArguments, "ddp_find_unused_parameters") or hasattr(wrap, "embtune_shim"):
+        return
+
+    def wrap_model(trainer: Any, model: Any, training: bool = True) -> Any:
+        paddle = require_paddle()
+        parallel = paddle.DataParallel
+        paddle.DataParallel = functools.partial(parallel, find_unused_parameters=not trainer.args.recompute)
+        try:
+            return wrap(trainer, model, training)
+        finally:
+            paddle.DataParallel = parallel
+
+    wrap_model.embtune_shim = True  # type: ignore[attr-defined]
+    module.Trainer._wrap_model = wrap_model
 
 
 def evaluate_quietly(trainer: Any, *, batches: int = -1) -> dict[str, float]:

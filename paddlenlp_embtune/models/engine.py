@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.models.attribution import attribute
 from paddlenlp_embtune.models.building import build_model
 from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.serving.explain import Attribution
 
 paddle = host.require_paddle()
 
@@ -55,3 +58,8 @@ class PaddleEngine:
         with self._lock, paddle.no_grad():
             logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
         return logits
+
+    def attribute(self, ids: Sequence[int], *, label: int, temperature: float = 1.0) -> Attribution:
+        """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
+        with self._lock:
+            return attribute(self._model, ids, label=label, temperature=temperature)

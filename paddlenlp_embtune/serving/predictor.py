@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import registry
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine
+from paddlenlp_embtune.serving.explain import Attribution, Explanation, locate, occlude
 from paddlenlp_embtune.text import pad
 
 __all__ = ["Predictor", "softmax"]
@@ -80,6 +82,50 @@ class Predictor:
                 result["scores"] = dict(zip(self.labels, values, strict=True))
             results.append(result)
         return results
+
+    def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
+        """Tell which characters of texts speak for a label, and which against it.
+
+        Args:
+            texts: any number of texts, blanks included.
+            label: the label to explain; None takes the one that each text gets.
+            method: ``occlusion``, or ``integrated_gradients`` with an engine that can; None takes the engine's best.
+        Returns:
+            For each text, in order, its contributions; a text without a visible character has none, and the label None.
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+            DataError: the bundle has no such label, or the engine no such method.
+        """
+        if label is not None and label not in self.labels:
+            raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {legal_names(label, self.labels)}")
+        methods = {"occlusion": partial(occlude, self.engine.run)}
+        if hasattr(self.engine, "attribute"):
+            methods["integrated_gradients"] = self.engine.attribute
+        if method is None:
+            method = next(reversed(methods))
+        elif method not in methods:
+            raise DataError(f"the engine {self.engine_name!r} does not explain by {method!r}; {legal_names(method, methods)}")
+        answers = zip(self.predict(texts, scores=True), self._encode(texts), strict=True)
+        return [self._explain(answer, ids, label or answer["label"], method, methods[method]) for answer, ids in answers]
+
+    def _explain(
+        self, answer: dict[str, Any], ids: list[int], label: str | None, method: str, attribute: Callable[..., Attribution]
+    ) -> Explanation:
+        if label is None or not ids:
+            return Explanation(answer["text"], None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
+        manifest, tokenizer = self.bundle.manifest, self.bundle.tokenizer
+        tokens = tokenizer.tokens(answer["text"])
+        lowercase = bool(tokenizer.config().get("lowercase", True))
+        offsets = locate(answer["text"], lowercase=lowercase, limit=len(ids))
+        return Explanation(
+            text=answer["text"],
+            label=label,
+            score=answer["scores"][label],
+            tokens=tuple(tokens[: len(ids)]),
+            offsets=tuple(offsets),
+            attribution=attribute(ids, label=self.labels.index(label), temperature=manifest.temperature),
+            cut_at=offsets[-1][1] if len(tokens) > len(ids) else None,
+        )
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the probability of every label for every text.

@@ -25,6 +25,7 @@ class DomainSentimentTask:
         num_threads: threads of one run; None leaves it to the engine.
         batch_size: texts that go through the engine together.
         scores: also return the probability of every label.
+        explain: also return which characters speak for the label and which against it, under ``explanation``.
     Raises:
         BundleError: there is no bundle, or it is damaged.
         TypeError: an argument is not known.
@@ -40,6 +41,7 @@ class DomainSentimentTask:
         num_threads: int | None = None,
         batch_size: int = 64,
         scores: bool = False,
+        explain: bool = False,
         **kwargs: Any,
     ) -> None:
         own = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
@@ -50,17 +52,22 @@ class DomainSentimentTask:
         self.model = model
         self._task_path = task_path or _default_bundle(model)
         self._scores = scores
+        self._explain = explain
         self.predictor = Predictor(self._task_path, engine=engine, threads=num_threads, batch_size=batch_size)
 
     def __call__(self, inputs: Sequence[Any], **kwargs: Any) -> list[dict[str, Any]]:
         """Label texts: one text, several, or a list of them; one result for each, in order."""
-        scores = bool(kwargs.pop("scores", self._scores))
+        scores, explain = bool(kwargs.pop("scores", self._scores)), bool(kwargs.pop("explain", self._explain))
         if kwargs:
-            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; legal: scores")
+            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; legal: explain, scores")
         texts: list[Any] = []
         for item in inputs:
             texts.extend(item) if isinstance(item, (list, tuple)) else texts.append(item)
-        return self.predictor.predict(texts, scores=scores)
+        answers = self.predictor.predict(texts, scores=scores)
+        if explain:
+            for answer, explanation in zip(answers, self.predictor.explain(texts), strict=True):
+                answer["explanation"] = explanation.to_dict()
+        return answers
 
     def help(self) -> None:
         """Print how to use the task."""

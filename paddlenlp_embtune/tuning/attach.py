@@ -142,7 +142,8 @@ def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) ->
             f"the recipe watches a metric ({', '.join(watching)}), but the Trainer never evaluates; set evaluation_strategy to "
             "'epoch' or 'steps' in its arguments, or set what watches to null in the recipe"
         )
-    if recipe.freeze is not None and trainer.args.world_size > 1 and trainer.args.ddp_find_unused_parameters is False:
+    finds_unused = getattr(trainer.args, "ddp_find_unused_parameters", None)  # PaddleNLP 2 has no such argument
+    if recipe.freeze is not None and trainer.args.world_size > 1 and finds_unused is False:
         raise RecipeError(
             "ddp_find_unused_parameters is False, but the recipe freezes groups, whose gradients every process would wait for; "
             "legal: None or True"

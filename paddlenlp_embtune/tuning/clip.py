@@ -32,7 +32,7 @@ def clip_norm(gradients: Sequence[Any], limit: float) -> float:
     if not gradients:
         return 0.0
     squares = paddle.add_n([host.squared_norm(gradient) for gradient in gradients])
-    norm = math.sqrt(float(squares))
+    norm = math.sqrt(squares.item())
     if limit < norm < float("inf"):
         for gradient in gradients:
             gradient.scale_(limit / (norm + 1e-6))
@@ -107,7 +107,7 @@ class ClipCallback(EmbtuneCallback):
         """Clip."""
         scaler = kwargs.get("scaler")
         # Under fp16 the gradients still carry the loss scale here; so do the limits, then.
-        loss_scale = 1.0 if scaler is None or scaler._scale is None else float(scaler._scale)
+        loss_scale = 1.0 if scaler is None or scaler._scale is None else float(scaler._scale.item())
         if self._embedding is not None and (found := _gradients([self._embedding])):
             clip_rows(found[0], self.spec.row_norm * loss_scale)  # type: ignore[operator]
         for name, limit in self.spec.group_norms.items():

@@ -113,7 +113,7 @@ def _losses(
     for step, inputs in zip(range(len(rates)), _batches(trainer), strict=False):
         optimizer.set_lr(float(rates[step]))
         loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(inputs))
-        value = float(loss)
+        value = float(loss.item())
         yield value
         average = _SMOOTHING * average + (1 - _SMOOTHING) * value
         smoothed = average / (1 - _SMOOTHING ** (step + 1))

@@ -59,6 +59,7 @@ class FreezeCallback(EmbtuneCallback):
         refreeze_at_step: int | None = None,
     ) -> None:
         super().__init__()
+        host.expect_unused_parameters()
         stated = (unfreeze_at_epoch, unfreeze_at_step, unfreeze_on_plateau)
         if not permanent and all(value is None for value in stated):
             raise RecipeError(

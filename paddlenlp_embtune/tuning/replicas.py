@@ -29,6 +29,7 @@ class ReplicaCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, frozen: Sequence[Any] = ()) -> None:
         self.frozen = list(frozen)
+        host.expect_unused_parameters()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Freeze again what was frozen."""

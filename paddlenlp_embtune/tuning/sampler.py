@@ -61,7 +61,7 @@ class StepSampler:
         squares = {}
         for name, members in self._members.items():
             found = [p.grad for p in members if not p.stop_gradient and p.grad is not None]
-            squares[name] = sum(float(host.squared_norm(each)) for each in found)
+            squares[name] = sum(float(host.squared_norm(each).item()) for each in found)
         total = sum(squares.values())
         if total > 0:
             self._shares.append({name: value / total for name, value in squares.items()})

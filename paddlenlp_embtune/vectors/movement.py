@@ -69,6 +69,9 @@ def movement(
             f"{len(tokens)} tokens for {len(start)} rows, k {k}, count {count}; legal: a token for each row, k 1 or more, "
             "count 1 to 100"
         )
+    seen = None if counts is None else np.asarray(counts)
+    if seen is not None and seen.shape != (len(start),):
+        raise VectorError(f"counts are of shape {seen.shape}; legal: ({len(start)},), one a row")
     special = special_rows(tokens)
     drift, moved = _drift(start, end, special)
     top = np.argsort(-drift, kind="stable")[:count]
@@ -81,12 +84,17 @@ def movement(
         "drift_mean": float(drift[moved].mean(dtype=np.float64)) if moved.any() else 0.0,
         "drift_p95": float(np.percentile(drift[moved], 95)) if moved.any() else 0.0,
         "tokens": [
-            {"term": tokens[row], "group": pairs.group_of.get(tokens[row]), "count": _seen(counts, row), **change}
+            {
+                "term": tokens[row],
+                "group": pairs.group_of.get(tokens[row]),
+                "count": None if seen is None else int(seen[row]),
+                **change,
+            }
             for row, change in zip(top.tolist(), _changes(start, end, top, drift, tokens, special, k), strict=True)
         ],
         "terms": _top_terms(pairs, k, count),
         **_groups(pairs),
-        "bands": _bands(start, end, counts, special),
+        "bands": None if seen is None else _bands(start, end, seen, special),
         "missing": list(pairs.missing),
         "map": term_map(pairs, {tokens[row]: (start[row], end[row]) for row in top.tolist()}),
     }
@@ -102,10 +110,6 @@ def _drift(start: Table, end: Table, special: Ids) -> tuple[Table, npt.NDArray[n
     moved[special] = False
     drift[~moved] = 0.0
     return drift, moved
-
-
-def _seen(counts: npt.ArrayLike | None, row: int) -> int | None:
-    return None if counts is None else int(np.asarray(counts)[row])
 
 
 def _changes(
@@ -174,13 +178,8 @@ def _groups(pairs: TermPairs) -> dict[str, Any]:
     }
 
 
-def _bands(start: Table, end: Table, counts: npt.ArrayLike | None, special: Ids) -> list[dict[str, Any]] | None:
+def _bands(start: Table, end: Table, seen: npt.NDArray[Any], special: Ids) -> list[dict[str, Any]]:
     """Describe the drift by frequency; special rows at the head of the table are cut off, which copies nothing."""
-    if counts is None:
-        return None
-    seen = np.asarray(counts)
-    if seen.shape != (len(start),):
-        raise VectorError(f"counts are of shape {seen.shape}; legal: ({len(start)},), one a row")
     head = int(np.count_nonzero(special == np.arange(len(special))))
     head = head if head < len(start) else 0
     return [dataclasses.asdict(band) for band in drift_by_frequency(start[head:], end[head:], seen[head:])]

@@ -13,6 +13,7 @@ import typer
 
 from paddlenlp_embtune import Domain, PluginError, Recipe, hookimpl, hookspecs, manager, registry, train
 from paddlenlp_embtune.cli.main import app
+from paddlenlp_embtune.recipe import AlarmSpec
 from tests.helpers import QUICK, ROWS, call_main, tsv
 
 HOOKS = manager.hook_names()
@@ -23,6 +24,8 @@ KINDS = {
     "embtune_register_exporters": "exporter",
     "embtune_register_engines": "engine",
     "embtune_register_health_metrics": "health metric",
+    "embtune_register_alarms": "alarm",
+    "embtune_register_report_sections": "report section",
 }
 
 
@@ -81,6 +84,8 @@ def _spy(calls: dict[str, dict[str, Any]]) -> types.SimpleNamespace:
             return [Domain(name="spied", labels=("a", "b"))]
         if hook == "embtune_register_health_metrics":
             return {"spied_measure": lambda start, now: float(len(now) - len(start))}
+        if hook == "embtune_register_alarms":
+            return {"spied_alarm": AlarmSpec(measure="spied_measure", above=1.0)}
         if hook in KINDS:
             return {"spied": object()}
         return [] if "_register_" in hook else None

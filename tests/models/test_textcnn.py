@@ -47,7 +47,7 @@ def by_hand(net: TextCNN, ids: list[int]) -> np.ndarray:
     codes = [token * 7919 for token in ids] + [a * 7919 + b for a, b in itertools.pairwise(ids)]
     rows = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]].sum(axis=0)
     regression = rows[:3] / np.sqrt(rows[3] + 1e-6) + net.ngram_bias.numpy()
-    share = float(net.ngram_share)
+    share = net.ngram_share.item()
     return network * (1 - share) + regression * share
 
 
@@ -164,4 +164,4 @@ def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, mos
     net.eval()
     known = network if truth_of == "network" else net._ngram_logits(ids).numpy()
     net.fit_after_training(lambda: net(ids).numpy() * 5, known.argmax(axis=1).tolist())
-    assert least - 1e-6 <= float(net.ngram_share) <= most + 1e-6
+    assert least - 1e-6 <= net.ngram_share.item() <= most + 1e-6

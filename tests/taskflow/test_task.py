@@ -38,6 +38,28 @@ def test_arguments_of_the_user_win(bundle: Bundle) -> None:
     assert "scores" not in task("利好", scores=False)[0]
 
 
+def test_explanations_come_on_request_as_plain_numbers(bundle: Bundle) -> None:
+    task = Taskflow("domain_sentiment", task_path=str(bundle.path))
+    assert "explanation" not in task("利好")[0]
+    answers = task(["公司拟回购股份", " "], explain=True)
+    expected = Predictor(bundle).explain(["公司拟回购股份", " "])
+    assert [answer["explanation"] for answer in answers] == [explanation.to_dict() for explanation in expected]
+    found = answers[0]["explanation"]
+    assert (found["label"], found["score"]) == (answers[0]["label"], pytest.approx(answers[0]["score"]))
+    assert found["tokens"] == list("公司拟回购股份")
+    assert found["offsets"][2] == [2, 3]
+    assert [type(value) for value in found["contributions"]] == [float] * 7
+    assert (answers[1]["explanation"]["label"], answers[1]["explanation"]["contributions"]) == (None, [])
+
+
+def test_explanations_may_be_asked_for_once_and_for_all(bundle: Bundle) -> None:
+    task = Taskflow("domain_sentiment", task_path=str(bundle.path), explain=True, scores=True)
+    assert {"explanation", "scores"} <= set(task("利好")[0])
+    assert "explanation" not in task("利好", explain=False)[0]
+    with pytest.raises(TypeError, match="no argument 'explian' when called; legal: explain, scores"):
+        task("利好", explian=True)
+
+
 def test_an_unknown_argument_is_refused(bundle: Bundle) -> None:
     with pytest.raises(TypeError, match="no argument 'task_pth'; nearest: 'task_path'"):
         Taskflow("domain_sentiment", task_pth=str(bundle.path))
