@@ -70,7 +70,8 @@ def _flatten(wide: Floats, method: str) -> Floats:
     if method == "tsne":
         model = package.TSNE(n_components=2, init="pca", random_state=0, perplexity=min(30.0, max(1.0, (len(wide) - 1) / 3)))
     else:
-        model = package.UMAP(n_components=2, random_state=0, n_neighbors=min(15, len(wide) - 1), n_jobs=1)
+        start = "spectral" if len(wide) >= 20 else "random"  # which takes any number of points
+        model = package.UMAP(n_components=2, random_state=0, n_neighbors=min(15, len(wide) - 1), n_jobs=1, init=start)
     return np.asarray(model.fit_transform(wide), dtype=np.float64)
 
 

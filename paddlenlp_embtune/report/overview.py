@@ -98,6 +98,9 @@ def _labels(run: Run) -> Iterator[tuple[str, str]]:
     worst = min(names, key=lambda name: table[name]["f1"])
     row = answers["confusion"][names.index(worst)]
     others = {name: taken for name, taken in zip(names, row, strict=True) if name != worst}
+    if table[worst]["f1"] == 1.0:
+        yield "fine", "every row got its label"
+        return
     text = f"the weakest label is {worst}: F1 {table[worst]['f1']:.3f} on {count(table[worst]['support'], 'row')}"
     taken = max(others, key=lambda name: others[name])
     if others[taken]:
@@ -141,7 +144,7 @@ def _parity(run: Run) -> Iterator[tuple[str, str]]:
             return
     if proofs:
         most = max(proof["max_probability_difference"] for proof in proofs.values())
-        yield "fine", f"{count(len(proofs), 'engine')} answer as the trained model, to {most:.0e} in a probability"
+        yield "fine", f"every engine answers as the trained model, to {most:.0e} in a probability: {', '.join(proofs)}"
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:

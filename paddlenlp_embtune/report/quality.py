@@ -13,7 +13,7 @@ from paddlenlp_embtune.report.studio import Studio
 
 __all__ = ["by_label", "calibration", "examples"]
 
-_MOST_LABELS = 40
+_MOST_LABELS, _NARROW_LABELS = 40, 12
 
 
 def by_label(run: Run, studio: Studio) -> Html:
@@ -31,7 +31,9 @@ def by_label(run: Run, studio: Studio) -> Html:
             alt=f"Confusion matrix of {len(labels)} labels; its rows are in the table beside it.",
             note="Rows are the truth, columns the answer; the darker, the larger the share of the row.",
         )
-        parts = [Html(f'<div class="figures two">{drawn}<div>{join(parts)}</div></div>')]
+        if len(labels) > _NARROW_LABELS:
+            return Html(f'<div class="scroll" tabindex="0"><div class="wide">{drawn}</div></div>{join(parts)}')
+        return Html(f'<div class="figures two">{drawn}<div>{join(parts)}</div></div>')
     return join(parts)
 
 

@@ -51,6 +51,8 @@ dd { margin: 0; }
 figure { margin: 0; break-inside: avoid; }
 figcaption { font-weight: 600; }
 figure svg { display: block; width: 100%; max-width: 620px; height: auto; overflow: visible; }
+.wide { width: 860px; }
+.wide svg { max-width: none; }
 figure svg text { font-family: inherit !important; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow-x: auto; margin: 8px 0; background-attachment: local, scroll; background-repeat: no-repeat;
@@ -108,6 +110,7 @@ footer { padding-bottom: 24px; color: var(--soft); font-size: 0.8125rem; }
   section { padding: 0 0 8px; border: 0; border-top: 1px solid var(--line); border-radius: 0; }
   h2, h3, summary { break-after: avoid; }
   tr, .card, .findings li { break-inside: avoid; }
+  .wide { width: 100%; }
   .scroll, pre { overflow: visible; max-height: none; background-image: none; }
   .cards { grid-template-columns: repeat(6, 1fr); gap: 6px; }
   .card { padding: 6px 8px; }

@@ -22,12 +22,6 @@ def test_a_recipe_prints_one_object_and_leaves_a_run(tiny_run: TinyRun) -> None:
     assert {"accuracy", "f1_macro", "per_class", "seconds"} <= set(answer)
     left = {"bundle", "insight.json", "metrics.json", "recipe.yaml", "record.jsonl"}
     assert {path.name for path in tiny_run.folder.iterdir()} == left
-        "bundle",
-        "insight.json",
-        "metrics.json",
-        "recipe.yaml",
-        "record.jsonl",
-    }
     assert hidden(tiny_run.folder.parent) == []
     assert all(f"parity: {engine} differs by" in tiny_run.stderr for engine in ENGINES)
 

@@ -62,7 +62,12 @@ def test_plugins_are_listed_with_what_they_bring(site: Path) -> None:
         ("sample_weights", "embtune-sample-weights 0.1.0"),
     }
     assert {"kind": "domain", "name": "reviews", "plugin": "reviews"} in found["registered"]
-    assert {"kind": "health metric", "name": "centre_shift", "plugin": "reviews"} in found["registered"]
+    for kind, name in (
+        ("health metric", "centre_shift"),
+        ("alarm", "off_centre"),
+        ("report section", "Centre of the embedding"),
+    ):
+        assert {"kind": kind, "name": name, "plugin": "reviews"} in found["registered"]
     assert {"kind": "loss", "name": "small_loss", "plugin": "sample_weights"} in found["registered"]
     assert "sample_weights" in embtune(site, "plugins").stdout
 
@@ -86,6 +91,10 @@ def test_a_run_uses_the_domain_the_measure_and_the_rates(site: Path, tmp_path: P
     rates = {row["name"]: row["rate"] for row in table}
     assert rates["head"] == pytest.approx(2.6 * rates["convolution"]) == pytest.approx(2.6**2 * rates["embedding"])
     assert all("centre_shift" in event for event in events if event["event"] == "health")
+    embtune(site, "report", str(tmp_path / "run"))
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Centre of the embedding" in page
+    assert "In units of the mean norm at the start." in page
     bundle = json.loads((tmp_path / "run" / "bundle" / "bundle.json").read_text(encoding="utf-8"))
     assert bundle["labels"] == ["差评", "中评", "好评"]
     assert bundle["ordered"] is True

@@ -1,32 +1,25 @@
-"""The report of an invented run: what it shows, what it must never let through, and what it says of runs that lack parts."""
+"""The report of an invented run: what it shows, what it must never let through, its pictures and its plugins."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.errors import DataError, EmbtuneError, MissingDependencyError, PluginError, RecipeError
+from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, RecipeError
 from paddlenlp_embtune.report import fonts as fonts_module
-from paddlenlp_embtune.report import read_run, write_report
-from paddlenlp_embtune.report.checks import alarm_epochs, health
-from paddlenlp_embtune.report.curves import numeric_fields, phases, series
-from paddlenlp_embtune.report.markup import plain
-from paddlenlp_embtune.report.overview import findings
-from paddlenlp_embtune.report.studio import Studio
+from paddlenlp_embtune.report import write_report
 from paddlenlp_embtune.report.writing import SECTIONS
-from tests.report.invented import IMAGE, LABELS, MEASURE, SCRIPT, answers, events, lines, manifest, moves, phase, write_run
+from tests.report.invented import IMAGE, LABELS, SCRIPT, answers, moves, write_run
+from tests.report.reading import Reader, section
 
 pytest.importorskip("matplotlib")
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
 FIGURES = {
     *("loss", "metric", "rates", "confusion", "calibration", "classes", "map-before", "map-after"),
     *("health-cosine-drift-mean", "health-cosine-drift-max", "health-norm-mean", "health-norm-max", "health-rows-moved"),
@@ -39,40 +32,6 @@ FIGURES = {
 }
 
 
-class Reader(HTMLParser):
-    """Reads a page, and fails where tags are not closed in the order in which they were opened."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs), f"{tag} has an attribute twice"
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self.open[-1] if self.open else "", data))
-
-    def values(self, attribute: str) -> list[str]:
-        return [attributes[attribute] for _, attributes in self.tags if attribute in attributes]
-
-    def text(self, *inside: str) -> str:
-        return "".join(data for tag, data in self.texts if tag in inside or not inside)
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / f"run <b>{SCRIPT.replace('/', '')}"
@@ -82,12 +41,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(report: Path) -> Reader:
     return Reader(report.read_text(encoding="utf-8"))
-
-
-def section(page: str, title: str) -> str:
-    """The text of one section."""
-    (part,) = [part for part in page.split("<section ")[1:] if f">{title}</h2>" in part]
-    return Reader(f"<section {part.split('</section>')[0]}</section>").text()
 
 
 def test_it_stands_in_the_folder_of_the_run_with_every_section_and_figure(report: Path, page: Reader) -> None:
@@ -141,115 +94,9 @@ def test_letters_in_figures_are_text_and_no_formulas(page: Reader) -> None:
     assert "增持" in letters
 
 
-def test_what_nobody_could_see_is_written_as_a_code_point(report: Path, page: Reader) -> None:
-    assert "U+20E3" in page.text("td")
-    assert "U+0020" in page.text("td", "span")
-    text = report.read_text(encoding="utf-8")
-    assert "\ufffd" in text
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
-    assert plain("好\ud800\x1b") == "好\ufffd\ufffd"
-
-
 def test_the_same_run_gives_the_same_page(report: Path, tmp_path: Path) -> None:
     again = write_report(report.parent, tmp_path / "again.html")
     assert again.read_bytes() == report.read_bytes()
-
-
-def test_it_says_what_matters_first(report: Path) -> None:
-    text = section(report.read_text(encoding="utf-8"), "At a glance")
-    for told in ("macro F1", "calibration error", "4 of 6 epochs", "alarm above 0.5", "1 further alarm"):
-        assert told in text
-    assert "the weights of epoch 2 were kept" in text
-    assert text.index("drifted at 30") < text.index("duplicates") < text.index("further gain")
-
-
-def test_health_shows_what_everybody_should_see_and_folds_the_rest(report: Path) -> None:
-    text = section(report.read_text(encoding="utf-8"), "Health of the embedding")
-    first, rest = text.split("2 further measures")
-    for title in ("Drift", "95th percentile", MEASURE, "Share of the gradient", "easing"):
-        assert title in first
-    assert "Drift, largest" in rest
-    assert "Did not change: Gradient of the embedding 0.5." in rest
-    assert "What was done: lowered <script>" in first
-
-
-def test_an_alarm_is_marked_where_its_measure_is_drawn(tmp_path: Path) -> None:
-    record = lines([{"event": "alarm", "step": 10, "message": "m", "measure": "cosine_drift_max"}, *events(alarms=0)])
-    run = read_run(write_run(tmp_path, **{"record.jsonl": record}))
-    assert (alarm_epochs(run), alarm_epochs(run, ["norm_mean"]), alarm_epochs(run, ["cosine_drift_max"])) == ([1.0], [], [1.0])
-    drawn = Reader(health(run, Studio())).text("text", "figcaption", "summary")
-    assert drawn.count("alarm") == 1
-    assert drawn.index("Drift, largest") < drawn.index("1 further measure")  # an alarm brings its measure to the front
-
-
-def test_neighbours_are_marked_as_kept_gone_or_new(page: Reader) -> None:
-    chips = [attributes["class"] for tag, attributes in page.tags if tag == "span" and "chip" in attributes.get("class", "")]
-    assert {"chip gone", "chip new", "chip "} == set(chips)
-
-
-@pytest.mark.parametrize(
-    ("parts", "title", "told"),
-    [
-        ({"insight.json": None}, "Calibration", "insight.json"),
-        ({"insight.json": None}, "Rows to read", "insight.json"),
-        ({"insight.json": None}, "Map of the terms", "insight.json"),
-        ({"insight.json": {"dev": answers()}}, "What moved most", SCRIPT),
-        ({"insight.json": {"movement": moves()}}, "Calibration", "insight.json"),
-        ({"insight.json": None, "metrics.json": None}, "Results by label", "metrics.json"),
-        ({"insight.json": None}, "Results by label", "all (macro)"),
-        ({"record.jsonl": None}, "Learning curves", "record.jsonl"),
-        ({"record.jsonl": None}, "Learning rates", "record.jsonl"),
-        ({"record.jsonl": None}, "Health of the embedding", "record.jsonl"),
-        ({"record.jsonl": None}, "Data", "record.jsonl"),
-        ({"bundle/bundle.json": None}, "Export", "bundle/bundle.json"),
-        ({"recipe.yaml": None}, "Recipe", "recipe.yaml"),
-        ({"record.jsonl": ""}, "Health of the embedding", "record.jsonl"),
-        ({"record.jsonl": lines(events(alarms=0))}, "Health of the embedding", "No alarm was raised"),
-        ({"record.jsonl": lines([e for e in events() if e["event"] != "phase"])}, "Learning curves", "Nothing was frozen"),
-    ],
-)
-def test_what_is_not_there_is_said_in_its_section(parts: dict[str, Any], title: str, told: str, tmp_path: Path) -> None:
-    (part,) = [part for part in SECTIONS if part.title == title]
-    assert told in Reader(part.write(read_run(write_run(tmp_path, **parts)), Studio())).text()
-
-
-@pytest.mark.parametrize("kept", ["recipe.yaml", "record.jsonl", "metrics.json", "insight.json", "bundle/bundle.json"])
-def test_one_part_alone_is_enough(kept: str, tmp_path: Path) -> None:
-    every = ("recipe.yaml", "record.jsonl", "metrics.json", "insight.json", "bundle/bundle.json", "bundle/onnx/<b>.onnx")
-    folder = write_run(tmp_path, **{name: None for name in every if name != kept})
-    assert "At a glance" in write_report(folder).read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("parts", "told"),
-    [
-        ({"metrics.json": "{"}, "metrics.json is damaged"),
-        ({"metrics.json": "[]"}, "no mapping"),
-        ({"metrics.json": b"\xff\xfe"}, "metrics.json is damaged"),
-        ({"insight.json": {"dev": [1]}}, "no mapping"),
-        ({"record.jsonl": '{"event": "start"}\n{"event": "he'}, "line 2"),
-        ({"record.jsonl": "[1]\n"}, "line 1 is no event"),
-        ({"record.jsonl": '{"event": 3}\n'}, "line 1 is no event"),
-        ({"recipe.yaml": "a: [1"}, "recipe.yaml is damaged"),
-        ({"recipe.yaml": "- 1"}, "no mapping"),
-        ({"insight.json": {"dev": {"n": 3}}}, "'At a glance' cannot be written from .*insight.json.*f1_macro"),
-        ({"insight.json": {"dev": {**answers(), "hardest": 3}}}, "'Rows to read' cannot be written"),
-        ({"record.jsonl": '{"event": "rates", "rates": 3}\n'}, "'Learning rates' cannot be written"),
-        ({"bundle/bundle.json": {**manifest(), "parity": {"x": {}}}}, "bundle.json"),
-    ],
-)
-def test_a_damaged_run_is_refused_and_the_file_named(parts: dict[str, Any], told: str, tmp_path: Path) -> None:
-    folder = write_run(tmp_path, **parts)
-    with pytest.raises(DataError, match=told):
-        write_report(folder)
-    assert not (folder / "report.html").exists()
-
-
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is no run; legal: the folder that embtune train wrote"):
-        write_report(tmp_path)
-    with pytest.raises(DataError, match="is no folder"):
-        write_report(tmp_path / "none")
 
 
 def test_every_figure_is_written_as_png_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -319,68 +166,6 @@ def test_a_section_that_breaks_its_contract_is_named(found: Any, told: str, tmp_
 
     with pytest.raises(PluginError, match=f"mine .*{told}"):
         write_report(write_run(tmp_path), sections=[mine])
-
-
-def test_phases_are_known_to_the_step(tmp_path: Path) -> None:
-    record = [
-        phase(0, "frozen", "a", "b"),
-        phase(15, "released", "a"),
-        phase(15, "released", "b"),
-        phase(30, "frozen again", "a"),
-    ]
-    run = read_run(write_run(tmp_path, **{"record.jsonl": lines([*events()[5:7], *record, events()[-1]])}))
-    assert [(found.begin, found.end, found.frozen) for found in phases(run)] == [(0.0, 1.5, ("a", "b")), (3.0, 4.0, ("a",))]
-
-
-def test_numbers_that_are_not_finite_are_passed_over(tmp_path: Path) -> None:
-    values = [math.nan, 1.0, math.inf, None, "2", True, 2.0]
-    record = [{"event": "health", "epoch": at, "step": at, "a": value, "b": math.nan} for at, value in enumerate(values, 1)]
-    run = read_run(write_run(tmp_path, **{"record.jsonl": lines(record)}))
-    assert series(run, run.of("health"), "a") == ([2.0, 7.0], [1.0, 2.0])
-    assert numeric_fields(run.of("health")) == ["a"]
-
-
-def test_a_run_that_went_astray_at_once_has_a_report(tmp_path: Path) -> None:
-    record = [*events()[:5], {"event": "stopped", "reason": "not_finite", "loss": "nan"}]
-    record.append({"event": "trained", "seconds": 0.1, "steps": 0, "epochs": 0.0})
-    text = write_report(write_run(tmp_path, **{"record.jsonl": lines(record)})).read_text(encoding="utf-8")
-    assert "training was stopped: not finite" in section(text, "At a glance")
-    assert "Nothing to show" in section(text, "Learning curves")
-
-
-def told_of(tmp_path: Path, **parts: Any) -> dict[str, str]:
-    return {text: kind for kind, text in findings(read_run(write_run(tmp_path, **parts)))}
-
-
-def test_findings_of_a_run_that_went_well(tmp_path: Path) -> None:
-    dev = {**answers(), "n": 500, "f1_macro": 0.5, "accuracy": 0.7}
-    dev["per_class"] = {label: {"f1": 0.5 + at / 10, "support": 9} for at, label in enumerate(LABELS)}
-    dev["calibration"] = {"ece": 0.01, "confidence": 0.7}
-    record = lines([event for event in events(alarms=0) if event["event"] != "data"])
-    told = told_of(tmp_path, **{"insight.json": {"dev": dev, "movement": moves()}, "record.jsonl": record})
-    assert set(told.values()) == {"fine"}
-    assert len(told) == 5
-
-
-@pytest.mark.parametrize(
-    ("event", "kind", "told"),
-    [
-        ({"event": "stopped", "reason": "not_finite", "loss": "nan"}, "alarm", "not finite"),
-        ({"event": "export_failed", "message": "no"}, "alarm", "could not be exported"),
-        ({"event": "early_stopping", "improved": True, "value": 1, "metric": "x"}, "look", "more epochs may still help"),
-    ],
-)
-def test_findings_of_events(event: dict[str, Any], kind: str, told: str, tmp_path: Path) -> None:
-    assert any(told in text and of == kind for text, of in told_of(tmp_path, **{"record.jsonl": lines([event])}).items())
-
-
-def test_findings_of_answers_and_parity(tmp_path: Path) -> None:
-    other = manifest()
-    other["parity"]["onnxruntime"] = {**other["parity"]["onnxruntime"], "same_labels": False}
-    told = told_of(tmp_path, **{"bundle/bundle.json": other})
-    assert told["the engine onnxruntime does not answer as the trained model"] == "alarm"
-    assert told["there are only 5 development rows: all figures on them are rough"] == "look"
-    assert any("sure" in text and kind == "look" for text, kind in told.items())
 
 
 def test_an_insight_file_holds_no_more_than_json(tmp_path: Path) -> None:
