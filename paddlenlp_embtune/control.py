@@ -413,6 +413,7 @@ class AlarmSpec:
         require(bool(self.measure), "alarm.measure", self.measure, "the name of a measure")
         given = [bound for bound in (self.above, self.below) if bound is not None]
         require(len(given) == 1, f"alarm on {self.measure!r} states", given, "one of above and below")
+        require(math.isfinite(given[0]), f"alarm on {self.measure!r} states", given[0], "a finite threshold as above or below")
         require(self.after_evals >= 0, "alarm.after_evals", self.after_evals, "0 or more")
         require(0 < self.factor < 1, "alarm.factor", self.factor, "above 0 and below 1")
         require(0 < self.row_drift <= 2, "alarm.row_drift", self.row_drift, "above 0 and at most 2")

@@ -375,6 +375,7 @@ def _write_insight(recipe: Recipe, prepared: Prepared, model: Any, folder: Path,
         prepared.tokenizer.vocabulary.tokens,
         domain.term_groups if domain is not None else {},
         counts=counts,
+        rows_of=lambda term: prepared.tokenizer.encode(term, max_length=recipe.text.max_length),
     )
     write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
 

@@ -95,7 +95,26 @@ FULL: dict[str, Any] = {
         "metric": "accuracy",
         "mode": "max",
     },
-    "health": {"every_epochs": 2, "drift_alarm": 1.5},
+    "health": {
+        "every_epochs": 2,
+        "geometry_every_steps": 50,
+        "gradient_every_steps": 4,
+        "drift_alarm": 1.5,
+        "alarms": {
+            "drift": {
+                "measure": "cosine_drift_mean",
+                "above": 0.3,
+                "below": None,
+                "clear": 0.2,
+                "after_evals": 0,
+                "action": "lower_rate",
+                "factor": 0.5,
+                "row_drift": 0.5,
+                "advice": "",
+            },
+            "unknown": None,
+        },
+    },
     "export": {"engines": ["onnxruntime"]},
 }
 

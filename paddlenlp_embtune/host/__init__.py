@@ -19,6 +19,7 @@ from paddlenlp_embtune.host.framework import (
 from paddlenlp_embtune.host.shims import install_shims
 from paddlenlp_embtune.host.trainer import (
     catch_invalid_loss,
+    close_writers_last,
     evaluate_quietly,
     expect_unused_parameters,
     has_groups,
@@ -35,6 +36,7 @@ __all__ = [
     "CpuSetup",
     "calm_logging",
     "catch_invalid_loss",
+    "close_writers_last",
     "cpu_setup",
     "effective_rate",
     "evaluate_quietly",

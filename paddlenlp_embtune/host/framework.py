@@ -88,10 +88,18 @@ def rate_tensor(rate: float) -> Any:
 
 def squared_norm(tensor: Any) -> Any:
     """Return the sum of the squares of a tensor's values, as a float32 tensor with one value."""
+    if tensor.is_selected_rows():
+        tensor = _rows_of(tensor)
     kind = str(tensor.dtype).rsplit(".", 1)[-1]
     # There is no kernel for half precision on a CPU, and in float16 the squares may overflow.
     single = tensor if kind in ("float32", "float64") else tensor.astype("float32")
     return require_paddle()._C_ops.squared_l2_norm(single).astype("float32")
+
+
+def _rows_of(gradient: Any) -> Any:
+    """Return the rows that a sparse gradient has, each once; Paddle aborts where a kernel takes them as they are."""
+    paddle = require_paddle()
+    return paddle.to_tensor(paddle._C_ops.merge_selected_rows(gradient).numpy())
 
 
 def row_dots(left: Any, right: Any) -> Any:
@@ -109,9 +117,11 @@ def row_dots(left: Any, right: Any) -> Any:
 def read_only_view(tensor: Any) -> Any:
     """Return a tensor's values as numpy: a view without a copy where they are on the CPU, otherwise a copy.
 
-    Half precision becomes float32, as numpy knows no bfloat16.
+    Half precision becomes float32, as numpy knows no bfloat16. Of a sparse gradient, the rows that it has.
     """
     numpy = importlib.import_module("numpy")
+    if tensor.is_selected_rows():
+        tensor = _rows_of(tensor)
     kind = str(tensor.dtype).rsplit(".", 1)[-1]
     if kind in ("bfloat16", "float16"):
         return tensor.detach().astype("float32").numpy()

@@ -16,6 +16,7 @@ from paddlenlp_embtune.host.framework import require_paddle
 
 __all__ = [
     "catch_invalid_loss",
+    "close_writers_last",
     "evaluate_quietly",
     "expect_unused_parameters",
     "has_groups",
@@ -140,6 +141,11 @@ def visualdl_writer(trainer: Any) -> Any:
         if (writer := getattr(callback, "vdl_writer", None)) is not None:
             return writer
     return None
+
+
+def close_writers_last(trainer: Any) -> None:
+    """Move the Trainer's VisualDL callback behind all others, so that its writer is open while they end."""
+    trainer.callback_handler.callbacks.sort(key=lambda callback: hasattr(callback, "vdl_writer"))
 
 
 def has_groups(optimizer: Any) -> bool:

@@ -59,7 +59,7 @@ def _(model: Any) -> Parts:
     """The network, and the regression: the exact logits of each n-gram, in equal parts to its tokens."""
     if not model.ngram_buckets:
         return Parts(through=model)
-    share, table = float(model.ngram_share), model.ngram_table.numpy()
+    share, table = float(model.ngram_share.item()), model.ngram_table.numpy()
 
     def rows(first: Ids, second: Ids, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
         found: npt.NDArray[np.float32] = table[np.where(present, (first * MULTIPLIER + second) % (len(table) - 1) + 1, PAD_ID)]
@@ -126,7 +126,7 @@ class _Path:
         """
         with paddle.no_grad():
             start, end = self._log_odds(self._logits(np.array([0.0, 1.0]))[0]).tolist()
-            real = float(self._log_odds(self._model(paddle.to_tensor(self._ids[None]))))
+            real = float(self._log_odds(self._model(paddle.to_tensor(self._ids[None]))).item())
         if not abs(end - real) < 1e-3:
             raise HostError(
                 f"integrated gradients through the embedding of {type(self._model).__name__} end at the log-odds {end:.4f}, "

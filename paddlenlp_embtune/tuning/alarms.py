@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune.control import AlarmSpec
+from paddlenlp_embtune.errors import RecipeError, legal_names
 
 __all__ = ["DEFAULT_ALARMS", "AlarmBoard", "settled_alarms"]
 
@@ -65,7 +66,11 @@ def settled_alarms(
     """Merge the alarms of the box, of plugins and of a recipe, the later over the earlier; None takes an alarm away."""
     merged: dict[str, AlarmSpec | None] = {**DEFAULT_ALARMS, **registered, **stated}
     if drift is not None and "drift" not in stated:
-        merged["drift"] = dataclasses.replace(DEFAULT_ALARMS["drift"], above=drift)
+        box = DEFAULT_ALARMS["drift"]
+        if drift != box.above:  # a recipe that keeps to the box's threshold leaves a plugin's alarm alone
+            merged["drift"] = dataclasses.replace(
+                registered.get("drift", box), measure=box.measure, above=drift, below=None, clear=None
+            )
     return {name: alarm for name, alarm in merged.items() if alarm is not None}
 
 
@@ -90,6 +95,11 @@ class AlarmBoard:
         raised = []
         for name, alarm in self.alarms.items():
             value = measures.get(alarm.measure)
+            if value is not None and not isinstance(value, (int, float)):
+                numbers = sorted(key for key, each in measures.items() if isinstance(each, (int, float)))
+                raise RecipeError(
+                    f"the alarm {name!r} watches {alarm.measure!r}, which is no number; {legal_names(alarm.measure, numbers)}"
+                )
             if value is None or (alarm.after_evals and (evals or 0) < alarm.after_evals):
                 continue
             if name in self.active:

@@ -94,6 +94,7 @@ def attach(
         if isinstance(callback, EmbeddingHealthCallback):
             _introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
+    host.close_writers_last(trainer)
     return record
 
 
@@ -112,8 +113,8 @@ def _introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[
 def _introduce_health(
     callback: EmbeddingHealthCallback, trainer: Any, groups: list[ParameterGroup], rates: RateCallback, watched: Watched
 ) -> None:
-    if callback.watched == Watched():
-        callback.watched = watched
+    if callback.examiner.watched == Watched():
+        callback.examiner.watched = watched
     callback.report = callback.report or trainer.log
     callback.writer = lambda: host.visualdl_writer(trainer)
     callback.sampler.groups = {group.spec.name: group.parameters for group in groups if group.parameters}

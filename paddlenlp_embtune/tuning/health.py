@@ -8,28 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.control import AlarmSpec
-from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.tuning.alarms import AlarmBoard, settled_alarms
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.examiner import Examiner
 from paddlenlp_embtune.tuning.groups import match_parameters
+from paddlenlp_embtune.tuning.rows import restore_rows
 from paddlenlp_embtune.tuning.sampler import StepSampler
 from paddlenlp_embtune.tuning.visual import draw_histograms, draw_projector
 from paddlenlp_embtune.tuning.watched import Watched
 from paddlenlp_embtune.vectors import checkup
-from paddlenlp_embtune.vectors.geometry import cosine_drift
-
-paddle = host.require_paddle()
 
 __all__ = ["EmbeddingHealthCallback"]
 
 logger = logging.getLogger("paddlenlp_embtune")
-
-Table = npt.NDArray[np.float32]
 
 
 class EmbeddingHealthCallback(EmbtuneCallback):
@@ -81,20 +77,20 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.parameter = parameter
         self.every_epochs = every_epochs
         self.geometry_every_steps = geometry_every_steps
-        self.watched = watched or Watched(tokens=tokens)
-        self.measures = dict(measures or {})
         self.report = report
         self.lower_rate = lower_rate
         self.writer: Callable[[], Any] | None = None
         self.checks: list[dict[str, Any]] = []
         self.board = AlarmBoard(settled_alarms({}, {}, drift=drift_alarm) if alarms is None else alarms)
         self.sampler = StepSampler(every_steps=gradient_every_steps)
-        self._start: Table | None = None
-        self._last: Table | None = None
-        self._sample: npt.NDArray[np.int64] | None = None
-        self._rows: npt.NDArray[np.int64] | None = None
+        self.examiner = Examiner(watched or Watched(tokens=tokens), sampler=self.sampler, measures=measures)
+        self._saved: dict[str, Any] = {}
         self._embedding: Any = None
         self._frozen = False
+        self._held = False
+        self._batch: Any = None
+        self._stopped = False
+        self._over = False
         self._geometry_step = 0
         self._evals = 0
         self._best_z = float("-inf")
@@ -108,6 +104,10 @@ class EmbeddingHealthCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Remember where the embedding starts."""
+        known = {*checkup.MEASURES, *self.examiner.measures}
+        for name, alarm in self.board.alarms.items():
+            if alarm.measure not in known:
+                raise RecipeError(f"the alarm {name!r} watches {alarm.measure!r}; {legal_names(alarm.measure, known)}")
         asking = [name for name, alarm in self.board.alarms.items() if alarm.action == "lower_rate"]
         if asking and self.lower_rate is None:
             raise RecipeError(
@@ -116,44 +116,62 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         model = kwargs["model"]
         name = self.parameter or embedding_name(model)
         self._embedding = match_parameters(model, [name], what="health")[name]
-        self._start = self._last = None
+        self._saved = {}
+        self._frozen = self._stopped = self._over = False
+        self._geometry_step = self._evals = 0
+        self._best_z = float("-inf")
+        self.board.active.clear()
+        self.sampler.clear()
         super().on_train_begin(args, state, control, **kwargs)
-        count = int(self._embedding.shape[0])
-        self._rows = self.watched.choose(count)
-        rows = np.arange(count) if self._rows is None else self._rows
-        generator = np.random.default_rng(0)
-        few = rows.size if rows.size <= 4096 else 4096
-        self._sample = np.sort(generator.choice(rows.size, few, replace=False))
-        if self._start is None:
-            self._start = self._now().copy()
-        if self._last is None:
-            self._last = self._start[self._sample].copy()
-        self.sampler.begin(model, self._embedding, count, self.watched.unknown)
+        self.examiner.begin(self._embedding, start=self._saved.get("start"), last=self._saved.get("last"))
+        self.sampler.begin(model, self._embedding, self.examiner.watched.unknown)
+        self._over = self._stopped
         if self._frozen:
-            self._embedding.stop_gradient = True
+            self._hold()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the table before the first step, when every callback has begun: rates are lowered after they are set."""
         if not state.global_step:
-            self._judge({**self._probes(), "zero_share": checkup.zero_share(self._start)}, state, control)
+            self._judge(self.examiner.first_look(), state, control)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Count the tokens of the batch."""
-        self.sampler.see_batch(kwargs.get("inputs"))
+        """Keep the batch; the host shows those too that it skips on resume."""
+        self._batch = kwargs.get("inputs")
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the tokens of a batch whose gradients are accumulated."""
+        self.sampler.see_batch(self._batch)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for nothing more in a run that was over when it was resumed."""
+        if self._over:
+            control.should_evaluate = control.should_save = False
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Sample the gradients; keep the embedding frozen if an alarm asked for it."""
+        """Count and sample; keep the embedding frozen, or let nothing move, if an alarm asked for it."""
+        if self._over:
+            for parameter in kwargs["model"].parameters():
+                if not parameter.stop_gradient:
+                    parameter.clear_gradient(False)
+            control.should_training_stop = True
+            return
+        self.sampler.see_batch(self._batch)
         if self._frozen and not self._embedding.stop_gradient:
-            self._embedding.stop_gradient = True
+            self._hold()
             self._embedding.clear_gradient(False)
         self.sampler.see_gradients(int(state.global_step))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Check, record, raise alarms and act on them."""
+        if self._over:
+            control.should_evaluate = control.should_save = False
+            return
         steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
         epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)
         last = bool(control.should_training_stop) or int(state.global_step) >= int(state.max_steps)
         if epoch % self.every_epochs and not last:
             return
-        assert self._start is not None
-        wait = self.geometry_every_steps or max(100, len(self._start) // 50)
+        wait = self.geometry_every_steps or max(100, len(self.examiner.start) // 50)
         self._examine(state, control, geometry=last or int(state.global_step) - self._geometry_step >= wait, last=last)
 
     def _examine(self, state: Any, control: Any, *, geometry: bool, last: bool) -> None:
@@ -168,67 +186,38 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             }
             self.report({f"health/{key}": float(value) for key, value in plain.items()})
         writer = self.writer() if self.writer is not None else None
-        if writer is not None:
+        if writer is not None and "rows_broken" not in check:
             self._draw(writer, state, last=last)
         self._judge(check, state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at what an evaluation says about the predictions."""
         metrics = kwargs.get("metrics") or {}
-        if "eval_agreement_z" not in metrics or not state.global_step:
+        if "eval_agreement_z" not in metrics or not state.global_step or self._over:
             return
         self._evals += 1
         self._best_z = max(self._best_z, float(metrics["eval_agreement_z"]))
-        found = {"agreement_z": self._best_z, "largest_predicted_share": float(metrics["eval_largest_predicted_share"])}
+        found = {"agreement_z": self._best_z}
+        if "eval_largest_predicted_share" in metrics:
+            found["largest_predicted_share"] = float(metrics["eval_largest_predicted_share"])
         self.record.write("agreement", epoch=state.epoch, step=int(state.global_step), **found)
         self._judge(found, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look a last time, if the last look was not whole; leave the embedding as trainable as it was found."""
-        if self._start is not None and state.global_step and self._geometry_step != int(state.global_step):
+        if (
+            self._embedding is not None
+            and state.global_step
+            and not self._over
+            and self._geometry_step != int(state.global_step)
+        ):
             self._examine(state, control, geometry=True, last=True)
-        if self._frozen and self._embedding is not None:
-            self._embedding.stop_gradient = False
+        if self._held:
+            self._embedding.stop_gradient = self._held = False
 
     def check(self, *, geometry: bool = True) -> dict[str, Any]:
-        """Measure now, the watched rows only.
-
-        Args:
-            geometry: also measure the shape of the table and the term groups.
-        Returns:
-            What :func:`vectors.checkup.movement`, :func:`vectors.checkup.geometry` and the sampler measure; the same against
-            the last check under ``since_…``; ``worst`` (token or row number, cosine drift) and the plugins' measures.
-        """
-        assert self._start is not None  # set in on_train_begin
-        assert self._last is not None
-        assert self._sample is not None
-        now = self._now()
-        counts = self.sampler.counts_of(self._rows)
-        found = {"rows_watched": len(now), "rows": int(self._embedding.shape[0]), **checkup.movement(self._start, now, counts)}
-        sample = now[self._sample]
-        since = checkup.movement(self._last, sample)
-        found.update({f"since_{key}": since[key] for key in ("cosine_drift_mean", "norm_drift_mean", "update_ratio")})
-        self._last = sample.copy()
-        found.update(self.sampler.take())
-        if geometry:
-            found.update(checkup.geometry(self._start, now, self.watched.checkup(self._rows)))
-        drift = cosine_drift(self._start, now)
-        worst = np.argsort(-drift, kind="stable")[:5]
-        found["worst"] = [[self._token(int(row)), round(float(drift[row]), 4)] for row in worst if drift[row] > 0]
-        found.update({name: float(measure(start=self._start, now=now)) for name, measure in self.measures.items()})
-        return found
-
-    def _now(self) -> Table:
-        view: Table = host.read_only_view(self._embedding)
-        return view if self._rows is None else view[self._rows]
-
-    def _probes(self) -> dict[str, float]:
-        probes = self.watched.checkup(self._rows).probes
-        return {"probe_cohesion": checkup.probe_cohesion(self._start, probes)} if len(probes) >= 3 else {}  # type: ignore[arg-type]
-
-    def _token(self, place: int) -> str | int:
-        row = place if self._rows is None else int(self._rows[place])
-        return self.watched.tokens[row] if self.watched.tokens is not None else row
+        """Measure now, the watched rows only; see :meth:`Examiner.check`."""
+        return self.examiner.check(geometry=geometry)
 
     def _judge(self, found: Mapping[str, Any], state: Any, control: Any) -> None:
         for name, alarm, value in self.board.judge(found, evals=self._evals):
@@ -255,48 +244,48 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             self.lower_rate(alarm.factor, state)
             return f"the rate of the embedding was multiplied by {alarm.factor}"
         if alarm.action == "freeze":
-            self._frozen = self._embedding.stop_gradient = True
+            self._frozen = True
+            self._hold()
             return "the embedding is frozen from here on"
         if alarm.action == "restore_rows":
-            return f"{self._restore(alarm.row_drift)} rows were put back to where they started"
+            seen = self.examiner
+            count = restore_rows(self._embedding, seen.start, seen.now(), seen.rows, bound=alarm.row_drift)
+            return f"{count} rows were put back to where they started"
         if alarm.action == "stop":
-            control.should_training_stop = True
+            control.should_training_stop = self._stopped = True
             self.record.write("stopped", reason="alarm", epoch=state.epoch, step=int(state.global_step))
             return "training stops"
         return ""
 
-    def _restore(self, bound: float) -> int:
-        assert self._start is not None
-        places = np.flatnonzero(cosine_drift(self._start, self._now()) > bound)
-        if places.size:
-            rows = places if self._rows is None else self._rows[places]
-            with paddle.no_grad():
-                values = paddle.to_tensor(self._start[places]).astype(self._embedding.dtype)
-                paddle.scatter_(self._embedding, paddle.to_tensor(rows), values)
-        return int(places.size)
+    def _hold(self) -> None:
+        """Freeze the embedding, unless somebody else holds it, who will give it back."""
+        self._held = self._held or not self._embedding.stop_gradient
+        self._embedding.stop_gradient = True
 
     def _draw(self, writer: Any, state: Any, *, last: bool) -> None:
-        assert self._start is not None
-        draw_histograms(writer, self._start, self._now(), int(state.global_step))
+        now = self.examiner.now()
+        draw_histograms(writer, self.examiner.start, now, int(state.global_step))
         if last:
-            draw_projector(writer, self._start, self._now(), self._token)
+            draw_projector(writer, self.examiner.start, now, self.examiner.token)
 
     def state(self) -> Mapping[str, Any]:
         """Start and last look of the watched rows, alarms that are on, and what was sampled since the last check."""
-        kept: dict[str, Any] = {
+        return {
             "active": sorted(self.board.active),
             "frozen": self._frozen,
+            "stopped": self._stopped,
             "geometry_step": self._geometry_step,
             "evals": self._evals,
             "best_z": self._best_z if np.isfinite(self._best_z) else None,
             **self.sampler.state(),
+            **self.examiner.state(),
         }
-        return kept if self._start is None else {**kept, "start": self._start, "last": self._last}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Measure from the same start again."""
         self.board.active = set(state["active"])
         self._frozen, self._geometry_step, self._evals = state["frozen"], state["geometry_step"], state["evals"]
+        self._stopped = bool(state.get("stopped"))
         self._best_z = state["best_z"] if state["best_z"] is not None else float("-inf")
-        self._start, self._last = state.get("start"), state.get("last")
+        self._saved = {key: state[key] for key in ("start", "last") if key in state}
         self.sampler.load_state(state)

@@ -14,10 +14,11 @@ from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.groups import match_parameters
+from paddlenlp_embtune.vectors.geometry import cosine_drift
 
 paddle = host.require_paddle()
 
-__all__ = ["RowsCallback", "row_numbers", "turn_back"]
+__all__ = ["RowsCallback", "put_rows", "restore_rows", "row_numbers", "turn_back"]
 
 
 class RowsCallback(EmbtuneCallback):
@@ -107,9 +108,7 @@ class RowsCallback(EmbtuneCallback):
         rows, values = turn_back(self._start, self._embedding, self.spec.trust_cosine)
         if rows.size:
             self.turned_back += int(rows.size)
-            with paddle.no_grad():
-                new = paddle.to_tensor(values).astype(self._embedding.dtype)
-                paddle.scatter_(self._embedding, paddle.to_tensor(rows), new)
+            put_rows(self._embedding, rows, values)
 
     def _fixed_rows(self, count: int) -> npt.NDArray[np.int64]:
         protected = row_numbers(self.spec.protect, count, self.tokens, what="rows.protect")
@@ -206,3 +205,42 @@ def turn_back(start: npt.NDArray[np.float32], now: Any, least_cosine: float) -> 
     cosine = min(1.0, least_cosine + 1e-6)
     placed = length * (cosine * axis + np.sqrt(1.0 - cosine**2) * direction)
     return rows, placed.astype(np.float32)
+
+
+@paddle.no_grad()  # type: ignore[untyped-decorator]
+def put_rows(embedding: Any, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> None:
+    """Write rows into an embedding in place.
+
+    Shapes:
+        embedding: (V, D); rows: (N,); values: (N, D) float32
+    """
+    numbers, new = paddle.to_tensor(rows), paddle.to_tensor(values)
+    if "float32" in str(embedding.dtype):
+        paddle.scatter_(embedding, numbers, new)
+    else:  # there is no scatter for half precision on a CPU
+        embedding.set_value(paddle.scatter(embedding.astype("float32"), numbers, new).astype(embedding.dtype))
+
+
+def restore_rows(
+    embedding: Any,
+    start: npt.NDArray[np.float32],
+    now: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64] | None,
+    *,
+    bound: float,
+) -> int:
+    """Put rows that have turned further than a bound, or are not finite, back to where they started.
+
+    Args:
+        embedding: the table that is written to.
+        start: where the watched rows started.
+        now: where they are.
+        rows: the row numbers of the watched rows; None if all are.
+        bound: a cosine drift.
+    Returns:
+        The number of rows that were put back.
+    """
+    places = np.flatnonzero((cosine_drift(start, now) > bound) | ~np.isfinite(now).all(axis=1))
+    if places.size:
+        put_rows(embedding, places if rows is None else rows[places], start[places])
+    return int(places.size)

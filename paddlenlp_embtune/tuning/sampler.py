@@ -32,16 +32,22 @@ class StepSampler:
         self._gradients: list[tuple[float, float]] = []
         self._shares: list[dict[str, float]] = []
 
-    def begin(self, model: Any, embedding: Any, rows: int, unknown: int | None) -> None:
+    def begin(self, model: Any, embedding: Any, unknown: int | None) -> None:
         """Find what is looked at; counts of an earlier part of the run are kept."""
         self._embedding, self._unknown = embedding, unknown
         if self.counts is None:
-            self.counts = np.zeros(rows, dtype=np.int64)
+            self.counts = np.zeros(int(embedding.shape[0]), dtype=np.int64)
         if self.groups is None:
             rest = [parameter for parameter in model.parameters() if parameter is not embedding]
             self._members = {"embedding": [embedding], "rest": rest}
         else:
             self._members = {name: list(members.values()) for name, members in self.groups.items()}
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        self.counts = None
+        self._unknowns = self._tokens = 0
+        self._gradients, self._shares = [], []
 
     def see_batch(self, inputs: Any) -> None:
         """Count the tokens of a batch that names them ``input_ids``."""
@@ -68,7 +74,7 @@ class StepSampler:
         if not self._embedding.stop_gradient and self._embedding.grad is not None:
             gradient = host.read_only_view(self._embedding.grad)
             norm = float(np.sqrt(np.einsum("ij,ij->", gradient, gradient)))
-            self._gradients.append((float(np.abs(gradient).mean()), norm))
+            self._gradients.append((float(np.abs(gradient).sum()) / max(1, int(self._embedding.size)), norm))
 
     def take(self) -> dict[str, Any]:
         """Return what was seen since the last call, None for what was not.

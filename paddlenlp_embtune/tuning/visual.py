@@ -26,7 +26,7 @@ def draw_histograms(writer: Any, start: Table, now: Table, step: int) -> None:
         step: the step they belong to.
     """
     drift = cosine_drift(start, now)
-    turned = drift[drift > 0]
+    turned = drift[(start != now).any(axis=1)]
     writer.add_histogram("health/cosine_drift", turned if turned.size else np.zeros(1, dtype=np.float32), step)
     writer.add_histogram("health/norm", row_norms(now), step)
 

@@ -42,7 +42,8 @@ class Watched:
         named.update(row for rows in self.probes().values() for row in rows)
         first = np.array(sorted(named), dtype=np.int64)
         drawn = np.random.default_rng(0).choice(count, MOST_ROWS, replace=False)
-        return np.sort(np.concatenate([first, np.setdiff1d(drawn, first)])[:MOST_ROWS])
+        # Cut in the order in which they were drawn: cut in order of rows, the highest would be lost.
+        return np.sort(np.concatenate([first, drawn[~np.isin(drawn, first)]])[:MOST_ROWS])
 
     def probes(self) -> dict[str, list[int]]:
         """Return the rows of characters that belong together, where the table is said to come from somewhere."""

@@ -12,10 +12,46 @@ import numpy.typing as npt
 from paddlenlp_embtune.vectors import bands, measures, neighbours, term_groups
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 
-__all__ = ["PROBES", "Checkup", "geometry", "movement", "probe_cohesion", "zero_share"]
+__all__ = ["MEASURES", "PROBES", "Checkup", "geometry", "movement", "probe_cohesion", "zero_share"]
 
 Table = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+
+MEASURES = (
+    "agreement_z",
+    "alignment",
+    "cosine_drift_max",
+    "cosine_drift_mean",
+    "cosine_drift_p50",
+    "cosine_drift_p95",
+    "effective_rank",
+    "first_direction_change",
+    "first_direction_share",
+    "gradient_mean",
+    "gradient_norm",
+    "largest_predicted_share",
+    "mean_cosine",
+    "mean_cosine_change",
+    "neighbourhood_overlap",
+    "norm_drift_mean",
+    "norm_max",
+    "norm_mean",
+    "norm_ratio",
+    "partition_ratio",
+    "probe_cohesion",
+    "rows",
+    "rows_moved",
+    "rows_watched",
+    "since_cosine_drift_mean",
+    "since_norm_drift_mean",
+    "since_update_ratio",
+    "uniformity",
+    "unknown_rate",
+    "untouched_share",
+    "update_ratio",
+    "zero_share",
+)
+"""The numbers that alarms can watch, beside those of plugins."""
 
 PROBES: Mapping[str, str] = {
     "numerals": "一二三四五六七八九十",
@@ -91,7 +127,7 @@ def geometry(start: Table, now: Table, checkup: Checkup) -> dict[str, Any]:
         ``mean_cosine`` and ``mean_cosine_change``; ``partition_ratio``; ``effective_rank``; ``first_direction_share`` and
         ``first_direction_change``; ``uniformity``; ``alignment`` of terms in a group; ``neighbourhood_overlap``, with
         ``neighbourhood_overlap_error`` (half of the 95% interval); ``groups`` with ``cohesion``, ``separation`` and
-        ``silhouette``, each as [start, now]; ``probe_cohesion`` where characters to probe are known.
+        ``silhouette``, each as [start, now]; ``probe_cohesion`` with three probes or more.
     """
     cosines = measures.mean_cosine(start), measures.mean_cosine(now)
     shares = [measures.first_direction_share(table, seed=checkup.seed).value for table in (start, now)]
@@ -115,7 +151,7 @@ def geometry(start: Table, now: Table, checkup: Checkup) -> dict[str, Any]:
         pairs = _pairs(groups)
         if len(pairs):
             found["alignment"] = measures.alignment(now, pairs, seed=checkup.seed).value
-    if checkup.probes:
+    if len(checkup.probes) >= 3:
         found["probe_cohesion"] = probe_cohesion(now, checkup.probes)
     return found
 

@@ -87,7 +87,7 @@ def test_an_n_gram_speaks_through_its_own_tokens() -> None:
     net.ngram_table.set_value(table)
     beside = parts_of(net).beside
     assert beside is not None
-    share = float(net.ngram_share)
+    share = net.ngram_share.item()
     expected = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]) * share / 2  # the length of the text's vector is 2
     np.testing.assert_allclose(beside(np.array([5, 7, 8, 9])), expected, atol=1e-6)
 

@@ -23,7 +23,7 @@ def launch(case: str, folder: Path) -> tuple[int, str]:
         [*command, "--log_dir", str(log_dir), *script], check=False, text=True, capture_output=True, env=environment
     )
     logs = "".join(log.read_text(encoding="utf-8", errors="replace")[-3000:] for log in log_dir.glob("workerlog*"))
-    return done.returncode, logs
+    return done.returncode, logs + done.stderr[-3000:]
 
 
 def ranks(case: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

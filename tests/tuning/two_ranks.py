@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import paddle.distributed
+
+import paddlenlp_embtune as embtune  # before paddlenlp, which lacks something beside aistudio-sdk 0.3
+
+# isort: split
 from paddlenlp.trainer import TrainerCallback
 
-import paddlenlp_embtune as embtune
 from paddlenlp_embtune.tuning import (
     EarlyStoppingCallback,
     FreezeCallback,

@@ -135,7 +135,6 @@ def test_fewer_than_two_probes_say_nothing() -> None:
     assert probe_cohesion(start, {"a": [1, 2, 3], "b": [4]}) == 0.0
 
 
-@pytest.mark.xfail(strict=True, reason="a single probe is 0.0, which is below the threshold of the alarm 'scrambled'")
 def test_too_few_probes_are_left_out_of_the_geometry() -> None:
     start, now = pair()
     assert "probe_cohesion" not in geometry(start, now, Checkup(probes={"movement": [1, 2]}))

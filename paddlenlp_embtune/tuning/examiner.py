@@ -1,0 +1,119 @@
+"""The measurements of an embedding: where it started, where it was last, where it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.tuning.sampler import StepSampler
+from paddlenlp_embtune.tuning.watched import Watched
+from paddlenlp_embtune.vectors import checkup
+from paddlenlp_embtune.vectors.geometry import cosine_drift
+
+__all__ = ["Examiner"]
+
+Table = npt.NDArray[np.float32]
+
+_OF_A_TABLE = (
+    "cosine_drift_mean",
+    "cosine_drift_max",
+    "norm_ratio",
+    "update_ratio",
+    "mean_cosine_change",
+    "first_direction_change",
+)
+_MOST_SINCE = 4_096
+"""Rows that are compared with the last check; a copy of all of them would be a second one."""
+
+
+class Examiner:
+    """Measures the watched rows of one embedding.
+
+    Args:
+        watched: which rows, and what is known about them.
+        sampler: what passed through the steps since the last check.
+        measures: further measures by name, called with ``start=`` and ``now=``.
+    """
+
+    def __init__(
+        self, watched: Watched, *, sampler: StepSampler, measures: Mapping[str, Callable[..., float]] | None = None
+    ) -> None:
+        self.watched = watched
+        self.sampler = sampler
+        self.measures = dict(measures or {})
+        self.embedding: Any = None
+        self.rows: npt.NDArray[np.int64] | None = None
+        self.start: Table = np.empty((0, 0), dtype=np.float32)
+        self._last = self.start
+        self._sample = np.empty(0, dtype=np.int64)
+
+    def begin(self, embedding: Any, *, start: Table | None = None, last: Table | None = None) -> None:
+        """Remember where the rows start, or take that from a checkpoint.
+
+        Args:
+            embedding: (V, D), the parameter.
+            start: the watched rows at the start of the run; None takes them as they are.
+            last: those of them that are compared with the last check, as they were then; None takes the start.
+        """
+        self.embedding = embedding
+        count = int(embedding.shape[0])
+        self.rows = self.watched.choose(count)
+        many = count if self.rows is None else self.rows.size
+        self._sample = np.sort(np.random.default_rng(0).choice(many, min(many, _MOST_SINCE), replace=False))
+        self.start = self.now().copy() if start is None else start
+        self._last = self.start[self._sample].copy() if last is None else last
+
+    def now(self) -> Table:
+        """Return the watched rows as they are, without a copy where all of a float32 table are watched."""
+        view: Table = host.read_only_view(self.embedding).astype(np.float32, copy=False)
+        return view if self.rows is None else view[self.rows]
+
+    def token(self, place: int) -> str | int:
+        """Return the token of a watched row, or its number in the table."""
+        row = place if self.rows is None else int(self.rows[place])
+        return self.watched.tokens[row] if self.watched.tokens is not None else row
+
+    def first_look(self) -> dict[str, float]:
+        """Measure what can be wrong before the first step."""
+        found = {"zero_share": checkup.zero_share(self.start)}
+        probes = self.watched.checkup(self.rows).probes
+        if len(probes) >= 3:
+            found["probe_cohesion"] = checkup.probe_cohesion(self.start, probes)
+        return found
+
+    def check(self, *, geometry: bool) -> dict[str, Any]:
+        """Measure now.
+
+        Args:
+            geometry: also measure the shape of the table and the term groups.
+        Returns:
+            What :func:`vectors.checkup.movement`, :func:`vectors.checkup.geometry` and the sampler measure; the same against
+            the last check under ``since_…``; ``worst`` (token or row number, cosine drift) and the further measures. Where
+            rows are not finite, ``rows_broken``, and NaN for what alarms watch.
+        """
+        now = self.now()
+        found: dict[str, Any] = {"rows_watched": len(now), "rows": int(self.embedding.shape[0])}
+        broken = np.flatnonzero(~np.isfinite(now).all(axis=1))
+        if broken.size:  # no measure of such a table means anything
+            self.sampler.take()
+            return {**found, "rows_broken": int(broken.size), **dict.fromkeys(_OF_A_TABLE, float("nan"))}
+        found.update(checkup.movement(self.start, now, self.sampler.counts_of(self.rows)))
+        since = checkup.movement(self._last, now[self._sample])
+        found.update({f"since_{key}": since[key] for key in ("cosine_drift_mean", "norm_drift_mean", "update_ratio")})
+        self._last = now[self._sample].copy()
+        found.update(self.sampler.take())
+        if geometry:
+            found.update(checkup.geometry(self.start, now, self.watched.checkup(self.rows)))
+        drift = cosine_drift(self.start, now)
+        worst = np.argsort(-drift, kind="stable")[:5]
+        found["worst"] = [[self.token(int(row)), round(float(drift[row]), 4)] for row in worst if drift[row] > 1e-5]
+        found.update({name: float(measure(start=self.start, now=now)) for name, measure in self.measures.items()})
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return what must survive a restart."""
+        return {} if self.embedding is None else {"start": self.start, "last": self._last}
