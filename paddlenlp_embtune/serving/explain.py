@@ -135,7 +135,8 @@ def occlude(run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.
         batch = np.where(np.take_along_axis(masks, order, axis=1), PAD_ID, tokens[order])
         rows = max(1, _TOKENS_PER_RUN // length)
         logits = [run(batch[start : start + rows]) for start in range(0, len(batch), rows)]
-        return np.subtract(whole, log_odds(np.concatenate(logits), label=label, temperature=temperature))
+        lost: npt.NDArray[np.float64] = whole - log_odds(np.concatenate(logits), label=label, temperature=temperature)
+        return lost
 
     def windows(firsts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.bool_]:
         return (np.arange(length) >= firsts[:, None]) & (np.arange(length) < firsts[:, None] + width)

@@ -50,6 +50,7 @@ class Examiner:
         self.start: Table = np.empty((0, 0), dtype=np.float32)
         self._last = self.start
         self._sample = np.empty(0, dtype=np.int64)
+        self._groups: dict[str, list[list[int]]] = {}
 
     def begin(self, embedding: Any, *, start: Table | None = None, last: Table | None = None) -> None:
         """Remember where the rows start, or take that from a checkpoint.
@@ -63,7 +64,13 @@ class Examiner:
         count = int(embedding.shape[0])
         self.rows = self.watched.choose(count)
         many = count if self.rows is None else self.rows.size
-        self._sample = np.sort(np.random.default_rng(0).choice(many, min(many, _MOST_SINCE), replace=False))
+        terms = self.watched.checkup(self.rows).groups
+        named = np.unique(np.array([row for group in terms.values() for term in group for row in term], dtype=np.int64))
+        further = max(0, min(many, _MOST_SINCE) - named.size)
+        self._sample = np.union1d(named, np.random.default_rng(0).choice(many, further, replace=False))
+        self._groups = {
+            name: [np.searchsorted(self._sample, term).tolist() for term in group] for name, group in terms.items() if group
+        }
         self.start = self.now().copy() if start is None else start
         self._last = self.start[self._sample].copy() if last is None else last
 
@@ -91,9 +98,9 @@ class Examiner:
         Args:
             geometry: also measure the shape of the table and the term groups.
         Returns:
-            What :func:`vectors.checkup.movement`, :func:`vectors.checkup.geometry` and the sampler measure; the same against
-            the last check under ``since_…``; ``worst`` (token or row number, cosine drift) and the further measures. Where
-            rows are not finite, ``rows_broken``, and NaN for what alarms watch.
+            What :func:`vectors.checkup.movement`, :func:`vectors.checkup.geometry` and the sampler measure; ``group_drift``;
+            the movement against the last check under ``since_…``; ``worst`` (token or row number, cosine drift) and the
+            further measures. Where rows are not finite, ``rows_broken``, and NaN for what alarms watch.
         """
         now = self.now()
         found: dict[str, Any] = {"rows_watched": len(now), "rows": int(self.embedding.shape[0])}
@@ -101,10 +108,16 @@ class Examiner:
         if broken.size:  # no measure of such a table means anything
             self.sampler.take()
             return {**found, "rows_broken": int(broken.size), **dict.fromkeys(_OF_A_TABLE, float("nan"))}
-        found.update(checkup.movement(self.start, now, self.sampler.counts_of(self.rows)))
-        since = checkup.movement(self._last, now[self._sample])
-        found.update({f"since_{key}": since[key] for key in ("cosine_drift_mean", "norm_drift_mean", "update_ratio")})
-        self._last = now[self._sample].copy()
+        counts = self.sampler.counts_of(self.rows)
+        found.update(checkup.movement(self.start, now, counts))
+        sample = now[self._sample].copy()
+        since = checkup.movement(self._last, sample, counts[self._sample])
+        kept = ("cosine_drift_mean", "norm_drift_mean", "update_ratio", "bands", "norm_bands")
+        found.update({f"since_{key}": since[key] for key in kept})
+        if self._groups:
+            found["group_drift"] = checkup.group_drift(self.start[self._sample], sample, self._groups)
+            found["since_group_drift"] = checkup.group_drift(self._last, sample, self._groups)
+        self._last = sample
         found.update(self.sampler.take())
         if geometry:
             found.update(checkup.geometry(self.start, now, self.watched.checkup(self.rows)))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.vectors import bands, measures, neighbours, term_groups
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 
-__all__ = ["MEASURES", "PROBES", "Checkup", "geometry", "movement", "probe_cohesion", "zero_share"]
+__all__ = ["MEASURES", "PROBES", "Checkup", "geometry", "group_drift", "movement", "probe_cohesion", "zero_share"]
 
 Table = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -91,7 +91,8 @@ def movement(start: Table, now: Table, counts: npt.NDArray[np.int64] | None = No
     Returns:
         ``rows_moved``; ``cosine_drift_mean``, ``_p50``, ``_p95``, ``_max`` and ``norm_drift_mean`` of the rows that moved;
         ``norm_mean``, ``norm_max`` and ``norm_ratio`` (mean norm over that of the start); ``update_ratio``;
-        ``untouched_share``; ``zero_share`` of all rows but the first, which is padding; ``bands`` by frequency.
+        ``untouched_share``; ``zero_share`` of all rows but the first, which is padding; ``bands`` and ``norm_bands``, the
+        cosine drift and the norm drift by frequency.
     """
     changed = np.flatnonzero((now != start).any(axis=1))
     drift = cosine_drift(start[changed], now[changed])
@@ -112,12 +113,27 @@ def movement(start: Table, now: Table, counts: npt.NDArray[np.int64] | None = No
     }
     if counts is not None:
         found["bands"] = [dataclasses.asdict(band) for band in bands.drift_by_frequency(start, now, counts)]
+        by_norm = bands.drift_by_frequency(start, now, counts, drift=norm_drift)
+        found["norm_bands"] = [dataclasses.asdict(band) for band in by_norm]
     return found
 
 
 def zero_share(table: Table) -> float:
     """Return the share of rows, but for the first, that are zero."""
     return _mean((table[1:] == 0).all(axis=1))
+
+
+def group_drift(start: Table, now: Table, groups: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, dict[str, float]]:
+    """Measure how far the terms of each group have moved; a term is the mean of its rows.
+
+    Returns:
+        By group: ``cosine`` and ``norm``, the mean cosine drift and the mean relative change of the norm of its terms.
+    """
+    found = {}
+    for name, terms in groups.items():
+        before, after = (term_groups.term_vectors(table, terms) for table in (start, now))
+        found[name] = {"cosine": _mean(cosine_drift(before, after)), "norm": _mean(norm_drift(before, after))}
+    return found
 
 
 def geometry(start: Table, now: Table, checkup: Checkup) -> dict[str, Any]:

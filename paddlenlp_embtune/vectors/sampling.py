@@ -160,7 +160,8 @@ def unit_rows(rows: npt.NDArray[np.float32] | Floats) -> Floats:
     """
     wide = rows.astype(np.float64)
     norms = np.sqrt(np.einsum("vd,vd->v", wide, wide))[:, None]
-    return np.divide(wide, norms, out=wide, where=norms > 0)
+    np.divide(wide, norms, out=wide, where=norms > 0)
+    return wide
 
 
 def check_table(table: Table, name: str = "table") -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune.vectors import VectorTable, bands, measures, neighbours, read_lac, term_groups
-from paddlenlp_embtune.vectors.checkup import PROBES, Checkup, geometry, movement, probe_cohesion, zero_share
+from paddlenlp_embtune.vectors.checkup import PROBES, Checkup, geometry, group_drift, movement, probe_cohesion, zero_share
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 
 Table = npt.NDArray[np.float32]
@@ -138,3 +138,14 @@ def test_fewer_than_two_probes_say_nothing() -> None:
 def test_too_few_probes_are_left_out_of_the_geometry() -> None:
     start, now = pair()
     assert "probe_cohesion" not in geometry(start, now, Checkup(probes={"movement": [1, 2]}))
+
+
+def test_the_drift_of_a_group_is_that_of_its_terms() -> None:
+    start = np.eye(4, dtype=np.float32)
+    now = start.copy()
+    now[0] = start[1]  # a quarter turn
+    now[2] *= 3.0  # twice its length more
+    found = group_drift(start, now, {"turned": [[0], [1]], "grown": [[2], [3]], "both": [[0, 2]]})
+    assert found["turned"] == {"cosine": pytest.approx(0.5), "norm": pytest.approx(0.0)}
+    assert found["grown"] == {"cosine": pytest.approx(0.0), "norm": pytest.approx(1.0)}
+    assert found["both"]["cosine"] == pytest.approx(1 - 3 / np.sqrt(20), rel=1e-5)
