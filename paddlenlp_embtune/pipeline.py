@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import shutil
 import tempfile
@@ -17,59 +16,30 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels, hold_out, read_rows
 from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import (
     EmbtuneError,
     HostError,
-    MissingDependencyError,
     ParityError,
     RecipeError,
-    legal_names,
 )
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.evaluation.insight import insight
-from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.files import replace_folder, write_text
+from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle
 from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
 from paddlenlp_embtune.text.vocabulary import UNK_ID
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
 from paddlenlp_embtune.vectors.movement import movement
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
     from paddlenlp_embtune.tuning.watched import Watched
 
-__all__ = ["Prepared", "RunResult", "build", "prepare", "rate_curves", "train"]
+__all__ = ["RunResult", "build", "rate_curves", "train"]
 
 RECORD = "record.jsonl"
 INSIGHT = "insight.json"
-_RANDOM_DIMENSION = 128
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """Everything that is settled before the first step.
-
-    Args:
-        train, dev: labelled rows.
-        labels: class names in order.
-        ordered: whether their order means anything.
-        report: what a look at the data found.
-        tokenizer: with its vocabulary.
-        table: (V, D) float32, the embedding's start.
-        coverage: where its rows came from.
-    """
-
-    train: Rows
-    dev: Rows
-    labels: tuple[str, ...]
-    ordered: bool
-    report: DataReport
-    tokenizer: Tokenizer
-    table: npt.NDArray[np.float32]
-    coverage: Coverage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +88,14 @@ def train(
     _check_run_dir(run_dir, overwrite=overwrite)
     checkpoints = run_dir.resolve().with_name(f"{run_dir.resolve().name}.checkpoints")
     _check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
-    _check_names(recipe)
+    check_names(recipe)
     prepared = prepare(recipe)
-    recipe = _settle(recipe, rows=len(prepared.train)).relative_to(Path.cwd())
+    recipe = settle(recipe, rows=len(prepared.train)).relative_to(Path.cwd())
     with replace_folder(run_dir) as folder:
         recipe.save(folder / "recipe.yaml")
         record = RunRecord(folder / RECORD, listeners=tuple(listeners))
         record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
-        record.write("data", **_data_summary(prepared))
+        record.write("data", **data_summary(prepared))
         record.write("vectors", **prepared.coverage.summary())
         trainer, seconds = _tune(recipe, prepared, record, checkpoints)
         metrics, failure = _deliver(recipe, prepared, trainer, folder, record)
@@ -138,69 +108,6 @@ def train(
     shutil.rmtree(checkpoints, ignore_errors=True)
     registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
-
-
-def prepare(recipe: Recipe) -> Prepared:
-    """Read and check the data, build vocabulary and embedding; no Paddle yet.
-
-    Raises:
-        RecipeError: the recipe names no training data.
-        DataError: the data cannot be trained on.
-        VectorError: the vectors do not fit.
-    """
-    data = recipe.data
-    if data.train is None:
-        raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
-    columns = {"text_column": data.text_column, "label_column": data.label_column, "skip_empty": data.skip_empty}
-    rows = read_rows(data.train, **columns)  # type: ignore[arg-type]
-    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
-    labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
-    if data.dev is not None:
-        dev = read_rows(data.dev, **columns)  # type: ignore[arg-type]
-    else:
-        rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
-    report = check_rows(rows, dev, labels)
-    vectors = _read_vectors(recipe)
-    tokenizer = _build_tokenizer(recipe, rows, vectors)
-    vocabulary, rms = tokenizer.vocabulary, recipe.vectors.rms
-    if vectors is None:
-        table, coverage = initialise_random(vocabulary, _RANDOM_DIMENSION, rms=rms, seed=recipe.seed)
-    else:
-        table, coverage = initialise(vocabulary, vectors, rms=rms, seed=recipe.seed)
-    ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
-    return Prepared(rows, dev, labels, ordered, report, tokenizer, table, coverage)
-
-
-def _settle(recipe: Recipe, *, rows: int) -> Recipe:
-    """Replace what follows from the number of rows: the epochs."""
-    epochs = recipe.train.epochs
-    if epochs is None:
-        steps_per_epoch = -(-rows // recipe.train.batch_size)
-        epochs = min(40, max(8, round(1200 / steps_per_epoch)))
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=epochs))
-
-
-def _read_vectors(recipe: Recipe) -> VectorTable | None:
-    source = recipe.vectors.source
-    if source == "random":
-        return None
-    formats = registry.current().names("vector format")
-    if source not in formats:
-        raise RecipeError(f"vectors.source is {source!r}; {legal_names(source, [*formats, 'random'])}")
-    table: VectorTable = registry.current().get("vector format", source)(source)
-    return table
-
-
-def _build_tokenizer(recipe: Recipe, rows: Rows, vectors: VectorTable | None) -> CharTokenizer:
-    text = recipe.text
-    if text.tokenizer != "char":
-        raise RecipeError(f"text.tokenizer is {text.tokenizer!r}; {legal_names(text.tokenizer, ['char'])}")
-    counts = CharTokenizer.count(rows.texts, lowercase=text.lowercase)
-    further: list[str] = []
-    if vectors is not None and text.extra_rows:
-        folded = (word.lower() if text.lowercase else word for word in vectors.rows)
-        further = [w for w in dict.fromkeys(folded) if w not in counts and w.strip() and len(w) == 1][: text.extra_rows]
-    return CharTokenizer(Vocabulary.from_counts(counts, min_count=text.min_count, extra=further), text.lowercase)
 
 
 def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
@@ -245,9 +152,9 @@ def rate_curves(
     from paddlenlp_embtune.tuning.finder import find_rates
     from paddlenlp_embtune.tuning.groups import group_specs, resolve_groups
 
-    _check_names(recipe)
+    check_names(recipe)
     prepared = prepare(recipe)
-    recipe = _settle(recipe, rows=len(prepared.train))
+    recipe = settle(recipe, rows=len(prepared.train))
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         trainer = build(recipe, prepared, out=Path(scratch))
         resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
@@ -329,7 +236,7 @@ def _deliver(
         max_length=recipe.text.max_length,
         domain=recipe.domain,
         recipe=_without_folders(recipe).to_dict(),
-        data=_data_summary(prepared, folders=False),
+        data=data_summary(prepared, folders=False),
         vectors=prepared.coverage.summary(),
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
         sample_texts=prepared.dev.texts[:256],
@@ -380,58 +287,11 @@ def _write_insight(recipe: Recipe, prepared: Prepared, model: Any, folder: Path,
     write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
 
 
-def _data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
-    """Counts and fingerprints of the data; a bundle, which travels, gets the names of files without their folders."""
-    unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
-
-    def shown(source: str) -> str:
-        return source if folders else Path(source).name
-
-    return {
-        "train": shown(prepared.train.source),
-        "dev": shown(prepared.dev.source),
-        "train_rows": len(prepared.train),
-        "dev_rows": len(prepared.dev),
-        "classes": prepared.report.classes,
-        "duplicates": prepared.report.duplicates,
-        "conflicts": prepared.report.conflicts,
-        "leaks": prepared.report.leaks,
-        "skipped_empty": prepared.train.skipped_empty,
-        "warnings": prepared.report.warnings(),
-        "vocabulary": len(prepared.tokenizer.vocabulary),
-        "dev_unknown_rate": round(unknown.rate, 6),
-        "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
-    }
-
-
 def _without_folders(recipe: Recipe) -> Recipe:
     names: dict[str, Any] = {
         name: Path(path).name for name in ("train", "dev") if (path := getattr(recipe.data, name)) is not None
     }
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **names))
-
-
-def _files(prepared: Prepared) -> list[str]:
-    return [rows.source for rows in (prepared.train, prepared.dev) if Path(rows.source).is_file()]
-
-
-def _check_names(recipe: Recipe) -> None:
-    """Refuse unknown names and missing packages before any work is done."""
-    known = registry.current()
-    wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
-    for kind, names in wanted:
-        for name in names:
-            if name not in known.names(kind):
-                raise RecipeError(f"the recipe asks for the {kind} {name!r}; {legal_names(name, known.names(kind))}")
-    for name in recipe.export.engines:
-        for package in getattr(known.get("exporter", name), "requires", ()):
-            if importlib.util.find_spec(package) is None:
-                raise MissingDependencyError(
-                    f"the exporter {name!r} needs {package}, which is not installed; install it with: pip install {package}, "
-                    "or leave the engine out of export.engines"
-                )
-    if recipe.domain is not None and recipe.domain not in known.names("domain"):
-        raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {legal_names(recipe.domain, known.names('domain'))}")
 
 
 def _check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:

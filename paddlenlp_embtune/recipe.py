@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.control import (
-    AlarmSpec,
-    AverageSpec,
     ClipSpec,
-    EarlyStoppingSpec,
     FreezeSpec,
     GroupSpec,
-    HealthSpec,
     LayerwiseSpec,
     PlateauSpec,
     RowsSpec,
@@ -24,6 +20,7 @@ from paddlenlp_embtune.control import (
 )
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.guards import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.schema import build, check_types, to_plain
 from paddlenlp_embtune.specs import DataSpec, ExportSpec, ModelSpec, TextSpec, TrainSpec, VectorSpec, require
 

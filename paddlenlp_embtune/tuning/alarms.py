@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from paddlenlp_embtune.control import AlarmSpec
 from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.guards import AlarmSpec
 
 __all__ = ["DEFAULT_ALARMS", "AlarmBoard", "settled_alarms"]
 

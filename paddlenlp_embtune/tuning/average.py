@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.control import AverageSpec, PlateauSpec
+from paddlenlp_embtune.control import PlateauSpec
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.guards import AverageSpec
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value

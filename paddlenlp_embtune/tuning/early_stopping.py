@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.control import EarlyStoppingSpec, PlateauSpec
+from paddlenlp_embtune.control import PlateauSpec
+from paddlenlp_embtune.guards import EarlyStoppingSpec
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value
 

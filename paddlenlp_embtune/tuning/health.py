@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.control import AlarmSpec
 from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.guards import AlarmSpec
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.tuning.alarms import AlarmBoard, settled_alarms
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback

@@ -18,11 +18,11 @@ ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
     ("errors", "hookspecs", "files", "imports", "schema"),
     ("host", "registry"),
-    ("recipe", "specs", "control", "domain", "text", "vectors"),
+    ("recipe", "specs", "control", "guards", "domain", "text", "vectors"),
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),
-    ("taskflow", "report", "pipeline", "diagnosis"),
+    ("taskflow", "report", "preparation", "pipeline", "diagnosis"),
     ("builtin",),
     ("manager",),
     ("cli", "__main__"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.control import AlarmSpec
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.guards import AlarmSpec
 from paddlenlp_embtune.recipe import HealthSpec, Recipe
 from paddlenlp_embtune.tuning.alarms import DEFAULT_ALARMS, AlarmBoard, settled_alarms
 

@@ -15,8 +15,8 @@ from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import manager, registry
-from paddlenlp_embtune.control import AlarmSpec
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.guards import AlarmSpec
 from paddlenlp_embtune.recipe import EarlyStoppingSpec, FreezeSpec, GroupSpec, HealthSpec, Recipe, ScheduleSpec
 from paddlenlp_embtune.tuning import EmbeddingHealthCallback, RunRecord
 from paddlenlp_embtune.tuning.sampler import StepSampler
