@@ -146,9 +146,10 @@ class HealthSpec:
     """Watch the embedding.
 
     Args:
-        every_epochs: a check at the end of every so many epochs, 1 or more.
+        every_epochs: a check at the end of every so many epochs, 1 or more; epochs with fewer steps than a hundredth of the
+            watched rows are passed over, so that watching stays within a hundredth of the time. The last is always checked.
         geometry_every_steps: the costlier measures (isotropy, rank, neighbours, term groups) are part of a check when so many
-            steps have passed since the last time, 1 or more; None takes a fiftieth of the watched rows, 100 at least. The last
+            steps have passed since the last time, 1 or more; None takes a 25th of the watched rows, 100 at least. The last
             check of a run always has them.
         gradient_every_steps: look at gradients and batches at every so many steps, 1 or more.
         drift_alarm: the threshold of the alarm ``drift``, a mean cosine drift above 0 and at most 2.
@@ -157,7 +158,7 @@ class HealthSpec:
 
     every_epochs: int = 1
     geometry_every_steps: int | None = None
-    gradient_every_steps: int = 16
+    gradient_every_steps: int = 32
     drift_alarm: float = 0.5
     alarms: Mapping[str, AlarmSpec | None] = dataclasses.field(default_factory=dict)
 

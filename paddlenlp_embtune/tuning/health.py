@@ -35,8 +35,9 @@ class EmbeddingHealthCallback(EmbtuneCallback):
 
     Args:
         parameter: name of the embedding parameter; None finds it.
-        every_epochs: a check at the end of every so many epochs.
-        geometry_every_steps: least number of steps between two measurements of the table's shape; None takes a fiftieth of the
+        every_epochs: a check at the end of every so many epochs, unless fewer steps than a hundredth of the watched rows have
+            passed since the last check.
+        geometry_every_steps: least number of steps between two measurements of the table's shape; None takes a 25th of the
             watched rows, 100 at least.
         gradient_every_steps: look at gradients and batches at every so many steps.
         drift_alarm: the threshold of the alarm ``drift``; None takes that of ``alarms``.
@@ -56,7 +57,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         parameter: str | None = None,
         every_epochs: int = 1,
         geometry_every_steps: int | None = None,
-        gradient_every_steps: int = 16,
+        gradient_every_steps: int = 32,
         drift_alarm: float | None = None,
         alarms: Mapping[str, AlarmSpec] | None = None,
         watched: Watched | None = None,
@@ -91,7 +92,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self._batch: Any = None
         self._stopped = False
         self._over = False
-        self._geometry_step = 0
+        self._geometry_step = self._check_step = 0
         self._evals = 0
         self._best_z = float("-inf")
 
@@ -118,7 +119,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self._embedding = match_parameters(model, [name], what="health")[name]
         self._saved = {}
         self._frozen = self._stopped = self._over = False
-        self._geometry_step = self._evals = 0
+        self._geometry_step = self._check_step = self._evals = 0
         self._best_z = float("-inf")
         self.board.active.clear()
         self.sampler.clear()
@@ -169,13 +170,15 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
         epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)
         last = bool(control.should_training_stop) or int(state.global_step) >= int(state.max_steps)
-        if epoch % self.every_epochs and not last:
+        soon = int(state.global_step) - self._check_step < len(self.examiner.start) // 100
+        if (epoch % self.every_epochs or soon) and not last:
             return
-        wait = self.geometry_every_steps or max(100, len(self.examiner.start) // 50)
+        wait = self.geometry_every_steps or max(100, len(self.examiner.start) // 25)
         self._examine(state, control, geometry=last or int(state.global_step) - self._geometry_step >= wait, last=last)
 
     def _examine(self, state: Any, control: Any, *, geometry: bool, last: bool) -> None:
         check = {"epoch": state.epoch, "step": int(state.global_step), **self.check(geometry=geometry)}
+        self._check_step = int(state.global_step)
         if geometry:
             self._geometry_step = int(state.global_step)
         self.checks.append(check)
@@ -275,6 +278,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             "frozen": self._frozen,
             "stopped": self._stopped,
             "geometry_step": self._geometry_step,
+            "check_step": self._check_step,
             "evals": self._evals,
             "best_z": self._best_z if np.isfinite(self._best_z) else None,
             **self.sampler.state(),
@@ -285,7 +289,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         """Measure from the same start again."""
         self.board.active = set(state["active"])
         self._frozen, self._geometry_step, self._evals = state["frozen"], state["geometry_step"], state["evals"]
-        self._stopped = bool(state.get("stopped"))
+        self._check_step, self._stopped = state["check_step"], state["stopped"]
         self._best_z = state["best_z"] if state["best_z"] is not None else float("-inf")
         self._saved = {key: state[key] for key in ("start", "last") if key in state}
         self.sampler.load_state(state)

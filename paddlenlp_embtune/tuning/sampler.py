@@ -55,7 +55,8 @@ class StepSampler:
             return
         ids = np.asarray(inputs["input_ids"]).ravel()
         ids = ids[(ids > 0) & (ids < len(self.counts))]  # row 0 is padding
-        np.add.at(self.counts, ids, 1)
+        seen = np.bincount(ids)  # as long as the highest id, so cheap where frequent tokens come first
+        self.counts[: len(seen)] += seen
         self._tokens += ids.size
         if self._unknown is not None:
             self._unknowns += int((ids == self._unknown).sum())
@@ -74,7 +75,7 @@ class StepSampler:
         if not self._embedding.stop_gradient and self._embedding.grad is not None:
             gradient = host.read_only_view(self._embedding.grad)
             norm = float(np.sqrt(np.einsum("ij,ij->", gradient, gradient)))
-            self._gradients.append((float(np.abs(gradient).sum()) / max(1, int(self._embedding.size)), norm))
+            self._gradients.append((_absolute_sum(gradient) / max(1, int(self._embedding.size)), norm))
 
     def take(self) -> dict[str, Any]:
         """Return what was seen since the last call, None for what was not.
@@ -112,3 +113,8 @@ class StepSampler:
         self._gradients = [(mean, norm) for mean, norm in kept["gradients"]]
         self._shares = list(kept["shares"])
         self.counts = np.array(state["counts"]) if "counts" in state else None
+
+
+def _absolute_sum(values: npt.NDArray[Any], *, block: int = 2_048) -> float:
+    """Sum absolute values block by block, so that no copy of the whole is made."""
+    return sum(float(np.abs(values[at : at + block]).sum(dtype=np.float64)) for at in range(0, len(values), block))

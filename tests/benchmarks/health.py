@@ -88,10 +88,12 @@ def cost() -> None:
         counts = generator.integers(0, 200, watched)
         cheap = _median(lambda start=start, now=now, counts=counts: movement(start, now, counts))
         dear = _median(lambda start=start, now=now: geometry(start, now, Checkup()))
-        steps = max(100, watched // 50)
-        share = dear / (steps * STEP_SECONDS)
+        often, seldom = watched // 100, max(100, watched // 25)
+        share = cheap / (often * STEP_SECONDS) + dear / (seldom * STEP_SECONDS)
         print(f"{rows:>9,} x 128, {watched:,} rows watched, {start.nbytes >> 20} MiB kept:")
-        print(f"  every epoch {1e3 * cheap:.0f} ms, every {steps} steps {1e3 * dear:.0f} ms more, {share:.2%} of {steps} steps")
+        print(
+            f"  {often} steps: {1e3 * cheap:.0f} ms; {seldom} steps: {1e3 * dear:.0f} ms more; {share:.2%} of the steps' time"
+        )
 
 
 def _median(call: object) -> float:
