@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -16,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import (
     EmbtuneError,
     HostError,
@@ -26,7 +26,7 @@ from paddlenlp_embtune.errors import (
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import replace_folder, write_text
-from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle
+from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text.vocabulary import UNK_ID
 from paddlenlp_embtune.tuning.record import RunRecord
@@ -188,8 +188,7 @@ def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
     from paddlenlp_embtune.tuning.watched import Watched
 
     vocabulary, groups = prepared.tokenizer.vocabulary, {}
-    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
-    for name, terms in (domain.term_groups if domain is not None else {}).items():
+    for name, terms in term_groups(recipe).items():
         rows = [prepared.tokenizer.encode(term, max_length=recipe.text.max_length) for term in terms]
         known = [list(row) for row in rows if len(row) and UNK_ID not in row]
         if len(known) >= 2:
@@ -261,26 +260,24 @@ def _deliver(
     }
     write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     record.write("metrics", **metrics)
-    _write_insight(recipe, prepared, trainer.model, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
+    _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
 
 
-def _write_insight(recipe: Recipe, prepared: Prepared, model: Any, folder: Path, dev: Mapping[str, Any]) -> None:
+def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
     """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
     from paddlenlp_embtune.models import embedding_name
 
-    end = dict(model.named_parameters())[embedding_name(model)]
-    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
-    counts = np.zeros(len(prepared.table), dtype=np.int64)
-    for text in prepared.train.texts:
-        np.add.at(counts, prepared.tokenizer.encode(text, max_length=recipe.text.max_length), 1)
+    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
+    ids = np.fromiter(itertools.chain.from_iterable(trainer.train_dataset.ids), dtype=np.int64)
+    counts = np.bincount(ids, minlength=len(prepared.table))
     moved = movement(
         prepared.table,
         end.numpy(),
         prepared.tokenizer.vocabulary.tokens,
-        domain.term_groups if domain is not None else {},
+        term_groups(recipe),
         counts=counts,
         rows_of=lambda term: prepared.tokenizer.encode(term, max_length=recipe.text.max_length),
     )

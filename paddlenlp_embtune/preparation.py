@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
 from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
 
-__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle"]
+__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
 
 _RANDOM_DIMENSION = 128
 
@@ -80,7 +81,7 @@ def prepare(recipe: Recipe) -> Prepared:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     columns = {"text_column": data.text_column, "label_column": data.label_column, "skip_empty": data.skip_empty}
     rows = read_rows(data.train, **columns)  # type: ignore[arg-type]
-    domain: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
         dev = read_rows(data.dev, **columns)  # type: ignore[arg-type]
@@ -96,6 +97,17 @@ def prepare(recipe: Recipe) -> Prepared:
         table, coverage = initialise(vocabulary, vectors, rms=rms, seed=recipe.seed)
     ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
     return Prepared(rows, dev, labels, ordered, report, tokenizer, table, coverage)
+
+
+def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
+    """Return the groups of terms of the recipe's domain; none without a domain."""
+    domain = _domain(recipe)
+    return domain.term_groups if domain is not None else {}
+
+
+def _domain(recipe: Recipe) -> Domain | None:
+    found: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    return found
 
 
 def settle(recipe: Recipe, *, rows: int) -> Recipe:

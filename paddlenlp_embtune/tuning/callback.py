@@ -20,7 +20,7 @@ from paddlenlp_embtune.tuning.record import RunRecord
 with host.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["EmbtuneCallback", "checkpoint_folder"]
+__all__ = ["EmbtuneCallback", "ask_nothing", "checkpoint_folder", "stand_still"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -111,6 +111,22 @@ def checkpoint_folder(args: Any, state: Any) -> Path | None:
         if folder is not None and Path(folder).is_dir():
             return Path(folder)
     return None
+
+
+def stand_still(model: Any, control: Any) -> None:
+    """Let the optimizer's next step move nothing, and ask for the end; from ``on_optimizer_begin``.
+
+    The Trainer always takes one step after a resume, also of a run that had been stopped.
+    """
+    for parameter in model.parameters():
+        if not parameter.stop_gradient:
+            parameter.clear_gradient(False)
+    control.should_training_stop = True
+
+
+def ask_nothing(control: Any) -> None:
+    """Take back what others asked for at the end of a step or an epoch: the run was over when it was resumed."""
+    control.should_evaluate = control.should_save = False
 
 
 def _claim(callback: EmbtuneCallback, state: Any) -> str:

@@ -12,6 +12,7 @@ from paddlenlp_embtune import host
 from paddlenlp_embtune.control import ClipSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import embedding_name
+from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.groups import match_parameters
 
@@ -87,8 +88,8 @@ class ClipCallback(EmbtuneCallback):
 
     def settings(self) -> Mapping[str, Any]:
         """The limits."""
-        spec = self.spec
-        return {"global_norm": spec.global_norm, "group_norms": dict(spec.group_norms), "row_norm": spec.row_norm}
+        plain: dict[str, Any] = to_plain(self.spec)
+        return plain
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Find the parameters."""

@@ -12,7 +12,8 @@ import numpy as np
 from paddlenlp_embtune import host
 from paddlenlp_embtune.control import PlateauSpec
 from paddlenlp_embtune.guards import EarlyStoppingSpec
-from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.tuning.callback import EmbtuneCallback, ask_nothing, stand_still
 from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value
 
 paddle = host.require_paddle()
@@ -104,16 +105,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
 
     def settings(self) -> Mapping[str, Any]:
         """Metric, mode and limits."""
-        spec = self.spec
-        return {
-            "metric": spec.metric,
-            "mode": spec.mode,
-            "min_delta": spec.min_delta,
-            "patience_evals": spec.patience_evals,
-            "start_delay_evals": spec.start_delay_evals,
-            "divergence_ratio": spec.divergence_ratio,
-            "restore_best": spec.restore_best,
-        }
+        plain: dict[str, Any] = to_plain(self.spec)
+        return plain
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch, or go on where the checkpoint left off."""
@@ -127,21 +120,18 @@ class EarlyStoppingCallback(EmbtuneCallback):
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let nothing move once the decision to stop has been taken: at a loss that is not finite, or before a resume."""
         if self.stop_reason is not None:
-            for parameter in kwargs["model"].parameters():
-                if not parameter.stop_gradient:
-                    parameter.clear_gradient(False)
-            control.should_training_stop = True
+            stand_still(kwargs["model"], control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See whether groups wait, before an evaluation may release them; ask for nothing more in a run that was over."""
         self._held = self.waiting is not None and self.waiting()
         if self._over:
-            control.should_evaluate = control.should_save = False
+            ask_nothing(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for nothing more in a run that was over when it was resumed."""
         if self._over:
-            control.should_evaluate = control.should_save = False
+            ask_nothing(control)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Compare the training loss with the first one."""
@@ -160,10 +150,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         """Decide to stop at a loss that is not finite, before it reaches a weight; the host asks this instead of raising."""
         if self._finished:
             return False
-        if self.stop_reason is None:
-            self.stop_reason = StopReason.NOT_FINITE
-            reason = self.stop_reason.value
-            self.record.write("stopped", reason=reason, epoch=state.epoch, step=state.global_step, loss=str(loss))
+        self._decide(StopReason.NOT_FINITE, state, loss=str(loss))
         return True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
@@ -213,11 +200,14 @@ class EarlyStoppingCallback(EmbtuneCallback):
 
     def _stop(self, control: Any, reason: StopReason, state: Any, **evidence: Any) -> Any:
         control.should_training_stop = True
-        if self.stop_reason is not None:
-            return control
-        self.stop_reason = reason
-        self.record.write("stopped", reason=reason.value, epoch=state.epoch, step=state.global_step, **evidence)
+        self._decide(reason, state, **evidence)
         return control
+
+    def _decide(self, reason: StopReason, state: Any, **evidence: Any) -> None:
+        """Record the reason, once: the first one stands."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.record.write("stopped", reason=reason.value, epoch=state.epoch, step=state.global_step, **evidence)
 
     def state(self) -> Mapping[str, Any]:
         """What was best, how long ago, and whether the decision to stop was taken."""

@@ -14,7 +14,7 @@ from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.guards import AlarmSpec
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.tuning.alarms import AlarmBoard, settled_alarms
-from paddlenlp_embtune.tuning.callback import EmbtuneCallback
+from paddlenlp_embtune.tuning.callback import EmbtuneCallback, ask_nothing, stand_still
 from paddlenlp_embtune.tuning.examiner import Examiner
 from paddlenlp_embtune.tuning.groups import match_parameters
 from paddlenlp_embtune.tuning.rows import restore_rows
@@ -146,15 +146,12 @@ class EmbeddingHealthCallback(EmbtuneCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for nothing more in a run that was over when it was resumed."""
         if self._over:
-            control.should_evaluate = control.should_save = False
+            ask_nothing(control)
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count and sample; keep the embedding frozen, or let nothing move, if an alarm asked for it."""
         if self._over:
-            for parameter in kwargs["model"].parameters():
-                if not parameter.stop_gradient:
-                    parameter.clear_gradient(False)
-            control.should_training_stop = True
+            stand_still(kwargs["model"], control)
             return
         self.sampler.see_batch(self._batch)
         if self._frozen and not self._embedding.stop_gradient:
@@ -165,7 +162,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Check, record, raise alarms and act on them."""
         if self._over:
-            control.should_evaluate = control.should_save = False
+            ask_nothing(control)
             return
         steps = host.steps_per_epoch(args, kwargs.get("train_dataloader"))
         epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)

@@ -32,17 +32,6 @@ FIGURES = {
 }
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report") / f"run <b>{SCRIPT.replace('/', '')}"
-    return write_report(write_run(folder))
-
-
-@pytest.fixture(scope="module")
-def page(report: Path) -> Reader:
-    return Reader(report.read_text(encoding="utf-8"))
-
-
 def test_it_stands_in_the_folder_of_the_run_with_every_section_and_figure(report: Path, page: Reader) -> None:
     assert report.name == "report.html"
     assert page.text("h2") == "".join(part.title for part in SECTIONS)

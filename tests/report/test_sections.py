@@ -26,17 +26,6 @@ from tests.report.reading import Reader, section
 pytest.importorskip("matplotlib")
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report") / f"run <b>{SCRIPT.replace('/', '')}"
-    return write_report(write_run(folder))
-
-
-@pytest.fixture(scope="module")
-def page(report: Path) -> Reader:
-    return Reader(report.read_text(encoding="utf-8"))
-
-
 def test_what_nobody_could_see_is_written_as_a_code_point(report: Path, page: Reader) -> None:
     assert "U+20E3" in page.text("td")
     assert "U+0020" in page.text("td", "span")

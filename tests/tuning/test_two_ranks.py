@@ -26,7 +26,10 @@ def launch(case: str, folder: Path) -> tuple[int, str]:
     return done.returncode, logs + done.stderr[-3000:]
 
 
-def ranks(case: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def trained(case: str, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Train on two ranks; return what each ended with."""
+    code, logs = launch(case, folder)
+    assert code == 0, logs
     first, second = (dict(np.load(folder / f"{case}{rank}.npz")) for rank in (0, 1))
     return first, second
 
@@ -37,40 +40,30 @@ def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) ->
 
 
 def test_replicas_stay_bit_equal_with_callbacks_alone(tmp_path: Path) -> None:
-    code, logs = launch("alone", tmp_path)
-    assert code == 0, logs
-    first, second = ranks("alone", tmp_path)
+    first, second = trained("alone", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
     assert_equal(first, second)
 
 
 def test_replicas_stay_bit_equal_through_gradual_unfreezing_a_second_freeze_and_a_resume(tmp_path: Path) -> None:
-    code, logs = launch("gradual", tmp_path)
-    assert code == 0, logs
-    first, second = ranks("gradual", tmp_path)
+    first, second = trained("gradual", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
     np.testing.assert_array_equal(first["embedding.weight"][3], first["start"][3])
     assert_equal(first, second)
 
-    code, logs = launch("resumed", tmp_path)
-    assert code == 0, logs
-    resumed, resumed_second = ranks("resumed", tmp_path)
+    resumed, resumed_second = trained("resumed", tmp_path)
     assert_equal(resumed, resumed_second)
     del first["start"], resumed["start"]
     assert_equal(first, resumed)
 
 
 def test_what_was_frozen_before_the_trainer_stays_equal_when_somebody_releases_it(tmp_path: Path) -> None:
-    code, logs = launch("frozen_before_attached", tmp_path)
-    assert code == 0, logs
-    first, second = ranks("frozen_before_attached", tmp_path)
+    first, second = trained("frozen_before_attached", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
     assert_equal(first, second)
 
 
 def test_without_a_recipe_the_host_lets_such_replicas_drift(tmp_path: Path) -> None:
     """The disease itself; should the host mend it one day, our remedy can go."""
-    code, logs = launch("frozen_before_plain", tmp_path)
-    assert code == 0, logs
-    first, second = ranks("frozen_before_plain", tmp_path)
+    first, second = trained("frozen_before_plain", tmp_path)
     assert (first["embedding.weight"] != second["embedding.weight"]).any()
