@@ -61,4 +61,4 @@ class Watched:
 
         groups = {name: [[place(row) for row in term] for term in terms] for name, terms in self.groups.items()}
         probes = {name: [place(row) for row in members] for name, members in self.probes().items()}
-        return Checkup(rows=rows, groups=groups, probes=probes)
+        return Checkup(groups=groups, probes=probes)

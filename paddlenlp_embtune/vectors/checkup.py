@@ -69,13 +69,11 @@ class Checkup:
     """What is looked at.
 
     Args:
-        rows: the rows of the table that are watched, ascending; None watches all.
         groups: rows of each term by name of a term group, as positions in the watched rows.
         probes: rows of characters that belong together, as positions in the watched rows.
         seed: seeds every sample.
     """
 
-    rows: Ids | None = None
     groups: Mapping[str, Sequence[Sequence[int]]] = dataclasses.field(default_factory=dict)
     probes: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     seed: int = 0
