@@ -33,8 +33,11 @@ def embtune_register_domains() -> list[Domain]:
 
 @hookimpl
 def embtune_register_models() -> Mapping[str, Lazy]:
-    """The text CNN."""
-    return {"textcnn": Lazy("paddlenlp_embtune.models.textcnn:TextCNN")}
+    """The text CNN, and PaddleNLP's own sequence classifiers."""
+    return {
+        "textcnn": Lazy("paddlenlp_embtune.models.textcnn:TextCNN"),
+        "encoder": Lazy("paddlenlp_embtune.models.encoder:Encoder"),
+    }
 
 
 @hookimpl

@@ -116,9 +116,11 @@ def embtune_register_exporters() -> Mapping[str, Callable[..., Any]]:  # type: i
 def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return engines by name.
 
-    An engine factory is called as ``factory(bundle, threads=None)`` and returns an object whose ``run(input_ids)`` maps
-    (B, L) int64 ids to (B, C) float32 logits, from any thread. It may have ``attribute(ids, label=k, temperature=t)`` that
-    returns a ``serving.explain.Attribution`` for one text; engines without it are explained by occlusion.
+    An engine factory is called as ``factory(bundle, options)`` with ``serving.EngineOptions``, and returns an object whose
+    ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Where factory and engine have a true
+    ``concurrent``, runs from several threads go side by side and ``options.threads`` is 1. An engine may have
+    ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns a ``serving.explain.Attribution`` for one
+    text; engines without it are explained by occlusion.
     """
 
 

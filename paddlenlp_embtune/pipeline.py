@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import (
+    DataError,
     EmbtuneError,
     HostError,
     ParityError,
@@ -28,11 +29,12 @@ from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import replace_folder, write_text
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.text.vocabulary import UNK_ID
+from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.vectors.movement import movement
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.serving import Bundle
     from paddlenlp_embtune.tuning.finder import RateCurve
     from paddlenlp_embtune.tuning.watched import Watched
 
@@ -166,6 +168,7 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
     """Attach the recipe to a Trainer and train; return the Trainer and the seconds of the loop."""
     from paddlenlp_embtune.tuning import attach, last_checkpoint
 
+    _check_dev_rows(recipe, len(prepared.dev))
     trainer = build(recipe, prepared, out=checkpoints)
     attach(
         trainer,
@@ -190,11 +193,11 @@ def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
     vocabulary, groups = prepared.tokenizer.vocabulary, {}
     for name, terms in term_groups(recipe).items():
         rows = [prepared.tokenizer.encode(term, max_length=recipe.text.max_length) for term in terms]
-        known = [list(row) for row in rows if len(row) and UNK_ID not in row]
+        known = [list(row) for row in rows if len(row) and vocabulary.unknown_id not in row]
         if len(known) >= 2:
             groups[name] = known
     pretrained = recipe.vectors.source != "random"
-    return Watched(tokens=vocabulary.tokens, groups=groups, unknown=UNK_ID, pretrained=pretrained)
+    return Watched(tokens=vocabulary.tokens, groups=groups, unknown=vocabulary.unknown_id, pretrained=pretrained)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
@@ -233,6 +236,7 @@ def _deliver(
         labels=prepared.labels,
         ordered=prepared.ordered,
         max_length=recipe.text.max_length,
+        windows=recipe.text.windows,
         domain=recipe.domain,
         recipe=_without_folders(recipe).to_dict(),
         data=data_summary(prepared, folders=False),
@@ -241,9 +245,12 @@ def _deliver(
         sample_texts=prepared.dev.texts[:256],
     )
     bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
+    bundle = _calibrated(recipe, prepared, bundle, record)
     try:
         if recipe.export.engines:
             bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
+        if recipe.export.int8 is not None:
+            bundle = _quantized(recipe, prepared, bundle, record)
     except (ParityError, HostError) as error:
         failure = error
         record.write("export_failed", message=str(error))
@@ -264,6 +271,54 @@ def _deliver(
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
+
+
+def _check_dev_rows(recipe: Recipe, rows: int) -> None:
+    """Refuse before training what too few development rows would fail after it.
+
+    Raises:
+        DataError: a precision or a program in 8 bits is wanted, and there are too few rows for it.
+    """
+    from paddlenlp_embtune.evaluation import calibration
+    from paddlenlp_embtune.export import quantization
+
+    least = {
+        "target_precision": calibration.LEAST_ROWS if recipe.export.target_precision is not None else 0,
+        "int8": quantization.LEAST_ROWS if recipe.export.int8 is not None else 0,
+    }
+    for name, needed in least.items():
+        if rows < needed:
+            raise DataError(
+                f"{rows} development rows are too few for export.{name}; legal: {needed} or more; or set export.{name} to null"
+            )
+
+
+def _calibrated(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
+    """Fit temperature and thresholds on the development rows, as far as the recipe and their number allow."""
+    from paddlenlp_embtune.evaluation.calibration import LEAST_ROWS, calibrate
+
+    if not recipe.export.calibrate or len(prepared.dev) < LEAST_ROWS:
+        return bundle
+    wanted = recipe.export.target_precision
+    bundle = calibrate(bundle, prepared.dev.texts, prepared.dev.labels, target_precision=wanted)
+    manifest = bundle.manifest
+    record.write(
+        "calibrated",
+        temperature=manifest.temperature,
+        thresholds=dict(manifest.thresholds),
+        **to_plain(manifest.calibration),
+    )
+    return bundle
+
+
+def _quantized(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
+    """Add a program in 8 bits, measured on the development rows."""
+    from paddlenlp_embtune.export.quantization import quantize
+
+    method = recipe.export.int8 or "static"
+    bundle = quantize(bundle, prepared.dev.texts, prepared.dev.labels, precision="int8", method=method)
+    record.write("quantized", precision="int8", **to_plain(bundle.manifest.quantized["int8"]))
+    return bundle
 
 
 def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:

@@ -22,7 +22,14 @@ FULL: dict[str, Any] = {
         "dev_ratio": 0.25,
         "skip_empty": True,
     },
-    "text": {"tokenizer": "char", "lowercase": False, "min_count": 3, "extra_rows": 0, "max_length": 64},
+    "text": {
+        "tokenizer": "char",
+        "lowercase": False,
+        "min_count": 3,
+        "extra_rows": 0,
+        "max_length": 64,
+        "windows": {"overlap_tokens": 8, "aggregate": "max"},
+    },
     "vectors": {"source": "random", "rms": 1e-07},
     "model": {"name": "textcnn", "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}}},
     "groups": [
@@ -115,7 +122,7 @@ FULL: dict[str, Any] = {
             "unknown": None,
         },
     },
-    "export": {"engines": ["onnxruntime"]},
+    "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
 }
 
 

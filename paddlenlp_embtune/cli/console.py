@@ -122,6 +122,30 @@ def _parity(event: Mapping[str, Any]) -> None:
     )
 
 
+def _calibrated(event: Mapping[str, Any]) -> None:
+    err.print(
+        f"calibrated: temperature {event['temperature']:.3f}; calibration error {event['ece_before']:.4f} -> "
+        f"{event['ece_held_out']:.4f} (on rows it was not fitted on), likelihood loss {event['nll_before']:.4f} -> "
+        f"{event['nll_after']:.4f}, {event['rows']} rows"
+    )
+    if event["target_precision"] is not None:
+        precision = "none" if event["precision"] is None else f"{event['precision']:.1%}"
+        thresholds = ", ".join(f"{label} {value:.2f}" for label, value in event["thresholds"].items())
+        err.print(
+            f"thresholds for a precision of {event['target_precision']:.0%}: {escape(thresholds)}; they let "
+            f"{event['answered']:.1%} of the rows through, of which {precision} are right"
+        )
+
+
+def _quantized(event: Mapping[str, Any]) -> None:
+    speed = "speed not measured without a GPU" if event["speedup"] is None else f"{event['speedup']:.2f} times as fast"
+    err.print(
+        f"{event['precision']}, {event['method']}: {event['bytes'] / 1e6:.2f} MB (fp32 {event['bytes_fp32'] / 1e6:.2f}), "
+        f"{speed}, accuracy {event['accuracy']:.4f} (fp32 {event['accuracy_fp32']:.4f}), {event['agreement']:.2%} of "
+        f"{event['rows']} labels alike; the batch changes a probability by at most {event['company']:.1e}"
+    )
+
+
 def _trained(event: Mapping[str, Any]) -> None:
     err.print(f"trained: {event['steps']} steps in {event['seconds']:.1f} s")
 
@@ -135,6 +159,7 @@ _FORMS = {
     "alarm": _alarm,
     "average": _average,
     "averaged": _averaged,
+    "calibrated": _calibrated,
     "data": _data,
     "early_stopping": _early_stopping,
     "groups": _groups,
@@ -142,6 +167,7 @@ _FORMS = {
     "metrics": _metrics,
     "parity": _parity,
     "phase": _phase,
+    "quantized": _quantized,
     "rate_scaled": _rate_scaled,
     "rates": _rates,
     "restored": _restored,

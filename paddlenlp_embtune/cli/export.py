@@ -24,24 +24,40 @@ def add_to(app: typer.Typer) -> None:
 
 def export(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    engine: Annotated[list[str], typer.Option(help="onnxruntime or paddle_inference; may be given several times.")],
+    engine: Annotated[
+        Optional[list[str]], typer.Option(help="onnxruntime or paddle_inference; may be given several times.")
+    ] = None,
+    triton: Annotated[
+        Optional[Path], typer.Option(metavar="DIR", help="Write a model repository for NVIDIA Triton instead; needs no Paddle.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the model for Triton.")] = "domain_sentiment",
+    precision: Annotated[str, typer.Option(help="Program for Triton: fp32, or what the bundle was quantized to.")] = "fp32",
     out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
     data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
 ) -> None:
-    """Export a bundle's weights for engines, prove that they agree, and put them into the bundle."""
+    """Export a bundle's weights for engines, prove that they agree, and put them into the bundle; or export to Triton."""
+    if (triton is None) == (not engine):
+        raise RecipeError("give --engine, one or several, or --triton")
+    if triton is not None:
+        from paddlenlp_embtune.export.triton import write_triton
+
+        for folder in write_triton(Bundle.open(bundle), triton, name=name, precision=precision):
+            print(folder)
+        return
+    engines = tuple(dict.fromkeys(engine or ()))
     known = registry.current().names("exporter")
-    for name in engine:
-        if name not in known:
-            raise RecipeError(f"--engine is {name!r}; {legal_names(name, known)}")
+    for chosen in engines:
+        if chosen not in known:
+            raise RecipeError(f"--engine is {chosen!r}; {legal_names(chosen, known)}")
     opened = Bundle.open(bundle)
     host.require_paddle()
     host.calm_logging()
     from paddlenlp_embtune.export import add_engines
 
     texts = read_texts(data, text_column=text_column)[:512] if data is not None else ()
-    written = add_engines(opened, out or bundle, engines=tuple(dict.fromkeys(engine)), sample_texts=texts)
-    for name in engine:
-        show_event({"event": "parity", "engine": name, **to_plain(written.manifest.parity[name])})
+    written = add_engines(opened, out or bundle, engines=engines, sample_texts=texts)
+    for chosen in engines:
+        show_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})
     err.print(f"engines: {', '.join(written.manifest.engines)}")
     print(written.path)

@@ -15,7 +15,22 @@ import typer
 
 import paddlenlp_embtune
 from paddlenlp_embtune import host, manager, registry
-from paddlenlp_embtune.cli import demo, doctor, evaluate, export, params, plugins, predict, rates, report, train
+from paddlenlp_embtune.cli import (
+    adopt,
+    calibrate,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    params,
+    plugins,
+    predict,
+    quantize,
+    rates,
+    report,
+    serve,
+    train,
+)
 from paddlenlp_embtune.cli.console import err
 from paddlenlp_embtune.errors import EmbtuneError, PluginError, RecipeError, legal_names
 
@@ -30,7 +45,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (demo, train, evaluate, predict, export, report, params, rates, plugins, doctor):
+for module in (
+    demo,
+    train,
+    evaluate,
+    predict,
+    serve,
+    calibrate,
+    quantize,
+    adopt,
+    export,
+    report,
+    params,
+    rates,
+    plugins,
+    doctor,
+):
     module.add_to(app)
 
 

@@ -6,15 +6,16 @@ import html
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.data import read_texts, split_lines
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.serving import Predictor
 from paddlenlp_embtune.serving.explain import Explanation
@@ -59,7 +60,17 @@ def predict(
     ] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
     engine: Annotated[str, typer.Option(help="onnxruntime, paddle_inference or paddle.")] = "onnxruntime",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="Threads of one run of the engine.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, or what the bundle was quantized to.")] = "fp32",
+    device: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
+    threads: Annotated[Optional[int], typer.Option(min=1, help="Processors to use; by default all, at most 8.")] = None,
+    windows: Annotated[
+        Optional[bool],
+        typer.Option("--windows/--cut", help="Read long texts in windows, or cut them; by default as the bundle says."),
+    ] = None,
+    abstain_below: Annotated[
+        Optional[float],
+        typer.Option(min=0, max=1, help="Leave out labels with a lower score; by default the bundle's thresholds."),
+    ] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Also give the probability of every label.")] = False,
     explain: Annotated[
         bool,
@@ -76,13 +87,21 @@ def predict(
     ] = False,
 ) -> None:
     """Label texts: one answer a line, in the order of the input, blanks included."""
-    predictor = Predictor(bundle, engine=engine, threads=threads)
-    texts = read_texts(data, text_column=text_column) if data is not None else _standard_input()
+    predictor = Predictor(
+        bundle,
+        engine=engine,
+        precision=precision,
+        device=device,
+        threads=threads,
+        windows=windows,
+        abstain_below=abstain_below,
+    )
+    texts = stream_texts(data, text_column=text_column) if data is not None else stream_standard_input()
     explain = explain or explain_label is not None or page is not None
     if explain:
         predictor.explain([], label=explain_label)  # refuses a wrong label before anything is printed
     sections = []
-    for answer in predictor.predict(texts, scores=scores):
+    for answer in _watched(predictor.stream(texts, scores=scores)):
         terms = ""
         if explain:
             (explanation,) = predictor.explain([answer["text"]], label=explain_label)
@@ -93,7 +112,8 @@ def predict(
             print(json.dumps(answer, ensure_ascii=False))
         else:
             shown = " ".join(answer["text"].split())
-            print(f"{answer['label'] or ''}\t{answer['score']:.4f}\t{shown}{terms}", flush=explain)
+            label = "" if answer.get("abstained") else answer["label"] or ""
+            print(f"{label}\t{answer['score']:.4f}\t{shown}{terms}", flush=explain)
         if explain and explanation.label is not None and page is None and not as_json:
             err.print(_coloured(explanation), soft_wrap=True)
     if page is not None:
@@ -101,12 +121,14 @@ def predict(
         err.print(f"explanations: {page}", markup=False, soft_wrap=True)
 
 
-def _standard_input() -> list[str]:
-    try:
-        content = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"stdin is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
-    return split_lines(content)
+def _watched(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Show on a terminal how many texts are done, unless the answers go there themselves."""
+    if err.is_terminal and not sys.stdout.isatty():
+        columns = (TextColumn("labelled"), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            yield from progress.track(answers)
+    else:
+        yield from answers
 
 
 def _visible(text: str) -> str:

@@ -2,5 +2,17 @@
 
 from paddlenlp_embtune.data.checks import DataReport, check_rows, discover_labels, hold_out
 from paddlenlp_embtune.data.rows import Rows, read_rows, read_texts, split_lines
+from paddlenlp_embtune.data.streams import stream_standard_input, stream_texts
 
-__all__ = ["DataReport", "Rows", "check_rows", "discover_labels", "hold_out", "read_rows", "read_texts", "split_lines"]
+__all__ = [
+    "DataReport",
+    "Rows",
+    "check_rows",
+    "discover_labels",
+    "hold_out",
+    "read_rows",
+    "read_texts",
+    "split_lines",
+    "stream_standard_input",
+    "stream_texts",
+]

@@ -6,14 +6,14 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.text import clean
 
-__all__ = ["FORMATS", "Rows", "read_rows", "read_texts", "split_lines"]
+__all__ = ["FORMATS", "Rows", "parse_record", "read_rows", "read_texts", "require_column", "split_lines", "text_of"]
 
 FORMATS = {
     ".tsv": "TSV",
@@ -65,8 +65,8 @@ def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_emp
     labels: list[str] = []
     empty: list[str] = []
     for place, record in _records(path, (text_column, label_column)):
-        text = _string(record[text_column], f"{text_column!r} in {place} of {path}")
-        label = _string(record[label_column], f"{label_column!r} in {place} of {path}").strip()
+        text = text_of(record[text_column], f"{text_column!r} in {place} of {path}")
+        label = text_of(record[label_column], f"{label_column!r} in {place} of {path}").strip()
         if not clean(text, lowercase=False):
             empty.append(place)
             continue
@@ -96,7 +96,7 @@ def read_texts(path: str | Path, *, text_column: str) -> list[str]:
     if path.suffix.lower() == ".txt":
         return split_lines(_decode(path))
     records = _records(path, (text_column,), keep_blank=True)
-    return [_string(record[text_column], f"{text_column!r} in {place} of {path}") for place, record in records]
+    return [text_of(record[text_column], f"{text_column!r} in {place} of {path}") for place, record in records]
 
 
 def split_lines(content: str) -> list[str]:
@@ -118,12 +118,20 @@ def _records(path: Path, columns: Sequence[str], *, keep_blank: bool = False) ->
     records = _delimited(content, kind, path, keep_blank=keep_blank) if kind in ("TSV", "CSV") else _json(content, kind, path)
     for place, record in records:
         for column in columns:
-            if column not in record:
-                raise DataError(
-                    f"{place} of {path} has no column {column!r}; {legal_names(column, record)}; "
-                    "choose with --text-column and --label-column"
-                )
+            require_column(record, column, f"{place} of {path}")
         yield place, record
+
+
+def require_column(record: Iterable[str], column: str, where: str) -> None:
+    """Refuse a header or a record that lacks a column.
+
+    Raises:
+        DataError: naming those there are.
+    """
+    if column not in record:
+        raise DataError(
+            f"{where} has no column {column!r}; {legal_names(column, record)}; choose with --text-column and --label-column"
+        )
 
 
 def _decode(path: Path) -> str:
@@ -184,11 +192,25 @@ def _json(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, 
         items = [(f"item {number}", item) for number, item in enumerate(value, start=1)]
     else:
         lines = [(number, line) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
-        items = [(f"line {number}", _parse(line, f"line {number} of {path}")) for number, line in lines]
+        yield from ((f"line {number}", parse_record(line, f"line {number} of {path}")) for number, line in lines)
+        return
     for place, item in items:
-        if not isinstance(item, dict):
-            raise DataError(f"{place} of {path} is {item!r}; legal: an object with a text and a label")
-        yield place, item
+        yield place, _record(item, f"{place} of {path}")
+
+
+def parse_record(line: str, where: str) -> dict[str, Any]:
+    """Read one line of JSON lines.
+
+    Raises:
+        DataError: it is no JSON, or no object.
+    """
+    return _record(_parse(line, where), where)
+
+
+def _record(item: Any, where: str) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise DataError(f"{where} is {item!r}; legal: an object with a text and a label")
+    return item
 
 
 def _parse(content: str, where: str) -> Any:
@@ -202,7 +224,12 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _string(value: Any, where: str) -> str:
+def text_of(value: Any, where: str) -> str:
+    """Return a text, or a number as its decimal text.
+
+    Raises:
+        DataError: it is something else.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import host
@@ -13,18 +14,42 @@ __all__ = ["main"]
 
 
 def main(program: str, weights: str, target: str) -> None:
-    """Translate, check, give the output its name, and drop initializers that nothing uses."""
+    """Translate, fold constants, give input and output their names, drop initializers that nothing uses, and check."""
     with host.quiet():
         import onnx
         import paddle2onnx
 
         paddle2onnx.export(program, weights, target, opset_version=OPSET, auto_upgrade_opset=False, optimize_tool="None")
+    _fold(target)
     model: Any = onnx.load(target)
+    _keep_used_domains(model)
     _rename_output(model.graph)
     _name_dimensions(model.graph)
     _drop_unused_initializers(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)
+
+
+def _fold(target: str) -> None:
+    """Let ONNX Runtime compute what does not depend on the input, and drop what does nothing.
+
+    Paddle's programs hold a copy of every weight behind an identity, and of tables with a padding row a second one, masked;
+    quantization passes over weights that are not initializers. The basic level stays within standard operators.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = target
+    onnxruntime.InferenceSession(Path(target).read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def _keep_used_domains(model: Any) -> None:
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _rename_output(graph: Any) -> None:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import ParityError
+from paddlenlp_embtune.serving.answers import softmax
+from paddlenlp_embtune.serving.batches import TOKENS_PER_BATCH
 from paddlenlp_embtune.serving.bundle import ParityRecord
 from paddlenlp_embtune.serving.engines import Engine
-from paddlenlp_embtune.serving.predictor import softmax
 from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = host.require_paddle()
@@ -23,6 +24,7 @@ TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
 
 Ids = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float32]
 
 
 def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, max_length: int, seed: int = 0) -> list[Ids]:
@@ -40,38 +42,46 @@ def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, ma
     lengths = [1, 2, 3, max_length, *generator.integers(1, max_length + 1, 24).tolist()]
     made = [generator.integers(1, vocabulary_size, length).tolist() for length in lengths]
     rows = [list(ids) for ids in encoded] + made
-    order = generator.permutation(len(rows))
+    order = generator.permutation(len(rows)).tolist()
     batches: list[Ids] = []
-    start = 0
-    while start < len(order):
+    while order:
         size = _BATCH_SIZES[len(batches) % len(_BATCH_SIZES)]
-        batches.append(pad([rows[index] for index in order[start : start + size]]))
-        start += size
+        while size > 1 and size * max(len(rows[index]) for index in order[:size]) > TOKENS_PER_BATCH:
+            size //= 2
+        batches.append(pad([rows[index] for index in order[:size]]))
+        del order[:size]
     return batches
 
 
-def verify_padding(model: Any, batches: Sequence[Ids], *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
+def verify_padding(
+    model: Any, batches: Sequence[Ids], *, temperature: float = 1.0, tolerance: float = TOLERANCE
+) -> list[Probabilities]:
     """Run batches through the live model with and without further padding; the answers must be the same.
 
     Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
     keeps.
 
+    Returns:
+        The live model's answers: for each batch, (B, C) float32 probabilities.
     Raises:
         ParityError: a probability differs by ``tolerance`` or more.
     """
+    answers = []
     for batch in batches:
         wider = np.pad(batch, ((0, 0), (0, 5)), constant_values=PAD_ID)
-        difference = float(np.abs(_probabilities(model, batch, temperature) - _probabilities(model, wider, temperature)).max())
+        answers.append(_probabilities(model, batch, temperature))
+        difference = float(np.abs(answers[-1] - _probabilities(model, wider, temperature)).max())
         if not difference < tolerance:
             raise ParityError(
                 f"answers of {type(model).__name__} depend on padding: five more padding tokens change a probability by "
                 f"{difference:.2e}; legal: below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of its "
                 "tables at zero; nothing was written"
             )
+    return answers
 
 
 def verify_parity(
-    model: Any,
+    expected: Sequence[Probabilities],
     engine: Engine,
     batches: Sequence[Ids],
     *,
@@ -79,10 +89,10 @@ def verify_parity(
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
 ) -> ParityRecord:
-    """Run batches through an engine, twice each, and through the live model; compare probabilities.
+    """Run batches through an engine, twice each, and compare its probabilities with those of the live model.
 
     Args:
-        model: the live layer; compared in evaluation mode.
+        expected: the live model's answers to the batches, as :func:`verify_padding` returns them.
         engine: the exported program.
         batches: (B, L) int64 arrays.
         name: the engine's name, for messages.
@@ -92,13 +102,12 @@ def verify_parity(
         ParityError: a probability differs by ``tolerance`` or more, is not finite, or the two runs differ by as much.
     """
     worst, same_labels, texts = 0.0, True, 0
-    for batch in batches:
-        expected = _probabilities(model, batch, temperature)
+    for batch, live in zip(batches, expected, strict=True):
         for answer in (engine.run(batch), engine.run(batch)):
             found = softmax(answer / temperature)
-            difference = float(np.abs(found - expected).max())
+            difference = float(np.abs(found - live).max())
             worst = max(worst, difference if np.isfinite(difference) else np.inf)
-            same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
+            same_labels &= bool((found.argmax(axis=1) == live.argmax(axis=1)).all())
         texts += len(batch)
     if not worst < tolerance:
         raise ParityError(
@@ -114,7 +123,7 @@ def verify_parity(
     )
 
 
-def _probabilities(model: Any, batch: Ids, temperature: float) -> npt.NDArray[np.float32]:
+def _probabilities(model: Any, batch: Ids, temperature: float) -> Probabilities:
     """Probabilities of the live model in evaluation mode; its mode is left as it was."""
     training = model.training
     model.eval()

@@ -13,11 +13,13 @@ from typing import Any
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
-from paddlenlp_embtune.files import replace_folder, sha256_of, write_arrays, write_text
+from paddlenlp_embtune.files import replace_folder, write_arrays, write_text
 from paddlenlp_embtune.models.engine import load_layer
-from paddlenlp_embtune.schema import to_plain
-from paddlenlp_embtune.serving.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Manifest, ParityRecord
+from paddlenlp_embtune.serving.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord
+from paddlenlp_embtune.serving.engines import EngineOptions
+from paddlenlp_embtune.serving.sealing import check_place, revise, seal
 from paddlenlp_embtune.text import Tokenizer
+from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = ["BundleContent", "add_engines", "write_bundle"]
 
@@ -42,7 +44,8 @@ class BundleContent:
         tokenizer: the tokenizer that it was trained with.
         labels: class names in order.
         ordered: whether their order means anything.
-        max_length: longer texts are cut to this many tokens.
+        max_length: the most tokens that the model reads at once.
+        windows: how longer texts are read; None cuts them.
         domain: name of the domain, or None.
         recipe, data, vectors, metrics: plain values for the manifest.
         sample_texts: real texts for the parity check.
@@ -54,6 +57,7 @@ class BundleContent:
     labels: Sequence[str]
     ordered: bool
     max_length: int
+    windows: WindowSpec | None = None
     domain: str | None = None
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -75,7 +79,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         PluginError: no exporter has that name.
     """
     exporters = {name: registry.current().get("exporter", name) for name in engines}
-    _check_place(path)
+    check_place(path)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         domain=content.domain,
@@ -84,6 +88,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         tokenizer=content.tokenizer.config(),
         vocabulary_sha256=content.tokenizer.vocabulary.fingerprint(),
         max_length=content.max_length,
+        windows=content.windows,
         engines={"paddle": ("weights.safetensors", "model.json")},
         parity={},
         metrics=content.metrics,
@@ -115,7 +120,6 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
         ParityError, BundleError, PluginError: as :func:`write_bundle`.
     """
     exporters = {name: registry.current().get("exporter", name) for name in engines}
-    _check_place(target)
     model = load_layer(bundle.path)
     kept = {name: files for name, files in bundle.manifest.engines.items() if name not in exporters}
     manifest = dataclasses.replace(
@@ -124,15 +128,14 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
         parity={name: record for name, record in bundle.manifest.parity.items() if name in kept},
         versions=_versions(),
     )
-    copied = {"vocab.txt", *(name for files in kept.values() for name in files)}
-    try:
-        with replace_folder(target) as folder:
-            for name in copied:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes((bundle.path / name).read_bytes())
-            _export(folder, manifest, model, exporters, bundle.tokenizer, sample_texts)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {target}: {error.strerror or error}; nothing was left behind") from error
+    dropped = {name for engine, files in bundle.manifest.engines.items() if engine in exporters for name in files}
+    if "onnxruntime" in exporters:
+        dropped |= {program.file for program in manifest.quantized.values()}
+        manifest = dataclasses.replace(manifest, quantized={})
+    with revise(bundle, target) as folder:
+        for name in dropped:
+            (folder / name).unlink()
+        _export(folder, manifest, model, exporters, bundle.tokenizer, sample_texts)
     return Bundle.open(target)
 
 
@@ -149,24 +152,17 @@ def _export(
     draft = Bundle(folder, dataclasses.replace(manifest, engines=engines), tokenizer.vocabulary)
     encoded = [tokenizer.encode(text, max_length=manifest.max_length) for text in sample_texts]
     batches = parity_batches(encoded, vocabulary_size=len(tokenizer.vocabulary), max_length=manifest.max_length)
-    verify_padding(model, batches, temperature=manifest.temperature)
+    expected = verify_padding(model, batches, temperature=manifest.temperature)
     parity: dict[str, ParityRecord] = dict(manifest.parity)
     for name in [*exporters, *(engine for engine in engines if engine not in exporters and engine not in parity)]:
-        engine = registry.current().get("engine", name)(draft, threads=None)
-        parity[name] = verify_parity(model, engine, batches, name=name, temperature=manifest.temperature)
-    files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
-    finished = dataclasses.replace(draft.manifest, parity=parity, files=files)
-    write_text(folder / MANIFEST, json.dumps(to_plain(finished), ensure_ascii=False, indent=1) + "\n")
+        engine = registry.current().get("engine", name)(draft, EngineOptions())
+        parity[name] = verify_parity(expected, engine, batches, name=name, temperature=manifest.temperature)
+    seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(draft.manifest, parity=parity)))
 
 
 def _save_weights(folder: Path, model: Any, name: str) -> None:
     write_arrays(folder / "weights.safetensors", {key: value.numpy() for key, value in model.state_dict().items()})
     write_text(folder / "model.json", json.dumps({"name": name, "config": model.config()}, indent=1) + "\n")
-
-
-def _check_place(path: Path) -> None:
-    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} is there already and is no bundle, so it will not be replaced; choose another place")
 
 
 def _versions() -> dict[str, str]:

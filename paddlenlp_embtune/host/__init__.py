@@ -3,7 +3,7 @@
 Nothing here imports Paddle when it is imported.
 """
 
-from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, prepare_cpu
+from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, prepare_cpu, processor_name, usable_threads
 from paddlenlp_embtune.host.framework import (
     calm_logging,
     effective_rate,
@@ -45,6 +45,7 @@ __all__ = [
     "inner_optimizer",
     "install_shims",
     "prepare_cpu",
+    "processor_name",
     "quiet",
     "rate_multiplier",
     "rate_tensor",
@@ -58,5 +59,6 @@ __all__ = [
     "squared_norm",
     "steps_per_epoch",
     "untrace",
+    "usable_threads",
     "visualdl_writer",
 ]

@@ -14,9 +14,12 @@ __all__ = [
     "CpuSetup",
     "cpu_setup",
     "prepare_cpu",
+    "processor_name",
+    "usable_threads",
 ]
 
 
+_MOST_THREADS = 8
 _MKL_AVX2 = {"MKL_DEBUG_CPU_TYPE": "5"}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "FLAGS_paddle_num_threads")
 
@@ -56,7 +59,7 @@ def prepare_cpu(*, threads: int | None = None) -> CpuSetup:
         if _vendor() == "AuthenticAMD":
             for name, value in _MKL_AVX2.items():
                 os.environ.setdefault(name, value)
-        count = str(threads if threads is not None else min(8, _processors()))
+        count = str(threads if threads is not None else usable_threads())
         for name in _THREAD_VARIABLES:
             if threads is not None:
                 os.environ[name] = count
@@ -77,15 +80,24 @@ def cpu_setup() -> CpuSetup:
     )
 
 
+def usable_threads() -> int:
+    """Return the number of processors that this process may use, at most 8."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(usable, _MOST_THREADS)
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself; empty where it is unknown."""
+    return _cpuinfo("model name")
+
+
 def _vendor() -> str:
+    return _cpuinfo("vendor_id")
+
+
+def _cpuinfo(key: str) -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("vendor_id"):
+            if line.startswith(key):
                 return line.partition(":")[2].strip()
     return ""
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -77,7 +77,9 @@ def _(model: Any) -> Parts:
     return Parts(network, beside, model.ngram_bias.numpy() * share)
 
 
-def attribute(model: Any, ids: Sequence[int], *, label: int, temperature: float = 1.0) -> Attribution:
+def attribute(
+    model: Any, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
+) -> Attribution:
     """Attribute the log-odds of a label to the tokens of one text by integrated gradients.
 
     The path is straight: every token's vector goes from that of padding to its own, and the logits beside the embedding (see
@@ -88,12 +90,14 @@ def attribute(model: Any, ids: Sequence[int], *, label: int, temperature: float 
         ids: of one text, without padding.
         label: the class to explain.
         temperature: logits are divided by it.
+        fixed: how many ids before and after the text's own the tokenizer added; they stay what they are all the way.
     Raises:
         HostError: the path does not end at the model's answer, as it uses ids in ways that ``parts_of`` does not know.
     Source:
         Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks", equation 1; the midpoint rule
     """
-    path = _Path(model, np.asarray(ids, dtype=np.int64), label=label, temperature=temperature)
+    path = _Path(model, np.asarray(ids, dtype=np.int64), label=label, temperature=temperature, fixed=fixed)
+    own = slice(fixed[0], len(ids) - fixed[1])
     difference = path.difference()
     steps = _FIRST_STEPS
     total = path.slopes((np.arange(steps) + 0.5) / steps)
@@ -101,20 +105,23 @@ def attribute(model: Any, ids: Sequence[int], *, label: int, temperature: float 
         steps *= 3
         # Every third midpoint has been there before.
         total += path.slopes((np.flatnonzero(np.arange(steps) % 3 != 1) + 0.5) / steps)
-    return Attribution("integrated_gradients", (total / steps).astype(np.float32), difference)
+    return Attribution("integrated_gradients", (total / steps)[own].astype(np.float32), difference)
 
 
 class _Path:
     """The straight way from padding to a text, for one label."""
 
-    def __init__(self, model: Any, ids: Ids, *, label: int, temperature: float) -> None:
+    def __init__(self, model: Any, ids: Ids, *, label: int, temperature: float, fixed: tuple[int, int]) -> None:
         self._model, self._ids, self._label, self._temperature = model, ids, label, temperature
         name = embedding_name(model)
         self._owner = functools.reduce(getattr, name.split(".")[:-1], model)
         self._name = name.rpartition(".")[2]
         table = getattr(self._owner, self._name).detach()
-        self._start = table[PAD_ID]
-        self._way = table[paddle.to_tensor(ids)] - self._start
+        moving = np.ones((len(ids), 1), dtype=np.float32)
+        moving[: fixed[0]] = moving[len(ids) - fixed[1] :] = 0.0
+        self._padding, end = table[PAD_ID], table[paddle.to_tensor(ids)]
+        self._way = (end - self._padding) * paddle.to_tensor(moving)
+        self._start = end - self._way
         self._parts = parts_of(model)
         self._spread = None if self._parts.beside is None else self._parts.beside(ids)
 
@@ -152,7 +159,7 @@ class _Path:
         along = paddle.to_tensor(shares.astype(np.float32))
         vectors = self._start + along.reshape([-1, 1, 1]) * self._way
         vectors.stop_gradient = False
-        rows = paddle.concat([self._start.unsqueeze(0), vectors.reshape([-1, vectors.shape[-1]])])
+        rows = paddle.concat([self._padding.unsqueeze(0), vectors.reshape([-1, vectors.shape[-1]])])
         numbers = paddle.arange(1, rows.shape[0], dtype="int64").reshape(vectors.shape[:2])
         with _instead(self._owner, self._name, rows):
             logits = self._parts.through(numbers)

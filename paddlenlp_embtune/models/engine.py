@@ -15,6 +15,7 @@ from paddlenlp_embtune import host
 from paddlenlp_embtune.models.attribution import attribute
 from paddlenlp_embtune.models.building import build_model
 from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.serving.engines import EngineOptions, require_plain
 from paddlenlp_embtune.serving.explain import Attribution
 
 paddle = host.require_paddle()
@@ -45,11 +46,13 @@ class PaddleEngine:
 
     Args:
         bundle: an opened bundle.
-        threads: not used; the number of threads is the process's (see ``prepare_cpu``).
+        options: the number of threads is the process's instead (see ``prepare_cpu``).
+    Raises:
+        DataError: a GPU, or a quantized program, was asked for.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        del threads
+    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+        require_plain(options, engine="paddle")
         self._model = load_layer(bundle.path)
         self._lock = threading.Lock()
 
@@ -59,7 +62,9 @@ class PaddleEngine:
             logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
         return logits
 
-    def attribute(self, ids: Sequence[int], *, label: int, temperature: float = 1.0) -> Attribution:
+    def attribute(
+        self, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
+    ) -> Attribution:
         """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
         with self._lock:
-            return attribute(self._model, ids, label=label, temperature=temperature)
+            return attribute(self._model, ids, label=label, temperature=temperature, fixed=fixed)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.ngrams import MULTIPLIER, fit_ngrams
-from paddlenlp_embtune.serving.predictor import softmax
+from paddlenlp_embtune.serving.answers import softmax
 
 paddle = host.require_paddle()
 

@@ -9,12 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.errors import BundleError, DataError, legal_names
+from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.schema import build
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_from_config
+from paddlenlp_embtune.text.windows import WindowSpec
 
-__all__ = ["INPUT_NAME", "MANIFEST", "OUTPUT_NAME", "SCHEMA_VERSION", "Bundle", "Manifest", "ParityRecord"]
+__all__ = [
+    "INPUT_NAME",
+    "MANIFEST",
+    "OUTPUT_NAME",
+    "SCHEMA_VERSION",
+    "Bundle",
+    "Calibration",
+    "Manifest",
+    "ParityRecord",
+    "QuantizedProgram",
+]
 
 SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
@@ -42,6 +53,69 @@ class ParityRecord:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizedProgram:
+    """A smaller ONNX program beside the one in fp32, and what it was found to be worth on labelled rows.
+
+    Args:
+        file: relative to the bundle.
+        method: ``static`` (activations have the scales that calibration found), ``dynamic`` (each batch its own), or ``cast``.
+        rows: labelled rows that it was measured on.
+        agreement: share of them that get the label that fp32 gives.
+        accuracy, accuracy_fp32: share of them that get the right label.
+        f1_macro, f1_macro_fp32: the mean of the labels' F1.
+        company: the largest difference that the batch a text is in made to one of its probabilities.
+        bytes, bytes_fp32: size of the program.
+        speedup: texts a second, times those of fp32, in the same minute on the processor below; None where it cannot be
+            measured, as of fp16 without a GPU.
+        processor: where the speed was measured.
+        tolerance: how much accuracy it was allowed to lose.
+    """
+
+    file: str
+    method: str
+    rows: int
+    agreement: float
+    accuracy: float
+    accuracy_fp32: float
+    f1_macro: float
+    f1_macro_fp32: float
+    company: float
+    bytes: int
+    bytes_fp32: int
+    speedup: float | None
+    processor: str
+    tolerance: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What fitting a temperature on labelled rows did to the probabilities.
+
+    Args:
+        rows: labelled rows that it was fitted on.
+        ece_before, ece_after: expected calibration error at temperature 1 and at the fitted one, on those rows; 15 bins.
+        ece_held_out: that of rows which the temperature was not fitted on, by cross-fitting in five parts.
+        nll_before, nll_after: mean negative log-likelihood of the right label, in natural logarithms.
+        brier_before, brier_after: mean squared distance from the right label, 0 to 2.
+        target_precision: what the thresholds were chosen for; None if there are none.
+        answered: share of the rows that the thresholds let through.
+        precision: share of right answers among them.
+    """
+
+    rows: int
+    ece_before: float
+    ece_after: float
+    ece_held_out: float
+    nll_before: float
+    nll_after: float
+    brier_before: float
+    brier_after: float
+    target_precision: float | None = None
+    answered: float = 1.0
+    precision: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What ``bundle.json`` says.
 
@@ -52,8 +126,12 @@ class Manifest:
         ordered: whether their order means anything.
         tokenizer: options that rebuild the tokenizer on ``vocab.txt``.
         vocabulary_sha256: fingerprint of the vocabulary that the weights were trained with.
-        max_length: longer texts are cut to this many tokens.
+        max_length: the most tokens that the model reads at once.
+        windows: how longer texts are read; None cuts them.
         temperature: logits are divided by it.
+        thresholds: an answer of a label with a lower score is no answer; labels that are not named always are.
+        calibration: how temperature and thresholds were found; None if they were not.
+        quantized: programs of lower precision by its name.
         engines: files of each engine.
         parity: for each engine, the proof that it agrees with the live model.
         metrics: figures on the development rows.
@@ -71,7 +149,11 @@ class Manifest:
     tokenizer: Mapping[str, Any]
     vocabulary_sha256: str
     max_length: int
+    windows: WindowSpec | None = None
     temperature: float = 1.0
+    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None
+    quantized: Mapping[str, QuantizedProgram] = dataclasses.field(default_factory=dict)
     engines: Mapping[str, tuple[str, ...]]
     parity: Mapping[str, ParityRecord]
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -107,11 +189,13 @@ class Bundle:
         manifest = _read_manifest(path)
         for name, expected in manifest.files.items():
             _check_file(path, name, expected)
-        for engine, files in manifest.engines.items():
+        named = dict(manifest.engines)
+        named |= {precision: (program.file,) for precision, program in manifest.quantized.items()}
+        for what, files in named.items():
             for name in files:
                 if name not in manifest.files:
                     raise BundleError(
-                        f"{path / MANIFEST} names {name!r} for {engine!r} without its SHA-256; export the bundle again"
+                        f"{path / MANIFEST} names {name!r} for {what!r} without its SHA-256; export the bundle again"
                     )
         try:
             vocabulary = Vocabulary.load(path / "vocab.txt")
@@ -144,6 +228,22 @@ class Bundle:
             f"add them with: embtune export {self.path} --engine {engine}"
         )
 
+    def quantized_file(self, precision: str) -> Path | None:
+        """Return the program of a precision, None for ``fp32``.
+
+        Raises:
+            BundleError: the bundle was not quantized to it.
+        """
+        if precision == "fp32":
+            return None
+        if (program := self.manifest.quantized.get(precision)) is None:
+            legal = legal_names(precision, ["fp32", *self.manifest.quantized])
+            raise BundleError(
+                f"the bundle {self.path} has no program in {precision!r}; {legal}; add one, measured on labelled rows, with: "
+                f"embtune quantize {self.path} --data dev.tsv"
+            )
+        return self.path / program.file
+
 
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
@@ -159,7 +259,10 @@ def _read_manifest(path: Path) -> Manifest:
             f"{file} has the schema version {version!r}; this release reads {SCHEMA_VERSION}; use the release that "
             "wrote it, or train again"
         )
-    return build(Manifest, value, where=MANIFEST, error=BundleError)
+    try:
+        return build(Manifest, value, where=MANIFEST, error=BundleError)
+    except RecipeError as error:
+        raise BundleError(f"{file} is not legal: {error}; restore it, or train again") from None
 
 
 def _check_file(path: Path, name: str, expected: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.text import PAD_ID, clean
+from paddlenlp_embtune.text import PAD_ID
 
-__all__ = ["Attribution", "Explanation", "locate", "log_odds", "occlude"]
+__all__ = ["Attribution", "Explanation", "log_odds", "occlude"]
 
 _WIDTHS, _ZOOM = (1, 2, 4), 8
 _TOKENS_PER_TEXT, _TOKENS_PER_RUN = 1 << 16, 1 << 14
@@ -53,6 +52,7 @@ class Explanation:
         offsets: where in ``text`` each of them comes from, begin and end; the same place for all tokens of one character.
         attribution: the contributions, how they were found, and what they leave out.
         cut_at: where in ``text`` the model stopped reading because it is too long; None if it read to the end.
+        begun_at: where the explained window of a long text begins; None if it is the beginning.
     """
 
     text: str
@@ -62,6 +62,7 @@ class Explanation:
     offsets: tuple[tuple[int, int], ...]
     attribution: Attribution
     cut_at: int | None = None
+    begun_at: int | None = None
 
     def places(self) -> list[tuple[int, int, float]]:
         """Sum the contributions of tokens that come from one place: (begin, end, sum), in the order of the text."""
@@ -100,6 +101,7 @@ class Explanation:
             "contributions": self.attribution.contributions.tolist(),
             "difference": self.attribution.difference,
             "residual": self.attribution.residual,
+            "begun_at": self.begun_at,
             "cut_at": self.cut_at,
             "terms": [{"text": self.text[i:j], "start": i, "end": j, "contribution": c} for i, j, c in self.terms()],
         }
@@ -111,7 +113,9 @@ def log_odds(logits: npt.NDArray[np.float32], *, label: int, temperature: float)
     return np.subtract(scaled[:, label], np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1))
 
 
-def occlude(run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.0) -> Attribution:
+def occlude(
+    run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
+) -> Attribution:
     """Leave windows of 1, 2 and 4 tokens out, and find the contributions that add up to the drops best.
 
     What is left is closed up and padded on the right, which no answer depends on: export proves it (``verify_padding``).
@@ -124,16 +128,18 @@ def occlude(run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.
         ids: of one text.
         label: the class to explain.
         temperature: logits are divided by it.
+        fixed: how many ids before and after the text's own the tokenizer added; they are never left out.
     Source:
         Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2; the additive fit as in
         Ribeiro et al. 2016, "Why Should I Trust You?", section 3.4, with windows in place of random samples
     """
-    length, tokens = len(ids), np.asarray(ids, dtype=np.int64)
+    length, tokens = len(ids) - sum(fixed), np.asarray(ids, dtype=np.int64)
 
     def drops(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        masks = np.pad(masks, ((0, 0), fixed))
         order = masks.argsort(axis=1, kind="stable")
         batch = np.where(np.take_along_axis(masks, order, axis=1), PAD_ID, tokens[order])
-        rows = max(1, _TOKENS_PER_RUN // length)
+        rows = max(1, _TOKENS_PER_RUN // len(tokens))
         logits = [run(batch[start : start + rows]) for start in range(0, len(batch), rows)]
         lost: npt.NDArray[np.float64] = whole - log_odds(np.concatenate(logits), label=label, temperature=temperature)
         return lost
@@ -158,43 +164,3 @@ def occlude(run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.
     masks, found = np.concatenate([masks, fine]), np.concatenate([found, drops(fine)])
     contributions = np.linalg.lstsq(masks.astype(np.float64), found, rcond=None)[0]
     return Attribution("occlusion", contributions.astype(np.float32), difference)
-
-
-def locate(text: str, *, lowercase: bool, limit: int) -> list[tuple[int, int]]:
-    """Find where in a text the first ``limit`` characters of ``clean(text, lowercase=lowercase)`` come from, begin and end.
-
-    Characters that become one, or several, or change places (accents), have the place of all of them together.
-    """
-    places, last = list[tuple[int, int]](), " "
-    for start, end, cleaned in _clusters(text, lowercase=lowercase):
-        for character in cleaned:
-            if character != " " or last != " ":
-                places.append((start, end))
-            last = character
-        if len(places) > limit:
-            return places[:limit]
-    return places[:-1] if places and last == " " else places
-
-
-def _clusters(text: str, *, lowercase: bool) -> Iterator[tuple[int, int, str]]:
-    """Cut a text where cleaning the parts one by one gives what cleaning it whole does: (begin, end, cleaned part)."""
-
-    def fold(start: int, end: int) -> str:
-        # Between two characters that join with nothing, white space at the ends stays.
-        return clean(f"一{text[start:end]}一", lowercase=lowercase)[1:-1]
-
-    start, end, former = 0, 0, ""
-    for index, character in enumerate(text):
-        alone = fold(index, index + 1)
-        if not alone:
-            continue
-        if not former:
-            start = index
-        elif not (unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) or alone == former == " "):
-            before = fold(start, end)
-            if fold(start, index + 1) == before + alone:
-                yield start, end, before
-                start = index
-        end, former = index + 1, alone
-    if former:
-        yield start, end, fold(start, end)

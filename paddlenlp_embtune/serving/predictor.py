@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,28 +12,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import registry
-from paddlenlp_embtune.errors import DataError, legal_names
+from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
+from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.serving.answers import aggregate, softmax, thresholds_of, word_answers
+from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
-from paddlenlp_embtune.serving.engines import Engine
-from paddlenlp_embtune.serving.explain import Attribution, Explanation, locate, occlude
-from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.serving.engines import Engine, EngineOptions
+from paddlenlp_embtune.serving.explain import Attribution, Explanation, occlude
+from paddlenlp_embtune.serving.reading import Reading, chunks, read_texts
+from paddlenlp_embtune.text.windows import WindowSpec
 
-__all__ = ["Predictor", "softmax"]
+__all__ = ["Predictor"]
+
+Floats = npt.NDArray[np.float32]
+Answer = dict[str, Any]
 
 
 class Predictor:
-    """Serves one bundle.
+    """Serves one bundle; all of it may be used from several threads.
 
     Args:
         bundle: folder of a bundle, or an opened one.
         engine: a registered engine: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
-        threads: threads of one run; None leaves it to the engine.
+        precision: ``fp32``, or what the bundle was quantized to, such as ``int8``; for ``onnxruntime``.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
+        threads: processors to use, 1 or more; None takes all, at most 8.
         batch_size: texts of similar length that go through the engine together, 1 or more.
+        windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
+            False cuts the texts, None does as the bundle says.
+        abstain_below: an answer with a lower score is marked as abstained; one probability for all labels, or one by label;
+            None takes the thresholds of the bundle.
     Raises:
-        BundleError: the bundle is damaged, or has no files for the engine.
+        BundleError: the bundle is damaged, or has no files for the engine or the precision.
+        DataError, RecipeError: an option is not legal.
         PluginError: no engine has that name.
-        MissingDependencyError: the engine's package is not installed.
+        MissingDependencyError: the engine's package is not installed, or knows no GPU and one was asked for.
     """
 
     def __init__(
@@ -39,52 +55,113 @@ class Predictor:
         bundle: str | Path | Bundle,
         *,
         engine: str = "onnxruntime",
+        precision: str = "fp32",
+        device: str = "auto",
         threads: int | None = None,
         batch_size: int = 64,
+        windows: WindowSpec | Mapping[str, Any] | bool | None = None,
+        abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
+        EngineOptions(threads=threads, device=device)  # refuses before the bundle is read
         factory = registry.current().get("engine", engine)
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        manifest = self.bundle.manifest
         self.engine_name = engine
-        self.batch_size = batch_size
-        self.engine: Engine = factory(self.bundle, threads=threads)
+        self.windows = manifest.windows if windows is None else _window_spec(windows)
+        self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
+        threads = threads or host.usable_threads()
+        concurrent = bool(getattr(factory, "concurrent", False))
+        options = EngineOptions(threads=1 if concurrent else threads, device=device, precision=precision)
+        self.engine: Engine = factory(self.bundle, options)
+        self._runner = BatchRunner(self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels in order."""
         return self.bundle.manifest.labels
 
-    def predict(self, texts: Sequence[str], *, scores: bool = False) -> list[dict[str, Any]]:
+    @property
+    def batch_size(self) -> int:
+        """The most texts that go through the engine together."""
+        return self._runner.batch_size
+
+    def predict(self, texts: Sequence[str], *, scores: bool = False) -> list[Answer]:
         """Label texts.
 
         Args:
             texts: any number of texts, blanks included.
-            scores: also return the probability of every label.
+            scores: also return the probability of every label; of ordered labels the expected level too.
         Returns:
-            For each text, in order, ``text`` as given, ``label``, ``score`` (the label's probability) and, if asked for,
-            ``scores`` by label. A text without a visible character gets ``label`` None and ``score`` 0.0.
+            For each text, in order:
+
+            - ``text`` as given, ``label``, and ``score``, the label's probability. A text without a visible character gets
+              ``label`` None and ``score`` 0.0.
+            - ``abstained`` where thresholds are set: whether the score is below that of its label.
+            - ``window`` where long texts are read in windows: ``start`` and ``end`` in the text of the one that spoke most for
+              the label, and ``windows``, how many there were.
+            - ``scores`` by label if asked for, and with ordered labels ``level``, the mean of the labels' numbers (the first
+              is 0) weighted by their probabilities, and ``level_spread``, the standard deviation.
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
-        encoded = self._encode(texts)
-        results = []
-        for text, ids, row in zip(texts, encoded, self._run(encoded), strict=True):
-            blank = not ids
-            best = int(row.argmax())
-            result: dict[str, Any] = {
-                "text": text,
-                "label": None if blank else self.labels[best],
-                "score": 0.0 if blank else float(row[best]),
-            }
-            if scores:
-                values = [0.0] * len(row) if blank else row.tolist()
-                result["scores"] = dict(zip(self.labels, values, strict=True))
-            results.append(result)
-        return results
+        _refuse_one_text(texts)
+        reading = self._read(texts)
+        return self._answers(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
+
+    def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
+        """Label texts as they come, any number of them, in bounded memory: about two thousand are held at a time.
+
+        Texts are read from the iterator while those before them are still being labelled.
+
+        Args:
+            texts: yields texts.
+            scores: as for :meth:`predict`.
+        Yields:
+            As many answers as texts, in order, as :meth:`predict` returns them.
+        Raises:
+            TypeError: something is not a text; the message gives its index. Answers of texts before it are yielded first.
+        """
+        _refuse_one_text(texts)
+        running: deque[tuple[list[str], Reading, Callable[[], Floats]]] = deque()
+
+        def finish(most: int) -> Iterator[Answer]:
+            while len(running) > most:
+                chunk, reading, wait = running.popleft()
+                yield from self._answers(chunk, reading, wait(), scores=scores)
+
+        try:
+            for start, chunk in chunks(texts):
+                good = list(itertools.takewhile(lambda text: isinstance(text, str), chunk))
+                reading = self._read(good, start=start)
+                running.append((good, reading, self._runner.submit(reading.ids)))
+                yield from finish(1)
+                self._read(chunk[len(good) :], start=start + len(good))  # names what is not a text
+        except Exception:  # of the source, or of a text: told after the answers to what came before it
+            yield from finish(0)
+            raise
+        yield from finish(0)
+
+    def probabilities(self, texts: Sequence[str]) -> Floats:
+        """Return the probability of every label for every text.
+
+        Shapes:
+            returns: (N, C) float32, rows in the order of ``texts``
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        return self.scaled_probabilities(texts)(self.bundle.manifest.temperature)
+
+    def scaled_probabilities(self, texts: Sequence[str]) -> Callable[[float], Floats]:
+        """Run texts once; what is returned gives their (N, C) float32 probabilities at any temperature."""
+        _refuse_one_text(texts)
+        reading = self._read(texts)
+        logits = self._runner.submit(reading.ids)()
+        return lambda temperature: self._aggregate(logits, reading, temperature)[0]
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
         """Tell which characters of texts speak for a label, and which against it.
+
+        Of a text that is read in windows, the decisive one is explained.
 
         Args:
             texts: any number of texts, blanks included.
@@ -98,74 +175,82 @@ class Predictor:
         """
         if label is not None and label not in self.labels:
             raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {legal_names(label, self.labels)}")
-        methods = {"occlusion": partial(occlude, self.engine.run)}
+        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self.engine.run)}
         if hasattr(self.engine, "attribute"):
             methods["integrated_gradients"] = self.engine.attribute
         if method is None:
             method = next(reversed(methods))
         elif method not in methods:
             raise DataError(f"the engine {self.engine_name!r} does not explain by {method!r}; {legal_names(method, methods)}")
-        answers = zip(self.predict(texts, scores=True), self._encode(texts), strict=True)
-        return [self._explain(answer, ids, label or answer["label"], method, methods[method]) for answer, ids in answers]
+        answers = self.predict(texts, scores=True)
+        return [self._explain(answer, label or answer["label"], method, methods[method]) for answer in answers]
 
-    def _explain(
-        self, answer: dict[str, Any], ids: list[int], label: str | None, method: str, attribute: Callable[..., Attribution]
-    ) -> Explanation:
-        if label is None or not ids:
-            return Explanation(answer["text"], None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
-        manifest, tokenizer = self.bundle.manifest, self.bundle.tokenizer
-        tokens = tokenizer.tokens(answer["text"])
-        lowercase = bool(tokenizer.config().get("lowercase", True))
-        offsets = locate(answer["text"], lowercase=lowercase, limit=len(ids))
+    def close(self) -> None:
+        """Let the predictor's threads go; it can be used again."""
+        self._runner.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _explain(self, answer: Answer, label: str | None, method: str, attribute: Callable[..., Attribution]) -> Explanation:
+        text, manifest, tokenizer = answer["text"], self.bundle.manifest, self.bundle.tokenizer
+        if label is None or answer["label"] is None:
+            return Explanation(text, None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
+        window = answer.get("window", {"start": 0, "end": len(text)})
+        part = text[window["start"] : window["end"]]
+        ids = tokenizer.encode(part, max_length=manifest.max_length)
+        own = len(ids) - len(tokenizer.prefix) - len(tokenizer.suffix)
+        offsets = [(start + window["start"], end + window["start"]) for start, end in tokenizer.offsets(part, limit=own + 1)]
         return Explanation(
-            text=answer["text"],
+            text=text,
             label=label,
             score=answer["scores"][label],
-            tokens=tuple(tokens[: len(ids)]),
-            offsets=tuple(offsets),
-            attribution=attribute(ids, label=self.labels.index(label), temperature=manifest.temperature),
-            cut_at=offsets[-1][1] if len(tokens) > len(ids) else None,
+            tokens=tuple(tokenizer.tokens(part)[:own]),
+            offsets=tuple(offsets[:own]),
+            attribution=attribute(
+                ids,
+                label=self.labels.index(label),
+                temperature=manifest.temperature,
+                fixed=(len(tokenizer.prefix), len(tokenizer.suffix)),
+            ),
+            begun_at=window["start"] or None,
+            cut_at=offsets[own - 1][1] if len(offsets) > own else window["end"] if window["end"] < len(text) else None,
         )
 
-    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the probability of every label for every text.
+    def _read(self, texts: Sequence[str], *, start: int = 0) -> Reading:
+        manifest = self.bundle.manifest
+        return read_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
 
-        Shapes:
-            returns: (N, C) float32, rows in the order of ``texts``
-        Raises:
-            TypeError: something is not a text; the message gives its index.
-        """
-        return self._run(self._encode(texts))
+    def _aggregate(self, logits: Floats, reading: Reading, temperature: float) -> tuple[Floats, npt.NDArray[np.int64]]:
+        windows = softmax(logits / np.float32(temperature))
+        return aggregate(windows, reading, method=self.windows.aggregate if self.windows is not None else "mean")
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        _check_texts(texts)
-        length = self.bundle.manifest.max_length
-        return [self.bundle.tokenizer.encode(text, max_length=length) for text in texts]
-
-    def _run(self, encoded: Sequence[list[int]]) -> npt.NDArray[np.float32]:
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        result = np.zeros((len(encoded), len(self.labels)), dtype=np.float32)
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            logits = self.engine.run(pad([encoded[index] for index in chosen]))
-            result[chosen] = softmax(logits / self.bundle.manifest.temperature)
-        return result
+    def _answers(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
+        if len(texts) == 0:  # an array of texts has no truth
+            return []
+        manifest = self.bundle.manifest
+        return word_answers(
+            texts,
+            reading,
+            self._aggregate(logits, reading, manifest.temperature),
+            labels=self.labels,
+            thresholds=self.thresholds,
+            scores=scores,
+            levels=scores and manifest.ordered,
+        )
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Turn logits into probabilities along the last axis.
-
-    Shapes:
-        logits: (B, C) float32; returns: (B, C) float32
-    """
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: npt.NDArray[np.float32] = exponents / exponents.sum(axis=-1, keepdims=True)
-    return probabilities
+def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:
+    if windows is False or isinstance(windows, WindowSpec):
+        return windows or None
+    if windows is True:
+        return WindowSpec()
+    return build(WindowSpec, windows, where="windows", error=RecipeError)
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def _refuse_one_text(texts: Iterable[str]) -> None:
     if isinstance(texts, str):
         raise TypeError("texts is one text; give a list of texts, [text]")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text number {index} is {text!r} of type {type(text).__name__}; legal: str")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError, legal_names
 from paddlenlp_embtune.serving import Predictor
+from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = ["DomainSentimentTask"]
 
@@ -22,9 +23,15 @@ class DomainSentimentTask:
         model: name of a registered domain.
         task_path: folder of a bundle; None takes the bundle of the domain.
         engine: what runs it: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
-        num_threads: threads of one run; None leaves it to the engine.
-        batch_size: texts that go through the engine together.
-        scores: also return the probability of every label.
+        precision: ``fp32``, or what the bundle was quantized to, such as ``int8``.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
+        num_threads: processors to use; None takes all, at most 8.
+        batch_size: the most texts that go through the engine together.
+        windows: how texts that are too long are read, for example ``{"overlap_tokens": 32, "aggregate": "mean"}``; False cuts
+            them; None does as the bundle says.
+        abstain_below: answers with a lower score are marked as abstained; one probability, or one by label; None takes the
+            thresholds of the bundle.
+        scores: also return the probability of every label, and of ordered labels the expected level.
         explain: also return which characters speak for the label and which against it, under ``explanation``.
     Raises:
         BundleError: there is no bundle, or it is damaged.
@@ -38,8 +45,12 @@ class DomainSentimentTask:
         model: str,
         task_path: str | None = None,
         engine: str = "onnxruntime",
+        precision: str = "fp32",
+        device: str = "auto",
         num_threads: int | None = None,
         batch_size: int = 64,
+        windows: WindowSpec | Mapping[str, Any] | bool | None = None,
+        abstain_below: float | Mapping[str, float] | None = None,
         scores: bool = False,
         explain: bool = False,
         **kwargs: Any,
@@ -53,7 +64,16 @@ class DomainSentimentTask:
         self._task_path = task_path or _default_bundle(model)
         self._scores = scores
         self._explain = explain
-        self.predictor = Predictor(self._task_path, engine=engine, threads=num_threads, batch_size=batch_size)
+        self.predictor = Predictor(
+            self._task_path,
+            engine=engine,
+            precision=precision,
+            device=device,
+            threads=num_threads,
+            batch_size=batch_size,
+            windows=windows,
+            abstain_below=abstain_below,
+        )
 
     def __call__(self, inputs: Sequence[Any], **kwargs: Any) -> list[dict[str, Any]]:
         """Label texts: one text, several, or a list of them; one result for each, in order."""

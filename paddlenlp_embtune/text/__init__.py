@@ -10,6 +10,7 @@ from paddlenlp_embtune.text.tokenizers import (
     unknown_report,
 )
 from paddlenlp_embtune.text.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
+from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "PAD",
@@ -20,6 +21,7 @@ __all__ = [
     "Tokenizer",
     "UnknownReport",
     "Vocabulary",
+    "WordPieceTokenizer",
     "clean",
     "pad",
     "tokenizer_from_config",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.cleaning import clean
-from paddlenlp_embtune.text.vocabulary import PAD_ID, UNK_ID, Vocabulary
+from paddlenlp_embtune.text.offsets import locate
+from paddlenlp_embtune.text.vocabulary import PAD_ID, Vocabulary
+from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 
 __all__ = ["CharTokenizer", "Tokenizer", "UnknownReport", "pad", "tokenizer_from_config", "unknown_report"]
 
@@ -24,11 +26,25 @@ class Tokenizer(Protocol):
     def vocabulary(self) -> Vocabulary:
         """The tokens that have ids."""
 
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The ids that ``encode`` puts before those of a text."""
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """The ids that ``encode`` puts after those of a text."""
+
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into tokens, before the vocabulary is asked."""
+        """Cut a text into tokens of its own, without prefix and suffix; unknown ones as they stand in the text."""
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into ids, unknown tokens included, padding not."""
+        """Turn a text into at most ``max_length`` ids: prefix, own tokens, suffix; none where there is no own token."""
+
+    def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
+        """Find where in a text as given its first ``limit`` own tokens come from, begin and end; None finds all.
+
+        Places are in the order of the text; two of them are the same or do not overlap.
+        """
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
@@ -43,6 +59,9 @@ class CharTokenizer:
         lowercase: fold case first.
     """
 
+    prefix: ClassVar[tuple[int, ...]] = ()
+    suffix: ClassVar[tuple[int, ...]] = ()
+
     vocabulary: Vocabulary
     lowercase: bool = True
 
@@ -52,9 +71,13 @@ class CharTokenizer:
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text into the ids of its first ``max_length`` characters."""
-        ids = self.vocabulary.ids
+        ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         cleaned = clean(text, lowercase=self.lowercase)
-        return [ids.get(character, UNK_ID) for character in cleaned[:max_length]]
+        return [ids.get(character, unknown) for character in cleaned[:max_length]]
+
+    def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
+        """Find where in a text its first ``limit`` characters come from, begin and end."""
+        return locate(text, lowercase=self.lowercase, limit=limit)
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
@@ -75,10 +98,14 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary) -> 
     Raises:
         DataError: the tokenizer is of a kind this version does not know.
     """
-    options = {key: value for key, value in config.items() if key != "name"}
-    if config.get("name") != "char" or set(options) - {"lowercase"} or not isinstance(options.get("lowercase", True), bool):
-        raise DataError(f"the tokenizer {dict(config)!r} is not known; legal: {{'name': 'char', 'lowercase': true or false}}")
-    return CharTokenizer(vocabulary, **options)
+    kinds: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer, "wordpiece": WordPieceTokenizer}
+    name, options = config.get("name"), {key: value for key, value in config.items() if key != "name"}
+    legal = isinstance(name, str) and name in kinds and not set(options) - {"lowercase"}
+    if not legal or not isinstance(options.get("lowercase", True), bool):
+        raise DataError(
+            f"the tokenizer {dict(config)!r} is not known; legal: {{'name': 'char' or 'wordpiece', 'lowercase': true or false}}"
+        )
+    return kinds[str(name)](vocabulary, **options)
 
 
 def pad(sequences: Sequence[Sequence[int]], *, min_length: int = 1) -> npt.NDArray[np.int64]:

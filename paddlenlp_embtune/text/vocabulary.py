@@ -14,28 +14,32 @@ from paddlenlp_embtune.files import write_text
 __all__ = ["PAD", "PAD_ID", "UNK", "UNK_ID", "Vocabulary"]
 
 PAD, UNK = "[PAD]", "[UNK]"
+# The unknown token stands at UNK_ID in vocabularies that we build; others say where theirs is, see ``unknown_id``.
 PAD_ID, UNK_ID = 0, 1
 _BREAKING = re.compile(r"[\r\n\ud800-\udfff]")
 
 
 class Vocabulary:
-    """An immutable two-way table of tokens and ids; id 0 is padding, id 1 stands for everything unknown.
+    """An immutable two-way table of tokens and ids; id 0 is padding, ``[UNK]`` stands for everything unknown.
+
+    A token may stand there twice, as ``$`` does in that of ERNIE 3.0: its last id is in use, as in PaddleNLP, and the other
+    row of the embedding is never read.
 
     Args:
-        tokens: all tokens in the order of their ids, beginning with ``[PAD]`` and ``[UNK]``.
+        tokens: all tokens in the order of their ids, ``[PAD]`` first, ``[UNK]`` anywhere, both once.
     Raises:
-        DataError: the first two tokens are others, a token is there twice, is empty, or holds a line break or a lone surrogate.
+        DataError: ``[PAD]`` or ``[UNK]`` is not where it belongs, or a token is empty or holds a line break or lone surrogate.
     """
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        if list(tokens[:2]) != [PAD, UNK]:
-            raise DataError(f"a vocabulary begins with {PAD} and {UNK}, this one with {list(tokens[:2])}")
         self.tokens = tuple(tokens)
+        if self.tokens[:1] != (PAD,):
+            raise DataError(f"a vocabulary begins with {PAD}, this one with {list(tokens[:2])}")
+        for special in (PAD, UNK):
+            if (count := self.tokens.count(special)) != 1:
+                raise DataError(f"the token {special!r} stands in the vocabulary {count} times; legal: once")
         self.ids = {token: index for index, token in enumerate(self.tokens)}
-        if len(self.ids) != len(self.tokens):
-            token, count = Counter(self.tokens).most_common(1)[0]
-            raise DataError(f"the token {token!r} stands in the vocabulary {count} times; legal: once")
-        for token in self.tokens:
+        for token in self.ids:
             if not token or _BREAKING.search(token):
                 raise DataError(f"{token!r} cannot be a token; legal: one or more characters, no line break, no lone surrogate")
 
@@ -44,6 +48,11 @@ class Vocabulary:
 
     def __contains__(self, token: object) -> bool:
         return token in self.ids
+
+    @property
+    def unknown_id(self) -> int:
+        """The id of ``[UNK]``."""
+        return self.ids[UNK]
 
     @classmethod
     def from_counts(cls, counts: Counter[str], *, min_count: int = 1, extra: Iterable[str] = ()) -> Vocabulary:

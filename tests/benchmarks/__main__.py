@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [step | control | health | quality] ...``: run the benchmarks, all of them by default."""
+"""``python -m tests.benchmarks [NAME ...]``: run the benchmarks, all of them by default."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ _BENCHMARKS = {
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
     "quality": "tests.benchmarks.quality",
+    "tokenizing": "tests.benchmarks.tokenizing",
+    "serving": "tests.benchmarks.serving",
+    "memory": "tests.benchmarks.memory",
+    "load": "tests.benchmarks.load",
 }
 
 

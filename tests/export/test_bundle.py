@@ -16,8 +16,9 @@ import pytest
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError, ParityError, PluginError
 from paddlenlp_embtune.export import BundleContent, add_engines, parity_batches, verify_parity, write_bundle
+from paddlenlp_embtune.export.parity import verify_padding
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.serving import Bundle, EngineOptions, Predictor
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 
 TEXTS = ("公司拟回购股份", "控股股东减持", "今天开会", "a", "停牌" * 40, "净利润同比增长五成，超出预期", "")
@@ -95,8 +96,8 @@ def test_export_leaves_the_live_model_as_it_was(tmp_path: Path) -> None:
 
 def test_a_program_that_answers_otherwise_is_not_written(tmp_path: Path) -> None:
     class Wrong:
-        def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-            self.engine = original(bundle, threads=threads)
+        def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+            self.engine = original(bundle, options)
 
         def run(self, input_ids: np.ndarray) -> np.ndarray:
             logits = self.engine.run(input_ids)
@@ -133,8 +134,9 @@ def test_parity_compares_both_runs(bundle: Bundle) -> None:
     made = content()
     made.model.eval()
     batches = parity_batches([], vocabulary_size=10, max_length=8)
+    expected = verify_padding(made.model, batches)
     with pytest.raises(ParityError):
-        verify_parity(made.model, Moody(), batches, name="moody")
+        verify_parity(expected, Moody(), batches, name="moody")
 
 
 def test_engines_can_be_added_later(tmp_path: Path) -> None:

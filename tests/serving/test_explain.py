@@ -15,8 +15,9 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.export import BundleContent, write_bundle
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.explain import Attribution, Explanation, locate, log_odds, occlude
+from paddlenlp_embtune.serving.explain import Attribution, Explanation, log_odds, occlude
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary, clean, pad
+from paddlenlp_embtune.text.offsets import locate
 
 LABELS = ("利空", "中性", "利好")
 PLANTED = {"立案调查": "利空", "回购注销": "利好"}
@@ -274,7 +275,8 @@ def test_what_is_not_there_is_refused_with_what_there_is(planted: Bundle) -> Non
 def test_an_engine_that_can_attribute_is_asked(planted: Bundle) -> None:
     predictor = Predictor(planted)
 
-    def attribute(ids: list[int], *, label: int, temperature: float) -> Attribution:
+    def attribute(ids: list[int], *, label: int, temperature: float, fixed: tuple[int, int]) -> Attribution:
+        assert fixed == (0, 0)
         return Attribution("integrated_gradients", np.full(len(ids), label, dtype=np.float32), temperature)
 
     predictor.engine.attribute = attribute  # type: ignore[attr-defined]

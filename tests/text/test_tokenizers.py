@@ -11,13 +11,15 @@ from paddlenlp_embtune.text import (
     UNK,
     UNK_ID,
     CharTokenizer,
+    Tokenizer,
     Vocabulary,
+    WordPieceTokenizer,
     pad,
     tokenizer_from_config,
     unknown_report,
 )
 
-VOCABULARY = Vocabulary([PAD, UNK, "涨", "跌", "a", " ", "A", "😀"])
+VOCABULARY = Vocabulary([PAD, UNK, "涨", "跌", "a", " ", "A", "😀", "[CLS]", "[SEP]"])
 
 
 @pytest.mark.parametrize(
@@ -78,10 +80,31 @@ def test_counting_sees_what_encoding_sees() -> None:
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_config_rebuilds_the_tokenizer(lowercase: bool) -> None:
-    tokenizer = CharTokenizer(VOCABULARY, lowercase=lowercase)
+@pytest.mark.parametrize("kind", [CharTokenizer, WordPieceTokenizer])
+def test_config_rebuilds_the_tokenizer(kind: type[Any], lowercase: bool) -> None:
+    tokenizer = kind(VOCABULARY, lowercase=lowercase)
     rebuilt = tokenizer_from_config(tokenizer.config(), VOCABULARY)
-    assert rebuilt.encode("Ａa涨") == tokenizer.encode("Ａa涨")
+    assert type(rebuilt) is kind
+    assert rebuilt.encode("Ａa涨A") == tokenizer.encode("Ａa涨A")
+
+
+@pytest.mark.parametrize("name", ["char", "wordpiece"])
+def test_lowercase_is_the_default(name: str) -> None:
+    assert tokenizer_from_config({"name": name}, VOCABULARY).config() == {"name": name, "lowercase": True}
+
+
+@pytest.mark.parametrize("kind", [CharTokenizer, WordPieceTokenizer])
+def test_ids_are_prefix_own_tokens_and_suffix(kind: type[Any]) -> None:
+    tokenizer: Tokenizer = kind(VOCABULARY)
+    for text in ("Ａ涨平\u3000跌😀x", "", "\u200b"):
+        own = [VOCABULARY.ids.get(token, UNK_ID) for token in tokenizer.tokens(text)]
+        assert tokenizer.encode(text) == ([*tokenizer.prefix, *own, *tokenizer.suffix] if own else [])
+        assert len(tokenizer.offsets(text)) == len(own)
+
+
+def test_an_unknown_character_gets_the_id_that_the_vocabulary_says() -> None:
+    tokenizer = CharTokenizer(Vocabulary([PAD, "涨", UNK]))
+    assert tokenizer.encode("涨跌") == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -90,14 +113,17 @@ def test_config_rebuilds_the_tokenizer(lowercase: bool) -> None:
         {},
         {"name": "word"},
         {"lowercase": True},
+        {"name": ["char"]},
         {"name": "char", "lowercase": True, "vocabulary": "x"},
+        {"name": "wordpiece", "max_length": 3},
+        {"name": "wordpiece", "lowercase": 1},
         pytest.param(
             {"name": "char", "lowercase": "no"},
         ),
     ],
 )
 def test_unknown_config_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"legal: {'name': 'char'"):
+    with pytest.raises(DataError, match=r"legal: {'name': 'char' or 'wordpiece', 'lowercase'"):
         tokenizer_from_config(config, VOCABULARY)
 
 

@@ -1,0 +1,209 @@
+"""From a fine-tuned checkpoint of PaddleNLP to a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
+
+__all__ = ["Checkpoint", "bundle_checkpoint", "read_checkpoint"]
+
+_TOKENIZERS = ("BertTokenizer", "ErnieTokenizer")
+_ARRAYS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+    ("collections", "OrderedDict"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What the folder of a fine-tuned sequence classifier holds.
+
+    Args:
+        architecture: the class of ``paddlenlp.transformers``.
+        settings: its ``config.json``.
+        labels: in the order of their numbers; empty where the folder does not name them.
+        weights: parameters by name.
+        tokenizer: with the checkpoint's vocabulary.
+        positions: the longest text that the encoder has positions for, in tokens.
+    """
+
+    architecture: str
+    settings: Mapping[str, Any]
+    labels: tuple[str, ...]
+    weights: Mapping[str, npt.NDArray[Any]]
+    tokenizer: WordPieceTokenizer
+    positions: int
+
+
+def bundle_checkpoint(
+    folder: Path,
+    target: Path,
+    *,
+    labels: Sequence[str] = (),
+    ordered: bool = False,
+    domain: str | None = None,
+    max_length: int = 128,
+    engines: Sequence[str] = ("onnxruntime",),
+    sample_texts: Sequence[str] = (),
+) -> Bundle:
+    """Make a bundle of a sequence classifier that PaddleNLP's ``save_pretrained`` or Trainer left.
+
+    Args:
+        folder: with ``config.json``, ``vocab.txt``, and ``model.safetensors`` or ``model_state.pdparams``.
+        target: the bundle.
+        labels: in the order of their numbers; needed where ``config.json`` does not name them.
+        ordered: whether their order means anything.
+        domain: name of the domain, or None.
+        max_length: the most tokens of a text, up to the encoder's positions.
+        engines: registered exporters to run.
+        sample_texts: real texts for the parity check, beside random ones.
+    Raises:
+        BundleError: the folder lacks something, or is of a kind that is not known.
+        DataError: labels or length do not fit.
+        ParityError: an engine answers differently.
+    """
+    from paddlenlp_embtune.export import BundleContent, write_bundle
+    from paddlenlp_embtune.models import build_model
+
+    found = read_checkpoint(folder)
+    names = tuple(labels) or found.labels
+    number = int(found.settings.get("num_labels") or len(found.settings.get("id2label") or ()) or 2)
+    if not names:
+        raise DataError(
+            f"{folder / 'config.json'} does not name its {number} labels; give them in order, for example --labels a,b"
+        )
+    if len(names) != number or len(set(names)) != number:
+        raise DataError(f"the labels are {', '.join(names)}; legal: {number} of them, each once, as the checkpoint has outputs")
+    if not 3 <= max_length <= found.positions:
+        raise DataError(f"max_length is {max_length}; legal: 3 to {found.positions}, the positions of the encoder")
+    model = build_model(
+        "encoder",
+        vocabulary_size=int(found.settings["vocab_size"]),
+        dimension=int(found.settings["hidden_size"]),
+        num_labels=number,
+        options={"architecture": found.architecture, "settings": found.settings},
+    )
+    _fill(model.network, found.weights, folder)
+    model.eval()
+    content = BundleContent(
+        model=model,
+        model_name="encoder",
+        tokenizer=found.tokenizer,
+        labels=names,
+        ordered=ordered,
+        max_length=max_length,
+        domain=domain,
+        sample_texts=sample_texts,
+    )
+    return write_bundle(target, content, engines=engines)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint's folder; nothing in it is executed.
+
+    Raises:
+        BundleError: the folder lacks something, or is of a kind that is not known.
+    """
+    settings = _read_json(folder / "config.json")
+    names = list(settings.get("architectures") or [])
+    if len(names) != 1 or "vocab_size" not in settings or "hidden_size" not in settings:
+        raise BundleError(
+            f"{folder / 'config.json'} is not of one sequence classifier: its architectures are {names!r}; save the model with "
+            "save_pretrained, after fine-tuning a class such as ErnieForSequenceClassification"
+        )
+    options = _read_json(folder / "tokenizer_config.json")
+    if (kind := options.get("tokenizer_class")) not in _TOKENIZERS:
+        raise BundleError(f"{folder} has the tokenizer {kind!r}; legal: {', '.join(_TOKENIZERS)}")
+    try:
+        vocabulary = Vocabulary.load(folder / "vocab.txt")
+    except (OSError, DataError) as error:
+        raise BundleError(f"the vocabulary of {folder} cannot be read: {error}") from None
+    if len(vocabulary) != settings["vocab_size"]:
+        raise BundleError(
+            f"{folder / 'vocab.txt'} has {len(vocabulary)} tokens, config.json says {settings['vocab_size']}; put the "
+            "vocabulary of the checkpoint beside it"
+        )
+    by_number = settings.get("id2label") or {}
+    labels = tuple(str(by_number[key]) for key in sorted(by_number, key=int))
+    return Checkpoint(
+        architecture=str(names[0]),
+        settings=settings,
+        labels=() if all(label.startswith("LABEL_") for label in labels) else labels,
+        weights=_read_weights(folder),
+        tokenizer=WordPieceTokenizer(vocabulary, lowercase=bool(options.get("do_lower_case", True))),
+        positions=int(settings.get("max_position_embeddings", 512)),
+    )
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{file.parent} is no checkpoint of PaddleNLP: it lacks {file.name}; give the folder that save_pretrained wrote"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{file} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise BundleError(f"{file} holds no mapping; give the folder that save_pretrained wrote")
+    return value
+
+
+def _read_weights(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
+    safe, pickled = folder / "model.safetensors", folder / "model_state.pdparams"
+    if safe.is_file():
+        from safetensors.numpy import load_file
+
+        try:
+            return dict(load_file(safe))
+        except Exception as error:
+            raise BundleError(f"{safe} cannot be read: {error}") from None
+    if not pickled.is_file():
+        raise BundleError(f"{folder} lacks {safe.name} and {pickled.name}; give the folder that save_pretrained wrote")
+    try:
+        with pickled.open("rb") as file:
+            state = _ArraysOnly(file).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, IndexError, ImportError) as error:
+        raise BundleError(f"{pickled} cannot be read as arrays: {error}") from None
+    if not isinstance(state, dict):
+        raise BundleError(f"{pickled} holds no parameters by name; give the folder that save_pretrained wrote")
+    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads pickled arrays by name, and refuses whatever else a pickle could make Python do."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAYS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays are read; save it as safetensors")
+        return super().find_class(module, name)
+
+
+def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:
+    """Put weights into a layer: all of them, each of the right shape."""
+    own = network.state_dict()
+    if missing := sorted(set(own) - set(weights)):
+        raise BundleError(f"the weights of {folder} lack {missing[0]!r} and {len(missing) - 1} more of {len(own)} parameters")
+    for name, parameter in own.items():
+        value = weights[name]
+        if tuple(value.shape) != tuple(parameter.shape) or value.dtype != np.float32:
+            raise BundleError(
+                f"{name!r} in the weights of {folder} is {value.dtype} of shape {tuple(value.shape)}, expected float32 of "
+                f"{tuple(parameter.shape)}"
+            )
+        parameter.set_value(value)

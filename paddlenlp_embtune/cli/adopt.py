@@ -1,0 +1,55 @@
+"""``embtune adopt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.cli.console import show_event
+from paddlenlp_embtune.data import read_texts
+from paddlenlp_embtune.schema import to_plain
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("adopt")(adopt)
+
+
+def adopt(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that save_pretrained or a Trainer of PaddleNLP left.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    labels: Annotated[
+        Optional[str], typer.Option(help="Labels in the order of their numbers, a,b,c; by default those of config.json.")
+    ] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="The order of the labels means something.")] = False,
+    domain: Annotated[Optional[str], typer.Option(help="Name of the domain.")] = None,
+    max_length: Annotated[int, typer.Option(min=3, help="The most tokens of a text.")] = 128,
+    engine: Annotated[
+        Optional[list[str]], typer.Option(help="onnxruntime (default) or paddle_inference; may be given several times.")
+    ] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+) -> None:
+    """Make a bundle of a sequence classifier that was fine-tuned with PaddleNLP alone; nothing in its folder is executed."""
+    host.require_paddle()
+    host.calm_logging()
+    from paddlenlp_embtune.checkpoints import bundle_checkpoint
+
+    written = bundle_checkpoint(
+        checkpoint,
+        out,
+        labels=[label.strip() for label in labels.split(",")] if labels is not None else (),
+        ordered=ordered,
+        domain=domain,
+        max_length=max_length,
+        engines=tuple(dict.fromkeys(engine or ("onnxruntime",))),
+        sample_texts=read_texts(data, text_column=text_column)[:256] if data is not None else (),
+    )
+    for name, parity in written.manifest.parity.items():
+        show_event({"event": "parity", "engine": name, **to_plain(parity)})
+    print(written.path)

@@ -1,0 +1,43 @@
+"""``embtune calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from paddlenlp_embtune.cli.console import show_event
+from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.serving import Bundle
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    data: Annotated[Path, typer.Option(help="Labelled rows that the model was not trained on: .tsv, .csv, .json or .jsonl.")],
+    target_precision: Annotated[
+        Optional[float],
+        typer.Option(help="Mark answers as abstained below the scores that give each label this precision on these rows."),
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+) -> None:
+    """Fit a bundle's temperature on labelled rows, so that its scores mean what they say; and thresholds for a precision."""
+    from paddlenlp_embtune.evaluation.calibration import calibrate as fit
+
+    opened = Bundle.open(bundle)
+    rows = read_rows(data, text_column=text_column, label_column=label_column)
+    written = fit(opened, rows.texts, rows.labels, target_precision=target_precision, target=out)
+    manifest = written.manifest
+    event = {"event": "calibrated", "temperature": manifest.temperature, "thresholds": dict(manifest.thresholds)}
+    show_event({**event, **to_plain(manifest.calibration)})
+    print(written.path)

@@ -1,0 +1,179 @@
+"""The application: routes over :class:`~paddlenlp_embtune.server.service.Service`, and their OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+import paddlenlp_embtune
+from paddlenlp_embtune.server import schemas
+from paddlenlp_embtune.server.gates import Observed, TokenGate
+from paddlenlp_embtune.server.reading import parse, read_body
+from paddlenlp_embtune.server.replies import error_reply, json_reply, refusal
+from paddlenlp_embtune.server.service import Service
+from paddlenlp_embtune.server.settings import ServerSettings
+
+__all__ = ["create_app"]
+
+_ON_REQUEST = frozenset({"scores", "level", "level_spread"})
+_NO_MODEL = "There is no such model."
+_PREDICT_BODY = {"content": {"application/json": {"schema": schemas.PredictRequest.model_json_schema()}}, "required": True}
+_METRICS_REPLY = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+router = APIRouter()
+
+
+def create_app(settings: ServerSettings, *, token: str | None = None, folder: Path | None = None) -> FastAPI:
+    """Open the bundles and build the application; any ASGI server can run it.
+
+    Only ``embtune serve`` brings the deadlines for slow connections, which are not the application's to set.
+
+    Args:
+        settings: what to serve, and the limits.
+        token: what clients must send to get at anything but /health and /ready; None lets everybody in.
+        folder: what the processes of one server share; None if there is one process.
+    Raises:
+        EmbtuneError: a bundle cannot be served.
+    """
+    service = Service(settings, folder=folder)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="embtune",
+        description="Labels texts with the labels of a domain. If the server asks for a token: Authorization: Bearer TOKEN.",
+        version=paddlenlp_embtune.__version__,
+        lifespan=lifespan,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.include_router(router)
+    app.add_exception_handler(HTTPException, _answer_refusal)
+    app.add_middleware(TokenGate, token=token, service=service)
+    app.add_middleware(Observed, service=service)
+    return app
+
+
+@router.post(
+    "/v1/models/{name}/predict",
+    summary="Label texts",
+    openapi_extra={"requestBody": _PREDICT_BODY},
+    responses={
+        200: {"model": schemas.PredictReply},
+        **schemas.failures(
+            _400="The body is not JSON.",
+            _404=_NO_MODEL,
+            _413="The body is too large.",
+            _415="The body is compressed.",
+            _422="Something in the body is not legal; the message names it.",
+            _503="Too many requests or texts are waiting; see Retry-After.",
+            _504="The answer took too long.",
+        ),
+    },
+)
+async def predict(name: str, request: Request) -> Response:
+    """Answer texts in their order, blanks included."""
+    service = _service(request)
+    model = service.model(name)
+    with service.place():
+        body = await read_body(request.headers, request.receive, limit=service.settings.max_body_bytes)
+        asked = parse(body, service.settings)
+        answers = await service.predict(model, asked.texts, request.receive)
+    hidden = {"text"} if asked.scores else {"text", *_ON_REQUEST}
+    results = [{key: value for key, value in answer.items() if key not in hidden} for answer in answers]
+    return json_reply({"model": name, "results": results})
+
+
+@router.post(
+    "/v1/models/{name}/reload",
+    summary="Open a bundle again",
+    responses={
+        200: {"model": schemas.ModelInfo},
+        **schemas.failures(_404=_NO_MODEL, _409="The bundle cannot be served; the old one answers as before."),
+    },
+)
+async def reload(name: str, request: Request) -> Response:
+    """Take into use what now stands in the bundle's folder; batches that run finish on the old one."""
+    service = _service(request)
+    model = service.model(name)
+    await service.reload(model)
+    return json_reply(await asyncio.to_thread(model.describe))
+
+
+@router.get("/v1/models", summary="List the models", responses={200: {"model": schemas.ModelList}, **schemas.failures()})
+async def models(request: Request) -> Response:
+    """List what is served."""
+    served = _service(request).models.values()
+    return json_reply({"models": [await asyncio.to_thread(model.describe) for model in served]})
+
+
+@router.get(
+    "/v1/models/{name}",
+    summary="Describe a model",
+    responses={200: {"model": schemas.ModelInfo}, **schemas.failures(_404=_NO_MODEL)},
+)
+async def model(name: str, request: Request) -> Response:
+    """Tell what is served under a name."""
+    return json_reply(await asyncio.to_thread(_service(request).model(name).describe))
+
+
+@router.get("/health", summary="Liveness", responses={200: {"model": schemas.State}, **schemas.failures()})
+async def health() -> Response:
+    """Tell that the process answers."""
+    return json_reply({"status": "ok"})
+
+
+@router.get(
+    "/ready",
+    summary="Readiness",
+    responses={200: {"model": schemas.State}, **schemas.failures(_503="The server is starting or shutting down.")},
+)
+async def ready(request: Request) -> Response:
+    """Tell whether requests should be sent here."""
+    state = _service(request).state
+    if state != "ready":
+        raise refusal(503, "not_ready", f"the server is {state}; ask another one, or later")
+    return json_reply({"status": state})
+
+
+@router.get("/metrics", summary="Figures for Prometheus", responses={200: _METRICS_REPLY, **schemas.failures()})
+async def metrics(request: Request) -> Response:
+    """Tell what was counted, in all worker processes."""
+    return Response(await asyncio.to_thread(_service(request).metrics.render), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _answer_refusal(request: Request, error: Exception) -> Response:
+    """Answer our refusals, and those of the router, in one shape."""
+    assert isinstance(error, HTTPException)
+    detail: Any = error.detail
+    if not isinstance(detail, dict):
+        detail = _worded(request, error)
+    _service(request).metrics.refused.labels(detail["code"]).inc()
+    return error_reply(error.status_code, detail["code"], detail["message"], headers=error.headers)
+
+
+def _worded(request: Request, error: HTTPException) -> dict[str, str]:
+    where = f"{request.method} {request.url.path[:100]}"
+    if error.status_code == 404:
+        return {"code": "not_found", "message": f"there is nothing at {where}; /openapi.json lists what there is"}
+    if error.status_code == 405:
+        legal = (error.headers or {}).get("Allow", "")
+        return {"code": "method_not_allowed", "message": f"{where} is not legal; legal: {legal}"}
+    return {"code": "refused", "message": f"{where} was refused: {error.detail}"}
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service

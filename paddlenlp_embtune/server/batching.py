@@ -1,0 +1,174 @@
+"""Micro-batching: texts of requests that come at the same time go through the model together."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+__all__ = ["MicroBatcher"]
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Job(Generic[K, R]):
+    """Texts of one request, and the future of their answers."""
+
+    key: K
+    texts: Sequence[str]
+    answers: asyncio.Future[list[R]]
+    begun: float
+    alone: bool = False
+
+
+class MicroBatcher(Generic[K, R]):
+    """Gathers texts that wait at the same time, and runs them in threads.
+
+    A free thread takes what is waiting. While it works, texts gather for the next batch; only if another thread is free does a
+    batch that is not full wait, and at most ``max_wait_seconds``. Requests are never split, so one that is larger than a batch
+    is a batch of its own. Call it from one event loop.
+
+    Args:
+        run: answers texts, one result for each, called from threads with the key that they were queued under.
+        max_texts: texts of a batch.
+        max_wait_seconds: how long the oldest text may wait for more while another batch runs.
+        max_queued: texts that may wait.
+        threads: batches that run at the same time.
+        on_batch: called in the event loop with the key and the number of texts when a batch starts.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[K, list[str]], Sequence[R]],
+        *,
+        max_texts: int,
+        max_wait_seconds: float,
+        max_queued: int,
+        threads: int,
+        on_batch: Callable[[K, int], None] | None = None,
+    ) -> None:
+        self._run = run
+        self._max_texts = max_texts
+        self._max_wait = max_wait_seconds
+        self._max_queued = max_queued
+        self._threads = threads
+        self._on_batch = on_batch
+        self._jobs: deque[_Job[K, R]] = deque()
+        self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self.queued = 0
+
+    def submit(self, key: K, texts: Sequence[str]) -> asyncio.Future[list[R]]:
+        """Queue texts; they are answered in order. Cancel the future to take them back while they wait.
+
+        The future fails with a RuntimeError, whose cause is what ``run`` raised, if these texts fail by themselves.
+
+        Raises:
+            asyncio.QueueFull: too many texts are waiting.
+        """
+        loop = asyncio.get_running_loop()
+        job: _Job[K, R] = _Job(key, texts, loop.create_future(), loop.time())
+        if not texts:
+            job.answers.set_result([])
+        elif self.queued and self.queued + len(texts) > self._max_queued:
+            raise asyncio.QueueFull
+        else:
+            self._jobs.append(job)
+            self.queued += len(texts)
+            self._pump()
+        return job.answers
+
+    async def close(self) -> None:
+        """Drop what waits, and wait for what runs."""
+        while self._jobs:
+            self._jobs.popleft().answers.cancel()
+        self.queued = 0
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await asyncio.to_thread(pool.shutdown)
+
+    def _pump(self) -> None:
+        """Start as many batches as there are free threads, unless waiting makes them fuller."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._running < self._threads and self._drop_cancelled():
+            loop = asyncio.get_running_loop()
+            wait = self._jobs[0].begun + self._max_wait - loop.time()
+            if self._running and wait > 0 and self.queued < self._max_texts and not self._jobs[0].alone:
+                self._timer = loop.call_later(wait, self._pump)
+                return
+            self._start(self._gather())
+
+    def _drop_cancelled(self) -> bool:
+        """Forget jobs at the head of the queue that nobody waits for; whether any is left."""
+        while self._jobs and self._jobs[0].answers.done():
+            self.queued -= len(self._jobs.popleft().texts)
+        return bool(self._jobs)
+
+    def _gather(self) -> list[_Job[K, R]]:
+        """Take the oldest job and what fits beside it; what does not keeps its place."""
+        first = self._jobs.popleft()
+        taken, left, texts = [first], [], len(first.texts)
+        while self._jobs and texts < self._max_texts and not first.alone:
+            job = self._jobs.popleft()
+            if job.answers.done():
+                self.queued -= len(job.texts)
+            elif job.key == first.key and not job.alone and texts + len(job.texts) <= self._max_texts:
+                taken.append(job)
+                texts += len(job.texts)
+            else:
+                left.append(job)
+        self._jobs.extendleft(reversed(left))
+        self.queued -= texts
+        return taken
+
+    def _start(self, jobs: list[_Job[K, R]]) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="embtune-batch")
+        key, texts = jobs[0].key, [text for job in jobs for text in job.texts]
+        done = asyncio.get_running_loop().run_in_executor(self._pool, self._attempt, key, texts)
+        done.add_done_callback(partial(self._finish, jobs))
+        self._running += 1
+        if self._on_batch is not None:
+            self._on_batch(key, len(texts))
+
+    def _attempt(self, key: K, texts: list[str]) -> Sequence[R] | RuntimeError:
+        """Answer texts, or return why not: some exceptions, StopIteration for one, cannot travel through a future."""
+        try:
+            answers = self._run(key, texts)
+            if len(answers) != len(texts):
+                raise ValueError(f"{len(texts)} texts got {len(answers)} answers")
+        except BaseException as error:
+            failure = RuntimeError(f"answering {len(texts)} texts failed with {type(error).__name__}")
+            failure.__cause__ = error
+            return failure
+        return answers
+
+    def _finish(self, jobs: list[_Job[K, R]], done: asyncio.Future[Any]) -> None:
+        """Hand the answers out; of a batch that failed, try the requests one by one, so that only the culprit fails."""
+        self._running -= 1
+        outcome = done.result()
+        if not isinstance(outcome, RuntimeError):
+            start = 0
+            for job in jobs:
+                stop = start + len(job.texts)
+                if not job.answers.done():
+                    job.answers.set_result(list(outcome[start:stop]))
+                start = stop
+        elif len(jobs) == 1:
+            if not jobs[0].answers.done():
+                jobs[0].answers.set_exception(outcome)
+        else:
+            for job in reversed(jobs):
+                job.alone = True
+                self._jobs.appendleft(job)
+                self.queued += len(job.texts)
+        self._pump()

@@ -1,0 +1,122 @@
+"""HTTP/1.1 with deadlines: a connection that sends nothing, or too slowly, is closed, however many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from paddlenlp_embtune.server.replies import error_reply
+
+__all__ = ["DeadlineConfig", "DeadlineProtocol"]
+
+_MOST_HEAD_BYTES = 1 << 14
+_NEVER_SECONDS = 1 << 20
+
+
+class DeadlineConfig(uvicorn.Config):
+    """uvicorn's settings, with two deadlines.
+
+    Args:
+        app: application, or where worker processes import its factory from.
+        read_seconds: from a request's first byte, or from the opening of the connection, to the last byte of its body.
+        idle_seconds: from the end of an answer to the first byte of the next request.
+        options: what else uvicorn takes.
+    """
+
+    def __init__(self, app: Any, *, read_seconds: float, idle_seconds: float, **options: Any) -> None:
+        self.read_seconds = read_seconds
+        self.idle_seconds = idle_seconds
+        # uvicorn's own timer runs between two requests only; ours does that too.
+        super().__init__(
+            app,
+            http=DeadlineProtocol,
+            ws="none",
+            timeout_keep_alive=_NEVER_SECONDS,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+            **options,
+        )
+
+
+class DeadlineProtocol(H11Protocol):
+    """One connection, with one timer for whatever its client has to do next."""
+
+    config: DeadlineConfig
+    _timer: asyncio.TimerHandle | None = None
+    _reading = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._arm(self.config.read_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        super().data_received(data)
+        self._settle()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._settle()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(400, "bad_request", f"{msg} Send HTTP/1.1.")
+
+    def _settle(self) -> None:
+        """Set the timer: a request that has begun keeps the one it began with."""
+        state = self.conn.their_state
+        if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
+            if not self._reading:
+                self._reading = True
+                self._arm(self.config.read_seconds)
+            return
+        self._reading = False
+        if state is h11.IDLE:
+            self._arm(self.config.idle_seconds)
+        else:
+            self._disarm()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
+        if self._reading and begun:
+            seconds = self.config.read_seconds
+            self._refuse(408, "too_slow", f"the request did not come in whole within {seconds:g} seconds; send it faster")
+        elif self.transport.get_write_buffer_size():
+            self.transport.abort()  # close would wait for a client that does not read its answer
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer for the application, unless it has answered already, and close the connection."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+            return
+        reply = error_reply(status, code, message, headers={"Connection": "close"})
+        events = (
+            h11.Response(status_code=status, headers=reply.raw_headers),
+            h11.Data(data=bytes(reply.body)),
+            h11.EndOfMessage(),
+        )
+        for event in events:
+            if output := self.conn.send(event):
+                self.transport.write(output)
+        self.transport.close()

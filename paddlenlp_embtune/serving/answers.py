@@ -1,0 +1,141 @@
+"""From logits of windows to answers: aggregation, labels, levels, abstaining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import DataError, legal_names
+from paddlenlp_embtune.serving.reading import Reading
+
+__all__ = ["aggregate", "level_of", "softmax", "thresholds_of", "word_answers"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Turn logits into probabilities along the last axis.
+
+    Shapes:
+        logits: (B, C) float32; returns: (B, C) float32
+    """
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = exponents / exponents.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats, Ids]:
+    """Make one answer of each text's windows.
+
+    Args:
+        windows: (W, C) probabilities.
+        reading: which windows belong to which text.
+        method: ``mean``, ``length`` or ``max``, as in :class:`paddlenlp_embtune.text.windows.WindowSpec`.
+    Returns:
+        (N, C) float32 probabilities, and for each text, (N,) int64, the window that spoke most for its label: the decisive one.
+    """
+    first = reading.first[:-1]
+    if len(first) == len(windows):
+        return windows, first
+    if method == "max":
+        highest = np.maximum.reduceat(windows, first)
+        result = highest / highest.sum(axis=1, keepdims=True)
+    else:
+        lengths = [max(1, len(ids)) for ids in reading.ids] if method == "length" else np.ones(len(windows))
+        weights = np.asarray(lengths, dtype=np.float64)[:, None]
+        result = np.add.reduceat(windows * weights, first) / np.add.reduceat(weights, first)
+    best = result.argmax(axis=1)
+    decisive = [
+        start + int(windows[start:end, label].argmax())
+        for start, end, label in zip(first, reading.first[1:], best, strict=True)
+    ]
+    return result.astype(np.float32), np.asarray(decisive, dtype=np.int64)
+
+
+def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the expected level of ordered labels, 0 for the first to C - 1 for the last, and its standard deviation.
+
+    Shapes:
+        probabilities: (N, C) float32; returns: (N,) and (N,) float64
+    """
+    levels = np.arange(probabilities.shape[1], dtype=np.float64)
+    mean = probabilities @ levels
+    variance = (probabilities * np.square(levels - mean[:, None])).sum(axis=1)
+    return mean, np.sqrt(variance)
+
+
+def thresholds_of(
+    abstain_below: float | Mapping[str, float] | None, labels: Sequence[str], bundle: Mapping[str, float]
+) -> npt.NDArray[np.float32] | None:
+    """Settle below which score an answer of each label is no answer.
+
+    Args:
+        abstain_below: what the user said: for all labels, or by label; None takes those of the bundle.
+        labels: in order.
+        bundle: by label.
+    Returns:
+        (C,) float32, or None where no thresholds are set.
+    Raises:
+        DataError: a label is not known, or a threshold is not a probability.
+    """
+    given: Any = bundle if abstain_below is None else abstain_below
+    by_label = dict(given) if isinstance(given, Mapping) else dict.fromkeys(labels, given)
+    for label, value in by_label.items():
+        if label not in labels:
+            raise DataError(f"abstain_below names the label {label!r}; {legal_names(str(label), labels)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise DataError(f"abstain_below is {value!r} for {label!r}; legal: a probability, 0 to 1")
+    thresholds = np.array([by_label.get(label, 0.0) for label in labels], dtype=np.float32)
+    return thresholds if abstain_below is not None or bundle else None
+
+
+def word_answers(
+    texts: Sequence[str],
+    reading: Reading,
+    answer: tuple[Floats, Ids],
+    *,
+    labels: Sequence[str],
+    thresholds: Floats | None,
+    scores: bool,
+    levels: bool,
+) -> list[dict[str, Any]]:
+    """Lay out what :meth:`paddlenlp_embtune.serving.Predictor.predict` returns.
+
+    Args:
+        texts: as given.
+        reading: what was read of them.
+        answer: what :func:`aggregate` returned.
+        labels: in order.
+        thresholds: (C,); None where nothing is ever withheld.
+        scores: give the probability of every label.
+        levels: give the expected level and its spread.
+    """
+    probabilities, decisive = answer
+    best = probabilities.argmax(axis=1)
+    highest = probabilities[np.arange(len(best)), best]
+    columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
+    if thresholds is not None:
+        columns["abstained"] = ((highest < thresholds[best]) | (thresholds[best] >= 1)).tolist()
+    if (places := reading.places) is not None:
+        rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
+        columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]
+    if scores:
+        columns["scores"] = [dict(zip(labels, row, strict=True)) for row in probabilities.tolist()]
+    if levels:
+        columns["level"], columns["level_spread"] = (part.tolist() for part in level_of(probabilities))
+    answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for index in np.flatnonzero([not reading.ids[window] for window in decisive]):
+        _say_nothing(answers[index])
+    return answers
+
+
+def _say_nothing(answer: dict[str, Any]) -> None:
+    """Turn an answer into that of a text without a visible character."""
+    nothing = {"label": None, "score": 0.0, "abstained": True, "level": None, "level_spread": None}
+    answer.update({key: value for key, value in nothing.items() if key in answer})
+    if "scores" in answer:
+        answer["scores"] = dict.fromkeys(answer["scores"], 0.0)

@@ -1,0 +1,123 @@
+"""What a port to another language needs: how text becomes ids and logits become answers, with worked examples."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.serving.answers import aggregate, softmax
+from paddlenlp_embtune.serving.batches import BatchRunner
+from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.serving.engines import Engine
+from paddlenlp_embtune.serving.reading import read_texts
+from paddlenlp_embtune.text import PAD_ID
+
+__all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]
+
+INTERFACE, FIXTURES = "interface.json", "fixtures.jsonl"
+_STEPS = {
+    "char": (
+        "Replace each lone surrogate by U+FFFD.",
+        "Remove U+0000 to U+0008, U+000E to U+001B, U+007F to U+0084, U+0086 to U+009F, U+00AD, U+061C, U+180E, U+200B to "
+        "U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF, U+FFFE and U+FFFF.",
+        "Of each run of characters with a canonical combining class other than 0, keep the first 30.",
+        "Normalize to Unicode NFKC.",
+        "Make each run of white space (Unicode's White_Space, and U+001C to U+001F) one U+0020, and remove it at both ends.",
+        "If `lowercase`, map to lower case (Unicode, full mapping).",
+        "Look each code point up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none.",
+        "Keep the first `max_length` ids. A text without ids has no label.",
+    ),
+    "wordpiece": (
+        "Cut the text into words as BERT's basic tokenizer does: remove control characters, set a space around each CJK "
+        "character, split at white space and at punctuation; if `lowercase`, map to lower case and remove accents (NFD, Mn).",
+        "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
+        "word that cannot be cut is `unknown_id`.",
+        "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
+        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
+    ),
+}
+_TEXTS = (
+    "公司拟回购股份",
+    "ＡＢＣ　ａｂｃ　１２３，标点。",
+    "今天涨停了😀👍",
+    "Cafe\u0301 Straße ﬁ ㈱ ①",
+    "  空格\t和\n换行  ",
+    "國際會議延期",
+    "\u200b零宽\ufeff字符\x07",
+    "<b>粗体</b> &amp; [SEP] http://example.com/?a=1",
+    "",
+    "订单增加，利润上升。费用下降！后市如何？仍需观察；" * 40,
+)
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Describe a bundle's inputs and outputs without a word about Python."""
+    manifest, tokenizer = bundle.manifest, bundle.tokenizer
+    config = tokenizer.config()
+    return {
+        "version": 1,
+        "about": "From text to an answer in any language; fixtures.jsonl holds worked examples. Places in texts are counted in "
+        "Unicode code points, from 0.",
+        "unicode": unicodedata.unidata_version,
+        "tokenizer": {
+            **config,
+            "steps": list(_STEPS.get(str(config["name"]), ())),
+            "vocabulary": "vocab.txt",
+            "unknown_id": tokenizer.vocabulary.unknown_id,
+            "prefix": list(tokenizer.prefix),
+            "suffix": list(tokenizer.suffix),
+            "max_length": manifest.max_length,
+        },
+        "windows": to_plain(manifest.windows),
+        "input": {
+            "name": INPUT_NAME,
+            "dtype": "int64",
+            "shape": ["batch", "length"],
+            "padding_id": PAD_ID,
+            "padding_side": "right",
+        },
+        "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
+        "answer": {
+            "scores": "softmax(logits / temperature) of each window, aggregated over the windows of a text",
+            "labels": list(manifest.labels),
+            "ordered": manifest.ordered,
+            "temperature": manifest.temperature,
+            "thresholds": dict(manifest.thresholds),
+        },
+        "programs": {
+            **({"fp32": "onnx/model.onnx"} if "onnxruntime" in manifest.engines else {}),
+            **{precision: program.file for precision, program in manifest.quantized.items()},
+        },
+    }
+
+
+def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
+    """Write ``interface.json``, and ``fixtures.jsonl``: texts of ours with their windows, ids, logits and scores.
+
+    Args:
+        folder: the bundle that is being written.
+        bundle: what it says so far.
+        engine: computes the logits.
+    """
+    manifest = bundle.manifest
+    reading = read_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
+    runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, threads=1)
+    logits = runner.submit(reading.ids)()
+    method = manifest.windows.aggregate if manifest.windows is not None else "mean"
+    scores, _ = aggregate(softmax(logits / manifest.temperature), reading, method=method)
+    lines = []
+    for text, first, end, row in zip(_TEXTS, reading.first, reading.first[1:], scores.tolist(), strict=False):
+        windows = []
+        for number in range(first, end):
+            start, stop = reading.places[number] if reading.places is not None else (0, len(text))
+            values = logits[number].tolist()
+            windows.append({"start": start, "end": stop, "ids": list(reading.ids[number]), "logits": values})
+        blank = not windows[0]["ids"]
+        line = {"text": text, "windows": [] if blank else windows, "scores": None if blank else row}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    write_text(folder / INTERFACE, json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / FIXTURES, "".join(lines))

@@ -1,0 +1,88 @@
+"""Closing a bundle, new or revised: its interface, the hash of every file, and the manifest last."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle, Manifest
+from paddlenlp_embtune.serving.engines import EngineOptions
+from paddlenlp_embtune.serving.interface import write_interface
+
+__all__ = ["best_engine", "check_place", "reseal", "revise", "seal"]
+
+_BY_CONVENIENCE = ("onnxruntime", "paddle_inference", "paddle")
+
+
+def best_engine(manifest: Manifest) -> str:
+    """Name the engine of a bundle that needs the least to run."""
+    named = [name for name in _BY_CONVENIENCE if name in manifest.engines] + list(manifest.engines)
+    return named[0]
+
+
+def seal(folder: Path, bundle: Bundle) -> None:
+    """Write the interface, and ``bundle.json`` with the hash of every other file.
+
+    Args:
+        folder: holds everything else.
+        bundle: at that folder; its manifest lacks nothing but ``files``.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    engine = registry.current().get("engine", best_engine(bundle.manifest))(bundle, EngineOptions(device="cpu"))
+    write_interface(folder, bundle, engine)
+    files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+    finished = dataclasses.replace(bundle.manifest, files=files)
+    write_text(folder / MANIFEST, json.dumps(to_plain(finished), ensure_ascii=False, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def revise(bundle: Bundle, target: Path) -> Iterator[Path]:
+    """Fill a temporary sibling of ``target`` with the files that a bundle names; put it in place when the block ends.
+
+    Args:
+        bundle: an opened bundle.
+        target: where the result goes; may be the bundle's own folder.
+    Raises:
+        BundleError: the place is taken by something else, or the disk does not take the files; nothing is left behind.
+    """
+    check_place(target)
+    try:
+        with replace_folder(target) as folder:
+            for name in bundle.manifest.files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.path / name, folder / name)
+            yield folder
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {target}: {error.strerror or error}; nothing was left behind") from error
+
+
+def reseal(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
+    """Write a bundle again with other values in its manifest, and open it.
+
+    Args:
+        bundle: an opened bundle.
+        target: where the result goes; may be the bundle's own folder.
+        changes: fields of the manifest.
+    """
+    with revise(bundle, target) as folder:
+        seal(folder, Bundle(folder, dataclasses.replace(bundle.manifest, **changes), bundle.vocabulary))
+    return Bundle.open(target)
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write a bundle over anything that is none.
+
+    Raises:
+        BundleError: the path is a file, or a folder that holds something else.
+    """
+    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} is there already and is no bundle, so it will not be replaced; choose another place")

@@ -1,0 +1,125 @@
+"""What WordPiece makes of characters and of words, found when they are first seen and remembered."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TypeVar
+
+from paddlenlp_embtune.text.vocabulary import Vocabulary
+
+__all__ = ["CharacterTable", "WordTable"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_LONGEST_WORD = 100
+_REMEMBERED = 1 << 16
+# Chinese ideographs: each is a word. The blocks are those of BERT; what Unicode added later is not among them.
+_IDEOGRAPHS = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
+)
+# Letters and numbers that PaddleNLP cuts out like symbols.
+_SYMBOLS = frozenset("²º〇µØŋƱ")
+
+
+class CharacterTable(dict[int, str]):
+    """What each character becomes before words are cut, for ``str.translate``.
+
+    White space becomes a space, symbols and ideographs get one on both sides, control characters vanish. All accents that
+    may change places vanish here; the others keep the marks beside them in their places until the word is settled.
+
+    Args:
+        lowercase: fold case, decompose, and drop accents.
+    """
+
+    def __init__(self, lowercase: bool) -> None:
+        super().__init__()
+        self.lowercase = lowercase
+
+    def __missing__(self, code: int) -> str:
+        characters = chr(code).lower() if self.lowercase else chr(code)
+        return _remember(self, code, "".join(map(self._fold, characters)))
+
+    def _fold(self, character: str) -> str:
+        code, category = ord(character), unicodedata.category(character)
+        if character in " \t\n\r" or category.startswith("Z"):
+            return " "
+        if code == 0xFFFD or category.startswith("C"):
+            return ""
+        parts = unicodedata.normalize("NFD", character) if self.lowercase else character
+        folded = "".join(map(self._part, parts))
+        return f" {folded} " if any(first <= code <= last for first, last in _IDEOGRAPHS) else folded
+
+    def _part(self, part: str) -> str:
+        category = unicodedata.category(part)
+        if self.lowercase and category == "Mn" and unicodedata.combining(part):
+            return ""
+        symbol = category[0] in "PS" or part in _SYMBOLS
+        return f" {part} " if symbol else part
+
+
+class WordTable(dict[str, tuple[int, ...]]):
+    """The ids of each word, by greedy search for the longest piece.
+
+    Args:
+        vocabulary: knows the pieces.
+        lowercase: the words come from a ``CharacterTable`` that decomposes and drops accents.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, lowercase: bool) -> None:
+        super().__init__()
+        self.ids = vocabulary.ids
+        self.unknown_id = vocabulary.unknown_id
+        self.lowercase = lowercase
+        self.longest_piece = max(map(len, vocabulary.tokens))
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        settled = "".join(word[at] for at in self.order(word))
+        ids = [self.ids[piece] for piece in self._known_pieces(settled)]
+        found = tuple(ids) if ids or not settled else (self.unknown_id,)
+        return _remember(self, word, found) if len(word) <= _LONGEST_WORD else found
+
+    def order(self, word: str) -> Sequence[int]:
+        """Tell which characters of a word stay, in the order of NFD: accents go, other marks are sorted by their class.
+
+        ``unicodedata.normalize`` would sort too, but takes a time that grows with the square of a run of marks.
+        """
+        if not self.lowercase or word.isascii() or word.isalnum():
+            return range(len(word))
+        classes = list(map(unicodedata.combining, word))
+        keys = list(zip(accumulate(int(not each) for each in classes), classes, strict=True))
+        return [at for at in sorted(range(len(word)), key=keys.__getitem__) if unicodedata.category(word[at]) != "Mn"]
+
+    def pieces(self, settled: str) -> list[str]:
+        """Cut a word whose characters have been put in order into pieces; an unknown word is one piece."""
+        return self._known_pieces(settled) or ([settled] if settled else [])
+
+    def _known_pieces(self, settled: str) -> list[str]:
+        pieces: list[str] = []
+        start, length = 0, len(settled)
+        while start < length <= _LONGEST_WORD:
+            joint = "##" if start else ""
+            for end in range(min(length, start + self.longest_piece), start, -1):
+                if (piece := joint + settled[start:end]) in self.ids:
+                    break
+            else:
+                return []
+            pieces.append(piece)
+            start = end
+        return pieces
+
+
+def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:
+    """Store what was found. No lock: two threads may find the same twice, and a full table begins anew."""
+    if len(table) >= _REMEMBERED:
+        table.clear()
+    table[key] = value
+    return value

@@ -1,0 +1,128 @@
+"""The repository for Triton: its configuration, and the model of the Python backend, fed as Triton feeds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.export.triton import write_triton
+from paddlenlp_embtune.serving import Bundle, Predictor
+from tests.export.test_bundle import TEXTS, bundle
+
+__all__ = ["bundle"]
+
+
+class Tensor:
+    def __init__(self, name: str, values: np.ndarray) -> None:
+        self.name, self.values = name, values
+
+    def as_numpy(self) -> np.ndarray:
+        return self.values
+
+
+class Response:
+    def __init__(self, tensors: list[Tensor], error: Exception | None = None) -> None:
+        self.tensors = {tensor.name: tensor.values for tensor in tensors}
+        self.error = error
+
+
+@pytest.fixture
+def triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Triton puts into the Python of its backend, as far as its documentation says."""
+    module = types.ModuleType("triton_python_backend_utils")
+    named: dict[str, Any] = {
+        "Tensor": Tensor,
+        "InferenceResponse": Response,
+        "TritonError": RuntimeError,
+        "get_input_tensor_by_name": lambda request, name: request[name],
+    }
+    for name, value in named.items():
+        setattr(module, name, value)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.fixture
+def repository(bundle: Bundle, tmp_path: Path) -> Path:
+    write_triton(bundle, tmp_path / "models", name="finance")
+    return tmp_path / "models"
+
+
+def request(values: list[Any]) -> dict[str, Tensor]:
+    return {"TEXT": Tensor("TEXT", np.array(values, dtype=np.object_).reshape(-1, 1))}
+
+
+def test_texts_are_answered_as_the_predictor_does(bundle: Bundle, repository: Path, triton: None) -> None:
+    spec = importlib.util.spec_from_file_location("model", repository / "finance" / "1" / "model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.TritonPythonModel()
+    config = {"parameters": {"precision": {"string_value": "fp32"}}}
+    model.initialize(
+        {"model_repository": str(repository / "finance"), "model_version": "1", "model_config": json.dumps(config)}
+    )
+    encoded = [text.encode() for text in TEXTS]
+    first, broken, second, nothing = model.execute(
+        [request(encoded[:3]), request([b"\xff"]), request(encoded[3:]), request([])]
+    )
+    model.finalize()
+    expected = Predictor(bundle).predict(TEXTS, scores=True)
+    labels = [row[0].decode() for response in (first, second) for row in response.tensors["LABEL"]]
+    assert labels == [answer["label"] or "" for answer in expected]
+    scores = np.concatenate([first.tensors["SCORES"], second.tensors["SCORES"]])
+    np.testing.assert_allclose(scores, [list(answer["scores"].values()) for answer in expected], atol=1e-6)
+    assert first.tensors["SCORE"].shape == (3, 1)
+    assert "byte 0 is 0xff" in str(broken.error)
+    assert nothing.tensors["SCORES"].shape == (0, 3)
+
+
+def test_ids_are_answered_by_the_program_itself(bundle: Bundle, repository: Path) -> None:
+    session = onnxruntime.InferenceSession(str(repository / "finance_ids" / "1" / "model.onnx"))
+    ids = np.array([bundle.tokenizer.encode(TEXTS[0])])
+    expected = Predictor(bundle).engine.run(ids)
+    np.testing.assert_allclose(session.run(["logits"], {"input_ids": ids})[0], expected, atol=1e-6)
+
+
+def test_the_configuration_states_names_types_and_sizes(repository: Path) -> None:
+    by_text = (repository / "finance" / "config.pbtxt").read_text(encoding="utf-8")
+    by_ids = (repository / "finance_ids" / "config.pbtxt").read_text(encoding="utf-8")
+    found = [re.findall(r'name: "(\w+)" data_type: (\w+) dims: \[ (-?\d+) \]', text) for text in (by_text, by_ids)]
+    assert found == [
+        [
+            ("TEXT", "TYPE_STRING", "1"),
+            ("LABEL", "TYPE_STRING", "1"),
+            ("SCORE", "TYPE_FP32", "1"),
+            ("SCORES", "TYPE_FP32", "3"),
+        ],
+        [("input_ids", "TYPE_INT64", "-1"), ("logits", "TYPE_FP32", "3")],
+    ]
+    assert by_text.startswith('name: "finance"\nbackend: "python"\n')
+    assert by_ids.startswith('name: "finance_ids"\nbackend: "onnxruntime"\n')
+
+
+def test_writing_again_replaces_and_strangers_are_left_alone(bundle: Bundle, repository: Path) -> None:
+    write_triton(bundle, repository, name="finance", max_batch_size=3)
+    assert "max_batch_size: 3" in (repository / "finance" / "config.pbtxt").read_text(encoding="utf-8")
+    (repository / "other").mkdir()
+    (repository / "other" / "precious").touch()
+    with pytest.raises(BundleError, match="is no model of Triton"):
+        write_triton(bundle, repository, name="other")
+    assert [path.name for path in (repository / "other").iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", "a b"])
+def test_a_name_that_is_no_folder_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="the model's name is"):
+        write_triton(bundle, tmp_path, name=name)
+    assert list(tmp_path.iterdir()) == []
