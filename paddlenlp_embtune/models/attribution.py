@@ -98,6 +98,16 @@ def attribute(
     """
     path = _Path(model, np.asarray(ids, dtype=np.int64), label=label, temperature=temperature, fixed=fixed)
     own = slice(fixed[0], len(ids) - fixed[1])
+    host.mend_layer_norms(model, always=True)
+    try:
+        total, difference = _integrate(path)
+    finally:
+        host.restore_layer_norms(model)
+    return Attribution("integrated_gradients", total[own].astype(np.float32), difference)
+
+
+def _integrate(path: _Path) -> tuple[Floats, float]:
+    """Follow a path until the contributions of the tokens, (L,), add up to the difference of the log-odds."""
     difference = path.difference()
     steps = _FIRST_STEPS
     total = path.slopes((np.arange(steps) + 0.5) / steps)
@@ -105,7 +115,7 @@ def attribute(
         steps *= 3
         # Every third midpoint has been there before.
         total += path.slopes((np.flatnonzero(np.arange(steps) % 3 != 1) + 0.5) / steps)
-    return Attribution("integrated_gradients", (total / steps)[own].astype(np.float32), difference)
+    return total / steps, difference
 
 
 class _Path:

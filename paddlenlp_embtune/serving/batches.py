@@ -16,9 +16,9 @@ from paddlenlp_embtune.text import pad
 
 __all__ = ["TOKENS_PER_BATCH", "BatchRunner", "form_batches"]
 
-# What attention needs grows with rows times length squared: 4,096 tokens are 8 texts of 512 or 64 of 64, and larger batches are
+# What attention needs grows with rows times length squared: 1,024 tokens are 2 texts of 512 or 32 of 32, and larger batches are
 # not faster on a CPU. A part for another thread is worth its trouble from 256 tokens up.
-TOKENS_PER_BATCH = 4096
+TOKENS_PER_BATCH = 1024
 _TOKENS_PER_PART = 256
 
 Logits = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ def form_batches(lengths: Sequence[int], *, batch_size: int, parts: int = 1) -> 
 
     Args:
         lengths: of each row.
-        batch_size: the most rows of a batch; long ones are fewer, 4,096 tokens with their padding, or one.
+        batch_size: the most rows of a batch; long ones are fewer, 1,024 tokens with their padding, or one.
         parts: how many batches run at once; a few rows are shared out between them.
     Returns:
         The numbers of the rows of each batch; every row once.

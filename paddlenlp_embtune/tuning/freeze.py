@@ -113,6 +113,7 @@ class FreezeCallback(EmbtuneCallback):
         model = kwargs["model"]
         # A training that broke off never came to its end.
         self._set(list(self._members), frozen=False)
+        host.mend_layer_norms(model)
         self._released, self._refrozen = [], False
         self._watch = MetricWatch(self._watch.spec) if self._watch is not None else None
         super().on_train_begin(args, state, control, **kwargs)
@@ -173,6 +174,7 @@ class FreezeCallback(EmbtuneCallback):
             left = [unit for unit in self.units if unit not in self._released]
             logger.warning("training ended before the freeze schedule released %s", ", ".join(left))
         self._set(list(self._members), frozen=False)
+        host.restore_layer_norms(kwargs["model"])
         self._members = {}
 
     def _due(self, first: int | None, distance: int, now: int) -> int:

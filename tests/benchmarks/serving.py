@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.data import read_texts
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PEERS = "tests.benchmarks.serving_peers"
 SHORT, LONG = 2000, 500

@@ -1,8 +1,9 @@
-"""The domain "reviews": three ordered levels, a health measure of its own with an alarm on it, and a section of the report."""
+"""The domain "reviews" with a trained bundle, a health measure of its own with an alarm on it, and a section of the report."""
 
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,19 @@ __all__ = [
 
 @embtune.hookimpl
 def embtune_register_domains() -> list[embtune.Domain]:
-    """Shop, hotel and restaurant reviews, from bad to good."""
-    terms = {"praise": ("好评", "满意", "推荐"), "blame": ("差评", "失望", "退货")}
-    return [embtune.Domain(name="reviews", labels=("差评", "中评", "好评"), term_groups=terms)]
+    """Shop, hotel and restaurant reviews, bad or good."""
+    terms = {
+        "praise": ("好评", "满意", "推荐", "喜欢", "赞"),
+        "blame": ("差评", "失望", "退货", "后悔", "投诉"),
+        "cheap": ("便宜", "实惠", "划算", "超值"),
+        "dear": ("昂贵", "太贵", "不值", "坑人"),
+        "delivery": ("快递", "物流", "送货", "发货", "配送"),
+        "service": ("服务", "客服", "前台", "态度"),
+        "hygiene": ("干净", "整洁", "卫生", "清洁"),
+        "faults": ("破损", "故障", "死机", "漏水", "缺页"),
+    }
+    bundle = Path(__file__).parent / "bundle"
+    return [embtune.Domain(name="reviews", labels=("差评", "好评"), term_groups=terms, bundle=bundle)]
 
 
 @embtune.hookimpl
