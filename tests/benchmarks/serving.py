@@ -21,7 +21,7 @@ from paddlenlp_embtune.data import read_texts
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PEERS = "tests.benchmarks.serving_peers"
 SHORT, LONG = 2000, 500
-ROUNDS = {"short": 5, "long": 3}
+ROUNDS = {"short": 3, "long": 2}
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stock Taskflow, defaults": ("stock", {}),
     "stock Taskflow, 2 threads": ("stock", {"num_threads": 2}),

@@ -16,7 +16,7 @@ from typing import Any
 
 LAYERS, WIDTH, HEADS = 4, 312, 12
 VOCABULARY = Path(__file__).resolve().parents[3] / "shared" / "data" / "vocab" / "ernie-3.0-base-zh.vocab.txt"
-STEPS, BATCH, MAX_LENGTH = 200, 32, 512
+STEPS, BATCH, MAX_LENGTH = 150, 32, 512
 
 Label = Callable[[list[str]], list[str]]
 
