@@ -64,7 +64,8 @@ def bundle_checkpoint(
     """Make a bundle of a sequence classifier that PaddleNLP's ``save_pretrained`` or Trainer left.
 
     Args:
-        folder: with ``config.json``, ``vocab.txt``, and ``model.safetensors`` or ``model_state.pdparams``.
+        folder: with ``config.json``, ``tokenizer_config.json``, ``vocab.txt``, and the weights in ``model.safetensors`` or
+            ``model_state.pdparams``.
         target: the bundle.
         labels: in the order of their numbers; needed where ``config.json`` does not name them.
         ordered: whether their order means anything.
@@ -130,16 +131,20 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if (kind := options.get("tokenizer_class")) not in _TOKENIZERS:
         raise BundleError(f"{folder} has the tokenizer {kind!r}; legal: {', '.join(_TOKENIZERS)}")
     try:
+        by_number = {int(key): str(label) for key, label in dict(settings.get("id2label") or {}).items()}
+        size = int(settings["vocab_size"])
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{folder / 'config.json'} is damaged: {error}; save the model again with save_pretrained") from None
+    try:
         vocabulary = Vocabulary.load(folder / "vocab.txt")
     except (OSError, DataError) as error:
         raise BundleError(f"the vocabulary of {folder} cannot be read: {error}") from None
-    if len(vocabulary) != settings["vocab_size"]:
+    if len(vocabulary) != size:
         raise BundleError(
             f"{folder / 'vocab.txt'} has {len(vocabulary)} tokens, config.json says {settings['vocab_size']}; put the "
             "vocabulary of the checkpoint beside it"
         )
-    by_number = settings.get("id2label") or {}
-    labels = tuple(str(by_number[key]) for key in sorted(by_number, key=int))
+    labels = tuple(by_number[key] for key in sorted(by_number))
     return Checkpoint(
         architecture=str(names[0]),
         settings=settings,
@@ -178,8 +183,8 @@ def _read_weights(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
     try:
         with pickled.open("rb") as file:
             state = _ArraysOnly(file).load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, IndexError, ImportError) as error:
-        raise BundleError(f"{pickled} cannot be read as arrays: {error}") from None
+    except Exception as error:  # a damaged pickle may raise anything
+        raise BundleError(f"{pickled} cannot be read as arrays: {error}; save the model again with save_pretrained") from None
     if not isinstance(state, dict):
         raise BundleError(f"{pickled} holds no parameters by name; give the folder that save_pretrained wrote")
     return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
@@ -204,6 +209,6 @@ def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -
         if tuple(value.shape) != tuple(parameter.shape) or value.dtype != np.float32:
             raise BundleError(
                 f"{name!r} in the weights of {folder} is {value.dtype} of shape {tuple(value.shape)}, expected float32 of "
-                f"{tuple(parameter.shape)}"
+                f"{tuple(parameter.shape)}; give the folder that save_pretrained wrote, after model.to(dtype='float32')"
             )
         parameter.set_value(value)

@@ -117,8 +117,8 @@ def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ign
     """Return engines by name.
 
     An engine factory is called as ``factory(bundle, options)`` with ``serving.EngineOptions``, and returns an object whose
-    ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Where factory and engine have a true
-    ``concurrent``, runs from several threads go side by side and ``options.threads`` is 1. An engine may have
+    ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Of an engine with a true ``concurrent``,
+    runs go side by side, up to ``options.threads`` of them; of others, one after the other. An engine may have
     ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns a ``serving.explain.Attribution`` for one
     text; engines without it are explained by occlusion.
     """

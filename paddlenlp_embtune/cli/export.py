@@ -40,6 +40,8 @@ def export(
     if (triton is None) == (not engine):
         raise RecipeError("give --engine, one or several, or --triton")
     if triton is not None:
+        if out is not None or data is not None:
+            raise RecipeError("--out and --data go with --engine, not with --triton")
         from paddlenlp_embtune.export.triton import write_triton
 
         for folder in write_triton(Bundle.open(bundle), triton, name=name, precision=precision):

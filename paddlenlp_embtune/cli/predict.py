@@ -105,7 +105,8 @@ def predict(
         terms = ""
         if explain:
             (explanation,) = predictor.explain([answer["text"]], label=explain_label)
-            sections.append(_section(explanation) if page is not None else "")
+            if page is not None:
+                sections.append(_section(explanation))
             answer["explanation"] = explanation.to_dict()
             terms = "\t" + "; ".join(_worded(explanation))
         if as_json:

@@ -51,7 +51,8 @@ def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
         try:
             line = raw.decode("utf-8" if number else "utf-8-sig")
         except UnicodeDecodeError as error:
-            raise DataError(f"{name} is not UTF-8: byte {place + error.start} is {raw[error.start]:#04x}") from None
+            at = place + len(raw) - len(error.object) + error.start
+            raise DataError(f"{name} is not UTF-8: byte {at} is {error.object[error.start]:#04x}") from None
         place += len(raw)
         yield line.removesuffix("\n").removesuffix("\r")
 

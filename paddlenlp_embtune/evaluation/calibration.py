@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
+from paddlenlp_embtune.serving.answers import passes
 from paddlenlp_embtune.serving.bundle import Bundle, Calibration
 from paddlenlp_embtune.serving.predictor import Predictor
 from paddlenlp_embtune.serving.sealing import best_engine, reseal
@@ -27,6 +28,7 @@ __all__ = [
 
 LEAST_ROWS = 20
 _BINS, _PARTS = 15, 5
+_LEAST_ANSWERS = 5
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -101,7 +103,7 @@ def fit_thresholds(probabilities: Floats, truth: Ids, labels: Sequence[str], *, 
         labels: C names.
         target_precision: share of the answers at or above the threshold that are right, above 0 and below 1.
     Returns:
-        Thresholds by label, 0 to 1; 0 where every answer may pass, 1 where no threshold gives that precision, or no row has it.
+        Thresholds by label, 0 to 1; 0 where every answer may pass, 1 where no threshold gives that precision on 5 answers.
     """
     best, score = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = {}
@@ -110,7 +112,7 @@ def fit_thresholds(probabilities: Floats, truth: Ids, labels: Sequence[str], *, 
         rows = rows[np.argsort(-score[rows], kind="stable")]
         precision = np.cumsum(truth[rows] == number) / np.arange(1, len(rows) + 1)
         last = np.append(np.diff(score[rows]) != 0, True)[: len(rows)]  # answers of one score pass together
-        good = np.flatnonzero((precision >= target_precision) & last)
+        good = np.flatnonzero((precision >= target_precision) & last & (np.arange(len(rows)) >= _LEAST_ANSWERS - 1))
         if not good.size:
             thresholds[label] = 1.0
         elif good[-1] == len(rows) - 1:
@@ -141,6 +143,7 @@ def calibrate(
         target: where the result goes; None revises the bundle in its place.
     Raises:
         DataError: a label is not the bundle's, there are fewer than 20 rows, or the precision is not possible.
+        MissingDependencyError: scipy is not installed.
         BundleError: the disk does not take the bundle.
     """
     truth = _numbers(bundle, labels, rows=len(texts))
@@ -155,9 +158,8 @@ def calibrate(
         if target_precision is not None
         else {}
     )
-    passed = (
-        after.max(axis=1) >= np.array([thresholds.get(label, 0.0) for label in bundle.manifest.labels])[after.argmax(axis=1)]
-    )
+    limits = np.array([thresholds.get(label, 0.0) for label in bundle.manifest.labels], dtype=np.float32)
+    passed = passes(after, limits)
     record = Calibration(
         rows=len(truth),
         ece_before=calibration_error(before, truth),

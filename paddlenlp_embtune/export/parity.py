@@ -120,6 +120,7 @@ def verify_parity(
         texts=texts,
         batches=len(batches),
         same_labels=same_labels,
+        temperature=temperature,
     )
 
 

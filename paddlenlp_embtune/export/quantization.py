@@ -211,12 +211,13 @@ def _measure(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str]
     """Compare a program with fp32 on labelled rows."""
     names = bundle.manifest.labels
     truth = [names.index(label) for label in labels]
-    plain, small = Predictor(bundle), Predictor(draft, precision=precision)
-    expected, found = plain.probabilities(texts), small.probabilities(texts)
-    alone = np.concatenate([small.probabilities([text]) for text in texts[:_COMPANY_ROWS]])
+    gpus = gpu_providers() if precision == "fp16" else []
+    device = "gpu" if gpus else "cpu"
+    with Predictor(bundle, device=device) as plain, Predictor(draft, precision=precision, device=device) as small:
+        expected, found = plain.probabilities(texts), small.probabilities(texts)
+        alone = np.concatenate([small.probabilities([text]) for text in texts[:_COMPANY_ROWS]])
     reports = [classification_report(truth, table.argmax(axis=1).tolist(), names) for table in (found, expected)]
     program = draft.manifest.quantized[precision]
-    timed = precision != "fp16" or bool(gpu_providers())
     return dataclasses.replace(
         program,
         rows=len(texts),
@@ -228,8 +229,8 @@ def _measure(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str]
         company=float(np.abs(alone - found[: len(alone)]).max()),
         bytes=(draft.path / program.file).stat().st_size,
         bytes_fp32=bundle.engine_file("onnxruntime", ".onnx").stat().st_size,
-        speedup=_speedup(bundle, draft, precision, texts) if timed else None,
-        processor=host.processor_name(),
+        speedup=_speedup(bundle, draft, precision, texts) if gpus or precision != "fp16" else None,
+        processor=gpus[0] if gpus else host.processor_name(),
     )
 
 

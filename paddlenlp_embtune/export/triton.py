@@ -12,6 +12,7 @@ from paddlenlp_embtune.serving.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, 
 
 __all__ = ["write_triton"]
 
+_MARK = "# Written by: embtune export --triton"
 _MODEL = """# Answers texts; needs paddlenlp-embtune[serve] in the backend's Python.
 from paddlenlp_embtune.serving.triton import TritonPythonModel
 
@@ -48,10 +49,8 @@ def write_triton(
     program = bundle.quantized_file(precision) or bundle.engine_file("onnxruntime", ".onnx")
     by_text, by_ids = repository / name, repository / f"{name}_ids"
     for place in (by_text, by_ids):
-        if place.exists() and not (place / "config.pbtxt").is_file():
-            raise BundleError(
-                f"{place} is there already and is no model of Triton, so it will not be replaced; choose another name"
-            )
+        if place.exists() and not _is_ours(place / "config.pbtxt"):
+            raise BundleError(f"{place} is there already and is not ours, so it will not be replaced; choose another name")
     classes = len(bundle.manifest.labels)
     try:
         with replace_folder(by_ids) as folder:
@@ -70,12 +69,17 @@ def write_triton(
     return [by_text, by_ids]
 
 
+def _is_ours(config: Path) -> bool:
+    return config.is_file() and config.read_text(encoding="utf-8", errors="replace").startswith(_MARK)
+
+
 def _tensor(name: str, kind: str, dimensions: str) -> str:
     return f'  {{ name: "{name}" data_type: {kind} dims: [ {dimensions} ] }}'
 
 
 def _by_ids(name: str, classes: int, max_batch_size: int) -> str:
     lines = [
+        _MARK,
         f'name: "{name}"',
         'backend: "onnxruntime"',
         f"max_batch_size: {max_batch_size}",
@@ -86,6 +90,7 @@ def _by_ids(name: str, classes: int, max_batch_size: int) -> str:
         _tensor(OUTPUT_NAME, "TYPE_FP32", str(classes)),
         "]",
         "dynamic_batching { }",
+        "instance_group [ { kind: KIND_CPU count: 1 } ]",
     ]
     return "\n".join(lines) + "\n"
 
@@ -97,6 +102,7 @@ def _by_text(name: str, classes: int, max_batch_size: int, precision: str) -> st
         _tensor("SCORES", "TYPE_FP32", str(classes)),
     ]
     lines = [
+        _MARK,
         f'name: "{name}"',
         'backend: "python"',
         f"max_batch_size: {max_batch_size}",

@@ -154,13 +154,18 @@ def mend_layer_norms(model: Any, *, always: bool = False) -> None:
         return forward
 
     for norm in _layer_norms(model):
+        vars(norm).setdefault("_embtune_before", []).append(vars(norm).get("forward"))
         norm.forward = mended(norm)
 
 
 def restore_layer_norms(model: Any) -> None:
-    """Undo :func:`mend_layer_norms`."""
+    """Undo the last :func:`mend_layer_norms` of a model; without one, do nothing."""
     for norm in _layer_norms(model):
-        vars(norm).pop("forward", None)
+        if before := vars(norm).get("_embtune_before"):
+            forward = before.pop()
+            vars(norm).pop("forward", None)
+            if forward is not None:
+                norm.forward = forward
 
 
 def _layer_norms(model: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.serving.reading import Reading
 
-__all__ = ["aggregate", "level_of", "softmax", "thresholds_of", "word_answers"]
+__all__ = ["aggregate", "level_of", "passes", "softmax", "thresholds_of", "word_answers"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -93,6 +93,17 @@ def thresholds_of(
     return thresholds if abstain_below is not None or bundle else None
 
 
+def passes(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which answers reach the threshold of their label; a threshold of 1 lets nothing pass.
+
+    Shapes:
+        probabilities: (N, C) float32; thresholds: (C,) float32; returns: (N,)
+    """
+    limits = thresholds[probabilities.argmax(axis=1)]
+    answered: npt.NDArray[np.bool_] = (probabilities.max(axis=1) >= limits) & (limits < 1)
+    return answered
+
+
 def word_answers(
     texts: Sequence[str],
     reading: Reading,
@@ -119,7 +130,7 @@ def word_answers(
     highest = probabilities[np.arange(len(best)), best]
     columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
     if thresholds is not None:
-        columns["abstained"] = ((highest < thresholds[best]) | (thresholds[best] >= 1)).tolist()
+        columns["abstained"] = (~passes(probabilities, thresholds)).tolist()
     if (places := reading.places) is not None:
         rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
         columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -45,6 +46,36 @@ def form_batches(lengths: Sequence[int], *, batch_size: int, parts: int = 1) -> 
     return batches
 
 
+class _Turns:
+    """A semaphore that is handed on in the order of asking; with the standard one, some callers wait ten times the median.
+
+    Args:
+        count: how many may hold it.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        mine.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class BatchRunner:
     """Runs id lists through one engine; from any thread.
 
@@ -53,6 +84,8 @@ class BatchRunner:
         num_labels: C.
         batch_size: the most texts of a batch, 1 or more.
         threads: the most batches at once, over all callers.
+    Raises:
+        DataError: the size of a batch is not legal.
     """
 
     def __init__(self, engine: Engine, *, num_labels: int, batch_size: int, threads: int) -> None:
@@ -101,7 +134,7 @@ class BatchRunner:
 
     def _begin(self) -> None:
         """Set up for this process: a forked one has the pool without its threads, and turns that nobody gives back."""
-        self._turns = threading.BoundedSemaphore(self.threads)
+        self._turns = _Turns(self.threads)
         self._lock = threading.Lock()
         self._pool = None
         self._process = os.getpid()

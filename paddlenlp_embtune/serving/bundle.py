@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,7 @@ class ParityRecord:
         texts: rows compared, over all batches.
         batches: batches compared, of mixed sizes and lengths, each run twice.
         same_labels: whether every row got the same label.
+        temperature: that the logits were divided by; at a lower one, a difference counts for more.
     """
 
     max_probability_difference: float
@@ -50,6 +52,7 @@ class ParityRecord:
     texts: int
     batches: int
     same_labels: bool
+    temperature: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,19 @@ class Manifest:
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.temperature) and self.temperature > 0, "temperature", self.temperature, "above 0")
+        _require(self.max_length >= 1, "max_length", self.max_length, "1 or more")
+        _require(len(set(self.labels)) == len(self.labels) >= 2, "labels", self.labels, "two or more, each once")
+        _require(bool(self.engines), "engines", self.engines, "one or more")
+        for label, limit in self.thresholds.items():
+            _require(label in self.labels and 0 <= limit <= 1, "thresholds", {label: limit}, "0 to 1, for labels of the bundle")
+
+
+def _require(condition: bool, name: str, value: object, legal: str) -> None:
+    if not condition:
+        raise BundleError(f"{name} of a bundle is {value!r}; legal: {legal}; restore {MANIFEST}, or train again")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import logging
 import threading
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInf
 
 DEVICES = ("auto", "cpu", "gpu")
 _GPU_PROVIDERS = ("CUDAExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
+_LARGE_BYTES = 16 << 20
 _logger = logging.getLogger(__name__)
 
 
@@ -27,7 +29,7 @@ class EngineOptions:
     """How an engine runs.
 
     Args:
-        threads: threads of one run, 1 or more; None leaves it to the engine.
+        threads: processors that a run may use, 1 or more; None leaves it to the engine.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
         precision: ``fp32``, or a quantized program of the bundle, such as ``int8``.
     """
@@ -53,12 +55,13 @@ class Engine(Protocol):
 class OnnxRuntimeEngine:
     """Runs ``onnx/model.onnx``, or a quantized sibling of it; needs no Paddle.
 
-    On a CPU, runs from several threads go side by side, each on as many threads as the options say: several batches at once
-    are faster than one batch on several threads.
+    On a CPU, runs from several threads go side by side, each on a thread of its own: several batches at once are faster than
+    one batch on several threads. A run that has a large program to itself takes all threads, for which the program is loaded a
+    second time.
 
     Args:
         bundle: an opened bundle with files for ``onnxruntime``.
-        options: how it runs; ``threads`` None takes one thread a run.
+        options: how it runs; ``threads`` None takes one.
     Raises:
         MissingDependencyError: onnxruntime is not installed, or one with a GPU was asked for and is not.
         HostError: onnxruntime has a GPU provider, and the GPU cannot be used.
@@ -77,30 +80,33 @@ class OnnxRuntimeEngine:
                 'the engine onnxruntime is not installed; install it with: pip install "paddlenlp-embtune[serve]"'
             ) from None
         file = bundle.quantized_file(options.precision) or bundle.engine_file("onnxruntime", ".onnx")
-        settings = runtime.SessionOptions()
-        settings.log_severity_level = 4
-        settings.inter_op_num_threads = 1
-        settings.intra_op_num_threads = options.threads or 1
-        # Threads that spin while they wait take the processor from other requests.
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Every batch has a shape of its own: plans of memory by shape would be kept for each of them, for ever.
-        settings.enable_mem_pattern = False
         providers = _providers(runtime, options.device)
-        try:
-            self._session = runtime.InferenceSession(str(file), settings, providers=providers)
-        except Exception as error:
-            raise BundleError(f"ONNX Runtime cannot load {file}: {error}") from error
+        self._session = _session(runtime, file, providers, threads=1)
         used = self._session.get_providers()[0]
         if used != providers[0]:
-            message = f"onnxruntime offers {providers[0]} but runs on {used}; look at its log, or ask for device='cpu'"
+            message = (
+                f"onnxruntime offers {providers[0]} but runs on {used}; see why with: "
+                f"python -c \"import onnxruntime; onnxruntime.preload_dlls()\", or ask for device='cpu'"
+            )
             if options.device == "gpu":
                 raise HostError(message)
             _logger.warning("%s", message)
         self.concurrent = used == "CPUExecutionProvider"
+        threads = options.threads or 1
+        large = self.concurrent and threads > 1 and file.stat().st_size >= _LARGE_BYTES
+        self._alone = _session(runtime, file, providers, threads=threads) if large else None
+        self._running, self._lock = 0, threading.Lock()
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
-        logits: npt.NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: input_ids})[0]
+        with self._lock:
+            session = self._alone if self._alone is not None and not self._running else self._session
+            self._running += 1
+        try:
+            logits: npt.NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: input_ids})[0]
+        finally:
+            with self._lock:
+                self._running -= 1
         return logits
 
 
@@ -121,7 +127,9 @@ class PaddleInferenceEngine:
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         require_plain(options, engine="paddle_inference")
         weights = bundle.engine_file("paddle_inference", ".pdiparams")
-        programs = [p for p in (weights.with_suffix(".json"), weights.with_suffix(".pdmodel")) if p.is_file()]
+        # Of the files that the manifest names: the hash of no other has been checked.
+        names = bundle.manifest.engines["paddle_inference"]
+        programs = [bundle.path / name for name in names if name.endswith((".json", ".pdmodel"))]
         if not programs:
             raise BundleError(f"the bundle {bundle.path} lacks the program beside {weights.name}; export it again")
         host.require_paddle()
@@ -156,6 +164,25 @@ def require_plain(options: EngineOptions, *, engine: str) -> None:
         raise DataError(
             f"the engine {engine!r} runs fp32, not {options.precision!r}; engine='onnxruntime' runs quantized programs"
         )
+
+
+def _session(runtime: Any, file: Path, providers: list[str], *, threads: int) -> Any:
+    """Load a program.
+
+    Raises:
+        BundleError: it cannot be loaded.
+    """
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.inter_op_num_threads = 1
+    settings.intra_op_num_threads = threads
+    # Every batch has a shape of its own: plans of memory by shape would be kept for each of them, for ever. The arena stays:
+    # batches are bounded in tokens, so it stops growing, and without it every run would ask the system for memory.
+    settings.enable_mem_pattern = False
+    try:
+        return runtime.InferenceSession(str(file), settings, providers=providers)
+    except Exception as error:
+        raise BundleError(f"ONNX Runtime cannot load {file}: {error}; export the bundle again") from error
 
 
 def gpu_providers() -> list[str]:

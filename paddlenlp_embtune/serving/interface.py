@@ -32,10 +32,15 @@ _STEPS = {
         "Keep the first `max_length` ids. A text without ids has no label.",
     ),
     "wordpiece": (
-        "Cut the text into words as BERT's basic tokenizer does: remove control characters, set a space around each CJK "
-        "character, split at white space and at punctuation; if `lowercase`, map to lower case and remove accents (NFD, Mn).",
+        "Tab, line feed, carriage return and the categories Z* become a space. Remove U+FFFD and the categories C*: controls, "
+        "formats, surrogates, private use, and what the Unicode version above does not know.",
+        "If `lowercase`, map each character to lower case, then decompose it (NFD) and remove the category Mn.",
+        "Set a space on both sides of each character of the categories P* and S*, of the ASCII range that is neither letter "
+        "nor digit, of the ideograph blocks U+3400-4DBF, U+4E00-9FFF, U+F900-FAFF, U+20000-2A6DF, U+2A700-2B73F, "
+        "U+2B740-2B81F, U+2B820-2CEAF and U+2F800-2FA1F, and of \u00b2 \u00ba \u3007 \u00b5 \u00d8 \u014b \u01b1. "
+        "Words are what spaces part.",
         "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
-        "word that cannot be cut is `unknown_id`.",
+        "word that cannot be cut, or has more than 100 characters, is `unknown_id`. [SEP] in a text is text like any other.",
         "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
         "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
     ),
@@ -61,7 +66,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "version": 1,
         "about": "From text to an answer in any language; fixtures.jsonl holds worked examples. Places in texts are counted in "
-        "Unicode code points, from 0.",
+        "Unicode code points, from 0. Where windows begin and end is not specified: send texts that fit, or cut them yourself.",
         "unicode": unicodedata.unidata_version,
         "tokenizer": {
             **config,
@@ -87,6 +92,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             "ordered": manifest.ordered,
             "temperature": manifest.temperature,
             "thresholds": dict(manifest.thresholds),
+            "abstain": "where the score is below its label's threshold, or that threshold is 1; labels without one have 0",
         },
         "programs": {
             **({"fp32": "onnx/model.onnx"} if "onnxruntime" in manifest.engines else {}),

@@ -42,12 +42,13 @@ class Predictor:
         windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
             False cuts the texts, None does as the bundle says.
         abstain_below: an answer with a lower score is marked as abstained; one probability for all labels, or one by label;
-            None takes the thresholds of the bundle.
+            None takes the thresholds of the bundle. A threshold of 1 lets nothing pass.
     Raises:
         BundleError: the bundle is damaged, or has no files for the engine or the precision.
         DataError, RecipeError: an option is not legal.
         PluginError: no engine has that name.
         MissingDependencyError: the engine's package is not installed, or knows no GPU and one was asked for.
+        HostError: a GPU was asked for, and does not start.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class Predictor:
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
         EngineOptions(threads=threads, device=device)  # refuses before the bundle is read
+        if batch_size < 1:
+            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
         factory = registry.current().get("engine", engine)
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
@@ -70,8 +73,7 @@ class Predictor:
         self.windows = manifest.windows if windows is None else _window_spec(windows)
         self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
         threads = threads or host.usable_threads()
-        concurrent = bool(getattr(factory, "concurrent", False))
-        options = EngineOptions(threads=1 if concurrent else threads, device=device, precision=precision)
+        options = EngineOptions(threads=threads, device=device, precision=precision)
         self.engine: Engine = factory(self.bundle, options)
         self._runner = BatchRunner(self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads)
 
@@ -109,9 +111,10 @@ class Predictor:
         return self._answers(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
 
     def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
-        """Label texts as they come, any number of them, in bounded memory: about two thousand are held at a time.
+        """Label any number of texts in bounded memory.
 
-        Texts are read from the iterator while those before them are still being labelled.
+        They go through in chunks of about two thousand, up to three of which are held: answers to the first come when the
+        second has been read.
 
         Args:
             texts: yields texts.
@@ -127,7 +130,12 @@ class Predictor:
         def finish(most: int) -> Iterator[Answer]:
             while len(running) > most:
                 chunk, reading, wait = running.popleft()
-                yield from self._answers(chunk, reading, wait(), scores=scores)
+                try:
+                    answers = self._answers(chunk, reading, wait(), scores=scores)
+                except Exception:
+                    running.clear()  # nothing may follow a gap
+                    raise
+                yield from answers
 
         try:
             for start, chunk in chunks(texts):
@@ -152,7 +160,11 @@ class Predictor:
         return self.scaled_probabilities(texts)(self.bundle.manifest.temperature)
 
     def scaled_probabilities(self, texts: Sequence[str]) -> Callable[[float], Floats]:
-        """Run texts once; what is returned gives their (N, C) float32 probabilities at any temperature."""
+        """Run texts once; what is returned gives their (N, C) float32 probabilities at any temperature.
+
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
         _refuse_one_text(texts)
         reading = self._read(texts)
         logits = self._runner.submit(reading.ids)()

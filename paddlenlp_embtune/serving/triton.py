@@ -28,7 +28,7 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"]).get("parameters", {})
         precision = parameters.get("precision", {}).get("string_value", "fp32")
         bundle = Path(args["model_repository"]) / args["model_version"] / "bundle"
-        self._predictor = Predictor(bundle, precision=precision)
+        self._predictor = Predictor(bundle, precision=precision, device="cpu")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer requests: ``TEXT`` (B, 1) of UTF-8 strings to ``LABEL`` (B, 1), ``SCORE`` (B, 1) and ``SCORES`` (B, C).

@@ -63,46 +63,82 @@ def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: 
     places = tokenizer.offsets(text)
     if len(places) <= room:
         return [(0, len(text))]
-    firsts = [start for start, _ in places]
-    sentences, clauses = _borders(_SENTENCE_END, text, firsts), _borders(_CLAUSE_END, text, firsts)
-    inside = {index for index in range(1, len(places)) if not _may_cut(text, places[index - 1], places[index])}
-    inside.update(bisect.bisect_left(firsts, at) for match in _IN_NUMBER.finditer(text) for at in match.span())
-    windows, begin, done, most = list[Place](), 0, 0, room
-    while True:
-        end = min(begin + most, len(places))
-        if end < len(places):
-            end = (
-                _last(sentences, begin + most // 2, end) or _last(clauses, begin + most // 2, end) or _back(end, begin, inside)
-            )
-            end = _whole(text, places, end, begin)
-        if end <= done:  # nothing new fits behind what would be taken up again
+    cuts = _Cuts(text, places)
+
+    def fits(begin: int, end: int) -> bool:
+        return len(tokenizer.encode(text[places[begin][0] : cuts.character(end)])) <= max_length
+
+    windows, begin, done = list[Place](), 0, 0
+    while done < len(places):
+        # The rest of a word that was cut may have other pieces than it had in the word, and more of them.
+        ends = (cuts.end(begin, most) for most in range(room, 0, -1))
+        end = next(end for end in ends if end <= max(done, begin + 1) or fits(begin, end))
+        if end > done:
+            windows.append((places[begin][0] if done else 0, cuts.character(end)))
+            done = end
+            begin = cuts.again(max(begin + 1, end - min(overlap, room // 2)), end)
+        else:  # nothing new fits behind what would be taken up again
             begin = done
-            continue
-        stop = places[end][0] if end < len(places) else len(text)
-        if end > begin + 1 and most > 1 and len(tokenizer.encode(text[places[begin][0] : stop])) > max_length:
-            most -= 1  # the rest of a word that was cut may have other pieces, and more of them
-            continue
-        # The next window's begin, so that marks which are no tokens of their own stay with the sentence that they end.
-        windows.append((places[begin][0] if begin else 0, stop))
-        if end == len(places):
-            return windows
-        earliest = max(begin + 1, end - min(overlap, room // 2))
-        begin = _skip(text, places, _first(sentences, earliest, end) or _first(clauses, earliest, end) or end)
-        done, most = end, room
+    return windows
 
 
-def _borders(pattern: re.Pattern[str], text: str, firsts: Sequence[int]) -> list[int]:
-    """Numbers of the tokens that begin right after a match, ascending."""
-    found = (bisect.bisect_left(firsts, match.end()) for match in pattern.finditer(text))
-    return sorted({index for index in found if 0 < index < len(firsts)})
+class _Cuts:
+    """Where a text may be cut, in numbers of its tokens.
 
+    Args:
+        text: as given.
+        places: begin and end of each token.
+    """
 
-def _may_cut(text: str, left: Place, right: Place) -> bool:
-    """Tell whether a slice may end between two tokens: not within a word, nor within what one character became."""
-    if right[0] < left[1]:
-        return False
-    before, after = text[right[0] - 1], text[right[0]]
-    return not (_joins(before) and _joins(after))
+    def __init__(self, text: str, places: Sequence[Place]) -> None:
+        self._text, self._places = text, places
+        self._firsts = [start for start, _ in places]
+        self._sentences = self._after(_SENTENCE_END)
+        self._clauses = self._after(_CLAUSE_END)
+        self._inside = {index for index in range(1, len(places)) if self._within_word(index)}
+        numbers = (at for match in _IN_NUMBER.finditer(text) for at in match.span())
+        self._inside.update(bisect.bisect_left(self._firsts, at) for at in numbers)
+
+    def character(self, index: int) -> int:
+        """Where a token begins; the text's end for the number after the last."""
+        return self._places[index][0] if index < len(self._places) else len(self._text)
+
+    def end(self, begin: int, most: int) -> int:
+        """Where a window of at most so many tokens ends: with a sentence, a clause, a word, or in need anywhere."""
+        end = begin + most
+        if end >= len(self._places):
+            return len(self._places)
+        half = begin + most // 2
+        words = (index for index in range(end, begin, -1) if index not in self._inside)
+        return self._whole(_last(self._sentences, half, end) or _last(self._clauses, half, end) or next(words, end), begin)
+
+    def again(self, earliest: int, end: int) -> int:
+        """Where the window after one that ended begins: with a sentence or a clause of it, or after it."""
+        return self._skip(_first(self._sentences, earliest, end) or _first(self._clauses, earliest, end) or end)
+
+    def _after(self, pattern: re.Pattern[str]) -> list[int]:
+        """Numbers of the tokens that begin right after a match, ascending."""
+        found = {bisect.bisect_left(self._firsts, match.end()) for match in pattern.finditer(self._text)}
+        return sorted(index for index in found if 0 < index < len(self._firsts))
+
+    def _within_word(self, index: int) -> bool:
+        """Tell whether a cut before a token would go through a word, or through what one character became."""
+        start = self._places[index][0]
+        return start < self._places[index - 1][1] or (_joins(self._text[start - 1]) and _joins(self._text[start]))
+
+    def _whole(self, end: int, begin: int) -> int:
+        """Move an end out of what one character became, and set the spaces after it before it."""
+        places = self._places
+        end = next((index for index in range(end, begin, -1) if places[index] != places[index - 1]), end)
+        while end < len(places) and places[end] == places[end - 1]:
+            end += 1
+        return self._skip(end)
+
+    def _skip(self, index: int) -> int:
+        """The first token from a number on that is no space: those at the ends of a window are not read."""
+        while index < len(self._places) and self._text[slice(*self._places[index])].isspace():
+            index += 1
+        return index
 
 
 def _joins(character: str) -> bool:
@@ -120,21 +156,3 @@ def _first(borders: Sequence[int], low: int, high: int) -> int | None:
     """The first border not before ``low`` and not after ``high``."""
     index = bisect.bisect_left(borders, low)
     return borders[index] if index < len(borders) and borders[index] <= high else None
-
-
-def _back(end: int, begin: int, inside: set[int]) -> int:
-    """The last place at or before ``end`` where a slice may end; ``end`` itself where there is none."""
-    return next((index for index in range(end, begin, -1) if index not in inside), end)
-
-
-def _whole(text: str, places: Sequence[Place], end: int, begin: int) -> int:
-    """Move an end that stands within what one character became, and set the spaces after it before it."""
-    back = next((index for index in range(end, begin, -1) if places[index] != places[index - 1]), end)
-    while back < len(places) and places[back] == places[back - 1]:
-        back += 1
-    return _skip(text, places, back)
-
-
-def _skip(text: str, places: Sequence[Place], index: int) -> int:
-    """The first token from a number on that is no space: those at the ends of a window are not read."""
-    return next((at for at in range(index, len(places)) if not text[places[at][0] : places[at][1]].isspace()), len(places))

@@ -113,7 +113,6 @@ class FreezeCallback(EmbtuneCallback):
         model = kwargs["model"]
         # A training that broke off never came to its end.
         self._set(list(self._members), frozen=False)
-        host.mend_layer_norms(model)
         self._released, self._refrozen = [], False
         self._watch = MetricWatch(self._watch.spec) if self._watch is not None else None
         super().on_train_begin(args, state, control, **kwargs)
@@ -138,6 +137,8 @@ class FreezeCallback(EmbtuneCallback):
             raise RecipeError(
                 f"nothing is left to train while {', '.join(held)} are frozen; legal: leave at least one parameter out"
             )
+        host.restore_layer_norms(model)  # a training that broke off has left them
+        host.mend_layer_norms(model)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Release, or freeze again, what this epoch asks for."""

@@ -13,6 +13,7 @@ _BENCHMARKS = {
     "tokenizing": "tests.benchmarks.tokenizing",
     "serving": "tests.benchmarks.serving",
     "memory": "tests.benchmarks.memory",
+    "calibration": "tests.benchmarks.calibration",
     "load": "tests.benchmarks.load",
 }
 

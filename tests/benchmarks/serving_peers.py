@@ -16,7 +16,7 @@ from typing import Any
 
 LAYERS, WIDTH, HEADS = 4, 312, 12
 VOCABULARY = Path(__file__).resolve().parents[3] / "shared" / "data" / "vocab" / "ernie-3.0-base-zh.vocab.txt"
-STEPS, BATCH, MAX_LENGTH = 150, 32, 512
+STEPS, MAX_LENGTH = 150, 512
 
 Label = Callable[[list[str]], list[str]]
 
@@ -49,47 +49,15 @@ def say(answer: dict[str, Any]) -> None:
 
 def prepare(folder: Path) -> None:
     """Train the checkpoint for a moment, so that its labels mean something; make the bundle, and its program in 8 bits."""
-    import paddlenlp_embtune
-
-    paddlenlp_embtune.prepare_cpu()
-    import numpy as np
-    import paddle
-    from paddlenlp.transformers import ErnieConfig, ErnieForSequenceClassification, ErnieTokenizer
-
     from paddlenlp_embtune.checkpoints import bundle_checkpoint
     from paddlenlp_embtune.data import read_rows
     from paddlenlp_embtune.export import quantize
-    from paddlenlp_embtune.text import pad
+    from tests.benchmarks.encoders import train_checkpoint  # sets the threads before Paddle loads
 
-    paddle.seed(0)
-    tokenizer = ErnieTokenizer(str(VOCABULARY))
-    rows = read_rows(VOCABULARY.parents[1] / "finfe" / "train.tsv", text_column="text", label_column="label")
-    dev = read_rows(VOCABULARY.parents[1] / "finfe" / "dev.tsv", text_column="text", label_column="label")
-    names = sorted(set(rows.labels))
-    config = ErnieConfig(
-        vocab_size=VOCABULARY.read_bytes().count(b"\n"),  # not len(tokenizer), which counts a token that stands twice once
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=4 * WIDTH,
-        max_position_embeddings=2048,
-        type_vocab_size=4,
-        num_labels=len(names),
-        id2label=dict(enumerate(names)),
-    )
-    model = ErnieForSequenceClassification(config)
-    optimizer = paddle.optimizer.AdamW(5e-4, parameters=model.parameters(), grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
-    generator = np.random.default_rng(0)
-    for _ in range(STEPS):
-        chosen = generator.integers(0, len(rows) - 2000, BATCH)  # the last 2,000 are what is timed
-        ids = pad([tokenizer(rows.texts[row], max_length=64, truncation=True)["input_ids"] for row in chosen])
-        truth = paddle.to_tensor([names.index(rows.labels[row]) for row in chosen])
-        paddle.nn.functional.cross_entropy(model(paddle.to_tensor(ids)), truth).backward()
-        optimizer.step()
-        optimizer.clear_grad()
-    model.eval()
-    model.save_pretrained(str(folder / "checkpoint"))
-    tokenizer.save_pretrained(str(folder / "checkpoint"))
+    finfe = VOCABULARY.parents[1] / "finfe"
+    train, dev = (read_rows(finfe / name, text_column="text", label_column="label") for name in ("train.tsv", "dev.tsv"))
+    rows = len(train) - 2000  # the last 2,000 are what is timed
+    train_checkpoint(folder / "checkpoint", train.texts[:rows], train.labels[:rows], layers=LAYERS, width=WIDTH, steps=STEPS)
     bundle = bundle_checkpoint(folder / "checkpoint", folder / "bundle", max_length=MAX_LENGTH, sample_texts=dev.texts[:64])
     program = quantize(bundle, dev.texts, dev.labels).manifest.quantized["int8"]
     print(

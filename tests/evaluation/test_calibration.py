@@ -156,13 +156,13 @@ def precisions(shares: np.ndarray, truth: np.ndarray, thresholds: dict[str, floa
 
 
 def lowest(shares: np.ndarray, truth: np.ndarray, number: int, target: float) -> int:
-    """The most answers of a label that one threshold can let through at a precision."""
+    """The most answers of a label, five at least, that one threshold can let through at a precision."""
     best, score = shares.argmax(axis=1), shares.max(axis=1)
     rows = best == number
     counts = [0]
     for limit in set(score[rows].tolist()):
         passed = rows & (score >= limit)
-        if (truth[passed] == number).mean() >= target:
+        if passed.sum() >= 5 and (truth[passed] == number).mean() >= target:
             counts.append(int(passed.sum()))
     return max(counts)
 
@@ -191,24 +191,30 @@ def test_thresholds_reach_the_precision_where_scores_are_the_same() -> None:
 
 
 def test_a_label_that_is_never_right_is_withheld_however_sure() -> None:
-    shares = np.eye(3, dtype=np.float32)[[0, 0, 1, 1]]
-    thresholds = fit_thresholds(shares, np.array([0, 0, 2, 2]), LABELS, target_precision=0.9)
+    shares = np.eye(3, dtype=np.float32)[[0] * 5 + [1] * 5]
+    thresholds = fit_thresholds(shares, np.array([0] * 5 + [2] * 5), LABELS, target_precision=0.9)
     answers = word_answers(
-        ["a"] * 4,
-        Reading([[1]] * 4, np.arange(5)),
-        (shares, np.arange(4)),
+        ["a"] * 10,
+        Reading([[1]] * 10, np.arange(11)),
+        (shares, np.arange(10)),
         labels=LABELS,
         thresholds=thresholds_of(None, LABELS, thresholds),
         scores=False,
         levels=False,
     )
-    assert [answer["abstained"] for answer in answers] == [False, False, True, True]
+    assert [answer["abstained"] for answer in answers] == [False] * 5 + [True] * 5
 
 
 def test_thresholds_of_labels_without_good_rows() -> None:
-    shares = np.array([[0.9, 0.05, 0.05]] * 3 + [[0.1, 0.8, 0.1]] * 2)
-    found = fit_thresholds(shares, np.array([0, 0, 0, 2, 2]), LABELS, target_precision=0.9)
+    shares = np.array([[0.9, 0.05, 0.05]] * 5 + [[0.1, 0.8, 0.1]] * 5)
+    found = fit_thresholds(shares, np.array([0] * 5 + [2] * 5), LABELS, target_precision=0.9)
     assert found == {"利空": 0.0, "中性": 1.0, "利好": 1.0}
+
+
+def test_four_answers_are_no_evidence() -> None:
+    shares = np.array([[0.9, 0.05, 0.05]] * 4 + [[0.1, 0.8, 0.1]] * 5)
+    found = fit_thresholds(shares, np.array([0] * 4 + [1] * 5), LABELS, target_precision=0.9)
+    assert found == {"利空": 1.0, "中性": 0.0, "利好": 1.0}
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.serving import Bundle, Predictor
 from paddlenlp_embtune.serving.reading import chunks
 from tests.export.test_bundle import bundle
@@ -207,3 +208,19 @@ def test_memory_does_not_grow_with_the_stream(predictor: Predictor) -> None:
 
     most(5000)
     assert most(30_000) < 1.5 * most(10_000)
+
+
+def test_nothing_follows_the_gap_of_an_engine_that_failed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(FINANCE / "bundle", threads=2)
+    real, calls = predictor.engine.run, itertools.count()
+
+    def run(ids: np.ndarray) -> np.ndarray:
+        if next(calls) == 0:
+            raise RuntimeError("once")
+        return real(ids)
+
+    monkeypatch.setattr(predictor.engine, "run", run)
+    found = []
+    with pytest.raises(RuntimeError, match="once"):
+        found.extend(predictor.stream(["利好"] * 5_000))
+    assert found == []

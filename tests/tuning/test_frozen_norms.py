@@ -41,6 +41,18 @@ def test_a_frozen_scale_counts(bias_frozen: bool) -> None:
     assert "forward" not in vars(norm)
 
 
+def test_mending_twice_and_restoring_once_leaves_the_first_mend() -> None:
+    norm, values, weights = norm_and_input()
+    expected = gradient(norm, values, weights)
+    norm.weight.stop_gradient = True
+    host.mend_layer_norms(norm)
+    host.mend_layer_norms(norm, always=True)
+    host.restore_layer_norms(norm)
+    np.testing.assert_allclose(gradient(norm, values, weights), expected, atol=1e-5)
+    host.restore_layer_norms(norm)
+    assert "forward" not in vars(norm)
+
+
 def test_the_host_needs_this() -> None:
     """When this fails, Paddle has been mended, and ``mend_layer_norms`` can go for versions from there on."""
     norm, values, weights = norm_and_input()
