@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Optional
 
 import typer
@@ -27,7 +28,7 @@ def serve(
     engine: Annotated[str, typer.Option(help="onnxruntime, paddle_inference or paddle.")] = "onnxruntime",
     precision: Annotated[str, typer.Option(help="fp32, or what all the bundles were quantized to.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Processors that one batch may use.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Processors per batch thread.")] = 1,
     windows: Annotated[
         Optional[bool],
         typer.Option("--windows/--cut", help="Read long texts in windows, or cut them; by default as the bundles say."),
@@ -50,7 +51,9 @@ def serve(
     max_requests: Annotated[int, typer.Option(min=1, help="Requests under way; beyond, 503.")] = 1_024,
     timeout: Annotated[float, typer.Option(help="Seconds until a request is answered; beyond, 504.")] = 30.0,
     read_timeout: Annotated[float, typer.Option(help="Seconds in which a request must come in whole.")] = 10.0,
-    keep_alive: Annotated[float, typer.Option(help="Seconds that a connection may idle between requests.")] = 10.0,
+    keep_alive: Annotated[
+        float, typer.Option(help="Seconds that a connection may idle between requests, or leave answers unread.")
+    ] = 10.0,
     shutdown_timeout: Annotated[int, typer.Option(min=0, help="Seconds to finish requests in, when told to stop.")] = 30,
 ) -> None:
     """Serve bundles over HTTP, without Paddle, until SIGTERM or Ctrl-C."""
@@ -82,6 +85,10 @@ def serve(
         keep_alive_seconds=keep_alive,
         shutdown_timeout_seconds=shutdown_timeout,
     )
+    if workers == 1:
+        # prometheus_client reads it as it is imported, and would write this server's figures among those of somebody else.
+        for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+            os.environ.pop(name, None)
     from paddlenlp_embtune import server
 
     server.serve(settings, tell=lambda line: err.print(line, markup=False, soft_wrap=True))

@@ -101,7 +101,9 @@ async def predict(name: str, request: Request) -> Response:
     summary="Open a bundle again",
     responses={
         200: {"model": schemas.ModelInfo},
-        **schemas.failures(_404=_NO_MODEL, _409="The bundle cannot be served; the old one answers as before."),
+        **schemas.failures(
+            _404=_NO_MODEL, _409="The bundle cannot be served, and the old one answers as before; or a reload is under way."
+        ),
     },
 )
 async def reload(name: str, request: Request) -> Response:

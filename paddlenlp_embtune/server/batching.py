@@ -25,6 +25,7 @@ class _Job(Generic[K, R]):
     answers: asyncio.Future[list[R]]
     begun: float
     alone: bool = False
+    waiting: bool = False
 
 
 class MicroBatcher(Generic[K, R]):
@@ -64,6 +65,7 @@ class MicroBatcher(Generic[K, R]):
         self._timer: asyncio.TimerHandle | None = None
         self._pool: ThreadPoolExecutor | None = None
         self.queued = 0
+        self.closed = False
 
     def submit(self, key: K, texts: Sequence[str]) -> asyncio.Future[list[R]]:
         """Queue texts; they are answered in order. Cancel the future to take them back while they wait.
@@ -71,8 +73,10 @@ class MicroBatcher(Generic[K, R]):
         The future fails with a RuntimeError, whose cause is what ``run`` raised, if these texts fail by themselves.
 
         Raises:
-            asyncio.QueueFull: too many texts are waiting.
+            asyncio.QueueFull: too many texts are waiting, or it is ``closed``.
         """
+        if self.closed:
+            raise asyncio.QueueFull
         loop = asyncio.get_running_loop()
         job: _Job[K, R] = _Job(key, texts, loop.create_future(), loop.time())
         if not texts:
@@ -80,25 +84,31 @@ class MicroBatcher(Generic[K, R]):
         elif self.queued and self.queued + len(texts) > self._max_queued:
             raise asyncio.QueueFull
         else:
+            job.answers.add_done_callback(partial(self._forget, job))
             self._jobs.append(job)
-            self.queued += len(texts)
+            self._note_waiting(job, True)
             self._pump()
         return job.answers
 
+    def open(self) -> None:
+        """Take texts again after :meth:`close`."""
+        self.closed = False
+
     async def close(self) -> None:
-        """Drop what waits, and wait for what runs."""
+        """Take nothing more, drop what waits, and wait for what runs."""
+        self.closed = True
+        self._stop_timer()
         while self._jobs:
-            self._jobs.popleft().answers.cancel()
-        self.queued = 0
+            job = self._jobs.popleft()
+            self._note_waiting(job, False)
+            job.answers.cancel()
         if self._pool is not None:
             pool, self._pool = self._pool, None
             await asyncio.to_thread(pool.shutdown)
 
     def _pump(self) -> None:
         """Start as many batches as there are free threads, unless waiting makes them fuller."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         while self._running < self._threads and self._drop_cancelled():
             loop = asyncio.get_running_loop()
             wait = self._jobs[0].begun + self._max_wait - loop.time()
@@ -107,27 +117,44 @@ class MicroBatcher(Generic[K, R]):
                 return
             self._start(self._gather())
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _note_waiting(self, job: _Job[K, R], waiting: bool) -> None:
+        """Count the texts of a job that enters the queue or leaves it."""
+        job.waiting = waiting
+        self.queued += len(job.texts) if waiting else -len(job.texts)
+
+    def _forget(self, job: _Job[K, R], _: asyncio.Future[list[R]]) -> None:
+        """Take a job that was cancelled out of the queue, so that it leaves room for others at once."""
+        if job.waiting:
+            self._jobs.remove(job)
+            self._note_waiting(job, False)
+
     def _drop_cancelled(self) -> bool:
         """Forget jobs at the head of the queue that nobody waits for; whether any is left."""
         while self._jobs and self._jobs[0].answers.done():
-            self.queued -= len(self._jobs.popleft().texts)
+            self._note_waiting(self._jobs.popleft(), False)
         return bool(self._jobs)
 
     def _gather(self) -> list[_Job[K, R]]:
         """Take the oldest job and what fits beside it; what does not keeps its place."""
         first = self._jobs.popleft()
+        self._note_waiting(first, False)
         taken, left, texts = [first], [], len(first.texts)
         while self._jobs and texts < self._max_texts and not first.alone:
             job = self._jobs.popleft()
             if job.answers.done():
-                self.queued -= len(job.texts)
+                self._note_waiting(job, False)
             elif job.key == first.key and not job.alone and texts + len(job.texts) <= self._max_texts:
+                self._note_waiting(job, False)
                 taken.append(job)
                 texts += len(job.texts)
             else:
                 left.append(job)
         self._jobs.extendleft(reversed(left))
-        self.queued -= texts
         return taken
 
     def _start(self, jobs: list[_Job[K, R]]) -> None:
@@ -153,7 +180,10 @@ class MicroBatcher(Generic[K, R]):
         return answers
 
     def _finish(self, jobs: list[_Job[K, R]], done: asyncio.Future[Any]) -> None:
-        """Hand the answers out; of a batch that failed, try the requests one by one, so that only the culprit fails."""
+        """Hand the answers out; of a batch that failed, try the requests one by one, so that only the culprit fails.
+
+        Once it is closed there is no time for that: all of them fail.
+        """
         self._running -= 1
         outcome = done.result()
         if not isinstance(outcome, RuntimeError):
@@ -163,12 +193,12 @@ class MicroBatcher(Generic[K, R]):
                 if not job.answers.done():
                     job.answers.set_result(list(outcome[start:stop]))
                 start = stop
-        elif len(jobs) == 1:
-            if not jobs[0].answers.done():
-                jobs[0].answers.set_exception(outcome)
         else:
-            for job in reversed(jobs):
-                job.alone = True
-                self._jobs.appendleft(job)
-                self.queued += len(job.texts)
+            for job in reversed([job for job in jobs if not job.answers.done()]):
+                if len(jobs) == 1 or self.closed:
+                    job.answers.set_exception(outcome)
+                else:
+                    job.alone = True
+                    self._jobs.appendleft(job)
+                    self._note_waiting(job, True)
         self._pump()

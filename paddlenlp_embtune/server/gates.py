@@ -7,6 +7,7 @@ import hmac
 import json
 import logging
 import time
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from paddlenlp_embtune.server.replies import error_reply
 from paddlenlp_embtune.server.service import Service, log_failure
 
-__all__ = ["Observed", "TokenGate"]
+__all__ = ["Observed", "TokenGate", "note_refused"]
 
 _access = logging.getLogger("paddlenlp_embtune.server.access")
 _OPEN_PATHS = frozenset({"/health", "/ready"})
@@ -68,16 +69,14 @@ class Observed:
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if self._service.settings.access_log:
-            event = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "client": (scope.get("client") or ("",))[0],
-                "method": scope["method"],
-                "route": route,
-                "model": scope.get("path_params", {}).get("name") if status != 404 else None,
-                "status": status,
-                "seconds": round(seconds, 6),
-            }
-            _access.info("%s", json.dumps(event, ensure_ascii=True))
+            _log_access(
+                client=(scope.get("client") or ("",))[0],
+                method=scope["method"],
+                route=route,
+                model=scope.get("path_params", {}).get("name") if status != 404 else None,
+                status=status,
+                seconds=round(seconds, 6),
+            )
 
 
 class TokenGate:
@@ -104,3 +103,22 @@ class TokenGate:
         scheme, _, found = Headers(scope=scope).get("authorization", "").partition(" ")
         # Compared in constant time, so that nobody can find the token byte by byte with a clock.
         return hmac.compare_digest(found.strip().encode("latin-1"), self._token) and scheme.lower() == "bearer"
+
+
+def note_refused(service: Service, *, status: int, code: str, client: str, under_way: bool) -> None:
+    """Count and log what was refused before it reached the application: no HTTP, or too slow.
+
+    If the application has the request in hand already, it notes the request itself, as one whose client has gone (499); here
+    only the refusal is counted.
+    """
+    service.metrics.refused.labels(code).inc()
+    if under_way:
+        return
+    service.metrics.requests.labels("unmatched", str(status)).inc()
+    if service.settings.access_log:
+        _log_access(client=client, method=None, route="unmatched", model=None, status=status, seconds=None)
+
+
+def _log_access(**event: Any) -> None:
+    event = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **event}
+    _access.info("%s", json.dumps(event, ensure_ascii=True))

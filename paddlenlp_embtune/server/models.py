@@ -113,13 +113,20 @@ class ServedModel:
     def describe(self) -> dict[str, Any]:
         """Tell what is served."""
         loaded = self.current()
-        manifest = loaded.predictor.bundle.manifest
+        predictor = loaded.predictor
+        manifest, windows, below = predictor.bundle.manifest, predictor.windows, predictor.thresholds
         return {
             "name": self.name,
             "domain": manifest.domain,
             "labels": list(manifest.labels),
             "ordered": manifest.ordered,
             "max_length": manifest.max_length,
+            "windows": None if windows is None else dataclasses.asdict(windows),
+            "thresholds": None
+            if below is None
+            else {k: round(float(v), 6) for k, v in zip(manifest.labels, below, strict=True)},
+            "engine": predictor.engine_name,
+            "precision": self._options.get("precision", "fp32"),
             "fingerprint": loaded.fingerprint,
             "loaded_at": loaded.loaded_at,
         }
@@ -160,10 +167,11 @@ def load_models(
     Raises:
         EmbtuneError: a bundle cannot be served.
     """
+    options = dict(settings.predictor)
+    if options.get("threads") is not None:
+        options["threads"] *= settings.batch_threads  # a predictor's are shared by all who call it
     return {
-        name: ServedModel(
-            name, Path(path), settings.predictor, signal=folder / f"reload-{name}" if folder else None, on_reload=on_reload
-        )
+        name: ServedModel(name, Path(path), options, signal=folder / f"reload-{name}" if folder else None, on_reload=on_reload)
         for name, path in settings.models.items()
     }
 
@@ -176,16 +184,17 @@ def _load(path: Path, options: Mapping[str, Any]) -> Loaded:
     """
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE_SECONDS if attempt else 0)
-        before = _identity(path)
+        before, did = _identity(path), "cannot be opened"
         try:
             predictor = Predictor(path, **options)
+            did = "was opened, but fails on a text"
             predictor.predict([_PROBE], scores=True)
         except Exception as error:
             if attempt < _ATTEMPTS - 1 and (before is None or before != _identity(path)):
                 continue
             if isinstance(error, (EmbtuneError, OSError)):
                 raise
-            raise BundleError(f"the bundle {path} was opened, but fails on a text: {type(error).__name__}: {error}") from error
+            raise BundleError(f"the bundle {path} {did}: {type(error).__name__}: {error}") from error
         if before is not None and before == _identity(path):
             return Loaded(predictor, before[1], datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
     raise BundleError(f"the bundle {path} was replaced {_ATTEMPTS} times while it was read; try again when it is left alone")

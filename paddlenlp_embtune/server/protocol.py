@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -11,25 +12,34 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from paddlenlp_embtune.server.replies import error_reply
 
-__all__ = ["DeadlineConfig", "DeadlineProtocol"]
+__all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefused"]
 
 _MOST_HEAD_BYTES = 1 << 14
 _NEVER_SECONDS = 1 << 20
 
+OnRefused = Callable[..., None]
+"""Is called with the application, and by name ``status``, ``code``, ``client``, and ``under_way``: whether the application has
+the request in hand, and will tell of it too."""
+
 
 class DeadlineConfig(uvicorn.Config):
-    """uvicorn's settings, with two deadlines.
+    """uvicorn's settings, with two deadlines, and a word on what is refused here.
 
     Args:
         app: application, or where worker processes import its factory from.
         read_seconds: from a request's first byte, or from the opening of the connection, to the last byte of its body.
-        idle_seconds: from the end of an answer to the first byte of the next request.
+        idle_seconds: from the end of an answer to the first byte of the next request; as long a client may let answers wait
+            that it does not read.
+        on_refused: is told of every refusal that does not come from the application; None tells nobody.
         options: what else uvicorn takes.
     """
 
-    def __init__(self, app: Any, *, read_seconds: float, idle_seconds: float, **options: Any) -> None:
+    def __init__(
+        self, app: Any, *, read_seconds: float, idle_seconds: float, on_refused: OnRefused | None = None, **options: Any
+    ) -> None:
         self.read_seconds = read_seconds
         self.idle_seconds = idle_seconds
+        self.on_refused = on_refused
         # uvicorn's own timer runs between two requests only; ours does that too.
         super().__init__(
             app,
@@ -42,10 +52,11 @@ class DeadlineConfig(uvicorn.Config):
 
 
 class DeadlineProtocol(H11Protocol):
-    """One connection, with one timer for whatever its client has to do next."""
+    """One connection, with one timer for whatever its client has to send next, and one for what it has to read."""
 
     config: DeadlineConfig
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _reading = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -56,6 +67,7 @@ class DeadlineProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._disarm()
+        self._forgive()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +78,24 @@ class DeadlineProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
+        # uvicorn leaves its timer, and with it the connection, in memory if the client resets the connection.
+        self._unset_keepalive_if_required()
+        self._settle()
+
+    def pause_writing(self) -> None:
+        """Give the client a while to read what waits for it."""
+        super().pause_writing()
+        self._forgive()
+        self._unread = self.loop.call_later(self.config.idle_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        self._forgive()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Close the connection, or let it finish its answer."""
+        super().shutdown()
         self._settle()
 
     def send_400_response(self, msg: str) -> None:
@@ -74,6 +104,9 @@ class DeadlineProtocol(H11Protocol):
 
     def _settle(self) -> None:
         """Set the timer: a request that has begun keeps the one it began with."""
+        if self.transport.is_closing():
+            self._linger()
+            return
         state = self.conn.their_state
         if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]):
             if not self._reading:
@@ -85,6 +118,18 @@ class DeadlineProtocol(H11Protocol):
             self._arm(self.config.idle_seconds)
         else:
             self._disarm()
+
+    def _linger(self) -> None:
+        """Wait for the client to read the rest, if there is any, but not for ever."""
+        self._reading = False
+        self._disarm()
+        if self.transport.get_write_buffer_size():
+            self._arm(self.config.idle_seconds)
+
+    def _forgive(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -110,6 +155,10 @@ class DeadlineProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
+        if self.config.on_refused is not None:
+            under_way = self.cycle is not None and not self.cycle.response_complete
+            client = self.client[0] if self.client else ""
+            self.config.on_refused(self.app, status=status, code=code, client=client, under_way=under_way)
         reply = error_reply(status, code, message, headers={"Connection": "close"})
         events = (
             h11.Response(status_code=status, headers=reply.raw_headers),
@@ -120,3 +169,4 @@ class DeadlineProtocol(H11Protocol):
             if output := self.conn.send(event):
                 self.transport.write(output)
         self.transport.close()
+        self._settle()

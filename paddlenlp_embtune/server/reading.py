@@ -72,13 +72,14 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
     for key in value:
         if key not in _KEYS:
             _refuse(f"the body has no key {key[:100]!r}; {legal_names(key[:100], _KEYS)}")
-    if ("text" in value) == ("texts" in value):
+    single = value.get("text") is not None
+    if single == (value.get("texts") is not None):
         _refuse("the body must hold either texts, a list of strings, or text, one string")
     scores = value.get("scores", False)
     if not isinstance(scores, bool):
         _refuse(f"scores is {_kind(scores)}; legal: true or false")
-    texts = [value["text"]] if "text" in value else value["texts"]
-    _check_texts(texts, settings, single="text" in value)
+    texts = [value["text"]] if single else value["texts"]
+    _check_texts(texts, settings, single=single)
     return Asked(texts, scores)
 
 

@@ -24,6 +24,7 @@ from uvicorn.supervisors import Multiprocess
 
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.server.app import create_app
+from paddlenlp_embtune.server.gates import note_refused
 from paddlenlp_embtune.server.models import load_models
 from paddlenlp_embtune.server.protocol import DeadlineConfig
 from paddlenlp_embtune.server.settings import TOKEN_VARIABLE, ServerSettings, read_token
@@ -51,6 +52,8 @@ def serve(settings: ServerSettings, *, tell: Callable[[str], None] = _log.info) 
     _raise_file_limit()
     _set_up_logs()
     before = {number: signal.signal(number, _leave) for number in _STOPPING}
+    # The command line ends when its reader does; a server must not end when one of its clients does.
+    before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         if settings.workers == 1:
             _serve_here(settings, token, tell)
@@ -89,6 +92,7 @@ def _serve_with_workers(settings: ServerSettings, token: str | None, tell: Calla
     load_models(settings)  # refused before the port is bound
     with tempfile.TemporaryDirectory(prefix="embtune-serve-") as folder:
         handed_over = {_SETTINGS: settings.to_json(), _FOLDER: folder}
+        before = {name: os.environ.get(name) for name in handed_over}
         os.environ.update(handed_over)
         try:
             listener = _listen(settings, token, tell)
@@ -97,8 +101,10 @@ def _serve_with_workers(settings: ServerSettings, token: str | None, tell: Calla
             supervisor = _Supervisor(config, [listener])
             supervisor.run()
         finally:
-            for name in handed_over:
+            for name, value in before.items():
                 del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
     if any(process.exitcode == uvicorn.config.STARTUP_FAILURE for process in supervisor.processes):
         raise EmbtuneError("the workers could not start; the log on stderr says why")
 
@@ -117,6 +123,7 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
         factory=True,
         read_seconds=settings.read_timeout_seconds,
         idle_seconds=settings.keep_alive_seconds,
+        on_refused=_note_refused,
         workers=settings.workers,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
         backlog=_BACKLOG,
@@ -127,6 +134,10 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
         proxy_headers=False,
         server_header=False,
     )
+
+
+def _note_refused(app: FastAPI, **refused: Any) -> None:
+    note_refused(app.state.service, **refused)
 
 
 def _listen(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> socket.socket:

@@ -41,6 +41,7 @@ class Service:
         self.models = load_models(settings, folder=folder, on_reload=self._count_reload)
         self.state = "starting"
         self._under_way = 0
+        self._reloading: set[str] = set()
         self._batcher: MicroBatcher[ServedModel, dict[str, Any]] = MicroBatcher(
             ServedModel.answer,
             max_texts=settings.max_batch_texts,
@@ -53,6 +54,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Be ready inside the block."""
+        self._batcher.open()
         self.state = "ready"
         try:
             yield
@@ -94,9 +96,12 @@ class Service:
         try:
             answers = self._batcher.submit(model, texts)
         except asyncio.QueueFull:
+            if self._batcher.closed:
+                raise refusal(503, "shutting_down", "the server is shutting down; ask another one", headers=_RETRY) from None
             message = f"{self._batcher.queued:,} texts are waiting already; try again later"
             raise refusal(503, "queue_full", message, headers=_RETRY) from None
         self.metrics.queued.set(self._batcher.queued)
+        answers.add_done_callback(lambda _: self.metrics.queued.set(self._batcher.queued))
         gone = asyncio.ensure_future(_until_gone(receive))
         timeout = self.settings.request_timeout_seconds
         try:
@@ -118,13 +123,24 @@ class Service:
         """Open a model's bundle again; until that has worked, the old one answers.
 
         Raises:
-            HTTPException: 409 the bundle cannot be served.
+            HTTPException: 409 the bundle cannot be served, or is being opened already.
         """
+        if model.name in self._reloading:
+            # It is not joined: it may have read the folder before its content was what this client means.
+            message = f"{model.name} is being reloaded already; try again when that is done"
+            raise refusal(409, "reload_under_way", message, headers=_RETRY)
+        self._reloading.add(model.name)
         try:
-            return await asyncio.to_thread(model.reload)
+            return await asyncio.to_thread(self._reload, model)
         except (EmbtuneError, OSError) as error:
             message = f"{model.name} was not reloaded, and answers as before: {error}"
             raise refusal(409, "reload_failed", " ".join(message.split())) from None
+
+    def _reload(self, model: ServedModel) -> Loaded:
+        try:
+            return model.reload()
+        finally:
+            self._reloading.discard(model.name)  # here, because the thread goes on if its request is cancelled
 
     def _count_batch(self, model: ServedModel, texts: int) -> None:
         self.metrics.texts.labels(model.name).inc(texts)

@@ -42,7 +42,8 @@ class ServerSettings:
 
     Args:
         models: folder of a bundle by the name that it is served under; one or more.
-        predictor: options for :class:`~paddlenlp_embtune.serving.Predictor`, the same for every model.
+        predictor: options for :class:`~paddlenlp_embtune.serving.Predictor`, the same for every model; its ``threads`` are
+            for each of the ``batch_threads``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
@@ -59,7 +60,7 @@ class ServerSettings:
         max_concurrency: requests for predictions under way in one process; beyond, they are refused with 503.
         request_timeout_seconds: a request that is not answered by then is refused with 504.
         read_timeout_seconds: within it the head and the body of a request must have come in whole.
-        keep_alive_seconds: how long a connection may stay open between requests.
+        keep_alive_seconds: how long a connection may stay open between requests, or with answers that nobody reads.
         shutdown_timeout_seconds: how long requests may take to finish when the server is told to stop.
     Raises:
         RecipeError: a value is not legal.

@@ -20,6 +20,10 @@ from typing import Any
 
 GOOD, BAD = "公司拟以十亿元回购股份并全部注销", "公司因财务造假被立案调查，股票可能退市"
 PREDICT = "/v1/models/finance/predict"
+SLOW = (
+    "import time; from paddlenlp_embtune.serving import Predictor; p = Predictor.predict; "
+    "Predictor.predict = lambda *a, **k: (time.sleep({seconds}), p(*a, **k))[1]"
+)
 
 
 class Server:
@@ -107,6 +111,19 @@ def label(port: int) -> Any:
     """Ask for the label of ``GOOD``; gives the status if that is refused."""
     status, answer = ask(port, value={"text": GOOD})
     return answer["results"][0]["label"] if status == 200 else status
+
+
+def metrics(server: Server) -> str:
+    """Read what a server has counted."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+
+def figure(server: Server, name: str) -> float:
+    """Read one of the figures; 0 if it is not there yet."""
+    return next((float(line.split()[-1]) for line in metrics(server).splitlines() if line.startswith(f"{name} ")), 0.0)
 
 
 def raw(port: int, *parts: bytes, pause: float = 0.0) -> socket.socket:

@@ -37,11 +37,29 @@ def test_one_text_may_come_by_itself_and_none_gets_none(app: FastAPI) -> None:
     assert ask(app, json={"texts": []}).json()["results"] == []
 
 
+@pytest.mark.parametrize("body", [{"texts": [BAD], "text": None}, {"texts": None, "text": BAD}])
+def test_null_is_as_good_as_nothing(app: FastAPI, body: dict[str, object]) -> None:
+    assert [result["label"] for result in ask(app, json=body).json()["results"]] == ["强烈利空"]
+
+
+def test_what_may_be_in_an_answer_is_in_its_schema() -> None:
+    app = create_app(settings(predictor={"threads": 1, "windows": True, "abstain_below": 0.3}))
+    (answer,) = ask(app, json={"text": "公司业绩大增。" * 100, "scores": True}).json()["results"]
+    assert answer["window"]["windows"] > 1
+    schema = ask(app, "/openapi.json").json()["components"]["schemas"]
+    assert set(answer) == set(schema["Answer"]["properties"])
+    assert set(answer["window"]) == set(schema["Window"]["properties"])
+    model = ask(app, "/v1/models/finance").json()
+    assert set(model) == set(schema["ModelInfo"]["properties"])
+    assert model["windows"] == {"overlap_tokens": 32, "aggregate": "mean"}
+    assert model["thresholds"] == dict.fromkeys(model["labels"], 0.3)
+
+
 def test_keys_that_a_predictor_adds_come_through_and_details_on_request(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = {"text": "x", "label": None, "score": 0.4, "abstained": True, "window": [0, 1], "scores": {}, "level": 2.5}
+    result = {"text": "x", "label": None, "score": 0.4, "abstained": True, "more": [0, 1], "scores": {}, "level": 2.5}
     monkeypatch.setattr(Predictor, "predict", lambda self, texts, scores: [result for _ in texts])
     (plain,) = ask(app, json={"text": "x"}).json()["results"]
-    assert plain == {"label": None, "score": 0.4, "abstained": True, "window": [0, 1]}
+    assert plain == {"label": None, "score": 0.4, "abstained": True, "more": [0, 1]}
     (full,) = ask(app, json={"text": "x", "scores": True}).json()["results"]
     assert full == {key: value for key, value in result.items() if key != "text"}
 
@@ -55,6 +73,10 @@ def test_models_tell_what_they_are(app: FastAPI, predictor: Predictor) -> None:
         "labels": list(predictor.labels),
         "ordered": True,
         "max_length": predictor.bundle.manifest.max_length,
+        "windows": None,
+        "thresholds": None,
+        "engine": "onnxruntime",
+        "precision": "fp32",
         "fingerprint": hashlib.sha256((FINANCE / "bundle" / "bundle.json").read_bytes()).hexdigest(),
     }
     assert [model["name"] for model in ask(app, "/v1/models").json()["models"]] == ["finance"]
@@ -83,7 +105,8 @@ def test_a_reload_switches_and_one_that_fails_does_not(bundle: Path, tmp_path: P
         turned(tmp_path / "old", tmp_path / "new").rename(bundle)
         assert await label(http) == "强烈利好"
         answers = await asyncio.gather(*(http.post("/v1/models/finance/reload") for _ in range(3)))
-        assert [answer.status_code for answer in answers] == [200] * 3
+        assert [answer.status_code for answer in answers] == [200, 409, 409]
+        assert error(answers[1])[1] == "reload_under_way"
         assert answers[0].json()["fingerprint"] != before["fingerprint"]
         assert await label(http) == "强烈利空"
         (bundle / "vocab.txt").write_text("nonsense")
@@ -92,7 +115,7 @@ def test_a_reload_switches_and_one_that_fails_does_not(bundle: Path, tmp_path: P
         assert "finance was not reloaded, and answers as before: the file vocab.txt of the bundle" in failed[2]
         assert await label(http) == "强烈利空"
         counted = (await http.get("/metrics")).text
-        assert 'embtune_reloads_total{model="finance",outcome="done"} 3.0' in counted
+        assert 'embtune_reloads_total{model="finance",outcome="done"} 1.0' in counted
         assert 'embtune_reloads_total{model="finance",outcome="failed"} 1.0' in counted
 
     run(app, test)

@@ -185,6 +185,57 @@ def test_a_full_batch_does_not_wait_if_a_thread_is_free() -> None:
     assert [texts for _, texts in run(test, threads=2).batches] == [["a"], ["b", "c", "d", "e"]]
 
 
+def test_those_that_have_gone_leave_the_queue_at_once() -> None:
+    async def test(batcher: MicroBatcher[str, str], recorder: Recorder) -> None:
+        recorder.gate.clear()
+        first = batcher.submit("m", ["a"])
+        gone = [batcher.submit("m", [text]) for text in "bcd"]
+        for future in gone:
+            future.cancel()
+        await asyncio.sleep(0)
+        assert batcher.queued == 0
+        last = batcher.submit("m", ["e", "f", "g"])
+        recorder.gate.set()
+        assert await outcomes(first, last) == [["A"], ["E", "F", "G"]]
+
+    assert [texts for _, texts in run(test, max_queued=3).batches] == [["a"], ["e", "f", "g"]]
+
+
+def test_nothing_is_begun_once_it_is_closed() -> None:
+    async def test(batcher: MicroBatcher[str, str], recorder: Recorder) -> None:
+        recorder.gate.clear()
+        first = batcher.submit("m", ["a"])
+        others = [batcher.submit("m", [text]) for text in ("b", "bad", "d")]
+        recorder.gate.set()
+        await first
+        recorder.gate.clear()
+        while len(recorder.batches) < 2:
+            await asyncio.sleep(0.001)
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.QueueFull):
+            batcher.submit("m", ["e"])
+        recorder.gate.set()
+        await closing
+        assert [type(found) for found in await outcomes(*others)] == [RuntimeError] * 3
+
+    assert [texts for _, texts in run(test).batches] == [["a"], ["b", "bad", "d"]]
+
+
+def test_closing_stops_the_wait_for_a_fuller_batch() -> None:
+    async def test(batcher: MicroBatcher[str, str], recorder: Recorder) -> None:
+        recorder.gate.clear()
+        running, waiting = batcher.submit("m", ["a"]), batcher.submit("m", ["b"])
+        timer = batcher._timer
+        assert timer is not None
+        recorder.gate.set()
+        await batcher.close()
+        assert timer.cancelled()
+        assert (await running, waiting.cancelled()) == (["A"], True)
+
+    assert len(run(test, threads=2).batches) == 1
+
+
 def test_closing_drops_what_waits_and_waits_for_what_runs() -> None:
     async def test(batcher: MicroBatcher[str, str], recorder: Recorder) -> None:
         recorder.gate.clear()

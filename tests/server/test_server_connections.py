@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import resource
+import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ import pytest
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.serving import Predictor
-from tests.server.client import BAD, GOOD, PREDICT, Server, ask_on, label, raw
+from tests.server.client import BAD, GOOD, PREDICT, Server, ask_on, figure, label, raw, wait_for
 
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n".encode()
 
@@ -115,6 +118,38 @@ def test_a_connection_may_idle_between_requests_but_not_for_ever(server: Server)
         begun = time.monotonic()
         assert found.recv(1000) == b""
         assert time.monotonic() - begun < 3
+
+
+def test_clients_that_close_at_once_end_nothing(server: Server) -> None:
+    for number in range(200):
+        with raw(server.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" if number % 2 else b"\x00 garbage\r\n\r\n") as found:
+            if number % 4 < 2:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets the connection
+    assert label(server.port) == "强烈利好"
+    ignored = int(re.findall(r"SigIgn:\s*(\w+)", Path(f"/proc/{server.process.pid}/status").read_text())[0], 16)
+    assert ignored >> (signal.SIGPIPE - 1) & 1
+
+
+def test_a_client_that_never_reads_is_let_go(server: Server) -> None:
+    request, count = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 2_000
+    with socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        found.connect(("127.0.0.1", server.port))
+        found.settimeout(20)
+        found.sendall(request * count)
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 2)
+        time.sleep(3)
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 1, 10)
+        assert _read(found).count(b"HTTP/1.1 200 OK") < count
+
+
+def test_refusals_of_connections_are_counted(server: Server) -> None:
+    names = [f'embtune_refused_total{{reason="{reason}"}}' for reason in ("bad_request", "too_slow", "client_gone")]
+    before = [figure(server, name) for name in names]
+    for parts in ((b"\x00 garbage\r\n\r\n",), (b"POST",), (HEAD + b"Content-Length: 9\r\n\r\n",)):
+        with raw(server.port, *parts) as found:
+            assert _read(found)
+    assert [figure(server, name) - count for name, count in zip(names, before, strict=True)] == [1, 2, 1]
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.server import models
-from paddlenlp_embtune.server.models import ServedModel
+from paddlenlp_embtune.server.models import ServedModel, load_models
+from paddlenlp_embtune.server.settings import ServerSettings
 from paddlenlp_embtune.serving import Predictor
 from tests.server.client import GOOD, turned
 
@@ -65,6 +66,28 @@ def test_a_bundle_that_opens_but_fails_on_a_text_is_not_taken(bundle: Path, monk
     with pytest.raises(BundleError, match="was opened, but fails on a text: ZeroDivisionError"):
         model.reload()
     assert model.current() is before
+
+
+def test_a_bundle_that_cannot_be_opened_is_not_said_to_have_been(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "Predictor", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(BundleError, match="cannot be opened: ZeroDivisionError"):
+        ServedModel("finance", bundle, OPTIONS)
+
+
+def test_batches_of_one_model_run_side_by_side(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = 2
+    (model,) = load_models(ServerSettings(models={"x": str(bundle)}, predictor=OPTIONS, batch_threads=threads)).values()
+    both = threading.Barrier(threads)
+    predictor = model.current().predictor
+    engine_run = predictor.engine.run
+
+    def together(ids: Any) -> Any:
+        both.wait(10)  # breaks unless the other one comes
+        return engine_run(ids)
+
+    monkeypatch.setattr(predictor.engine, "run", together)
+    with ThreadPoolExecutor(threads) as pool:
+        assert [done.result() for done in [pool.submit(label, model) for _ in range(threads)]] == ["强烈利好"] * threads
 
 
 def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(

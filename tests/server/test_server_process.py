@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,9 @@ import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
 from tests.helpers import embtune, python
-from tests.server.client import GOOD, PREDICT, Server, ask, label, raw, serving, turned, wait_for
+from tests.server.client import GOOD, PREDICT, SLOW, Server, ask, figure, label, raw, serving, turned, wait_for
 
 BUNDLE = FINANCE / "bundle"
-SLOW = (
-    "import time; from paddlenlp_embtune.serving import Predictor; p = Predictor.predict; "
-    "Predictor.predict = lambda *a, **k: (time.sleep({seconds}), p(*a, **k))[1]"
-)
 
 
 def test_a_bundle_is_replaced_under_load_without_an_error(bundle: Path, tmp_path: Path) -> None:
@@ -56,7 +50,7 @@ def test_a_bundle_is_replaced_under_load_without_an_error(bundle: Path, tmp_path
 def test_what_was_accepted_is_answered_before_an_orderly_end(number: int) -> None:
     with serving(BUNDLE, "--max-batch", "2", first=SLOW.format(seconds=0.4)) as server, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(label, server.port) for _ in range(4)]
-        wait_for(lambda: _figure(server, "embtune_requests_in_flight") == 5)
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 5)
         assert server.stop(number) == 0
         assert [done.result() for done in asked] == ["强烈利好"] * 4
         with pytest.raises(ConnectionRefusedError):
@@ -67,7 +61,7 @@ def test_what_was_accepted_is_answered_before_an_orderly_end(number: int) -> Non
 def test_what_cannot_be_answered_in_time_is_told_so() -> None:
     with serving(BUNDLE, "--shutdown-timeout", "1", first=SLOW.format(seconds=2)) as server, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask, server.port, PREDICT, {"text": GOOD})
-        wait_for(lambda: _figure(server, "embtune_requests_in_flight") == 2)
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 2)
         assert server.stop() == 0
         status, answer = asked.result()
         assert (status, answer["error"]["code"]) == (503, "shutting_down")
@@ -77,12 +71,12 @@ def test_texts_of_a_client_that_has_gone_are_not_run() -> None:
     body = json.dumps({"texts": [GOOD] * 5}).encode()
     with serving(BUNDLE, first=SLOW.format(seconds=0.5)) as server, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(label, server.port)
-        wait_for(lambda: _figure(server, "embtune_requests_in_flight") == 2)
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 2)
         with raw(server.port, f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body):
-            wait_for(lambda: _figure(server, "embtune_queued_texts") == 5)
+            wait_for(lambda: figure(server, "embtune_queued_texts") == 5)
         assert asked.result() == "强烈利好"
         assert label(server.port) == "强烈利好"
-        assert _figure(server, 'embtune_texts_total{model="finance"}') == 2
+        assert figure(server, 'embtune_texts_total{model="finance"}') == 2
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -138,6 +132,11 @@ def test_the_access_log_is_json_on_stderr_and_comes_on_request_only(server: Serv
         label(found.port)
         wait_for(lambda: len(found.lines) > 1)
         assert json.loads(found.lines[1])["status"] == 200
+        raw(found.port, b"\x00 garbage\r\n\r\n").close()
+        wait_for(lambda: len(found.lines) > 2)
+        refused = json.loads(found.lines[2])
+        assert (refused["client"], refused["status"], refused["method"]) == ("127.0.0.1", 400, None)
+        assert set(refused) == set(json.loads(found.lines[1]))
 
 
 def test_it_serves_without_paddle_and_with_nothing_of_it_loaded(tmp_path: Path) -> None:
@@ -164,9 +163,8 @@ def test_what_is_not_installed_is_named_with_the_extra(missing: str, tmp_path: P
     assert 'pip install "paddlenlp-embtune[serve]"' in done.stderr
 
 
-def _figure(server: Server, name: str) -> float:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+def test_the_figures_of_one_process_do_not_go_where_those_of_others_are_kept(tmp_path: Path) -> None:
+    with serving(BUNDLE, env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}) as server:
+        assert label(server.port) == "强烈利好"
+        assert figure(server, 'embtune_texts_total{model="finance"}') == 1
+    assert list(tmp_path.iterdir()) == []

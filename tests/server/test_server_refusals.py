@@ -29,6 +29,7 @@ REFUSED = {
     "a list": (b'["a"]', 422, "invalid_request", "the body is a list; legal: an object"),
     "null": (b"null", 422, "invalid_request", "the body is null"),
     "no texts": (b"{}", 422, "invalid_request", "must hold either texts"),
+    "nulls": (b'{"text": null, "texts": null}', 422, "invalid_request", "must hold either texts"),
     "both": (b'{"text": "a", "texts": ["b"]}', 422, "invalid_request", "must hold either texts"),
     "unknown key": (b'{"texts": [], "score": true}', 422, "invalid_request", "no key 'score'; nearest: 'scores'"),
     "surrogate key": (b'{"texts": [], "\\ud800": true}', 422, "invalid_request", "no key '\\ud800'"),

@@ -8,13 +8,14 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.client import GOOD, PREDICT, Server, ask, ask_on, serving, turned, wait_for
+from tests.server.client import GOOD, PREDICT, SLOW, Server, ask, ask_on, figure, label, metrics, serving, turned, wait_for
 
 
 def labels(port: int, count: int) -> list[Any]:
@@ -72,7 +73,7 @@ def test_a_killed_worker_is_replaced_and_its_clients_learn_of_it(bundle: Path) -
         folder = shared_folder(server)
         left = folder / f"gauge_livesum_{min(before)}.db"
         assert left.exists()
-        ask_metrics(server)
+        metrics(server)
         assert not left.exists()
         assert any("died" in line for line in server.lines)
         assert server.stop() == 0
@@ -90,7 +91,7 @@ def test_a_reload_reaches_all_workers_and_figures_are_of_all(bundle: Path, tmp_p
         assert ask(server.port, "/v1/models/finance/reload", body=b"")[0] == 200
         assert set(labels(server.port, 40)) == {"强烈利空"}
         assert len({ask(server.port, "/v1/models/finance")[1]["fingerprint"] for _ in range(10)}) == 1
-        assert 'embtune_texts_total{model="finance"} 80.0' in ask_metrics(server)
+        assert 'embtune_texts_total{model="finance"} 80.0' in metrics(server)
         assert server.stop(signal.SIGINT) == 0
 
 
@@ -126,8 +127,15 @@ def test_the_token_reaches_workers_but_not_with_the_settings(bundle: Path, tmp_p
                 assert b"s3cret" not in Path(f"/proc/{process}/{name}").read_bytes()
 
 
-def ask_metrics(server: Server) -> str:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
-    with contextlib.closing(connection):
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode()
+def test_what_workers_have_accepted_is_answered_before_an_orderly_end(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW.format(seconds=0.4))  # the one way into workers, which start anew
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    arguments = ("--workers", "2", "--max-batch", "2")
+    with serving(bundle, *arguments, env={"PYTHONPATH": path}) as server, ThreadPoolExecutor(6) as pool:
+        wait_for(lambda: up(server))
+        asked = [pool.submit(label, server.port) for _ in range(6)]
+        wait_for(lambda: figure(server, "embtune_requests_in_flight") == 7)
+        assert server.stop() == 0
+        assert [done.result() for done in asked] == ["强烈利好"] * 6
+        with pytest.raises(ConnectionRefusedError):
+            ask(server.port, "/health")
