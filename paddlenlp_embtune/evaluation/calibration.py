@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
+from paddlenlp_embtune.evaluation.insight import calibration_table
 from paddlenlp_embtune.serving.answers import passes
 from paddlenlp_embtune.serving.bundle import Bundle, Calibration
 from paddlenlp_embtune.serving.predictor import Predictor
@@ -23,6 +24,7 @@ __all__ = [
     "calibration_error",
     "fit_temperature",
     "fit_thresholds",
+    "label_numbers",
     "negative_log_likelihood",
 ]
 
@@ -42,12 +44,10 @@ def calibration_error(probabilities: Floats, truth: Ids, *, bins: int = _BINS) -
     Shapes:
         probabilities: (N, C); truth: (N,) class numbers
     Source:
-        Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3; bin m holds (m-1)/M < confidence <= m/M
+        Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3
     """
     confidence, right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == truth
-    number = (np.ceil(confidence * bins).astype(np.int64) - 1).clip(0, bins - 1)
-    gaps = np.bincount(number, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    return float(calibration_table(confidence, right, bins)["ece"])
 
 
 def negative_log_likelihood(probabilities: Floats, truth: Ids) -> float:
@@ -146,7 +146,7 @@ def calibrate(
         MissingDependencyError: scipy is not installed.
         BundleError: the disk does not take the bundle.
     """
-    truth = _numbers(bundle, labels, rows=len(texts))
+    truth = label_numbers(bundle, texts, labels, least=LEAST_ROWS)
     if target_precision is not None and not 0 < target_precision < 1:
         raise DataError(f"target_precision is {target_precision}; legal: above 0 and below 1")
     with Predictor(bundle, engine=best_engine(bundle.manifest)) as predictor:
@@ -177,21 +177,26 @@ def calibrate(
     return reseal(bundle, target or bundle.path, **changes)
 
 
-def _numbers(bundle: Bundle, labels: Sequence[str], *, rows: int) -> Ids:
+def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
+    """Turn the labels of labelled rows into class numbers, (N,).
+
+    Raises:
+        DataError: they are not one for each text, are too few, or one is not the bundle's.
+    """
+    if len(labels) != len(texts):
+        raise DataError(f"{len(texts)} texts and {len(labels)} labels do not belong together; legal: one label for each text")
     known = bundle.manifest.labels
     for index, label in enumerate(labels):
         if label not in known:
             raise DataError(f"row {index} has the label {label!r}, which the bundle does not know; legal: {', '.join(known)}")
-    if len(labels) != rows:
-        raise DataError(f"{rows} texts and {len(labels)} labels do not belong together; legal: one label for each text")
-    if len(labels) < LEAST_ROWS:
-        raise DataError(f"{len(labels)} labelled rows are too few to calibrate on; legal: {LEAST_ROWS} or more")
+    if len(labels) < least:
+        raise DataError(f"{len(labels)} labelled rows are too few; legal: {least} or more")
     return np.asarray([known.index(label) for label in labels], dtype=np.int64)
 
 
 def _cross_fitted(at: AtTemperature, truth: Ids) -> npt.NDArray[np.float32]:
     """Probabilities of each fifth of the rows at the temperature fitted on the others."""
-    result = at(1.0).copy()
+    result: npt.NDArray[np.float32] = at(1.0).copy()
     part = np.random.default_rng(0).permutation(len(truth)) % _PARTS
     for number in range(_PARTS):
         rest, own = part != number, part == number

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError
 
-__all__ = ["insight"]
+__all__ = ["calibration_table", "insight"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -72,7 +72,7 @@ def insight(
         "f1_macro": float(np.mean([row["f1"] for row in per_class.values()])),
         "confusion": confusion.tolist(),
         "per_class": per_class,
-        "calibration": _calibration(confidence, right, bins),
+        "calibration": calibration_table(confidence, right, bins),
         "brier": float(squares.mean()),
         "hardest": listed(wrong[np.argsort(-confidence[wrong], kind="stable")[:hardest]]),
         "uncertain": listed(rows[np.argsort(margin, kind="stable")[:uncertain]]),
@@ -114,8 +114,16 @@ def _per_class(confusion: Ids, labels: Sequence[str]) -> dict[str, dict[str, Any
     return table
 
 
-def _calibration(confidence: Floats, right: npt.NDArray[np.bool_], bins: int) -> dict[str, Any]:
-    """Compare how sure the classifier was with how often it was right; bin m holds (m-1)/M < confidence <= m/M."""
+def calibration_table(confidence: Floats, right: npt.NDArray[np.bool_], bins: int) -> dict[str, Any]:
+    """Compare how sure a classifier was with how often it was right; bin m holds (m-1)/M < confidence <= m/M.
+
+    Args:
+        confidence: (N,) float64 probabilities of the answers.
+        right: (N,) whether they are right.
+        bins: M, of equal width.
+    Returns:
+        ``ece``, the expected calibration error; ``confidence``, the mean; ``bins``, what each holds.
+    """
     number = (np.ceil(confidence * bins).astype(np.int64) - 1).clip(0, bins - 1)
     counts = np.bincount(number, minlength=bins)
     sure = np.bincount(number, weights=confidence, minlength=bins)

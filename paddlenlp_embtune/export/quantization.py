@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, legal_names
+from paddlenlp_embtune.evaluation.calibration import label_numbers
 from paddlenlp_embtune.evaluation.classification import classification_report
 from paddlenlp_embtune.serving.batches import form_batches
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, Bundle, QuantizedProgram
@@ -91,13 +92,7 @@ def _settle(
         raise DataError(f"method is {method!r}; of {precision}, {legal_names(method, METHODS[precision])}")
     if not 0 <= tolerance <= 1:
         raise DataError(f"tolerance is {tolerance}; legal: accuracy that may be lost, 0 to 1")
-    if len(texts) != len(labels) or len(texts) < LEAST_ROWS:
-        raise DataError(f"{len(texts)} texts and {len(labels)} labels are not enough; legal: {LEAST_ROWS} rows or more")
-    for index, label in enumerate(labels):
-        if label not in bundle.manifest.labels:
-            raise DataError(
-                f"row {index} has the label {label!r}, which the bundle does not know; legal: {bundle.manifest.labels}"
-            )
+    label_numbers(bundle, texts, labels, least=LEAST_ROWS)
     try:
         importlib.import_module("onnx")
     except ModuleNotFoundError:

@@ -320,7 +320,7 @@ def test_the_task_answers_with_the_new_temperature(own: Bundle) -> None:
 @pytest.mark.parametrize(
     ("rows", "labels", "target", "message"),
     [
-        (LEAST_ROWS - 1, None, None, "19 labelled rows are too few to calibrate on; legal: 20 or more"),
+        (LEAST_ROWS - 1, None, None, "19 labelled rows are too few; legal: 20 or more"),
         (0, None, None, "0 labelled rows are too few"),
         (30, ["利好"] * 29 + ["涨"], None, "row 29 has the label '涨'"),
         (30, None, 0.0, r"target_precision is 0\.0; legal: above 0 and below 1"),

@@ -273,9 +273,9 @@ def flatten(source: Path, target: Path, *rest: Any) -> None:
         ({"tolerance": -0.1}, r"tolerance is -0\.1; legal: accuracy that may be lost, 0 to 1"),
         ({"tolerance": 1.1}, r"tolerance is 1\.1"),
         ({"tolerance": float("nan")}, "tolerance is nan"),
-        ({"texts": 49, "labels": 49}, "49 texts and 49 labels are not enough; legal: 50 rows or more"),
+        ({"texts": 49, "labels": 49}, "49 labelled rows are too few; legal: 50 or more"),
         ({"texts": 60, "labels": 59}, "60 texts and 59 labels"),
-        ({"texts": 0, "labels": 0}, "0 texts and 0 labels"),
+        ({"texts": 0, "labels": 0}, "0 labelled rows are too few"),
         ({"wrong": "excellent"}, "row 3 has the label 'excellent', which the bundle does not know"),
     ],
 )
