@@ -22,6 +22,7 @@ from paddlenlp_embtune.tuning.groups import (
     resolve_groups,
 )
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
+from paddlenlp_embtune.tuning.norms import NormCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
@@ -77,6 +78,7 @@ def attach(
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *_replicas(trainer),
+        NormCallback(),
         *_metric_check(trainer, recipe, groups),
         *_callbacks(recipe, trainer.model),
         RateCallback(

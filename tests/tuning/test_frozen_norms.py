@@ -9,7 +9,8 @@ import paddle
 import pytest
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.tuning import FreezeCallback
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.tuning import FreezeCallback, attach
 from tests.toy import Toy, make_trainer
 
 
@@ -59,6 +60,25 @@ def test_the_host_needs_this() -> None:
     expected = gradient(norm, values, weights)
     norm.weight.stop_gradient = True
     assert np.abs(gradient(norm, values, weights) - expected).max() > 0.05
+
+
+@pytest.mark.parametrize("kind", ["norm", "classifier"])
+def test_a_recipe_mends_what_somebody_else_froze(tmp_path: Path, kind: str) -> None:
+    ends = []
+    for frozen in (kind, "classifier"):
+        paddle.seed(0)
+        model = Toy()
+        model.norm.weight.set_value(np.linspace(0.2, 2.0, 8).astype(np.float32))
+        for parameter in getattr(model, frozen).parameters():
+            parameter.stop_gradient = True
+        trainer = make_trainer(tmp_path / frozen, model=model, max_steps=1)
+        groups = [{"name": "all", "parameters": ["*"], "rate": 1e-2}]
+        attach(
+            trainer, Recipe.from_dict({"groups": groups, "freeze": None, "early_stopping": None, "health": None, "clip": None})
+        )
+        trainer.train()
+        ends.append(model.embedding.weight.numpy())
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-6)
 
 
 def test_freezing_a_norm_leaves_the_first_step_of_what_lies_beneath_as_it_was(tmp_path: Path) -> None:

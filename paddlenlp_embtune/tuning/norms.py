@@ -1,0 +1,24 @@
+"""Layer norms whose scale is frozen, by whomever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paddlenlp_embtune import host
+
+with host.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["NormCallback"]
+
+
+class NormCallback(TrainerCallback):  # type: ignore[misc]
+    """Lets gradients pass rightly through layer norms whose scale is frozen, in whatever way: see ``host.mend_layer_norms``."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Change the model's norms."""
+        host.mend_layer_norms(kwargs["model"])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put them back."""
+        host.restore_layer_norms(kwargs["model"])
