@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.serving.reading import Reading
+from paddlenlp_embtune.text.windows import WindowSpec
 
-__all__ = ["aggregate", "level_of", "passes", "softmax", "thresholds_of", "word_answers"]
+__all__ = ["aggregate", "level_of", "passes", "probabilities_of", "softmax", "thresholds_of", "word_answers"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -54,6 +55,12 @@ def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats
         for start, end, label in zip(first, reading.first[1:], best, strict=True)
     ]
     return result.astype(np.float32), np.asarray(decisive, dtype=np.int64)
+
+
+def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
+    """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them."""
+    method = windows.aggregate if windows is not None else "mean"
+    return aggregate(softmax(logits / np.float32(temperature)), reading, method=method)
 
 
 def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

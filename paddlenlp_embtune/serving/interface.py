@@ -9,7 +9,7 @@ from typing import Any
 
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.schema import to_plain
-from paddlenlp_embtune.serving.answers import aggregate, softmax
+from paddlenlp_embtune.serving.answers import probabilities_of
 from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.serving.engines import Engine
@@ -113,8 +113,7 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
     reading = read_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
     runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, threads=1)
     logits = runner.submit(reading.ids)()
-    method = manifest.windows.aggregate if manifest.windows is not None else "mean"
-    scores, _ = aggregate(softmax(logits / manifest.temperature), reading, method=method)
+    scores, _ = probabilities_of(logits, reading, temperature=manifest.temperature, windows=manifest.windows)
     lines = []
     for text, first, end, row in zip(_TEXTS, reading.first, reading.first[1:], scores.tolist(), strict=False):
         windows = []

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
 from paddlenlp_embtune.schema import build
-from paddlenlp_embtune.serving.answers import aggregate, softmax, thresholds_of, word_answers
+from paddlenlp_embtune.serving.answers import probabilities_of, thresholds_of, word_answers
 from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
@@ -237,8 +237,7 @@ class Predictor:
         return read_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
 
     def _aggregate(self, logits: Floats, reading: Reading, temperature: float) -> tuple[Floats, npt.NDArray[np.int64]]:
-        windows = softmax(logits / np.float32(temperature))
-        return aggregate(windows, reading, method=self.windows.aggregate if self.windows is not None else "mean")
+        return probabilities_of(logits, reading, temperature=temperature, windows=self.windows)
 
     def _answers(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
         if len(texts) == 0:  # an array of texts has no truth
