@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_embtune.arrays_only import ArraysOnly
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
@@ -19,14 +19,6 @@ from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
 __all__ = ["Checkpoint", "bundle_checkpoint", "read_checkpoint"]
 
 _TOKENIZERS = ("BertTokenizer", "ErnieTokenizer")
-_ARRAYS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),
-    ("collections", "OrderedDict"),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,21 +174,12 @@ def _read_weights(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
         raise BundleError(f"{folder} lacks {safe.name} and {pickled.name}; give the folder that save_pretrained wrote")
     try:
         with pickled.open("rb") as file:
-            state = _ArraysOnly(file).load()
+            state = ArraysOnly(file).load()
     except Exception as error:  # a damaged pickle may raise anything
         raise BundleError(f"{pickled} cannot be read as arrays: {error}; save the model again with save_pretrained") from None
     if not isinstance(state, dict):
         raise BundleError(f"{pickled} holds no parameters by name; give the folder that save_pretrained wrote")
     return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickled arrays by name, and refuses whatever else a pickle could make Python do."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAYS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only arrays are read; save it as safetensors")
-        return super().find_class(module, name)
 
 
 def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:

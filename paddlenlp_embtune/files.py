@@ -33,15 +33,15 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named numpy arrays as safetensors.
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named numpy arrays as safetensors, and texts by name into the file's header.
 
     Raises:
         OSError: the disk does not take the file (the package's own writer would raise an error of its own kind).
     """
     from safetensors.numpy import save
 
-    path.write_bytes(save(dict(arrays)))
+    path.write_bytes(save(dict(arrays), metadata=dict(metadata) if metadata else None))
 
 
 @contextlib.contextmanager

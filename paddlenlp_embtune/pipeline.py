@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
-import json
 import shutil
 import tempfile
 import time
@@ -13,35 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS, deliver
 from paddlenlp_embtune.errors import (
     DataError,
-    EmbtuneError,
-    HostError,
-    ParityError,
     RecipeError,
 )
-from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.evaluation.insight import insight
-from paddlenlp_embtune.files import replace_folder, write_text
-from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
+from paddlenlp_embtune.files import replace_folder
+from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups, vectors_summary
 from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.vectors.movement import movement
+from paddlenlp_embtune.vectors import VectorStore
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.serving import Bundle
     from paddlenlp_embtune.tuning.finder import RateCurve
     from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["RunResult", "build", "rate_curves", "train"]
 
 RECORD = "record.jsonl"
-INSIGHT = "insight.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +57,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+    progress: Callable[[int, int], object] | None = None,
 ) -> RunResult:
     """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
 
@@ -82,6 +72,7 @@ def train(
         resume: go on from the last checkpoint of a run that was killed, with the same recipe and data; the result is bit-equal
             to that of a run that was not. Without a checkpoint, begin at the beginning.
         listeners: called with every event of the run's record.
+        progress: called with the bytes of a vector file that have been read, and their number.
     Raises:
         RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
             message says what to do.
@@ -91,16 +82,16 @@ def train(
     checkpoints = run_dir.resolve().with_name(f"{run_dir.resolve().name}.checkpoints")
     _check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
     check_names(recipe)
-    prepared = prepare(recipe)
-    recipe = settle(recipe, rows=len(prepared.train)).relative_to(Path.cwd())
+    prepared = prepare(recipe, progress=progress)
+    recipe = settle(recipe, prepared).relative_to(Path.cwd())
     with replace_folder(run_dir) as folder:
         recipe.save(folder / "recipe.yaml")
         record = RunRecord(folder / RECORD, listeners=tuple(listeners))
         record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
         record.write("data", **data_summary(prepared))
-        record.write("vectors", **prepared.coverage.summary())
+        record.write("vectors", **vectors_summary(prepared))
         trainer, seconds = _tune(recipe, prepared, record, checkpoints)
-        metrics, failure = _deliver(recipe, prepared, trainer, folder, record)
+        metrics, failure = deliver(recipe, prepared, trainer, folder, record)
     if failure is not None:
         engines = " ".join(f"--engine {name}" for name in recipe.export.engines)
         raise type(failure)(
@@ -120,18 +111,22 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
         prepared: what :func:`prepare` settled.
         out: folder for the Trainer's checkpoints.
     """
-    from paddlenlp_embtune.models import build_model, set_embedding
+    from paddlenlp_embtune.models import build_model, set_embedding, with_table
+    from paddlenlp_embtune.models.engine import load_layer
     from paddlenlp_embtune.tuning.trainer import build_trainer, seed_everything
 
     seed_everything(recipe.seed)
-    model = build_model(
-        recipe.model.name,
-        vocabulary_size=len(prepared.tokenizer.vocabulary),
-        dimension=prepared.table.shape[1],
-        num_labels=len(prepared.labels),
-        options=recipe.model.options,
-    )
-    set_embedding(model, prepared.table)
+    if prepared.bundle is not None:
+        model = with_table(load_layer(prepared.bundle.path), recipe.model.name, prepared.table)
+    else:
+        model = build_model(
+            recipe.model.name,
+            vocabulary_size=len(prepared.tokenizer.vocabulary),
+            dimension=prepared.table.shape[1],
+            num_labels=len(prepared.labels),
+            options=recipe.model.options,
+        )
+        set_embedding(model, prepared.table)
     rows = (prepared.train, prepared.dev)
     return build_trainer(recipe, model, rows=rows, labels=prepared.labels, tokenizer=prepared.tokenizer, out=str(out))
 
@@ -156,7 +151,7 @@ def rate_curves(
 
     check_names(recipe)
     prepared = prepare(recipe)
-    recipe = settle(recipe, rows=len(prepared.train))
+    recipe = settle(recipe, prepared)
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         trainer = build(recipe, prepared, out=Path(scratch))
         resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
@@ -192,7 +187,7 @@ def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
 
     vocabulary, groups = prepared.tokenizer.vocabulary, {}
     for name, terms in term_groups(recipe).items():
-        rows = [prepared.tokenizer.encode(term, max_length=recipe.text.max_length) for term in terms]
+        rows = [own_ids(prepared.tokenizer, term) for term in terms]
         known = [list(row) for row in rows if len(row) and vocabulary.unknown_id not in row]
         if len(known) >= 2:
             groups[name] = known
@@ -210,67 +205,6 @@ def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
         for name, part in (("train", prepared.train), ("dev", prepared.dev))
     }
     return {**rest, "labels": list(prepared.labels), "rows": rows}
-
-
-def _deliver(
-    recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord
-) -> tuple[dict[str, Any], EmbtuneError | None]:
-    """Save the weights, export with proof, evaluate; return the figures, and the error if an engine could not be exported."""
-    from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
-    from paddlenlp_embtune.serving import Predictor
-    from paddlenlp_embtune.tuning.trainer import encode_rows, predict_logits
-
-    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, max_length=recipe.text.max_length)
-    truth = list(dev.labels)
-
-    def logits() -> npt.NDArray[np.float32]:
-        return predict_logits(trainer.model, dev, batch_size=recipe.train.eval_batch_size)
-
-    if hasattr(trainer.model, "fit_after_training"):
-        trainer.model.fit_after_training(logits, truth)
-    live = classification_report(truth, logits().argmax(axis=1).tolist(), prepared.labels)
-    content = BundleContent(
-        model=trainer.model,
-        model_name=recipe.model.name,
-        tokenizer=prepared.tokenizer,
-        labels=prepared.labels,
-        ordered=prepared.ordered,
-        max_length=recipe.text.max_length,
-        windows=recipe.text.windows,
-        domain=recipe.domain,
-        recipe=_without_folders(recipe).to_dict(),
-        data=data_summary(prepared, folders=False),
-        vectors=prepared.coverage.summary(),
-        metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
-        sample_texts=prepared.dev.texts[:256],
-    )
-    bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
-    bundle = _calibrated(recipe, prepared, bundle, record)
-    try:
-        if recipe.export.engines:
-            bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
-        if recipe.export.int8 is not None:
-            bundle = _quantized(recipe, prepared, bundle, record)
-    except (ParityError, HostError) as error:
-        failure = error
-        record.write("export_failed", message=str(error))
-    for name, parity in bundle.manifest.parity.items():
-        record.write("parity", engine=name, **dataclasses.asdict(parity))
-    engine = next((name for name in recipe.export.engines if name in bundle.manifest.engines), "paddle")
-    predictor = Predictor(bundle, engine=engine)
-    probabilities = predictor.probabilities(prepared.dev.texts)
-    predicted = probabilities.argmax(axis=1).tolist()
-    metrics = {
-        **classification_report(truth, predicted, prepared.labels),
-        "engine": engine,
-        "data": prepared.dev.source,
-    }
-    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    record.write("metrics", **metrics)
-    _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
-    size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
-    record.write("bundle", bytes=size)
-    return metrics, failure
 
 
 def _check_dev_rows(recipe: Recipe, rows: int) -> None:
@@ -291,59 +225,6 @@ def _check_dev_rows(recipe: Recipe, rows: int) -> None:
             raise DataError(
                 f"{rows} development rows are too few for export.{name}; legal: {needed} or more; or set export.{name} to null"
             )
-
-
-def _calibrated(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
-    """Fit temperature and thresholds on the development rows, as far as the recipe and their number allow."""
-    from paddlenlp_embtune.evaluation.calibration import LEAST_ROWS, calibrate
-
-    if not recipe.export.calibrate or len(prepared.dev) < LEAST_ROWS:
-        return bundle
-    wanted = recipe.export.target_precision
-    bundle = calibrate(bundle, prepared.dev.texts, prepared.dev.labels, target_precision=wanted)
-    manifest = bundle.manifest
-    record.write(
-        "calibrated",
-        temperature=manifest.temperature,
-        thresholds=dict(manifest.thresholds),
-        **to_plain(manifest.calibration),
-    )
-    return bundle
-
-
-def _quantized(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
-    """Add a program in 8 bits, measured on the development rows."""
-    from paddlenlp_embtune.export.quantization import quantize
-
-    method = recipe.export.int8 or "static"
-    bundle = quantize(bundle, prepared.dev.texts, prepared.dev.labels, precision="int8", method=method)
-    record.write("quantized", precision="int8", **to_plain(bundle.manifest.quantized["int8"]))
-    return bundle
-
-
-def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
-    """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
-    from paddlenlp_embtune.models import embedding_name
-
-    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
-    ids = np.fromiter(itertools.chain.from_iterable(trainer.train_dataset.ids), dtype=np.int64)
-    counts = np.bincount(ids, minlength=len(prepared.table))
-    moved = movement(
-        prepared.table,
-        end.numpy(),
-        prepared.tokenizer.vocabulary.tokens,
-        term_groups(recipe),
-        counts=counts,
-        rows_of=lambda term: prepared.tokenizer.encode(term, max_length=recipe.text.max_length),
-    )
-    write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
-
-
-def _without_folders(recipe: Recipe) -> Recipe:
-    names: dict[str, Any] = {
-        name: Path(path).name for name in ("train", "dev") if (path := getattr(recipe.data, name)) is not None
-    }
-    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **names))
 
 
 def _check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
@@ -368,3 +249,16 @@ def _check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
         raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
     if not (run_dir / RECORD).is_file():
         raise RecipeError(f"{run_dir} holds {first.name} but no {RECORD}, so it is no earlier run and will not be replaced")
+    if others := _other_versions(run_dir):
+        raise RecipeError(
+            f"{run_dir / VERSIONS} holds {len(others)} versions that no run wrote, {others[0]!r} first; move that folder away "
+            "before --overwrite replaces the run"
+        )
+
+
+def _other_versions(run_dir: Path) -> list[str]:
+    """Versions of the embedding that somebody saved beside a run."""
+    folder = run_dir / VERSIONS
+    if not folder.is_dir():
+        return []
+    return [version.name for version in VectorStore.open(folder).versions() if version.name not in OWN_VERSIONS]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, unknown_report
-from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise, initialise_random
+from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.serving.embedding import model_name
+from paddlenlp_embtune.starting import Progress, check_labels, start_of
+from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
+from paddlenlp_embtune.vectors import Coverage
 
-__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
-
-_RANDOM_DIMENSION = 128
+__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups", "vectors_summary"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Prepared:
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
+        bundle: whose weights training goes on from; None begins with new ones.
     """
 
     train: Rows
@@ -47,6 +51,7 @@ class Prepared:
     tokenizer: Tokenizer
     table: npt.NDArray[np.float32]
     coverage: Coverage
+    bundle: Bundle | None = None
 
 
 def check_names(recipe: Recipe) -> None:
@@ -68,9 +73,12 @@ def check_names(recipe: Recipe) -> None:
         raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {legal_names(recipe.domain, known.names('domain'))}")
 
 
-def prepare(recipe: Recipe) -> Prepared:
+def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     """Read and check the data, build vocabulary and embedding; no Paddle yet.
 
+    Args:
+        recipe: what to do.
+        progress: called with the bytes of a vector file that have been read, and their number.
     Raises:
         RecipeError: the recipe names no training data.
         DataError: the data cannot be trained on.
@@ -88,15 +96,20 @@ def prepare(recipe: Recipe) -> Prepared:
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     report = check_rows(rows, dev, labels)
-    vectors = _read_vectors(recipe)
-    tokenizer = _build_tokenizer(recipe, rows, vectors)
-    vocabulary, rms = tokenizer.vocabulary, recipe.vectors.rms
-    if vectors is None:
-        table, coverage = initialise_random(vocabulary, _RANDOM_DIMENSION, rms=rms, seed=recipe.seed)
-    else:
-        table, coverage = initialise(vocabulary, vectors, rms=rms, seed=recipe.seed)
+    start = start_of(recipe, rows.texts, progress=progress)
+    if start.bundle is not None:
+        check_labels(start.bundle, labels)
     ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
-    return Prepared(rows, dev, labels, ordered, report, tokenizer, table, coverage)
+    return Prepared(rows, dev, labels, ordered, report, start.tokenizer, start.table, start.coverage, start.bundle)
+
+
+def vectors_summary(prepared: Prepared) -> dict[str, Any]:
+    """Tell where the rows of the embedding came from, also weighed by how often the training texts use them."""
+    tokens, unknown = prepared.tokenizer.vocabulary.tokens, prepared.tokenizer.vocabulary.unknown_id
+    ids = Counter(chain.from_iterable(own_ids(prepared.tokenizer, text) for text in prepared.train.texts))
+    outside = ids.pop(unknown, 0)
+    counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
+    return prepared.coverage.summary(counts=counts)
 
 
 def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
@@ -110,36 +123,15 @@ def _domain(recipe: Recipe) -> Domain | None:
     return found
 
 
-def settle(recipe: Recipe, *, rows: int) -> Recipe:
-    """Replace what follows from the number of rows: the epochs."""
-    epochs = recipe.train.epochs
+def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
+    """Replace what follows from the data: the epochs from the number of rows, the model from the bundle that it starts from."""
+    epochs, model = recipe.train.epochs, recipe.model
     if epochs is None:
-        steps_per_epoch = -(-rows // recipe.train.batch_size)
+        steps_per_epoch = -(-len(prepared.train) // recipe.train.batch_size)
         epochs = min(40, max(8, round(1200 / steps_per_epoch)))
-    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=epochs))
-
-
-def _read_vectors(recipe: Recipe) -> VectorTable | None:
-    source = recipe.vectors.source
-    if source == "random":
-        return None
-    formats = registry.current().names("vector format")
-    if source not in formats:
-        raise RecipeError(f"vectors.source is {source!r}; {legal_names(source, [*formats, 'random'])}")
-    table: VectorTable = registry.current().get("vector format", source)(source)
-    return table
-
-
-def _build_tokenizer(recipe: Recipe, rows: Rows, vectors: VectorTable | None) -> CharTokenizer:
-    text = recipe.text
-    if text.tokenizer != "char":
-        raise RecipeError(f"text.tokenizer is {text.tokenizer!r}; {legal_names(text.tokenizer, ['char'])}")
-    counts = CharTokenizer.count(rows.texts, lowercase=text.lowercase)
-    further: list[str] = []
-    if vectors is not None and text.extra_rows:
-        folded = (word.lower() if text.lowercase else word for word in vectors.rows)
-        further = [w for w in dict.fromkeys(folded) if w not in counts and w.strip() and len(w) == 1][: text.extra_rows]
-    return CharTokenizer(Vocabulary.from_counts(counts, min_count=text.min_count, extra=further), text.lowercase)
+    if prepared.bundle is not None:
+        model = dataclasses.replace(model, name=model_name(prepared.bundle), options={})
+    return dataclasses.replace(recipe, model=model, train=dataclasses.replace(recipe.train, epochs=epochs))
 
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,17 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.guards import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.schema import build, check_types, to_plain
-from paddlenlp_embtune.specs import DataSpec, ExportSpec, ModelSpec, TextSpec, TrainSpec, VectorSpec, require
+from paddlenlp_embtune.specs import (
+    DataSpec,
+    ExportSpec,
+    ModelSpec,
+    SparseSpec,
+    TextSpec,
+    TrainSpec,
+    VectorSpec,
+    is_path,
+    require,
+)
 
 __all__ = [
     "AlarmSpec",
@@ -40,10 +50,14 @@ __all__ = [
     "Recipe",
     "RowsSpec",
     "ScheduleSpec",
+    "SparseSpec",
     "TextSpec",
     "TrainSpec",
     "VectorSpec",
 ]
+
+
+_PATHS = {"data": ("train", "dev"), "text": ("vocabulary", "terms"), "vectors": ("source", "tokens"), "model": ("start",)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +71,7 @@ class Recipe:
         layerwise: groups by depth of an encoder, in place of ``groups``.
         freeze: None trains everything from the first step.
         rows: None lets every row of the embedding move.
+        sparse: None trains the embedding with dense gradients, whatever its size.
         clip: None leaves gradients as they are.
         early_stopping: None runs all epochs and keeps the last weights.
         average: None averages no weights.
@@ -77,6 +92,7 @@ class Recipe:
     schedule: ScheduleSpec = dataclasses.field(default_factory=ScheduleSpec)
     freeze: FreezeSpec | None = dataclasses.field(default_factory=FreezeSpec)
     rows: RowsSpec | None = None
+    sparse: SparseSpec | None = dataclasses.field(default_factory=SparseSpec)
     clip: ClipSpec | None = dataclasses.field(default_factory=ClipSpec)
     early_stopping: EarlyStoppingSpec | None = dataclasses.field(default_factory=EarlyStoppingSpec)
     average: AverageSpec | None = None
@@ -120,11 +136,17 @@ class Recipe:
         return recipe.relative_to(path.parent)
 
     def relative_to(self, folder: Path) -> Recipe:
-        """Return the recipe with its relative data paths resolved against a folder."""
-        resolved: dict[str, Any] = {
-            name: str(folder / value) for name, value in (("train", self.data.train), ("dev", self.data.dev)) if value
-        }
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, **resolved))
+        """Return the recipe with its relative paths resolved against a folder."""
+        return self.with_paths(lambda path: str(folder / path))
+
+    def with_paths(self, change: Callable[[str], str]) -> Recipe:
+        """Return the recipe with every path in it changed; names, such as those of vectors in the box, stay."""
+        changed = {}
+        for part, names in _PATHS.items():
+            given = {name: value for name in names if (value := getattr(getattr(self, part), name)) is not None}
+            paths: dict[str, Any] = {name: change(value) for name, value in given.items() if name != "source" or is_path(value)}
+            changed[part] = dataclasses.replace(getattr(self, part), **paths)
+        return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, every default written out."""

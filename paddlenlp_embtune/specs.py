@@ -10,16 +10,24 @@ from typing import Any
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import check_types
 from paddlenlp_embtune.text.windows import WindowSpec
+from paddlenlp_embtune.vectors.spellings import FALLBACKS
 
 __all__ = [
     "DataSpec",
     "ExportSpec",
     "ModelSpec",
+    "SparseSpec",
     "TextSpec",
     "TrainSpec",
     "VectorSpec",
+    "is_path",
     "require",
 ]
+
+
+def is_path(source: str) -> bool:
+    """Whether the source of vectors is a path, and no name: it has a folder, or an ending."""
+    return "/" in source or "." in source
 
 
 def require(condition: bool, name: str, value: object, legal: str) -> None:
@@ -67,18 +75,26 @@ class TextSpec:
     """How text becomes ids.
 
     Args:
-        tokenizer: ``char`` is the one in the box.
-        lowercase: fold case before looking a character up.
-        min_count: keep characters that occur at least this often in the training texts.
-        extra_rows: add this many further rows of the vector file, in its own order, for characters that the training
+        tokenizer: ``char``; ``word`` (jieba); ``wordpiece``, with the ids of PaddleNLP's ERNIE and BERT tokenizers; or
+            ``sentencepiece``.
+        vocabulary: path of the ``vocab.txt`` that WordPiece needs, or of a SentencePiece model; None trains the latter on the
+            training texts.
+        terms: path of domain terms, one a line in UTF-8, that are kept whole, each with a row of its own.
+        lowercase: fold case before looking a token up.
+        min_count: keep characters, or words, that occur at least this often in the training texts.
+        pieces: size of a SentencePiece model that is trained, 100 or more.
+        extra_rows: add this many further rows of the vectors, in their own order, for characters, or words, that the training
             texts lack; they keep serving text out of the unknown token.
         max_length: training reads this many tokens of a text; so does serving, unless it reads longer ones in windows.
         windows: how the bundle reads longer texts; null cuts them.
     """
 
     tokenizer: str = "char"
+    vocabulary: str | None = None
+    terms: str | None = None
     lowercase: bool = True
     min_count: int = 1
+    pieces: int = 8000
     extra_rows: int = 2000
     max_length: int = 256
     windows: WindowSpec | None = None
@@ -87,7 +103,13 @@ class TextSpec:
         check_types(self, where="text", error=RecipeError)
         require(self.min_count >= 1, "text.min_count", self.min_count, "1 or more")
         require(self.extra_rows >= 0, "text.extra_rows", self.extra_rows, "0 or more")
-        require(self.max_length >= 1, "text.max_length", self.max_length, "1 or more")
+        require(self.pieces >= 100, "text.pieces", self.pieces, "100 or more")
+        framed = self.tokenizer == "wordpiece"
+        least = 3 if framed else 1
+        legal = "3 or more, for [CLS], [SEP] and a piece between them" if framed else "1 or more"
+        require(self.max_length >= least, "text.max_length", self.max_length, legal)
+        fixed = self.tokenizer in ("wordpiece", "sentencepiece")
+        require(fixed or self.vocabulary is None, "text.vocabulary", self.vocabulary, f"null for {self.tokenizer!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,16 +117,35 @@ class VectorSpec:
     """Where the embedding starts.
 
     Args:
-        source: ``lac`` (the table inside jieba), ``random``, or the path of a file that a plugin's format reads.
+        source: ``lac`` (the table inside jieba), ``random``, or the path of a file, a checkpoint's folder or a bundle.
+        format: a registered vector format; None finds it by the content.
+        tokens: path of the tokens of a source that holds none, one a line.
+        tensor: name of the table in a source that holds several; None finds the only one that it can be.
+        fallbacks: what is tried, in this order, for a token that the source lacks: ``case``, ``marker``, ``width``, ``script``,
+            ``subwords``, ``pieces``, ``edit``; None tries the first four, and ``subwords`` where the source can compose.
+        dimension: width of the embedding; None takes the source's. Another width is reached by principal components.
+        damaged: ``refuse`` a source with a damaged row, or ``skip`` such rows and count them.
         rms: the root mean square that the known rows are scaled to, above 0.
+        versions: keep the embedding before and after training in the run's store of versions, as ``start`` and ``end``.
     """
 
     source: str = "lac"
+    format: str | None = None
+    tokens: str | None = None
+    tensor: str | None = None
+    fallbacks: tuple[str, ...] | None = None
+    dimension: int | None = None
+    damaged: str = "refuse"
     rms: float = 0.1
+    versions: bool = True
 
     def __post_init__(self) -> None:
         check_types(self, where="vectors", error=RecipeError)
         require(self.rms > 0, "vectors.rms", self.rms, "above 0")
+        require(self.dimension is None or self.dimension >= 1, "vectors.dimension", self.dimension, "1 or more, or null")
+        require(self.damaged in ("refuse", "skip"), "vectors.damaged", self.damaged, "refuse or skip")
+        for name in self.fallbacks or ():
+            require(name in FALLBACKS, "vectors.fallbacks", name, ", ".join(FALLBACKS))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,14 +154,33 @@ class ModelSpec:
 
     Args:
         name: a registered model.
+        start: path of a bundle that training goes on from, with its tokenizer, its embedding and all its weights;
+            ``text.terms`` extend it; the rest of ``text`` but the lengths, ``vectors`` and ``name`` are then the bundle's.
         options: passed to the model as they are; the model refuses those it does not know.
     """
 
     name: str = "textcnn"
+    start: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self, where="model", error=RecipeError)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SparseSpec:
+    """When the embedding trains by rows, so that a step costs the same whatever the size of its table.
+
+    Args:
+        from_rows: embeddings with at least this many rows do, 0 or more. Rows that a batch has not read then stay where they
+            are, while AdamW with dense gradients moves them on by momentum and decay.
+    """
+
+    from_rows: int = 100_000
+
+    def __post_init__(self) -> None:
+        check_types(self, where="sparse", error=RecipeError)
+        require(self.from_rows >= 0, "sparse.from_rows", self.from_rows, "0 or more, or sparse: null for dense gradients")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

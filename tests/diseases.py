@@ -16,7 +16,7 @@ import paddlenlp_embtune as embtune
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.manager import load
-from paddlenlp_embtune.vectors import VectorTable
+from paddlenlp_embtune.vectors import ReadOptions, VectorTable
 from paddlenlp_embtune.vectors.lac import read_lac
 from tests.helpers import tsv
 
@@ -99,8 +99,8 @@ class Planted:
 
     @embtune.hookimpl
     def embtune_register_vector_formats(self) -> dict[str, Any]:
-        def read(source: str) -> VectorTable:
-            table = read_lac("lac")
+        def read(source: str, options: ReadOptions | None = None) -> VectorTable:
+            table = read_lac("lac", options)
             return dataclasses.replace(table, table=self.disease.vectors(table.table))
 
         return {"planted": read} if self.disease.vectors is not None else {}

@@ -23,15 +23,28 @@ FULL: dict[str, Any] = {
         "skip_empty": True,
     },
     "text": {
-        "tokenizer": "char",
+        "tokenizer": "sentencepiece",
+        "vocabulary": "/models/pieces.model",
+        "terms": "/terms.txt",
         "lowercase": False,
         "min_count": 3,
+        "pieces": 4000,
         "extra_rows": 0,
         "max_length": 64,
         "windows": {"overlap_tokens": 8, "aggregate": "max"},
     },
-    "vectors": {"source": "random", "rms": 1e-07},
-    "model": {"name": "textcnn", "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}}},
+    "vectors": {
+        "source": "/vectors.npz",
+        "format": "npz",
+        "tokens": "/tokens.txt",
+        "tensor": "table",
+        "fallbacks": ["case", "pieces"],
+        "dimension": 64,
+        "damaged": "skip",
+        "rms": 1e-07,
+        "versions": False,
+    },
+    "model": {"name": "textcnn", "start": None, "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}}},
     "groups": [
         {
             "name": "embedding",
@@ -84,6 +97,7 @@ FULL: dict[str, Any] = {
         "warmup_steps": 7,
     },
     "rows": {"train": None, "protect": ["的", 3], "trust_cosine": 0.5, "trust_every_steps": 4, "parameter": None},
+    "sparse": {"from_rows": 5000},
     "clip": {"global_norm": 0.5, "group_norms": {"embedding": 0.1}, "row_norm": None},
     "early_stopping": {
         "metric": "loss",
@@ -194,7 +208,13 @@ ILLEGAL: dict[str, list[Any]] = {
     "data.labels": [[], ["a"], ["a", "a"], "ab", [1, 0], [True, False]],
     "data.dev_ratio": [0, 1, -0.1, 1.5, NAN, "nan", "a tenth", True, None],
     "text.extra_rows": [-1, "2000"],
+    "text.pieces": [99, "8000", None],
+    "text.vocabulary": ["vocab.txt"],
     "vectors.rms": [0, -0.1, NAN, "x"],
+    "vectors.fallbacks": [["stem"], "case"],
+    "vectors.dimension": [0, "128"],
+    "vectors.damaged": ["repair", None],
+    "sparse.from_rows": [-1, None],
     "model.name": [None, 3],
     "model.options": [None, [1], "filters"],
     "groups": [[], {}, "embedding", [None], [GROUP, GROUP], [GROUP, GROUP | {"name": "b"}]],
@@ -256,6 +276,16 @@ def test_data_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert recipe.data.train == str(tmp_path / "texts" / "train.tsv")
     assert recipe.data.dev == "/else/dev.tsv"
     assert load("data: {train: a.tsv}", tmp_path).data.dev is None
+
+
+def test_other_paths_are_too_and_names_stay(tmp_path: Path) -> None:
+    text = "text: {tokenizer: wordpiece, vocabulary: v.txt, terms: terms.txt}\n"
+    recipe = load(f"{text}vectors: {{source: x.vec, tokens: /t.txt}}\nmodel: {{start: runs/a/bundle}}\n", tmp_path)
+    assert (recipe.text.vocabulary, recipe.text.terms) == (str(tmp_path / "v.txt"), str(tmp_path / "terms.txt"))
+    assert (recipe.vectors.source, recipe.vectors.tokens) == (str(tmp_path / "x.vec"), "/t.txt")
+    assert recipe.model.start == str(tmp_path / "runs/a/bundle")
+    assert load("vectors: {source: lac}", tmp_path).vectors.source == "lac"
+    assert load("vectors: {source: ./ernie}", tmp_path).vectors.source == str(tmp_path / "ernie")
 
 
 def test_fingerprint_follows_the_values_not_the_writing(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from paddlenlp_embtune.cli import (
     report,
     serve,
     train,
+    vectors,
+    vocabulary,
 )
 from paddlenlp_embtune.cli.console import err
 from paddlenlp_embtune.errors import EmbtuneError, PluginError, RecipeError, legal_names
@@ -60,6 +62,8 @@ for module in (
     rates,
     plugins,
     doctor,
+    vectors,
+    vocabulary,
 ):
     module.add_to(app)
 

@@ -17,6 +17,7 @@ from paddlenlp_embtune.files import replace_folder, write_arrays, write_text
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord
 from paddlenlp_embtune.serving.engines import EngineOptions
+from paddlenlp_embtune.serving.identity import trained_tokens
 from paddlenlp_embtune.serving.sealing import check_place, revise, seal
 from paddlenlp_embtune.text import Tokenizer
 from paddlenlp_embtune.text.windows import WindowSpec
@@ -101,7 +102,9 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
     try:
         with replace_folder(path) as folder:
             content.tokenizer.vocabulary.save(folder / "vocab.txt")
-            _save_weights(folder, content.model, content.model_name)
+            for name, file in content.tokenizer.files().items():
+                (folder / name).write_bytes(file)
+            _save_weights(folder, content)
             _export(folder, manifest, content.model, exporters, content.tokenizer, content.sample_texts)
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}; nothing was left behind") from error
@@ -160,9 +163,12 @@ def _export(
     seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(draft.manifest, parity=parity)))
 
 
-def _save_weights(folder: Path, model: Any, name: str) -> None:
-    write_arrays(folder / "weights.safetensors", {key: value.numpy() for key, value in model.state_dict().items()})
-    write_text(folder / "model.json", json.dumps({"name": name, "config": model.config()}, indent=1) + "\n")
+def _save_weights(folder: Path, content: BundleContent) -> None:
+    """Write the weights, and with them the tokens that their rows stand for."""
+    arrays = {key: value.numpy() for key, value in content.model.state_dict().items()}
+    write_arrays(folder / "weights.safetensors", arrays, metadata=trained_tokens(content.tokenizer.vocabulary))
+    description = {"name": content.model_name, "config": content.model.config()}
+    write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 Nothing here imports Paddle when it is imported.
 """
 
-from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, prepare_cpu, processor_name, usable_threads
+from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, keep_freed_memory, prepare_cpu, processor_name, usable_threads
 from paddlenlp_embtune.host.framework import (
     calm_logging,
     effective_rate,
@@ -19,6 +19,15 @@ from paddlenlp_embtune.host.framework import (
     untrace,
 )
 from paddlenlp_embtune.host.shims import install_shims
+from paddlenlp_embtune.host.sparse import (
+    dense_steps,
+    embedding_layers,
+    gradient_rows,
+    gradient_values,
+    lazy_steps,
+    merge_gradient,
+    set_sparse,
+)
 from paddlenlp_embtune.host.trainer import (
     catch_invalid_loss,
     close_writers_last,
@@ -40,13 +49,20 @@ __all__ = [
     "catch_invalid_loss",
     "close_writers_last",
     "cpu_setup",
+    "dense_steps",
     "effective_rate",
+    "embedding_layers",
     "evaluate_quietly",
     "expect_unused_parameters",
+    "gradient_rows",
+    "gradient_values",
     "has_groups",
     "inner_optimizer",
     "install_shims",
+    "keep_freed_memory",
+    "lazy_steps",
     "mend_layer_norms",
+    "merge_gradient",
     "prepare_cpu",
     "processor_name",
     "quiet",
@@ -59,6 +75,7 @@ __all__ = [
     "restore_random_state",
     "resumed_from",
     "row_dots",
+    "set_sparse",
     "settle_optimizer_state",
     "squared_norm",
     "steps_per_epoch",

@@ -14,7 +14,7 @@ from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
 
 paddle = host.require_paddle()
 
-__all__ = ["build_model", "embedding_name", "set_embedding"]
+__all__ = ["build_model", "embedding_name", "set_embedding", "with_table"]
 
 _SIZES = ("vocabulary_size", "dimension", "num_labels")
 
@@ -68,6 +68,38 @@ def embedding_name(model: Any) -> str:
             "layers; set embedding_parameter on the model to the parameter's name"
         )
     return names[id(layers[0].weight)]
+
+
+def with_table(model: Any, name: str, table: npt.NDArray[np.float32]) -> Any:
+    """Build a model again with another number of rows in its embedding, and all other weights as they are.
+
+    Args:
+        model: of a registered kind; it may say by ``config_with_rows(V)`` how it is built with V rows.
+        name: what it is registered as.
+        table: the new embedding.
+    Shapes:
+        table: (V, D) float32, D as it was
+    Raises:
+        HostError: another parameter depends on the number of rows.
+    """
+    rows = len(table)
+    resize = getattr(model, "config_with_rows", None)
+    options = dict(resize(rows)) if resize is not None else {**model.config(), "vocabulary_size": rows}
+    sizes = {size: options.pop(size) for size in _SIZES}
+    grown = build_model(name, **sizes, options=options)
+    embedding, before = embedding_name(model), model.state_dict()
+    for key, value in grown.state_dict().items():
+        if key == embedding:
+            continue
+        if key not in before or tuple(before[key].shape) != tuple(value.shape):
+            raise HostError(
+                f"{key!r} of {type(model).__name__} depends on the number of rows of the embedding, so it cannot be changed; "
+                "train a model with the new vocabulary instead"
+            )
+        value.set_value(before[key])
+    set_embedding(grown, table)
+    grown.eval()
+    return grown
 
 
 def set_embedding(model: Any, table: npt.NDArray[np.float32]) -> None:

@@ -61,6 +61,11 @@ class Encoder(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         """Return the arguments that build this layer again."""
         return dict(self._config)
 
+    def config_with_rows(self, rows: int) -> dict[str, Any]:
+        """Return the arguments that build this layer with another number of rows in its embedding."""
+        config = self.config()
+        return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
+
     def get_input_embeddings(self) -> Any:
         """Return the token embedding."""
         return self.network.get_input_embeddings()

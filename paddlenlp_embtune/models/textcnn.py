@@ -95,6 +95,11 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         """Return the arguments that build this layer again."""
         return dict(self._config)
 
+    @property
+    def hashes_ids(self) -> bool:
+        """Whether answers depend on the numbers of ids, so that these must not change once it is trained."""
+        return bool(self.ngram_buckets)
+
     def fit_before_training(
         self, ids: Sequence[Sequence[int]], labels: Sequence[int], *, class_weights: npt.NDArray[np.float32]
     ) -> None:
@@ -146,7 +151,12 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         # Row 0 is zero and gets no gradient in training. Otherwise padding_idx is left out: paddle2onnx would write the whole
         # table twice for it.
         padding = 0 if self.training else None
-        windows = paddle.nn.functional.embedding(paddle.stack(shifted, axis=-1), self.embedding.weight, padding_idx=padding)
+        windows = paddle.nn.functional.embedding(
+            paddle.stack(shifted, axis=-1),
+            self.embedding.weight,
+            padding_idx=padding,
+            sparse=self.training and self.embedding._sparse,
+        )
         # The maximum and ReLU commute, so ReLU runs on F values instead of L x F.
         return paddle.nn.functional.relu(self._maximum(self.convolution(windows.flatten(2))))
 

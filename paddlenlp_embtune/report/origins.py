@@ -51,8 +51,13 @@ def _vectors(run: Run) -> Html:
         return Html("")
     origins = ", ".join(f"{number:,} {origin}" for origin, number in found["origins"].items())
     text = f"Vectors: {found['source']}; {found['found']:.1%} of the tokens were found there ({origins})."
+    if running := found.get("running"):
+        text += f" Of the running tokens of the training texts, {running['found']:.1%} were found"
+        text += f", {running['approximated']:.1%} approximated." if running["approximated"] else "."
     missing = found.get("missing_examples") or ()
-    return paragraph(text, " Not found, for example: " if missing else "", join(missing, "、"))
+    told = paragraph(text, " Not found, for example: " if missing else "", join(missing, "、"))
+    examples = [(origin, join(shown, "; ")) for origin, shown in (found.get("examples") or {}).items()]
+    return join([told, folded("Rows that come from something else, for example", listing(examples)) if examples else ""])
 
 
 def export(run: Run, _: Studio) -> Html:

@@ -13,7 +13,8 @@ from typing import Any
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.schema import build
-from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_from_config
+from paddlenlp_embtune.serving.identity import describe_exchange
+from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
 from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = [
@@ -127,7 +128,7 @@ class Manifest:
         domain: name of the domain, or None.
         labels: class names in order.
         ordered: whether their order means anything.
-        tokenizer: options that rebuild the tokenizer on ``vocab.txt``.
+        tokenizer: options that rebuild the tokenizer on ``vocab.txt`` and the files that it names.
         vocabulary_sha256: fingerprint of the vocabulary that the weights were trained with.
         max_length: the most tokens that the model reads at once.
         windows: how longer texts are read; None cuts them.
@@ -203,32 +204,24 @@ class Bundle:
         """
         path = Path(path)
         manifest = _read_manifest(path)
+        vocabulary = _read_vocabulary(path, manifest)
         for name, expected in manifest.files.items():
             _check_file(path, name, expected)
         named = dict(manifest.engines)
         named |= {precision: (program.file,) for precision, program in manifest.quantized.items()}
+        named["tokenizer"] = _tokenizer_files(path, manifest)
         for what, files in named.items():
             for name in files:
                 if name not in manifest.files:
                     raise BundleError(
                         f"{path / MANIFEST} names {name!r} for {what!r} without its SHA-256; export the bundle again"
                     )
-        try:
-            vocabulary = Vocabulary.load(path / "vocab.txt")
-        except (OSError, DataError) as error:
-            raise BundleError(f"the vocabulary of the bundle {path} cannot be read: {error}; export the bundle again") from None
-        found = vocabulary.fingerprint()
-        if found != manifest.vocabulary_sha256:
-            raise BundleError(
-                f"the bundle {path} was trained with the vocabulary {manifest.vocabulary_sha256[:12]}..., its vocab.txt is "
-                f"{found[:12]}... with {len(vocabulary)} tokens; put the vocabulary of the training run back"
-            )
         return cls(path, manifest, vocabulary)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the weights were trained with."""
-        return tokenizer_from_config(self.manifest.tokenizer, self.vocabulary)
+        return tokenizer_from_config(self.manifest.tokenizer, self.vocabulary, lambda name: (self.path / name).read_bytes())
 
     def engine_file(self, engine: str, ending: str) -> Path:
         """Return an engine's file by its ending.
@@ -279,6 +272,31 @@ def _read_manifest(path: Path) -> Manifest:
         return build(Manifest, value, where=MANIFEST, error=BundleError)
     except RecipeError as error:
         raise BundleError(f"{file} is not legal: {error}; restore it, or train again") from None
+
+
+def _read_vocabulary(path: Path, manifest: Manifest) -> Vocabulary:
+    """Read the vocabulary; refuse one that the weights were not trained with, and show where it differs."""
+    try:
+        vocabulary = Vocabulary.load(path / "vocab.txt")
+    except (OSError, DataError) as error:
+        if "vocab.txt" in manifest.files:
+            _check_file(path, "vocab.txt", manifest.files["vocab.txt"])
+        raise BundleError(f"the vocabulary of the bundle {path} cannot be read: {error}; export the bundle again") from None
+    found = vocabulary.fingerprint()
+    if found != manifest.vocabulary_sha256:
+        difference = f": {told}" if (told := describe_exchange(path, vocabulary)) else ""
+        raise BundleError(
+            f"the bundle {path} was trained with the vocabulary {manifest.vocabulary_sha256[:12]}..., its vocab.txt is "
+            f"{found[:12]}... with {len(vocabulary)} tokens{difference}; put the vocabulary of the training run back"
+        )
+    return vocabulary
+
+
+def _tokenizer_files(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    try:
+        return tokenizer_files(manifest.tokenizer)
+    except DataError as error:
+        raise BundleError(f"{path / MANIFEST} is not legal: {error}; use the release that wrote it, or train again") from None
 
 
 def _check_file(path: Path, name: str, expected: str) -> None:

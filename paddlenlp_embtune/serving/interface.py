@@ -14,37 +14,12 @@ from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.serving.engines import Engine
 from paddlenlp_embtune.serving.reading import read_texts
+from paddlenlp_embtune.serving.steps import steps_of
 from paddlenlp_embtune.text import PAD_ID
 
 __all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]
 
 INTERFACE, FIXTURES = "interface.json", "fixtures.jsonl"
-_STEPS = {
-    "char": (
-        "Replace each lone surrogate by U+FFFD.",
-        "Remove U+0000 to U+0008, U+000E to U+001B, U+007F to U+0084, U+0086 to U+009F, U+00AD, U+061C, U+180E, U+200B to "
-        "U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF, U+FFFE and U+FFFF.",
-        "Of each run of characters with a canonical combining class other than 0, keep the first 30.",
-        "Normalize to Unicode NFKC.",
-        "Make each run of white space (Unicode's White_Space, and U+001C to U+001F) one U+0020, and remove it at both ends.",
-        "If `lowercase`, map to lower case (Unicode, full mapping).",
-        "Look each code point up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none.",
-        "Keep the first `max_length` ids. A text without ids has no label.",
-    ),
-    "wordpiece": (
-        "Tab, line feed, carriage return and the categories Z* become a space. Remove U+FFFD and the categories C*: controls, "
-        "formats, surrogates, private use, and what the Unicode version above does not know.",
-        "If `lowercase`, map each character to lower case, then decompose it (NFD) and remove the category Mn.",
-        "Set a space on both sides of each character of the categories P* and S*, of the ASCII range that is neither letter "
-        "nor digit, of the ideograph blocks U+3400-4DBF, U+4E00-9FFF, U+F900-FAFF, U+20000-2A6DF, U+2A700-2B73F, "
-        "U+2B740-2B81F, U+2B820-2CEAF and U+2F800-2FA1F, and of \u00b2 \u00ba \u3007 \u00b5 \u00d8 \u014b \u01b1. "
-        "Words are what spaces part.",
-        "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
-        "word that cannot be cut, or has more than 100 characters, is `unknown_id`. [SEP] in a text is text like any other.",
-        "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
-        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
-    ),
-}
 _TEXTS = (
     "公司拟回购股份",
     "ＡＢＣ　ａｂｃ　１２３，标点。",
@@ -70,8 +45,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "unicode": unicodedata.unidata_version,
         "tokenizer": {
             **config,
-            "steps": list(_STEPS.get(str(config["name"]), ())),
+            "steps": steps_of(config),
             "vocabulary": "vocab.txt",
+            **({"files": sorted(tokenizer.files())} if tokenizer.files() else {}),
             "unknown_id": tokenizer.vocabulary.unknown_id,
             "prefix": list(tokenizer.prefix),
             "suffix": list(tokenizer.suffix),

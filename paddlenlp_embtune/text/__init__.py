@@ -1,16 +1,13 @@
-"""Text to ids: cleaning, tokenizers, vocabulary. Needs numpy only."""
+"""Text to ids: cleaning, tokenizers, vocabulary. Needs numpy only; words need jieba, and SentencePiece its package."""
 
 from paddlenlp_embtune.text.cleaning import clean
-from paddlenlp_embtune.text.tokenizers import (
-    CharTokenizer,
-    Tokenizer,
-    UnknownReport,
-    pad,
-    tokenizer_from_config,
-    unknown_report,
-)
+from paddlenlp_embtune.text.rebuilding import tokenizer_files, tokenizer_from_config
+from paddlenlp_embtune.text.sentencepieces import SentencePieceTokenizer
+from paddlenlp_embtune.text.terms import Extension, TermTokenizer, extend
+from paddlenlp_embtune.text.tokenizers import CharTokenizer, Tokenizer, UnknownReport, own_ids, pad, unknown_report
 from paddlenlp_embtune.text.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
+from paddlenlp_embtune.text.words import WordTokenizer
 
 __all__ = [
     "PAD",
@@ -18,12 +15,19 @@ __all__ = [
     "UNK",
     "UNK_ID",
     "CharTokenizer",
+    "Extension",
+    "SentencePieceTokenizer",
+    "TermTokenizer",
     "Tokenizer",
     "UnknownReport",
     "Vocabulary",
     "WordPieceTokenizer",
+    "WordTokenizer",
     "clean",
+    "extend",
+    "own_ids",
     "pad",
+    "tokenizer_files",
     "tokenizer_from_config",
     "unknown_report",
 ]

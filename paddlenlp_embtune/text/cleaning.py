@@ -10,11 +10,12 @@ __all__ = ["clean"]
 
 _SPACE = re.compile(r"\s+")
 # Control characters but white space, and everything that takes no room: joiners, marks of direction, soft hyphens.
-_UNWANTED = re.compile(
-    r"[\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e"
-    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe\uffff]"
+_NO_ROOM = (
+    r"\u0000-\u0008\u000e-\u001b\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e"
+    r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufffe\uffff"
 )
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_UNWANTED, _SURROGATE = re.compile(f"[{_NO_ROOM}]"), re.compile(r"[\ud800-\udfff]")
+_ODD = re.compile(rf"[{_NO_ROOM}\ud800-\udfff]")
 _MOST_MARKS = 30
 
 
@@ -31,8 +32,10 @@ def clean(text: str, *, lowercase: bool) -> str:
     if text.isascii() and text.isprintable():
         folded = text
     else:
-        wanted = _UNWANTED.sub("", _SURROGATE.sub("\ufffd", text))
-        folded = unicodedata.normalize("NFKC", _marks().sub(lambda run: run[0][:_MOST_MARKS], wanted))
+        wanted = _UNWANTED.sub("", _SURROGATE.sub("\ufffd", text)) if _ODD.search(text) else text
+        if len(wanted) > _MOST_MARKS:
+            wanted = _marks().sub(lambda run: run[0][:_MOST_MARKS], wanted)
+        folded = unicodedata.normalize("NFKC", wanted)
     folded = _SPACE.sub(" ", folded).strip()
     return folded.lower() if lowercase else folded
 

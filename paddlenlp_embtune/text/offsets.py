@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Iterator
 
 from paddlenlp_embtune.text.cleaning import clean
 
-__all__ = ["locate"]
+__all__ = ["aligned", "append_place", "locate"]
 
 
 def locate(text: str, *, lowercase: bool, limit: int | None = None) -> list[tuple[int, int]]:
@@ -29,6 +30,46 @@ def locate(text: str, *, lowercase: bool, limit: int | None = None) -> list[tupl
         if limit is not None and len(places) > limit:
             return places[:limit]
     return places[:-1] if places and last == " " else places
+
+
+def aligned(text: str, cleaned: str, *, lowercase: bool) -> bool:
+    """Tell, fast, whether each character of a cleaned text comes from the one at its place in the text as given.
+
+    False may be wrong where it is rare; True never is.
+
+    Args:
+        text: as given.
+        cleaned: ``clean(text, lowercase=lowercase)``.
+        lowercase: as it was cleaned.
+    """
+    return len(text) == len(cleaned) and text.translate(_single_folds(lowercase)) == cleaned
+
+
+def append_place(places: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Append a place; those that overlap it, and it, become the place of all of them together."""
+    count = 1
+    while places and places[-1][1] > begin:
+        begin, end = min(begin, places[-1][0]), max(end, places.pop()[1])
+        count += 1
+    places.extend([(begin, end)] * count)
+
+
+class _SingleFolds(dict[int, str]):
+    """What each character becomes alone, where that is one character that joins no other; otherwise what none ever becomes."""
+
+    def __init__(self, lowercase: bool) -> None:
+        super().__init__()
+        self.lowercase = lowercase
+
+    def __missing__(self, code: int) -> str:
+        alone = _fold(chr(code), lowercase=self.lowercase)
+        self[code] = found = alone if len(alone) == 1 and not _may_join(chr(code)) else "\ufffe"
+        return found
+
+
+@functools.cache
+def _single_folds(lowercase: bool) -> _SingleFolds:
+    return _SingleFolds(lowercase)
 
 
 def _clusters(text: str, *, lowercase: bool) -> Iterator[tuple[int, int, str]]:
@@ -64,12 +105,19 @@ def _joins(text: str, start: int, end: int, index: int) -> bool:
     character = text[index]
     if character.isascii():
         return False
-    first = unicodedata.normalize("NFKD", character)[0]
-    if unicodedata.combining(first):
+    if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]):
         return True
-    # What else composes with its forerunner is a mark too (vowel signs of Indian scripts), or the end of a Hangul syllable.
-    if not (unicodedata.category(first).startswith("M") or "\u1160" <= first <= "\u11ff"):
+    if not _may_join(character):
         return False
     parts = text[start:end], character, text[start : index + 1]
     before, alone, together = (_fold(part, lowercase=False) for part in parts)
     return together != before + alone
+
+
+def _may_join(character: str) -> bool:
+    """Tell whether a character is of those that can become one with a forerunner.
+
+    They combine, or are marks otherwise (vowel signs of Indian scripts), or the end of a Hangul syllable.
+    """
+    first = unicodedata.normalize("NFKD", character)[0]
+    return bool(unicodedata.combining(first)) or unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.cleaning import clean
 from paddlenlp_embtune.text.offsets import locate
 from paddlenlp_embtune.text.vocabulary import PAD_ID, Vocabulary
-from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["CharTokenizer", "Tokenizer", "UnknownReport", "pad", "tokenizer_from_config", "unknown_report"]
+__all__ = ["NO_FILES", "CharTokenizer", "Tokenizer", "UnknownReport", "own_ids", "pad", "unknown_report"]
+
+NO_FILES: Mapping[str, bytes] = types.MappingProxyType({})
 
 
 class Tokenizer(Protocol):
@@ -25,6 +26,10 @@ class Tokenizer(Protocol):
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokens that have ids."""
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether case is folded before anything is looked up."""
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -47,7 +52,10 @@ class Tokenizer(Protocol):
         """
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary."""
+        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return what the tokenizer needs beside its vocabulary: file names and their content."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +79,11 @@ class CharTokenizer:
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text into the ids of its first ``max_length`` characters."""
+        return self.encode_cleaned(clean(text, lowercase=self.lowercase), max_length=max_length)
+
+    def encode_cleaned(self, cleaned: str, *, max_length: int | None = None) -> list[int]:
+        """Turn a text that has been cleaned into the ids of its first ``max_length`` characters."""
         ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
-        cleaned = clean(text, lowercase=self.lowercase)
         return [ids.get(character, unknown) for character in cleaned[:max_length]]
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
@@ -83,6 +94,10 @@ class CharTokenizer:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
         return {"name": "char", "lowercase": self.lowercase}
 
+    def files(self) -> Mapping[str, bytes]:
+        """Return nothing: the vocabulary is all that it needs."""
+        return NO_FILES
+
     @staticmethod
     def count(texts: Iterable[str], *, lowercase: bool) -> Counter[str]:
         """Count the characters of texts, cleaned as this tokenizer will clean them."""
@@ -92,20 +107,10 @@ class CharTokenizer:
         return counts
 
 
-def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenizer:
-    """Rebuild a tokenizer from what its ``config`` returned.
-
-    Raises:
-        DataError: the tokenizer is of a kind this version does not know.
-    """
-    kinds: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer, "wordpiece": WordPieceTokenizer}
-    name, options = config.get("name"), {key: value for key, value in config.items() if key != "name"}
-    legal = isinstance(name, str) and name in kinds and not set(options) - {"lowercase"}
-    if not legal or not isinstance(options.get("lowercase", True), bool):
-        raise DataError(
-            f"the tokenizer {dict(config)!r} is not known; legal: {{'name': 'char' or 'wordpiece', 'lowercase': true or false}}"
-        )
-    return kinds[str(name)](vocabulary, **options)
+def own_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the ids of a text's own tokens, without those that ``encode`` puts around them."""
+    ids = tokenizer.encode(text)
+    return ids[len(tokenizer.prefix) : len(ids) - len(tokenizer.suffix)]
 
 
 def pad(sequences: Sequence[Sequence[int]], *, min_length: int = 1) -> npt.NDArray[np.int64]:
@@ -146,10 +151,11 @@ class UnknownReport:
 
 def unknown_report(tokenizer: Tokenizer, texts: Iterable[str], *, worst: int = 10) -> UnknownReport:
     """Count the tokens of texts that the vocabulary does not know."""
+    ids, unknown = tokenizer.vocabulary.ids, tokenizer.vocabulary.unknown_id
     total = 0
     missing: Counter[str] = Counter()
     for text in texts:
         tokens = tokenizer.tokens(text)
         total += len(tokens)
-        missing.update(token for token in tokens if token not in tokenizer.vocabulary)
+        missing.update(token for token in tokens if ids.get(token, unknown) == unknown)
     return UnknownReport(total, missing.total(), tuple(missing.most_common(worst)))

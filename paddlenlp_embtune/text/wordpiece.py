@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.offsets import append_place
+from paddlenlp_embtune.text.tokenizers import NO_FILES
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.wordtables import CharacterTable, WordTable
 
@@ -82,13 +84,17 @@ class WordPieceTokenizer:
             for piece in self._words.pieces("".join(word[at] for at in order)):
                 end = first + len(piece) - (2 if first else 0)
                 under = [origins[at] for at in order[first:end]]
-                _append(places, min(under)[0], max(under)[1])
+                append_place(places, min(under)[0], max(under)[1])
                 first = end
         return places[:limit]
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
         return {"name": "wordpiece", "lowercase": self.lowercase}
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return nothing: the vocabulary is all that it needs."""
+        return NO_FILES
 
     def _read(self, text: str, *, block: int, most: int | None = None) -> list[int]:
         """Give the ids of the first pieces, ``most`` at most; read blocks of characters, each twice the former, until then."""
@@ -129,12 +135,3 @@ class WordPieceTokenizer:
                 yield folded, start, end
                 folded, start, end = found, index, index + 1
         yield folded, start, end
-
-
-def _append(places: list[tuple[int, int]], begin: int, end: int) -> None:
-    """Append a place; those that overlap it, and it, become the place of all of them together."""
-    count = 1
-    while places and places[-1][1] > begin:
-        begin, end = min(begin, places[-1][0]), max(end, places.pop()[1])
-        count += 1
-    places.extend([(begin, end)] * count)

@@ -9,11 +9,13 @@ from paddlenlp_embtune.tuning.early_stopping import EarlyStoppingCallback, StopR
 from paddlenlp_embtune.tuning.freeze import FreezeCallback
 from paddlenlp_embtune.tuning.groups import ParameterGroup, group_table, match_parameters, optimizer_groups, resolve_groups
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
+from paddlenlp_embtune.tuning.identity import VocabularyCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
 from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback, last_checkpoint
 from paddlenlp_embtune.tuning.rows import RowsCallback
+from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "RowsCallback",
     "RunRecord",
     "SealCallback",
+    "SparseCallback",
     "StopReason",
+    "VocabularyCallback",
     "Watched",
     "attach",
     "clip_norm",

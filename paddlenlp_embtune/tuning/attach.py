@@ -22,17 +22,19 @@ from paddlenlp_embtune.tuning.groups import (
     resolve_groups,
 )
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
+from paddlenlp_embtune.tuning.identity import VocabularyCallback
 from paddlenlp_embtune.tuning.norms import NormCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
 from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
 from paddlenlp_embtune.tuning.rows import RowsCallback
+from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["attach"]
 
-_PARTS = ("groups", "layerwise", "schedule", "freeze", "rows", "clip", "early_stopping", "average", "health")
+_PARTS = ("groups", "layerwise", "schedule", "freeze", "rows", "sparse", "clip", "early_stopping", "average", "health")
 
 
 def attach(
@@ -54,7 +56,8 @@ def attach(
         trainer: a Trainer with a model and without an optimizer of its own.
         recipe: what to do.
         record: where events go; None keeps them in memory.
-        tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``.
+        tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``, and so
+            that a checkpoint which was trained with other tokens is refused.
         watched: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
         identity: further plain values that a checkpoint must have been made with, beside the recipe's.
     Returns:
@@ -66,6 +69,7 @@ def attach(
         PluginError: a plugin's hook raised.
     """
     _check_trainer(trainer)
+    host.keep_freed_memory()
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
     groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
@@ -77,7 +81,9 @@ def attach(
     host.remember_resume(trainer)
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
+        *([VocabularyCallback(tokens)] if tokens is not None else []),
         *_replicas(trainer),
+        *_sparse(trainer, recipe),
         NormCallback(),
         *_metric_check(trainer, recipe, groups),
         *_callbacks(recipe, trainer.model),
@@ -196,6 +202,21 @@ def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
         if schedule.plateau is not None and schedule.kind == "plateau":
             watched[f"the schedule of group {group.spec.name!r}"] = schedule.plateau.metric
     return watched
+
+
+def _sparse(trainer: Any, recipe: Recipe) -> list[Any]:
+    """Have the gradient of a large embedding by rows, from before replicas are wrapped."""
+    if recipe.sparse is None:
+        return []
+    try:
+        parameter = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
+    except HostError:  # which one it is cannot be told, so whoever needs it will say so
+        return []
+    if int(parameter.shape[0]) < recipe.sparse.from_rows or not host.embedding_layers(trainer.model, parameter):
+        return []
+    callback = SparseCallback()
+    callback.prepare(trainer.model)
+    return [callback]
 
 
 def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> list[Any]:

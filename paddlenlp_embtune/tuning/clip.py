@@ -129,4 +129,4 @@ class GlobalNormClipCallback(ClipCallback):
 
 
 def _gradients(parameters: Sequence[Any]) -> list[Any]:
-    return [p.grad for p in parameters if not p.stop_gradient and p.grad is not None]
+    return [host.gradient_values(p) for p in parameters if not p.stop_gradient and p.grad is not None]

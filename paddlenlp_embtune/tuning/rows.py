@@ -42,6 +42,7 @@ class RowsCallback(EmbtuneCallback):
         self._embedding: Any = None
         self._fixed: Any = None
         self._fixed_values: Any = None
+        self._is_fixed = np.zeros(0, dtype=np.bool_)
         self._start: npt.NDArray[np.float32] | None = None
 
     def settings(self) -> Mapping[str, Any]:
@@ -64,6 +65,8 @@ class RowsCallback(EmbtuneCallback):
         fixed = self._fixed_rows(int(self._embedding.shape[0]))
         if fixed.size:
             self._fixed = paddle.to_tensor(fixed)
+            self._is_fixed = np.zeros(int(self._embedding.shape[0]), dtype=np.bool_)
+            self._is_fixed[fixed] = True
             with paddle.no_grad():
                 self._fixed_values = paddle.gather(self._embedding, self._fixed)
         if self.spec.trust_cosine is not None and self._start is None:
@@ -72,9 +75,11 @@ class RowsCallback(EmbtuneCallback):
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the gradient of fixed rows away."""
         if self._fixed is not None and not self._embedding.stop_gradient and self._embedding.grad is not None:
-            with paddle.no_grad():
-                zeros = paddle.zeros_like(self._fixed_values)
-                paddle.scatter_(self._embedding.grad, self._fixed, zeros)
+            values, numbers = host.gradient_values(self._embedding), host.gradient_rows(self._embedding)
+            places = self._fixed if numbers is None else paddle.to_tensor(np.flatnonzero(self._is_fixed[numbers]))
+            if places.shape[0]:
+                with paddle.no_grad():
+                    paddle.scatter_(values, places, paddle.zeros([places.shape[0], values.shape[1]], dtype=values.dtype))
 
     def on_optimizer_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put fixed rows back, and at every so many steps rows that have left the cone."""

@@ -55,8 +55,11 @@ class StepSampler:
             return
         ids = np.asarray(inputs["input_ids"]).ravel()
         ids = ids[(ids > 0) & (ids < len(self.counts))]  # row 0 is padding
-        seen = np.bincount(ids)  # as long as the highest id, so cheap where frequent tokens come first
-        self.counts[: len(seen)] += seen
+        if ids.size and ids.max() > 16 * ids.size:
+            np.add.at(self.counts, ids, 1)
+        else:  # as long as the highest id, so cheaper where frequent tokens come first
+            seen = np.bincount(ids)
+            self.counts[: len(seen)] += seen
         self._tokens += ids.size
         if self._unknown is not None:
             self._unknowns += int((ids == self._unknown).sum())

@@ -3,109 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.text import PAD_ID, UNK_ID, Vocabulary
+from paddlenlp_embtune.text import PAD_ID, Vocabulary
+from paddlenlp_embtune.vectors.alignment import Match, account, align
+from paddlenlp_embtune.vectors.coverage import Coverage, Origin
+from paddlenlp_embtune.vectors.projection import LinearMap, fit_width
+from paddlenlp_embtune.vectors.sampling import Table
+from paddlenlp_embtune.vectors.scaling import rms_of
 from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["Coverage", "Origin", "initialise", "initialise_random"]
 
 
-class Origin:
-    """Where a row of an embedding came from."""
-
-    PADDING = "padding"
-    EXACT = "exact"
-    CASE = "other case"
-    UNKNOWN = "unknown row"
-    SAMPLED = "sampled"
-
-
-@dataclasses.dataclass(frozen=True)
-class Coverage:
-    """How the rows of an embedding were initialised.
-
-    Args:
-        source: what the vectors were read from.
-        origins: one word of :class:`Origin` for each id.
-        missing: tokens that the vectors did not have, in the order of their ids.
-    """
-
-    source: str
-    origins: tuple[str, ...]
-    missing: tuple[str, ...]
-
-    @property
-    def found(self) -> float:
-        """Share of the ordinary tokens, all but padding and unknown, that the vectors had, 0 to 1."""
-        counts = self.counts()
-        ordinary = len(self.origins) - 2
-        return (counts[Origin.EXACT] + counts[Origin.CASE]) / ordinary if ordinary else 0.0
-
-    def counts(self) -> Counter[str]:
-        """Return the number of rows of each origin."""
-        return Counter(self.origins)
-
-    def summary(self) -> dict[str, object]:
-        """Return plain values for a record or a bundle."""
-        return {
-            "source": self.source,
-            "rows": len(self.origins),
-            "found": round(self.found, 4),
-            "origins": dict(self.counts()),
-            "missing_examples": list(self.missing[:20]),
-        }
-
-
 def initialise(
-    vocabulary: Vocabulary, vectors: VectorTable, *, rms: float, seed: int
-) -> tuple[npt.NDArray[np.float32], Coverage]:
+    vocabulary: Vocabulary,
+    vectors: VectorTable,
+    *,
+    rms: float,
+    seed: int,
+    fallbacks: Sequence[str] | None = None,
+    dimension: int | None = None,
+    projection: str = "pca",
+) -> tuple[Table, Coverage]:
     """Build the embedding table of a vocabulary from pretrained vectors.
 
-    A token takes the row of the same name, or of its name in the other case. A token that the vectors lack is drawn from a
-    normal distribution with the mean and standard deviation, per dimension, of the rows that were found. Then all rows are
+    A token takes the row of the same name, or what the fallbacks find. A token that the vectors lack is drawn from a normal
+    distribution with the mean and standard deviation, per dimension, of the known rows: those of tokens found by their exact
+    name or in another case, or all that were found where the known are no more than the vectors are wide. Then all rows are
     scaled by one factor, so that angles and ratios of lengths stay as they were.
 
     Args:
         vocabulary: V tokens.
         vectors: the pretrained table, width D.
-        rms: root mean square of the found rows after scaling.
-        seed: seeds the drawn rows.
+        rms: root mean square of the known rows after scaling.
+        seed: seeds the drawn rows, and directions that a projection draws.
+        fallbacks: what is tried for tokens without an exact name, as in ``align``; None takes the usual ones.
+        dimension: width E of the result; None leaves that of the vectors.
+        projection: how the width is changed, ``pca`` or ``orthonormal``, as in ``fit_width``; fitted to the known rows.
     Shapes:
-        returns: (V, D) float32; row 0, padding, is zero
+        returns: (V, E) float32; row 0, padding, is zero
     Raises:
-        VectorError: no token of the vocabulary is in the vectors.
+        VectorError: no token of the vocabulary is in the vectors, the rows found are zero, or an option is illegal.
     """
-    origins, sources = _match(vocabulary, vectors)
-    found = np.array([row for row in sources[2:] if row is not None], dtype=np.int64)
-    if not found.size:
-        raise VectorError(
-            f"none of the {len(vocabulary) - 2} tokens is among the {len(vectors.rows)} of {vectors.source}; "
-            "check that the tokenizer and the vectors are of one kind, or set vectors.source to random"
-        )
-    known = vectors.table[found]
-    size = float(np.sqrt(np.mean(np.square(known, dtype=np.float64))))
-    if not size > 0:
-        raise VectorError(f"all {len(known)} rows found in {vectors.source} are zero; use other vectors, or random")
-    generator = np.random.default_rng(seed)
-    table = generator.normal(known.mean(axis=0), known.std(axis=0), (len(vocabulary), vectors.dimension))
-    for index, row in enumerate(sources):
-        if row is not None:
-            table[index] = vectors.table[row]
-    table *= rms / size
+    matches = _match(vocabulary, vectors, fallbacks)
+    known = _known(vocabulary, matches, vectors)
+    unknown = vectors.table[vectors.unknown_row] if vectors.unknown_row is not None else None
+    rows = {token: match.row for token, match in matches.items()}
+    coverage = account(vocabulary, vectors.source, matches, unknown=unknown is not None)
+    if dimension is not None and dimension != vectors.dimension:
+        change = fit_width(known, dimension, projection=projection, seed=seed)
+        known, unknown, rows = _mapped(change, known, unknown, rows)
+        coverage = dataclasses.replace(coverage, projection=change.report)
+    table = np.random.default_rng(seed).normal(known.mean(axis=0), known.std(axis=0), (len(vocabulary), known.shape[1]))
+    for index, token in enumerate(vocabulary.tokens):
+        if token in rows:
+            table[index] = rows[token]
+    if unknown is not None:
+        table[vocabulary.unknown_id] = unknown
+    table *= rms / rms_of(known)
     table[PAD_ID] = 0.0
-    ordinary = list(zip(vocabulary.tokens, origins, strict=True))[2:]
-    missing = tuple(token for token, origin in ordinary if origin == Origin.SAMPLED)
-    return table.astype(np.float32), Coverage(vectors.source, tuple(origins), missing)
+    return table.astype(np.float32), coverage
 
 
-def initialise_random(
-    vocabulary: Vocabulary, dimension: int, *, rms: float, seed: int
-) -> tuple[npt.NDArray[np.float32], Coverage]:
+def initialise_random(vocabulary: Vocabulary, dimension: int, *, rms: float, seed: int) -> tuple[Table, Coverage]:
     """Draw every row of an embedding table from a normal distribution.
 
     Shapes:
@@ -113,21 +78,33 @@ def initialise_random(
     """
     table = np.random.default_rng(seed).normal(0.0, rms, (len(vocabulary), dimension)).astype(np.float32)
     table[PAD_ID] = 0.0
-    origins = (Origin.PADDING, *[Origin.SAMPLED] * (len(vocabulary) - 1))
-    return table, Coverage("random", origins, vocabulary.tokens[2:])
+    return table, account(vocabulary, "random", {}, unknown=False)
 
 
-def _match(vocabulary: Vocabulary, vectors: VectorTable) -> tuple[list[str], list[int | None]]:
-    origins: list[str] = []
-    sources: list[int | None] = []
-    for index, token in enumerate(vocabulary.tokens):
-        row, origin = vectors.rows.get(token), Origin.EXACT
-        if index == PAD_ID:
-            row, origin = None, Origin.PADDING
-        elif index == UNK_ID:
-            row, origin = vectors.unknown_row, Origin.UNKNOWN
-        elif row is None:
-            row, origin = vectors.rows.get(token.swapcase()), Origin.CASE
-        sources.append(row)
-        origins.append(origin if row is not None or index == PAD_ID else Origin.SAMPLED)
-    return origins, sources
+def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str] | None) -> dict[str, Match]:
+    """Align the ordinary tokens, in the order of their ids."""
+    ordinary = [token for index, token in enumerate(vocabulary.tokens) if index not in (PAD_ID, vocabulary.unknown_id)]
+    matches = align(ordinary, vectors, fallbacks)
+    if matches:
+        return matches
+    if zero := [token for token in ordinary if token in vectors.rows]:
+        raise VectorError(f"all {len(zero)} rows found in {vectors.source} are zero; use other vectors, or random")
+    raise VectorError(
+        f"none of the {len(ordinary)} tokens is among the {len(vectors.rows)} of {vectors.source}; "
+        "check that the tokenizer and the vectors are of one kind, or set vectors.source to random"
+    )
+
+
+def _known(vocabulary: Vocabulary, matches: Mapping[str, Match], vectors: VectorTable) -> Table:
+    """Return the rows that stand for what is ordinary, in the order of ids; other spellings would count a row twice."""
+    found = [matches[token] for token in vocabulary.tokens if token in matches]
+    named = [match for match in found if match.origin in (Origin.EXACT, Origin.CASE)]
+    return np.stack([match.row for match in (named if len(named) > vectors.dimension else found)])
+
+
+def _mapped(
+    change: LinearMap, known: Table, unknown: npt.NDArray[np.float32] | None, rows: Mapping[str, Table]
+) -> tuple[Table, Table | None, dict[str, Table]]:
+    narrow = change.apply(np.stack(list(rows.values())))
+    one = change.apply(unknown[None])[0] if unknown is not None else None
+    return change.apply(known), one, dict(zip(rows, narrow, strict=True))

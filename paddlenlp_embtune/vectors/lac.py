@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import MissingDependencyError, VectorError
+from paddlenlp_embtune.vectors.options import ReadOptions
 from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["read_lac", "read_paddle_tensor"]
@@ -24,9 +25,11 @@ _UNKNOWN = "OOV"
 _FLOAT32 = 5
 
 
-def read_lac(_source: str = "lac") -> VectorTable:
+def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> VectorTable:
     """Read the LAC embedding out of the installed jieba; there is one, so its source needs no telling.
 
+    Args:
+        options: of these, ``keep`` counts; the row for unknown tokens is kept always.
     Raises:
         MissingDependencyError: jieba is not installed.
         VectorError: its files are not what they should be.
@@ -43,7 +46,15 @@ def read_lac(_source: str = "lac") -> VectorTable:
         rows.setdefault(word, int(index))
     unknown_row = rows.pop(_UNKNOWN, None)
     rows = {word: row for word, row in rows.items() if not word.startswith(f"{_UNKNOWN}_")}
-    return VectorTable(rows, table, f"LAC, in jieba {importlib.metadata.version('jieba')}", unknown_row)
+    source = f"LAC, in jieba {importlib.metadata.version('jieba')}"
+    if options is None or options.keep is None:
+        return VectorTable(rows, table, source, unknown_row)
+    kept = {word: row for word, row in rows.items() if options.keep(word)}
+    if not kept:
+        raise VectorError(f"nothing was read from {source}: none of its {len(rows):,} tokens is wanted; check the tokens")
+    chosen = [*kept.values(), *([] if unknown_row is None else [unknown_row])]
+    unknown_row = None if unknown_row is None else len(kept)
+    return VectorTable(dict(zip(kept, range(len(kept)), strict=True)), table[chosen], source, unknown_row)
 
 
 def read_paddle_tensor(path: Path) -> npt.NDArray[np.float32]:

@@ -9,12 +9,14 @@ _BENCHMARKS = {
     "step": "tests.benchmarks.step_time",
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
+    "tables": "tests.benchmarks.tables",
     "quality": "tests.benchmarks.quality",
     "tokenizing": "tests.benchmarks.tokenizing",
     "serving": "tests.benchmarks.serving",
     "memory": "tests.benchmarks.memory",
     "calibration": "tests.benchmarks.calibration",
     "load": "tests.benchmarks.load",
+    "vectors": "tests.benchmarks.vectors",
 }
 
 

@@ -20,7 +20,7 @@ def test_a_recipe_prints_one_object_and_leaves_a_run(tiny_run: TinyRun) -> None:
     assert tiny_run.stdout.count("\n") == 1
     assert {"run": "run", "bundle": "run/bundle", "engine": "onnxruntime"}.items() <= answer.items()
     assert {"accuracy", "f1_macro", "per_class", "seconds"} <= set(answer)
-    left = {"bundle", "insight.json", "metrics.json", "recipe.yaml", "record.jsonl"}
+    left = {"bundle", "insight.json", "metrics.json", "recipe.yaml", "record.jsonl", "vectors"}
     assert {path.name for path in tiny_run.folder.iterdir()} == left
     assert hidden(tiny_run.folder.parent) == []
     assert all(f"parity: {engine} differs by" in tiny_run.stderr for engine in ENGINES)

@@ -132,6 +132,7 @@ def _exchange_vocabulary(bundle: Path) -> None:
 DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (_flip_a_byte, "weights.safetensors of the bundle bundle has changed"),
     (_exchange_vocabulary, "was trained with the vocabulary"),
+    (_exchange_vocabulary, ": id 2 was "),
     (lambda bundle: _edit(bundle, schema_version=99), "has the schema version 99; this release reads 1"),
     (lambda bundle: _edit(bundle, max_length="long"), "bundle.json.max_length must be a whole number"),
     (lambda bundle: _edit(bundle, files={"../train.tsv": ""}), "names the file '../train.tsv'"),

@@ -16,13 +16,13 @@ from tests.helpers import TinyRun, python
 NAME = "paddlenlp_embtune"
 ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
-    ("errors", "hookspecs", "files", "imports", "schema"),
+    ("errors", "hookspecs", "files", "imports", "schema", "arrays_only"),
     ("host", "registry"),
     ("recipe", "specs", "control", "guards", "domain", "text", "vectors"),
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),
-    ("taskflow", "report", "server", "checkpoints", "preparation", "pipeline", "diagnosis"),
+    ("taskflow", "report", "server", "checkpoints", "starting", "preparation", "delivery", "pipeline", "resizing", "diagnosis"),
     ("builtin",),
     ("manager",),
     ("cli", "__main__"),
@@ -92,7 +92,7 @@ def test_nothing_is_imported_from_further_right(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if _room(path) in ("text", "vectors")], ids=_label)
 def test_text_and_vectors_need_numpy_only(path: Path) -> None:
-    own = {"errors", "files", "schema", "text"} | ({"vectors"} if _room(path) == "vectors" else set())
+    own = {"errors", "files", "schema", "arrays_only", "text"} | ({"vectors"} if _room(path) == "vectors" else set())
     for line, module in _imported(path):
         top = module.split(".")[0]
         assert top in (NAME, "numpy", *sys.stdlib_module_names), f"{_label(path)}:{line} imports {module}"

@@ -53,13 +53,41 @@ def shell(commands: str, folder: Path) -> str:
 def test_commands_run(tmp_path: Path) -> None:
     for name in ("train.tsv", "dev.tsv", "test.tsv"):
         shutil.copy(FINANCE / name, tmp_path / name)
-    out = shell(block_with("embtune train"), tmp_path)
+    out = shell(block_with("embtune train --data"), tmp_path)
     assert '"f1_macro"' in out
     assert '"label"' in out
     calibrate, quantize = block_with("embtune calibrate").splitlines()
     shell(calibrate, tmp_path)
     # The 159 development rows leave 80 to measure on, and one of these is more than the tolerance.
     shell(quantize.replace("dev.tsv", "train.tsv"), tmp_path)
+
+
+SMALL = "model: {options: {filters: 8, ngram_buckets: 0}}\ntrain: {epochs: 2}\nexport: {engines: [onnxruntime]}\n"
+
+
+@pytest.mark.slow
+def test_commands_about_vectors_and_vocabulary_run(tmp_path: Path) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        shutil.copy(FINANCE / name, tmp_path / name)
+    texts = [line.split("\t")[0] for line in (FINANCE / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    for name in ("domain.txt", "unlabelled.txt"):
+        (tmp_path / name).write_text("\n".join(texts * 2) + "\n", encoding="utf-8")
+    characters = sorted(set("".join(texts)) - {" "})
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters]) + "\n", encoding="utf-8")
+    (tmp_path / "terms.txt").write_text("回购股份\n退市风险\n", encoding="utf-8")
+    (tmp_path / "small.yaml").write_text(SMALL, encoding="utf-8")
+    shell("embtune vectors convert lac tencent.vec.gz", tmp_path)
+    # 质押 is a word, and these are characters.
+    before = block_with("embtune vectors inspect").replace("--term 质押", "--term 押")
+    assert "押" in shell(before, tmp_path)
+    assert (tmp_path / "proposed.txt").read_text(encoding="utf-8").count("\n") > 2
+    for name in ("x", "z"):
+        shell(f"embtune train small.yaml --domain finance --data train.tsv --dev dev.tsv --out runs/{name}", tmp_path)
+    rows = "data: {train: train.tsv, dev: dev.tsv}\ndomain: finance\n"
+    (tmp_path / "go_on.yaml").write_text(f"{rows}{SMALL.replace('model: {', 'model: {start: longer, ')}", encoding="utf-8")
+    shell(block_with("embtune vocabulary extend"), tmp_path)
+    shell("embtune vectors save runs/x --name monday --store store", tmp_path)
+    assert "减" in shell(block_with("embtune vectors diff"), tmp_path)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paddlenlp_embtune import DataError
 from paddlenlp_embtune.text import (
     PAD,
     UNK,
@@ -105,26 +104,6 @@ def test_ids_are_prefix_own_tokens_and_suffix(kind: type[Any]) -> None:
 def test_an_unknown_character_gets_the_id_that_the_vocabulary_says() -> None:
     tokenizer = CharTokenizer(Vocabulary([PAD, "涨", UNK]))
     assert tokenizer.encode("涨跌") == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {},
-        {"name": "word"},
-        {"lowercase": True},
-        {"name": ["char"]},
-        {"name": "char", "lowercase": True, "vocabulary": "x"},
-        {"name": "wordpiece", "max_length": 3},
-        {"name": "wordpiece", "lowercase": 1},
-        pytest.param(
-            {"name": "char", "lowercase": "no"},
-        ),
-    ],
-)
-def test_unknown_config_is_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"legal: {'name': 'char' or 'wordpiece', 'lowercase'"):
-        tokenizer_from_config(config, VOCABULARY)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,14 @@ def test_replicas_stay_bit_equal_through_gradual_unfreezing_a_second_freeze_and_
     assert_equal(first, resumed)
 
 
+def test_replicas_whose_embedding_trains_by_rows_stay_bit_equal(tmp_path: Path) -> None:
+    first, second = trained("sparse", tmp_path)
+    unread = [3, *range(25, 30)]  # protected, or in no batch
+    np.testing.assert_array_equal(first["embedding.weight"][unread], first["start"][unread])
+    assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
+    assert_equal(first, second)
+
+
 def test_what_was_frozen_before_the_trainer_stays_equal_when_somebody_releases_it(tmp_path: Path) -> None:
     first, second = trained("frozen_before_attached", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0

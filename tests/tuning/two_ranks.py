@@ -81,11 +81,19 @@ def frozen_before(folder: Path, *, attach: bool) -> Any:
     return trainer
 
 
+def sparse(folder: Path) -> Any:
+    trainer = make_trainer(folder, **ARGUMENTS)
+    recipe = {"freeze": None, "early_stopping": None, "health": None, "sparse": {"from_rows": 0}, "rows": {"protect": [3]}}
+    embtune.attach(trainer, embtune.Recipe.from_dict(recipe))
+    return trainer
+
+
 def main(case: str, folder: Path) -> None:
     makers = {
         "alone": alone,
         "gradual": gradual,
         "resumed": gradual,
+        "sparse": sparse,
         "frozen_before_plain": lambda path: frozen_before(path, attach=False),
         "frozen_before_attached": lambda path: frozen_before(path, attach=True),
     }

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.text import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
-from paddlenlp_embtune.vectors import Origin, VectorTable, initialise, initialise_random
+from paddlenlp_embtune.vectors import FALLBACKS, Origin, VectorTable, initialise, initialise_random, read_lac
 
 WIDTH = 16
 VOCABULARY = Vocabulary([PAD, UNK, "涨", "a", "跌", "B", "缺", "少"])
@@ -131,3 +133,138 @@ def test_random_table() -> None:
     assert coverage.missing == vocabulary.tokens[2:]
     np.testing.assert_array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=5)[0])
     assert not np.array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=6)[0])
+
+
+# --- fallbacks, unknown row anywhere, widths ----------------------------------------------------------------------------
+
+
+def plain_initialise(vocabulary: Vocabulary, source: VectorTable, *, rms: float, seed: int) -> npt.NDArray[np.float32]:
+    """The table as it was before there were fallbacks other than the other case."""
+    found = [source.rows.get(token, source.rows.get(token.swapcase())) for token in vocabulary.tokens]
+    found[:2] = [None, source.unknown_row]
+    known = source.table[[row for row in found[2:] if row is not None]]
+    table = np.random.default_rng(seed).normal(known.mean(axis=0), known.std(axis=0), (len(vocabulary), source.dimension))
+    for index, row in enumerate(found):
+        if row is not None:
+            table[index] = source.table[row]
+    table *= rms / float(np.sqrt(np.mean(np.square(known, dtype=np.float64))))
+    table[PAD_ID] = 0.0
+    return table.astype(np.float32)
+
+
+def test_further_fallbacks_leave_rows_that_had_a_name_as_they_were() -> None:
+    """Bit for bit, with the vectors of the box: what is found by new fallbacks has no say in scale and distribution."""
+    lac = read_lac()
+    generator = np.random.default_rng(0)
+    names = [str(name) for name in generator.choice(sorted(lac.rows), 700, replace=False)]
+    others = ["##股", "##a", "▁的", "①", "㎡", "ﬁ", "鿃", "🚀", "[CLS]", "Ⓐ"]
+    vocabulary = Vocabulary(list(dict.fromkeys([PAD, UNK, *names, *others])))
+    table, coverage = initialise(vocabulary, lac, rms=0.1, seed=7)
+    before = plain_initialise(vocabulary, lac, rms=0.1, seed=7)
+    new = {Origin.MARKER, Origin.WIDTH, Origin.SCRIPT} & set(coverage.origins)
+    assert new == {Origin.MARKER, Origin.WIDTH}
+    same = [index for index, origin in enumerate(coverage.origins) if origin not in new]
+    np.testing.assert_array_equal(table[same], before[same])
+    assert not np.array_equal(table, before)
+
+
+def test_what_other_fallbacks_found_counts_where_little_has_a_name() -> None:
+    names = tuple(f"w{number}" for number in range(200))
+    source = vectors(names=names)
+    table, coverage = initialise(Vocabulary([PAD, UNK, *(f"##{name}" for name in names)]), source, rms=0.5, seed=0)
+    assert set(coverage.origins[2:]) == {Origin.MARKER}
+    assert rms_of(table[2:]) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_fallbacks_can_be_chosen() -> None:
+    source = vectors(names=("a", "股", "份"))
+    vocabulary = Vocabulary([PAD, UNK, "a", "A", "股份", "##股"])
+    assert initialise(vocabulary, source, rms=0.1, seed=0)[1].origins[2:] == (
+        "exact",
+        "other case",
+        "sampled",
+        "without marker",
+    )
+    chosen = initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["pieces"])[1]
+    assert chosen.origins[2:] == ("exact", "sampled", "mean of pieces", "mean of pieces")
+    assert chosen.sources[4:] == (("股", "份"), ("股",))
+    assert initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=[])[1].found == pytest.approx(1 / 4)
+    with pytest.raises(VectorError, match="no fallback 'nearest'"):
+        initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["nearest"])
+
+
+def test_no_row_but_padding_is_zero() -> None:
+    source = vectors(names=("a", "b", "c"))
+    source.table[1] = 0.0
+    vocabulary = Vocabulary([PAD, UNK, "a", "b", "c", "d"])
+    table, coverage = initialise(vocabulary, source, rms=0.1, seed=0)
+    assert coverage.origins[3] == Origin.SAMPLED
+    assert coverage.missing == ("b", "d")
+    assert table[1:].any(axis=1).all()
+
+
+def test_the_unknown_token_may_stand_anywhere() -> None:
+    source = vectors(names=("a", "b"))
+    table, coverage = initialise(Vocabulary([PAD, "[CLS]", "a", UNK, "b"]), source, rms=0.1, seed=0)
+    assert coverage.origins == ("padding", "sampled", "exact", "unknown row", "exact")
+    assert coverage.missing == ("[CLS]",)
+    assert coverage.found == pytest.approx(2 / 3)
+    np.testing.assert_allclose(table[3] / table[2], source.table[2] / source.table[0], rtol=1e-5)
+
+
+def test_a_token_that_stands_twice_gets_its_row_twice() -> None:
+    table, coverage = initialise(Vocabulary([PAD, UNK, "$", "a", "$"]), vectors(names=("a", "$")), rms=0.1, seed=0)
+    np.testing.assert_array_equal(table[2], table[4])
+    assert coverage.origins[2:] == ("exact", "exact", "exact")
+
+
+@pytest.mark.parametrize("projection", ["pca", "orthonormal"])
+@pytest.mark.parametrize("dimension", [4, 16, 40])
+def test_the_width_can_be_chosen(dimension: int, projection: str) -> None:
+    names = tuple(f"w{number}" for number in range(300))
+    source = vectors(names=names)
+    vocabulary = Vocabulary([PAD, UNK, *names, "w1x"])
+    options = {"rms": 0.1, "seed": 3, "dimension": dimension, "projection": projection}
+    table, coverage = initialise(vocabulary, source, **options)  # type: ignore[arg-type]
+    assert table.shape == (303, dimension)
+    assert table.dtype == np.float32
+    assert rms_of(table[2:302]) == pytest.approx(0.1, rel=1e-6)
+    assert not table[PAD_ID].any()
+    assert table[1:].any(axis=1).all()
+    if dimension == 16:
+        assert coverage.projection == {}
+        np.testing.assert_array_equal(table, initialise(vocabulary, source, rms=0.1, seed=3)[0])
+        return
+    kind = "pca" if dimension == 4 and projection == "pca" else "orthonormal"
+    assert [coverage.projection[key] for key in ("kind", "from", "to")] == [kind, 16, dimension]
+    assert coverage.summary()["projection"] == coverage.projection
+    if dimension == 40:
+        np.testing.assert_allclose(cosines(table[2:302]), cosines(source.table[:300]), atol=1e-5)
+    np.testing.assert_array_equal(table, initialise(vocabulary, source, **options)[0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dimension": 0}, "width is 0; legal: 1 to 16"),
+        ({"dimension": 8, "projection": "umap"}, "projection is 'umap'; legal: orthonormal, pca"),
+    ],
+)
+def test_illegal_widths_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(VectorError, match=message):
+        initialise(VOCABULARY, vectors(), rms=0.1, seed=0, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.shared_data
+def test_the_vocabulary_of_ernie_3(shared_data: Path) -> None:
+    vocabulary = Vocabulary.load(shared_data / "vocab" / "ernie-3.0-base-zh.vocab.txt")
+    fallbacks = [name for name in FALLBACKS if name != "subwords"]
+    table, coverage = initialise(vocabulary, read_lac(), rms=0.1, seed=0, fallbacks=fallbacks)
+    counts = coverage.counts()
+    assert counts[Origin.EXACT] == 20687
+    assert counts[Origin.SCRIPT] == 359
+    assert 0.53 < coverage.found < 0.54
+    assert 0.4 < coverage.approximated < 0.41
+    assert table[1:].any(axis=1).all()
+    origins = dict(zip(vocabulary.tokens, coverage.origins, strict=True))
+    assert [origins[token] for token in ("[CLS]", "[SEP]", "[MASK]", "##s")] == [*["sampled"] * 3, "without marker"]

@@ -1,0 +1,136 @@
+"""What the commands over texts share: reading them, the tokens they need, and a bar for what takes long."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.data import stream_texts
+from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
+from paddlenlp_embtune.text import PAD, UNK
+from paddlenlp_embtune.text.building import TOKENIZERS, build_tokenizer
+
+__all__ = [
+    "Used",
+    "one_of",
+    "read_texts_of",
+    "read_tokens",
+    "shown",
+    "used_tokens",
+    "watched",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """The tokens that texts need.
+
+    Args:
+        tokens: each once, without padding and unknown.
+        counts: how often each token, also of those left out as rare, occurs in the texts; None without texts.
+        texts: how many were read.
+        tokenizer: the name of what cut them; None without texts.
+    """
+
+    tokens: tuple[str, ...]
+    counts: Counter[str] | None = None
+    texts: int = 0
+    tokenizer: str | None = None
+
+
+def one_of(**given: object) -> str | None:
+    """Name the one option that is given; None where none is.
+
+    Raises:
+        RecipeError: several are.
+    """
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise RecipeError(f"{' and '.join(named)} do not go together; give one of them")
+    return named[0] if named else None
+
+
+def read_texts_of(path: Path, text_column: str) -> list[str]:
+    """Read texts, of a ``.txt`` one a line.
+
+    Raises:
+        DataError: the file cannot be read, or holds nothing but blanks.
+    """
+    texts = list(stream_texts(path, text_column=text_column))
+    if not any(text.strip() for text in texts):
+        raise DataError(f"{path} holds no text; legal: one or more that are not blank")
+    return texts
+
+
+def read_tokens(file: Path) -> list[str]:
+    """Read tokens, one a line, each kept as it stands; empty lines are passed over.
+
+    Raises:
+        DataError: there is no such file, it is not UTF-8, or names none.
+    """
+    try:
+        lines = file.read_bytes().decode("utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {file}; legal: tokens, one a line, UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8: byte {error.start}; legal: tokens, one a line") from None
+    tokens = [token for line in lines if (token := line.removesuffix("\r"))]
+    if not tokens:
+        raise DataError(f"{file} names no token; legal: one a line")
+    return tokens
+
+
+def used_tokens(
+    path: Path, *, tokenizer: str | None, vocabulary: Path | None, min_count: int, cased: bool, text_column: str
+) -> Used:
+    """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
+
+    Raises:
+        RecipeError: the tokenizer is unknown, or needs a vocabulary, or takes none.
+        DataError: a file cannot be read.
+    """
+    name = tokenizer or "char"
+    if name not in TOKENIZERS:
+        raise RecipeError(f"--tokenizer is {name!r}; {legal_names(name, TOKENIZERS)}")
+    fixed = name in ("wordpiece", "sentencepiece")
+    if fixed and vocabulary is None:
+        raise RecipeError(f"--tokenizer {name} needs --vocabulary: {'a vocab.txt' if name == 'wordpiece' else 'a .model file'}")
+    if not fixed and vocabulary is not None:
+        raise RecipeError(
+            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
+        )
+    texts = read_texts_of(path, text_column)
+    built = build_tokenizer(
+        name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
+    )
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(built.tokens(text))
+    tokens = built.vocabulary.tokens
+    if fixed:
+        framing = {tokens[number] for number in (*built.prefix, *built.suffix)}
+        tokens = tuple(token for token in tokens if counts[token] >= min_count or token in framing)
+    return Used(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
+
+
+@contextlib.contextmanager
+def watched(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows how much of a whole is done, on a terminal; None elsewhere."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def shown(token: str) -> str:
+    """Return a token as it can be seen: in quotes where it is blank or has a character that cannot be printed."""
+    return token if token.isprintable() and token.strip() == token and token else repr(token)

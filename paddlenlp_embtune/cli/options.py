@@ -1,0 +1,45 @@
+"""Options that several commands have, worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from paddlenlp_embtune.text.building import TOKENIZERS
+from paddlenlp_embtune.vectors import FALLBACKS
+
+__all__ = [
+    "CasedOption",
+    "ColumnOption",
+    "DamagedOption",
+    "FallbacksOption",
+    "FormatOption",
+    "JsonOption",
+    "LeastOption",
+    "OverwriteOption",
+    "TensorOption",
+    "TokenizerOption",
+    "TokensOption",
+    "VocabularyOption",
+]
+
+FormatOption = Annotated[Optional[str], typer.Option("--format", help="Format of the vectors; by default found by content.")]
+TokensOption = Annotated[Optional[Path], typer.Option(help="Tokens of an array that holds none, one a line, UTF-8.")]
+TensorOption = Annotated[Optional[str], typer.Option(help="Name of the table in a file that holds several.")]
+DamagedOption = Annotated[str, typer.Option(help="What becomes of damaged rows: refuse (the file) or skip (and count them).")]
+TokenizerOption = Annotated[Optional[str], typer.Option(help=f"What cuts the texts: {', '.join(TOKENIZERS)}; char by default.")]
+VocabularyOption = Annotated[Optional[Path], typer.Option(help="vocab.txt of wordpiece, or .model file of sentencepiece.")]
+LeastOption = Annotated[int, typer.Option("--min-count", min=1, help="Leave tokens out that the texts have fewer times.")]
+CasedOption = Annotated[bool, typer.Option("--cased", help="Do not fold case.")]
+ColumnOption = Annotated[str, typer.Option(help="Column or key of the text.")]
+FallbacksOption = Annotated[
+    Optional[str],
+    typer.Option(
+        help=f"What is tried for a token without a row, in order, with commas: {', '.join(FALLBACKS)}; or none. By default "
+        "as in training."
+    ),
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names, or OUT.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

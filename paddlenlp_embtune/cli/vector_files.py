@@ -1,0 +1,184 @@
+"""``embtune vectors convert``: files of vectors in other formats, whole or cut down to what a domain uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.markup import escape
+
+from paddlenlp_embtune.cli import vector_coverage, vector_inspection
+from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.corpus import Used, one_of, read_tokens, shown, used_tokens
+from paddlenlp_embtune.cli.options import (
+    CasedOption,
+    ColumnOption,
+    DamagedOption,
+    FallbacksOption,
+    FormatOption,
+    JsonOption,
+    LeastOption,
+    OverwriteOption,
+    TensorOption,
+    TokenizerOption,
+    TokensOption,
+    VocabularyOption,
+)
+from paddlenlp_embtune.cli.sources import Seen, bytes_of, fallbacks_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli.stored import print_json
+from paddlenlp_embtune.cli.vector_coverage import Account, account_of, show_account
+from paddlenlp_embtune.errors import RecipeError, VectorError, legal_names
+from paddlenlp_embtune.starting import possible_fallbacks
+from paddlenlp_embtune.text import UNK
+from paddlenlp_embtune.vectors import VectorTable, wanted, write_vectors
+
+__all__ = ["add_to"]
+
+_ENDINGS = {
+    ".vec": "word2vec",
+    ".txt": "word2vec",
+    ".bin": "word2vec-binary",
+    ".glove": "glove",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+}
+_WRITABLE = tuple(dict.fromkeys(_ENDINGS.values()))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    vector_inspection.add_to(app)
+    app.command("convert")(convert)
+    vector_coverage.add_to(app)
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; .gz compresses text and word2vec-binary.")],
+    format: FormatOption = None,  # noqa: A002
+    to: Annotated[
+        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its ending.")
+    ] = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one a line.")] = None,
+    keep_texts: Annotated[Optional[Path], typer.Option(help="Keep the rows that these texts use: .txt, or rows.")] = None,
+    tokenizer: TokenizerOption = None,
+    vocabulary: VocabularyOption = None,
+    min_count: LeastOption = 1,
+    cased: CasedOption = False,
+    text_column: ColumnOption = "text",
+    fallbacks: FallbacksOption = None,
+    damaged: DamagedOption = "refuse",
+    tokens: TokensOption = None,
+    tensor: TensorOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
+    form = _target_format(target, to, overwrite=overwrite)
+    kept = one_of(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
+    given = {
+        "--tokenizer": tokenizer,
+        "--vocabulary": vocabulary,
+        "--min-count": min_count > 1 or None,
+        "--cased": cased or None,
+    }
+    stray = [name for name, value in given.items() if value is not None]
+    if stray and keep_texts is None:
+        raise RecipeError(f"{' and '.join(stray)} say how --keep-texts is read; give that too, or leave them out")
+    if fallbacks is not None and kept is None:
+        raise RecipeError("--fallbacks says which rows are kept; give --keep-vocabulary or --keep-texts too, or leave it out")
+    tried, found, used = fallbacks_of(fallbacks, tokenizer), format_of(source, format), None
+    if keep_texts is not None:
+        used = used_tokens(
+            keep_texts, tokenizer=tokenizer, vocabulary=vocabulary, min_count=min_count, cased=cased, text_column=text_column
+        )
+    elif keep_vocabulary is not None:
+        used = Used(tuple(dict.fromkeys(read_tokens(keep_vocabulary))))
+    seen = Seen(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
+    keep = seen if used is not None else None
+    before = bytes_of(Path(source))
+    vectors = read_source(source, f"reading {source}", read_options(found, keep, tokens, tensor, damaged))
+    told: dict[str, Any] = {
+        "source": source,
+        "format": found,
+        "target": str(target),
+        "target_format": form,
+        "width": vectors.dimension,
+    }
+    account = (
+        account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None)) if used is not None else None
+    )
+    written, composed = _write(vectors, account, target, form)
+    told["rows"] = {"before": seen.offered if used is not None else written, "after": written, "composed": composed}
+    told["bytes"] = {"before": before, "after": bytes_of(target)}
+    told["dropped"] = {"count": seen.dropped, "first": seen.first}
+    told["notes"] = [*vectors.notes, *_lost(vectors, composed)]
+    told["coverage"] = account.plain() if account is not None else None
+    for note in told["notes"]:
+        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    if as_json:
+        print_json(told)
+    else:
+        _show_conversion(told, account)
+
+
+def _target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
+    """Return the format to write; refuse what cannot be written before anything is read.
+
+    Raises:
+        RecipeError: no format of that name, or none for that ending, can be written, or it cannot be compressed.
+        VectorError: the place is taken.
+    """
+    packed = target.suffix.lower() == ".gz"
+    ending = (target.with_suffix("") if packed else target).suffix.lower()
+    if to is not None and to not in _WRITABLE:
+        raise RecipeError(f"--to is {to!r}; {legal_names(to, _WRITABLE)}")
+    if to is None and ending not in _ENDINGS:
+        raise RecipeError(f"the ending of {target} says no format; {legal_names(ending, _ENDINGS)}; or say it with --to")
+    form = to or _ENDINGS[ending]
+    if packed and form in ("npz", "safetensors"):
+        raise RecipeError(f"{target} would be compressed, and {form} is read in place; give a name without .gz")
+    if target.is_dir():
+        raise VectorError(f"{target} is a folder; legal: the name of a file")
+    if target.exists() and not overwrite:
+        raise VectorError(f"{target} is there already; replace it with --overwrite, or choose another name")
+    return form
+
+
+def _write(vectors: VectorTable, account: Account | None, target: Path, form: str) -> tuple[int, int]:
+    """Write all rows, and those that were composed of subwords; return how many rows and how many of these."""
+    composed = account.composed(vectors) if account is not None else {}
+    if account is not None and not account.matches:
+        raise VectorError(
+            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; are both of one kind?"
+        )
+    names, numbers = list(vectors.rows), list(vectors.rows.values())
+    if not names and not composed:
+        raise VectorError(f"{vectors.source} has no rows, only subwords; say which tokens to compose with --keep-vocabulary")
+    table = vectors.table if numbers == list(range(len(vectors.table))) else vectors.table[numbers]
+    if composed:
+        table = vector_coverage.appended(table, list(composed.values()))
+    write_vectors(target, [*names, *composed], table, format=form)
+    return len(table), len(composed)
+
+
+def _lost(vectors: VectorTable, composed: int) -> list[str]:
+    lost = []
+    if vectors.compose is not None:
+        made = f"; {composed:,} rows were composed of them" if composed else ""
+        lost.append(f"the subwords, of which further words can be composed, are not in the new file{made}")
+    if vectors.unknown_row is not None and vectors.unknown_row not in set(vectors.rows.values()):
+        lost.append("the row for unknown tokens is not in the new file, whose format has no place for it")
+    return lost
+
+
+def _show_conversion(told: dict[str, Any], account: Account | None) -> None:
+    rows, size, dropped = told["rows"], told["bytes"], told["dropped"]
+    before = "" if size["before"] is None else f"{size['before'] / 1e6:,.2f} MB -> "
+    err.print(f"{rows['before']:,} rows -> {rows['after']:,} of width {told['width']}; {before}{size['after'] / 1e6:,.2f} MB")
+    if dropped["count"]:
+        err.print(f"dropped {dropped['count']:,} rows, first: {' '.join(map(shown, dropped['first']))}", markup=False)
+    if account is not None:
+        show_account(account, err)
+    print(told["target"])

@@ -1,0 +1,159 @@
+"""What a run leaves when training has ended: weights, proof, figures, and the embedding before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError
+from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation.insight import insight
+from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.preparation import Prepared, data_summary, term_groups, vectors_summary
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.text import own_ids
+from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.vectors import VectorStore
+from paddlenlp_embtune.vectors.movement import movement
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.serving import Bundle
+
+__all__ = ["INSIGHT", "OWN_VERSIONS", "VERSIONS", "deliver"]
+
+INSIGHT = "insight.json"
+VERSIONS = "vectors"
+OWN_VERSIONS = ("start", "end")
+
+
+def deliver(
+    recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord
+) -> tuple[dict[str, Any], EmbtuneError | None]:
+    """Save the weights, export with proof, evaluate; return the figures, and the error if an engine could not be exported."""
+    from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
+    from paddlenlp_embtune.serving import Predictor
+    from paddlenlp_embtune.tuning.trainer import encode_rows, predict_logits
+
+    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, max_length=recipe.text.max_length)
+    truth = list(dev.labels)
+
+    def logits() -> npt.NDArray[np.float32]:
+        return predict_logits(trainer.model, dev, batch_size=recipe.train.eval_batch_size)
+
+    if hasattr(trainer.model, "fit_after_training"):
+        trainer.model.fit_after_training(logits, truth)
+    live = classification_report(truth, logits().argmax(axis=1).tolist(), prepared.labels)
+    content = BundleContent(
+        model=trainer.model,
+        model_name=recipe.model.name,
+        tokenizer=prepared.tokenizer,
+        labels=prepared.labels,
+        ordered=prepared.ordered,
+        max_length=recipe.text.max_length,
+        windows=recipe.text.windows,
+        domain=recipe.domain,
+        recipe=_without_folders(recipe).to_dict(),
+        data=data_summary(prepared, folders=False),
+        vectors=vectors_summary(prepared),
+        metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
+        sample_texts=prepared.dev.texts[:256],
+    )
+    bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
+    bundle = _calibrated(recipe, prepared, bundle, record)
+    try:
+        if recipe.export.engines:
+            bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
+        if recipe.export.int8 is not None:
+            bundle = _quantized(recipe, prepared, bundle, record)
+    except (ParityError, HostError) as error:
+        failure = error
+        record.write("export_failed", message=str(error))
+    for name, parity in bundle.manifest.parity.items():
+        record.write("parity", engine=name, **dataclasses.asdict(parity))
+    engine = next((name for name in recipe.export.engines if name in bundle.manifest.engines), "paddle")
+    predictor = Predictor(bundle, engine=engine)
+    probabilities = predictor.probabilities(prepared.dev.texts)
+    predicted = probabilities.argmax(axis=1).tolist()
+    metrics = {
+        **classification_report(truth, predicted, prepared.labels),
+        "engine": engine,
+        "data": prepared.dev.source,
+    }
+    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    record.write("metrics", **metrics)
+    _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
+    _keep_versions(recipe, prepared, trainer, folder)
+    size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
+    record.write("bundle", bytes=size)
+    return metrics, failure
+
+
+def _calibrated(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
+    """Fit temperature and thresholds on the development rows, as far as the recipe and their number allow."""
+    from paddlenlp_embtune.evaluation.calibration import LEAST_ROWS, calibrate
+
+    if not recipe.export.calibrate or len(prepared.dev) < LEAST_ROWS:
+        return bundle
+    wanted = recipe.export.target_precision
+    bundle = calibrate(bundle, prepared.dev.texts, prepared.dev.labels, target_precision=wanted)
+    manifest = bundle.manifest
+    record.write(
+        "calibrated",
+        temperature=manifest.temperature,
+        thresholds=dict(manifest.thresholds),
+        **to_plain(manifest.calibration),
+    )
+    return bundle
+
+
+def _quantized(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
+    """Add a program in 8 bits, measured on the development rows."""
+    from paddlenlp_embtune.export.quantization import quantize
+
+    method = recipe.export.int8 or "static"
+    bundle = quantize(bundle, prepared.dev.texts, prepared.dev.labels, precision="int8", method=method)
+    record.write("quantized", precision="int8", **to_plain(bundle.manifest.quantized["int8"]))
+    return bundle
+
+
+def _keep_versions(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path) -> None:
+    """Store the embedding as training found it and as it left it."""
+    from paddlenlp_embtune.models import embedding_name
+
+    if not recipe.vectors.versions:
+        return
+    store = VectorStore.open(folder / VERSIONS, create=True)
+    tokens, groups = prepared.tokenizer.vocabulary.tokens, term_groups(recipe)
+    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
+    for name, table in zip(OWN_VERSIONS, (prepared.table, end), strict=True):
+        store.save(name, tokens, table, source=prepared.coverage.source, groups=groups)
+
+
+def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
+    """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
+    from paddlenlp_embtune.models import embedding_name
+
+    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
+    ids = np.fromiter(itertools.chain.from_iterable(trainer.train_dataset.ids), dtype=np.int64)
+    counts = np.bincount(ids, minlength=len(prepared.table))
+    moved = movement(
+        prepared.table,
+        end.numpy(),
+        prepared.tokenizer.vocabulary.tokens,
+        term_groups(recipe),
+        counts=counts,
+        rows_of=lambda term: own_ids(prepared.tokenizer, term),
+    )
+    write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
+
+
+def _without_folders(recipe: Recipe) -> Recipe:
+    return recipe.with_paths(lambda path: Path(path).name)

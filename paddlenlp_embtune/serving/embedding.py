@@ -1,0 +1,117 @@
+"""The embedding table of a bundle: reading it, and a draft of the same bundle with another one. Needs no Paddle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import BundleError, VectorError
+from paddlenlp_embtune.files import write_arrays
+from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle
+from paddlenlp_embtune.serving.identity import trained_tokens
+
+__all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name"]
+
+_WEIGHTS, _MODEL = "weights.safetensors", "model.json"
+_TELLING = ("word_embeddings", "embed_tokens", "embedding.weight")
+Table = npt.NDArray[np.float32]
+
+
+def bundle_folder(path: Path) -> Path:
+    """Return the folder of a bundle: the path itself, or ``bundle`` in the folder of a run."""
+    inner = path / "bundle"
+    return inner if (inner / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
+
+
+def model_name(bundle: Bundle) -> str:
+    """Return the name that a bundle's model is registered as."""
+    description = json.loads((bundle.path / _MODEL).read_text(encoding="utf-8"))
+    return str(description["name"])
+
+
+def embedding_table(bundle: Bundle) -> Table:
+    """Read the token embedding out of a bundle's weights.
+
+    Shapes:
+        returns: (V, D) float32, a row for each token of the vocabulary
+    Raises:
+        BundleError: the weights are not those of ``model.json``, or it cannot be told which of them is the embedding.
+    """
+    weights = _weights(bundle.path)
+    table: Table = weights[_name(bundle, weights)]
+    return table
+
+
+def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
+    """Write a bundle with another embedding into a folder, without the programs that were made of the old one.
+
+    Args:
+        bundle: an opened bundle.
+        table: (V, D) float32, as its model was built.
+        folder: new or empty; it gets no manifest.
+    Returns:
+        The draft: engines that run the weights themselves, such as ``paddle``, can run it; nothing is proven yet.
+    Raises:
+        VectorError: the table has another shape, or holds NaN or infinite values.
+        BundleError: as :func:`embedding_table`.
+    """
+    weights = _weights(bundle.path)
+    name = _name(bundle, weights)
+    _check(bundle, table, weights[name].shape)
+    manifest = bundle.manifest
+    live = {engine: files for engine, files in manifest.engines.items() if set(files) <= {_WEIGHTS, _MODEL}}
+    programs = {file for engine, files in manifest.engines.items() if engine not in live for file in files}
+    programs |= {program.file for program in manifest.quantized.values()}
+    kept = {file: digest for file, digest in manifest.files.items() if file not in programs}
+    for file in kept:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.path / file, folder / file)
+    arrays = {**weights, name: np.ascontiguousarray(table)}
+    write_arrays(folder / _WEIGHTS, arrays, metadata=trained_tokens(bundle.vocabulary))
+    draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)
+    return Bundle(folder, draft, bundle.vocabulary)
+
+
+def _check(bundle: Bundle, table: Table, shape: tuple[int, ...]) -> None:
+    if table.shape != shape or table.dtype != np.float32:
+        raise VectorError(
+            f"the embedding of {bundle.path} is float32 of shape {shape}, the table {table.dtype} of "
+            f"{table.shape}; they must agree"
+        )
+    broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if broken.size:
+        named = ", ".join(repr(bundle.vocabulary.tokens[row]) for row in broken[:5].tolist())
+        raise VectorError(
+            f"{broken.size} rows hold NaN or infinite values, that of {named} first; legal: finite; choose other rows, or mend "
+            "them"
+        )
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(folder / _WEIGHTS))
+    except Exception as error:
+        raise BundleError(f"{folder / _WEIGHTS} cannot be read: {error}; restore it, or train again") from None
+
+
+def _name(bundle: Bundle, weights: dict[str, Any]) -> str:
+    """Name the embedding among the weights: the one of V rows as wide as the model was built, or the one that is called so."""
+    config = json.loads((bundle.path / _MODEL).read_text(encoding="utf-8"))["config"]
+    shape = (len(bundle.vocabulary), int(config["dimension"]))
+    found = [name for name, value in weights.items() if value.shape == shape and value.dtype == np.float32]
+    if len(found) > 1:
+        found = [name for name in found if any(part in name for part in _TELLING)]
+    if len(found) != 1:
+        raise BundleError(
+            f"{len(found)} parameters of {bundle.path} may be its embedding, float32 of shape {shape}, among "
+            f"{', '.join(weights)}; legal: one; build the model with its embedding as 'embedding.weight'"
+        )
+    return found[0]

@@ -1,0 +1,33 @@
+"""What the rows of a bundle's embedding stood for when they were trained: the tokens, in the header of the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from paddlenlp_embtune.text import Vocabulary
+from paddlenlp_embtune.text.identity import describe_difference
+
+__all__ = ["describe_exchange", "trained_tokens"]
+
+_KEY = "tokens"
+_WEIGHTS = "weights.safetensors"
+
+
+def trained_tokens(vocabulary: Vocabulary) -> dict[str, str]:
+    """Return what the header of the weights says about the vocabulary."""
+    return {_KEY: json.dumps(vocabulary.tokens, ensure_ascii=False)}
+
+
+def describe_exchange(folder: Path, vocabulary: Vocabulary) -> str:
+    """Say where a vocabulary differs first from the one that the weights in a folder were trained with.
+
+    Empty where the weights do not tell, as those of bundles before version 0.1 do not, or where nothing differs.
+    """
+    try:
+        with (folder / _WEIGHTS).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        trained = json.loads(header["__metadata__"][_KEY])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return describe_difference(trained, vocabulary.tokens)

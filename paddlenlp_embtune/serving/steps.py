@@ -1,0 +1,91 @@
+"""How text becomes ids, step by step, for a port to another language: one list for each kind of tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["steps_of"]
+
+_CLEANING = (
+    "Replace each lone surrogate by U+FFFD.",
+    "Remove U+0000 to U+0008, U+000E to U+001B, U+007F to U+0084, U+0086 to U+009F, U+00AD, U+061C, U+180E, U+200B to "
+    "U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF, U+FFFE and U+FFFF.",
+    "Of each run of characters with a canonical combining class other than 0, keep the first 30.",
+    "Normalize to Unicode NFKC.",
+    "Make each run of white space (Unicode's White_Space, and U+001C to U+001F) one U+0020, and remove it at both ends.",
+    "If `lowercase`, map to lower case (Unicode, full mapping).",
+)
+_LOOK_UP = "Look each token up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none."
+_KEEP = "Keep the first `max_length` ids. A text without ids has no label."
+_STEPS: dict[str, tuple[str, ...]] = {
+    "char": (
+        *_CLEANING,
+        "Look each code point up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none.",
+        _KEEP,
+    ),
+    "wordpiece": (
+        "Tab, line feed, carriage return and the categories Z* become a space. Remove U+FFFD and the categories C*: controls, "
+        "formats, surrogates, private use, and what the Unicode version above does not know.",
+        "If `lowercase`, map each character to lower case, then decompose it (NFD) and remove the category Mn.",
+        "Set a space on both sides of each character of the categories P* and S*, of the ASCII range that is neither letter "
+        "nor digit, of the ideograph blocks U+3400-4DBF, U+4E00-9FFF, U+F900-FAFF, U+20000-2A6DF, U+2A700-2B73F, "
+        "U+2B740-2B81F, U+2B820-2CEAF and U+2F800-2FA1F, and of \u00b2 \u00ba \u3007 \u00b5 \u00d8 \u014b \u01b1. "
+        "Words are what spaces part.",
+        "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
+        "word that cannot be cut, or has more than 100 characters, is `unknown_id`. [SEP] in a text is text like any other.",
+        "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
+        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
+    ),
+    "word": (
+        *_CLEANING,
+        "If `user_terms` is not 0, find the lines of user_dictionary.txt in the text: the leftmost first, of those the "
+        "longest, and none that begins or ends between two ASCII letters or digits. Each is a token. The next steps cut what "
+        "is between.",
+        "Split before and after each character that is not of U+4E00-9FD5, an ASCII letter or digit, or one of + # & . _ % -; "
+        "such a character is a token. Cut longer runs of the others after each 2,000 characters.",
+        "Take the dict.txt of the package jieba, of which `dictionary_sha256` is the SHA-256 (with `hmm`: of it and of "
+        "finalseg/prob_start.py, prob_trans.py and prob_emit.py, one after the other): a word and its count in each line.",
+        "Cut a run into words of it, or a single character that counts as 1 where no word begins, so that the product of their "
+        "counts, each divided by the sum of all counts, is highest; of equals, from the left, take the longer word. Words with "
+        "the count 0 are none.",
+        "Without `hmm`, join ASCII letters and digits that stand alone side by side. With `hmm`, cut each row of single "
+        "characters as jieba.finalseg.cut does, unless there is only one, or the row is a word.",
+        "If `split_unknown`, cut each word that `vocabulary` lacks into its code points.",
+        _LOOK_UP,
+        _KEEP,
+    ),
+    "sentencepiece": (
+        "Replace each lone surrogate by U+FFFD. A text of white space alone has no pieces.",
+        "Encode the text with sentencepiece.model (SentencePiece, without its own markers and without sampling) into pieces. "
+        "Control symbols such as <s> in a text are text like any other.",
+        "Look each normal, user-defined and byte piece up in `vocabulary` by its name: its line, counted from 0. Any other "
+        "piece, one that is named [PAD], [UNK], [CLS] or [SEP], and one that has no line, is `unknown_id`.",
+        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
+    ),
+}
+_TERMS = (
+    "The last `count` lines of `vocabulary` are terms. Make a cleaned copy of the text with the steps that are indented here:",
+    *(f"  {step}" for step in _CLEANING),
+    "Find the terms in the cleaned copy: the leftmost first, of those the longest, and none that begins or ends between two "
+    "ASCII letters or digits. Leave out those that begin or end within what one character as given, or several that were "
+    "composed, became. Where none is left, the text is read with the steps of `base` alone.",
+    "Cut the text as given where the terms begin and end. A term is its line in `vocabulary`. Each part between terms is read "
+    "with the steps of `base`, as if it were a text of its own, without `prefix` and `suffix`; a part may have no ids.",
+    "Keep as many ids as fit in `max_length` between `prefix` and `suffix`. The steps of `base`, whose vocabulary is the lines "
+    "before the terms:",
+)
+
+
+def steps_of(config: Mapping[str, Any]) -> list[str]:
+    """Give the steps from a text to ids.
+
+    Args:
+        config: what a tokenizer's ``config`` returned.
+    """
+    if config["name"] != "terms":
+        return list(_STEPS.get(str(config["name"]), ()))
+    piecewise = config["base"]["name"] == "sentencepiece"
+    folds = "the normalizer of sentencepiece.model has a name that ends in _cf" if piecewise else "`lowercase` of `base`"
+    terms = [step.replace("`lowercase`", folds) for step in _TERMS]
+    return [*terms, *steps_of(config["base"])]

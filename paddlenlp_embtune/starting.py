@@ -1,0 +1,279 @@
+"""Where a run starts: its tokenizer, and the embedding that training goes on from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import registry
+from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.serving.embedding import bundle_folder, embedding_table
+from paddlenlp_embtune.specs import TextSpec, is_path
+from paddlenlp_embtune.text import (
+    CharTokenizer,
+    Extension,
+    TermTokenizer,
+    Tokenizer,
+    Vocabulary,
+    WordTokenizer,
+    extend,
+    own_ids,
+)
+from paddlenlp_embtune.text.building import build_tokenizer
+from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, VectorTable, initialise, initialise_random, wanted
+from paddlenlp_embtune.vectors.extension import extend_table
+from paddlenlp_embtune.vectors.options import ReadOptions
+from paddlenlp_embtune.vectors.reading import read_vectors
+
+__all__ = [
+    "Progress",
+    "Start",
+    "check_labels",
+    "extended",
+    "possible_fallbacks",
+    "read_source",
+    "read_terms",
+    "start_of",
+    "usual_fallbacks",
+]
+
+Progress = Callable[[int, int], object]
+Table = npt.NDArray[np.float32]
+_RANDOM_DIMENSION = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Args:
+        tokenizer: with its vocabulary.
+        table: (V, D) float32.
+        coverage: where its rows came from.
+        bundle: whose weights training goes on from; None begins with new ones.
+    """
+
+    tokenizer: Tokenizer
+    table: Table
+    coverage: Coverage
+    bundle: Bundle | None = None
+
+
+def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None = None) -> Start:
+    """Build the tokenizer and the embedding of a run; no Paddle yet.
+
+    Args:
+        recipe: its ``text``, ``vectors`` and ``model.start``.
+        texts: of the training rows.
+        progress: called with the bytes of the vector file that have been read, and their number.
+    Raises:
+        RecipeError, DataError: the recipe asks for what cannot be.
+        VectorError: the vectors cannot be read, or have nothing for the vocabulary.
+        BundleError: the bundle to start from is damaged.
+    """
+    terms = read_terms(Path(recipe.text.terms)) if recipe.text.terms is not None else ()
+    if recipe.model.start is not None:
+        return _from_bundle(bundle_folder(Path(recipe.model.start)), terms)
+    text, spec = recipe.text, recipe.vectors
+    base = _tokenizer(text, texts, terms)
+    if spec.source == "random":
+        tokenizer = _with_terms(base, terms)
+        width = spec.dimension or _RANDOM_DIMENSION
+        return Start(tokenizer, *initialise_random(tokenizer.vocabulary, width, rms=spec.rms, seed=recipe.seed))
+    fallbacks = spec.fallbacks if spec.fallbacks is not None else usual_fallbacks(text.tokenizer)
+    further = _Further(base, text, texts)
+    needed = wanted([*base.vocabulary.tokens, *terms], fallbacks)
+    # Not `or`: every name must be shown to both.
+    vectors = read_source(recipe, keep=lambda name: any([needed(name), further.take(name)]), progress=progress)
+    tokenizer = _with_terms(further.appended(base), terms)
+    table, coverage = initialise(
+        tokenizer.vocabulary,
+        vectors,
+        rms=spec.rms,
+        seed=recipe.seed,
+        fallbacks=possible_fallbacks(fallbacks, vectors, asked=spec.fallbacks is not None),
+        dimension=spec.dimension,
+    )
+    return Start(tokenizer, *_terms_from_pieces(tokenizer, table, coverage))
+
+
+def read_terms(path: Path) -> tuple[str, ...]:
+    """Read domain terms, one a line; blank lines are passed over.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, or holds none.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise DataError(f"cannot read the terms {path}: {error.strerror}; legal: a file with one term a line") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, one term a line") from None
+    terms = tuple(line.strip() for line in lines if line.strip())
+    if not terms:
+        raise DataError(f"{path} holds no term; legal: one a line")
+    return terms
+
+
+def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, progress: Progress | None = None) -> VectorTable:
+    """Read the vectors that a recipe names, by any registered format.
+
+    Raises:
+        RecipeError: there is no format or source of that name.
+        VectorError: as :func:`paddlenlp_embtune.vectors.reading.read_vectors`.
+    """
+    spec, formats = recipe.vectors, registry.current().of_kind("vector format")
+    if not is_path(spec.source) and spec.source not in formats:
+        names = [name for name in ("lac", "random") if name == "random" or name in formats]
+        raise RecipeError(
+            f"vectors.source is {spec.source!r}; {legal_names(spec.source, names)}, or a path, such as ./{spec.source}"
+        )
+    if spec.format is not None and spec.format not in formats:
+        raise RecipeError(f"vectors.format is {spec.format!r}; {legal_names(spec.format, formats)}, or null")
+    options = ReadOptions(
+        format=spec.format,
+        keep=keep,
+        vocabulary=Path(spec.tokens) if spec.tokens is not None else None,
+        tensor=spec.tensor,
+        damaged=spec.damaged,
+        progress=progress,
+    )
+    return read_vectors(spec.source, options, formats=formats)
+
+
+def extended(tokenizer: Tokenizer, table: Table, terms: Sequence[str]) -> tuple[TermTokenizer, Extension, Table, Coverage]:
+    """Add terms to a tokenizer, and rows made of their pieces to its table; old ids and rows stay, bit for bit.
+
+    Shapes:
+        table: (V, D) float32; returns: (V + N, D) float32
+    Returns:
+        the tokenizer, what became of the terms, the table, and where its new rows came from
+    """
+    longer, change = extend(tokenizer, terms)
+    pieces = [own_ids(tokenizer, term) for term in change.added]
+    excluded = (0, tokenizer.vocabulary.unknown_id)
+    tokens = tokenizer.vocabulary.tokens
+    grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
+    return longer, change, grown, coverage
+
+
+class _Further:
+    """Collects the first tokens of the vectors that the training texts lack and serving may meet."""
+
+    def __init__(self, tokenizer: Tokenizer, text: TextSpec, texts: Sequence[str]) -> None:
+        self.found: dict[str, None] = {}
+        self._tokenizer, self._lowercase = tokenizer, text.lowercase
+        # What was left out of the vocabulary for being rare must not come back.
+        self._rare = CharTokenizer.count(texts, lowercase=text.lowercase) if text.min_count > 1 else {}
+        counted = isinstance(tokenizer, (CharTokenizer, WordTokenizer))
+        self._most = text.extra_rows if counted and text.vocabulary is None else 0
+
+    def take(self, name: str) -> bool:
+        """Whether a name is one of them, seen in the order of the file."""
+        if len(self.found) >= self._most:
+            return False
+        token = name.lower() if self._lowercase else name
+        if token in self._tokenizer.vocabulary or token in self._rare or not token.strip():
+            return False
+        if isinstance(self._tokenizer, CharTokenizer) and len(token) != 1:
+            return False
+        self.found[token] = None
+        return True
+
+    def appended(self, tokenizer: Tokenizer) -> Tokenizer:
+        """Give them ids behind all others."""
+        if not self.found or not isinstance(tokenizer, (CharTokenizer, WordTokenizer)):
+            return tokenizer
+        return dataclasses.replace(tokenizer, vocabulary=Vocabulary([*tokenizer.vocabulary.tokens, *self.found]))
+
+
+def _tokenizer(text: TextSpec, texts: Sequence[str], terms: Sequence[str]) -> Tokenizer:
+    """Build the tokenizer without added terms; words know the user's terms from the start."""
+    trained = text.tokenizer == "sentencepiece" and text.vocabulary is None
+    return build_tokenizer(
+        text.tokenizer,
+        texts=texts,
+        lowercase=text.lowercase,
+        min_count=text.min_count,
+        vocabulary_file=Path(text.vocabulary) if text.vocabulary is not None else None,
+        user_terms=terms if trained or text.tokenizer == "word" else (),
+        size=text.pieces if trained else None,
+        max_length=text.max_length,
+    )
+
+
+def _with_terms(base: Tokenizer, terms: Sequence[str]) -> Tokenizer:
+    """Add those terms that are no tokens yet."""
+    if isinstance(base, WordTokenizer) or not terms:
+        return base
+    longer, change = extend(base, terms)
+    return longer if change.added else base
+
+
+def usual_fallbacks(tokenizer: str) -> tuple[str, ...]:
+    """Return what is tried where nobody says: words and pieces are made of their parts, as few of them have a row."""
+    return (*DEFAULT_FALLBACKS, "subwords") if tokenizer == "char" else (*DEFAULT_FALLBACKS, "subwords", "pieces")
+
+
+def possible_fallbacks(fallbacks: Sequence[str], vectors: VectorTable, *, asked: bool) -> list[str]:
+    """Leave ``subwords`` out where the vectors cannot compose, unless it was asked for by name: then that is an error."""
+    return [name for name in fallbacks if asked or name != "subwords" or vectors.compose is not None]
+
+
+def _terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
+    """Make the rows of added terms that the vectors lack of the rows of their pieces."""
+    if not isinstance(tokenizer, TermTokenizer):
+        return table, coverage
+    edge = len(tokenizer.base.vocabulary)
+    new = [at for at in range(edge, len(table)) if coverage.origins[at] == Origin.SAMPLED]
+    if not new:
+        return table, coverage
+    terms = [tokenizer.vocabulary.tokens[at] for at in new]
+    pieces = [own_ids(tokenizer.base, term) for term in terms]
+    base = tokenizer.base.vocabulary
+    grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=(0, base.unknown_id))
+    table[new] = grown[edge:]
+    origins, sources = list(coverage.origins), list(coverage.sources or [()] * len(table))
+    for at, origin, names in zip(new, made.origins, made.sources, strict=True):
+        origins[at], sources[at] = origin, names
+    left = tuple(token for token in coverage.missing if token not in set(terms) - set(made.missing))
+    return table, dataclasses.replace(coverage, origins=tuple(origins), sources=tuple(sources), missing=left)
+
+
+def _from_bundle(folder: Path, terms: Sequence[str]) -> Start:
+    """Go on from a trained bundle, with further terms."""
+    bundle = Bundle.open(folder)
+    tokenizer, table = bundle.tokenizer, embedding_table(bundle)
+    kept = Coverage(f"the bundle {folder.name}", (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
+    if not terms:
+        return Start(tokenizer, table, kept, bundle)
+    longer, change, grown, made = extended(tokenizer, table, terms)
+    if not change.added:
+        return Start(tokenizer, table, kept, bundle)
+    coverage = dataclasses.replace(
+        kept,
+        origins=(*kept.origins, *made.origins),
+        missing=made.missing,
+        tokens=longer.vocabulary.tokens,
+        sources=((),) * len(table) + made.sources,
+    )
+    return Start(longer, grown, coverage, bundle)
+
+
+def check_labels(bundle: Bundle, labels: Sequence[str]) -> None:
+    """Refuse to go on from a bundle with other labels.
+
+    Raises:
+        DataError: the labels differ.
+    """
+    if tuple(bundle.manifest.labels) != tuple(labels):
+        raise DataError(
+            f"the labels are {', '.join(labels)}, those of {bundle.path} are {', '.join(bundle.manifest.labels)}; legal: the "
+            "same, in the same order; state them in data.labels, or train without model.start"
+        )

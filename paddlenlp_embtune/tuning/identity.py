@@ -1,0 +1,54 @@
+"""The vocabulary in checkpoints: what the rows of the embedding stood for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.text.identity import describe_difference
+from paddlenlp_embtune.tuning.callback import checkpoint_folder
+
+with host.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["VOCABULARY", "VocabularyCallback"]
+
+VOCABULARY = "embtune_vocabulary.json"
+
+
+class VocabularyCallback(TrainerCallback):  # type: ignore[misc]
+    """Writes the tokens into every checkpoint, and refuses to go on from one that was trained with others.
+
+    Args:
+        tokens: the token of each row of the embedding.
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self.tokens = tuple(tokens)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compare.
+
+        Raises:
+            HostError: the checkpoint knows other tokens; the message shows the first ids that differ.
+        """
+        folder = checkpoint_folder(args, state)
+        if folder is None or not (folder / VOCABULARY).is_file():
+            return
+        trained = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        if difference := describe_difference(trained, self.tokens):
+            raise HostError(
+                f"{folder.name} was trained with another vocabulary: {difference}; resume with that of the checkpoint, "
+                f"{folder / VOCABULARY}, or start afresh"
+            )
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the tokens beside the weights."""
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_text(folder / VOCABULARY, json.dumps(self.tokens) + "\n")

@@ -1,0 +1,136 @@
+"""The account of an embedding's rows: where each came from, and how much of the text they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from paddlenlp_embtune.text import PAD, UNK
+
+__all__ = ["Coverage", "Origin"]
+
+_EXAMPLES = 5
+
+
+class Origin:
+    """Where a row of an embedding came from; spellings that took several steps join them with ``" + "``."""
+
+    PADDING = "padding"
+    EXACT = "exact"
+    CASE = "other case"
+    MARKER = "without marker"
+    WIDTH = "other width"
+    SCRIPT = "other script"
+    SUBWORDS = "subwords"
+    PIECES = "mean of pieces"
+    EDIT = "one edit away"
+    KEPT = "kept from the model"
+    UNKNOWN = "unknown row"
+    SAMPLED = "sampled"
+
+
+_APPROXIMATED = frozenset((Origin.SUBWORDS, Origin.PIECES, Origin.EDIT))
+_NOT_FOUND = _APPROXIMATED | {Origin.PADDING, Origin.UNKNOWN, Origin.SAMPLED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """How the rows of an embedding were initialised.
+
+    Args:
+        source: what the vectors were read from.
+        origins: one word of :class:`Origin` for each id.
+        missing: tokens that the vectors did not have, in the order of their ids.
+        tokens: the token of each id; empty if they are not known.
+        sources: for each id the names in the vectors that its row was made of; empty where there are none.
+        projection: how the vectors were brought to another width; empty if they were not.
+    """
+
+    source: str
+    origins: tuple[str, ...]
+    missing: tuple[str, ...]
+    tokens: tuple[str, ...] = ()
+    sources: tuple[tuple[str, ...], ...] = ()
+    projection: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def found(self) -> float:
+        """Share of the ordinary tokens, all but padding and unknown, that the vectors had in some spelling, 0 to 1."""
+        return self._share(sum(origin not in _NOT_FOUND for origin in self._ordinary()))
+
+    @property
+    def approximated(self) -> float:
+        """Share of the ordinary tokens whose rows were made of parts of the token or of a similar one, 0 to 1."""
+        return self._share(sum(origin in _APPROXIMATED for origin in self._ordinary()))
+
+    def counts(self) -> Counter[str]:
+        """Return the number of rows of each origin."""
+        return Counter(self.origins)
+
+    def running(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Weigh the rows by how often their tokens come.
+
+        Args:
+            counts: how often each token occurs in the texts; tokens outside the vocabulary count as ``outside``.
+        Returns:
+            ``tokens``, how many there are in all; ``found``, ``approximated`` and ``outside`` as shares of them, 0 to 1; what
+            is left of 1 has rows that were drawn.
+        """
+        origins = dict(zip(self.tokens, self.origins, strict=False))
+        weights: Counter[str] = Counter()
+        for token, count in counts.items():
+            weights[_kind(origins.get(token, Origin.UNKNOWN))] += count
+        total = weights.total()
+        shares = {kind: round(weights[kind] / total, 6) if total else 0.0 for kind in ("found", "approximated", "outside")}
+        return {"tokens": total, **shares}
+
+    def examples(self) -> dict[str, list[str]]:
+        """Return up to 5 rows of each origin but the exact ones, such as ``嘅 <- 的``."""
+        found: dict[str, list[str]] = {}
+        for token, origin, names in zip(self.tokens, self.origins, self.sources, strict=False):
+            shown = found.setdefault(origin, []) if names and origin != Origin.EXACT else None
+            if shown is not None and len(shown) < _EXAMPLES:
+                shown.append(f"{token} <- {' '.join(names)}")
+        return found
+
+    def summary(self, *, counts: Mapping[str, int] | None = None) -> dict[str, object]:
+        """Return plain values for a record or a bundle.
+
+        Args:
+            counts: as in ``running``, whose figures are added; None leaves them out.
+        """
+        found: dict[str, object] = {
+            "source": self.source,
+            "rows": len(self.origins),
+            "found": round(self.found, 4),
+            "approximated": round(self.approximated, 4),
+            "origins": dict(self.counts()),
+            "missing_examples": list(self.missing[:20]),
+        }
+        further = {
+            "examples": self.examples(),
+            "projection": dict(self.projection),
+            "running": self.running(counts) if counts is not None else {},
+        }
+        return found | {name: value for name, value in further.items() if value}
+
+    def _ordinary(self) -> tuple[str, ...]:
+        """Return the origins of all tokens but padding and unknown; without tokens these two are taken to come first."""
+        if not self.tokens:
+            return self.origins[2:]
+        pairs = zip(self.tokens, self.origins, strict=True)
+        return tuple(origin for token, origin in pairs if token not in (PAD, UNK))
+
+    def _share(self, count: int) -> float:
+        ordinary = len(self._ordinary())
+        return count / ordinary if ordinary else 0.0
+
+
+def _kind(origin: str) -> str:
+    if origin == Origin.UNKNOWN:
+        return "outside"
+    if origin in _APPROXIMATED:
+        return "approximated"
+    return "drawn" if origin in _NOT_FOUND else "found"
