@@ -50,16 +50,16 @@ def embtune_register_losses() -> Mapping[str, Lazy]:
 def embtune_register_vector_formats() -> Mapping[str, Lazy]:
     """word2vec, GloVe, fastText, arrays, checkpoints, bundles, and the LAC table inside jieba."""
     return {
-        "lac": Lazy("paddlenlp_embtune.vectors.lac:read_lac"),
-        "word2vec": Lazy("paddlenlp_embtune.vectors.textual:WORD2VEC"),
-        "word2vec-binary": Lazy("paddlenlp_embtune.vectors.binary:WORD2VEC_BINARY"),
-        "glove": Lazy("paddlenlp_embtune.vectors.textual:GLOVE"),
-        "fasttext": Lazy("paddlenlp_embtune.vectors.fasttext:FASTTEXT"),
-        "npy": Lazy("paddlenlp_embtune.vectors.arrays:NPY"),
-        "npz": Lazy("paddlenlp_embtune.vectors.arrays:NPZ"),
-        "safetensors": Lazy("paddlenlp_embtune.vectors.arrays:SAFETENSORS"),
-        "checkpoint": Lazy("paddlenlp_embtune.vectors.folders:CHECKPOINT"),
-        "bundle": Lazy("paddlenlp_embtune.vectors.folders:BUNDLE"),
+        "lac": Lazy("paddlenlp_embtune.formats.lac:read_lac"),
+        "word2vec": Lazy("paddlenlp_embtune.formats.textual:WORD2VEC"),
+        "word2vec-binary": Lazy("paddlenlp_embtune.formats.binary:WORD2VEC_BINARY"),
+        "glove": Lazy("paddlenlp_embtune.formats.textual:GLOVE"),
+        "fasttext": Lazy("paddlenlp_embtune.formats.fasttext:FASTTEXT"),
+        "npy": Lazy("paddlenlp_embtune.formats.arrays:NPY"),
+        "npz": Lazy("paddlenlp_embtune.formats.arrays:NPZ"),
+        "safetensors": Lazy("paddlenlp_embtune.formats.arrays:SAFETENSORS"),
+        "checkpoint": Lazy("paddlenlp_embtune.formats.folders:CHECKPOINT"),
+        "bundle": Lazy("paddlenlp_embtune.formats.folders:BUNDLE"),
     }
 
 

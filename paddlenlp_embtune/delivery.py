@@ -21,8 +21,8 @@ from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.vectors import VectorStore
 from paddlenlp_embtune.vectors.movement import movement
+from paddlenlp_embtune.versions import VectorStore
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.serving import Bundle

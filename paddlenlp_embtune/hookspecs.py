@@ -65,7 +65,7 @@ def embtune_register_vector_formats() -> Mapping[str, Callable[..., Any]]:  # ty
     """Return vector readers by format name.
 
     A reader is called as ``reader(source, options)`` with the ``source`` of the recipe and
-    ``paddlenlp_embtune.vectors.ReadOptions``, and returns a ``paddlenlp_embtune.vectors.VectorTable``. A reader may have an
+    ``paddlenlp_embtune.formats.ReadOptions``, and returns a ``paddlenlp_embtune.formats.VectorTable``. A reader may have an
     attribute ``detects``, called as ``detects(path, head)`` with the path of a file or folder and its first bytes, decompressed
     (none of a folder), which says whether the reader is for it; readers of plugins are asked before those in the box. A source
     that is no file or folder and has the name of a format is handed to that reader.

@@ -22,7 +22,7 @@ from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, p
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.vectors import VectorStore
+from paddlenlp_embtune.versions import VectorStore
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
@@ -110,6 +110,8 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
         recipe: what to do.
         prepared: what :func:`prepare` settled.
         out: folder for the Trainer's checkpoints.
+    Raises:
+        RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
     """
     from paddlenlp_embtune.models import build_model, set_embedding, with_table
     from paddlenlp_embtune.models.engine import load_layer
@@ -127,6 +129,7 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
             options=recipe.model.options,
         )
         set_embedding(model, prepared.table)
+    _check_length(recipe, model)
     rows = (prepared.train, prepared.dev)
     return build_trainer(recipe, model, rows=rows, labels=prepared.labels, tokenizer=prepared.tokenizer, out=str(out))
 
@@ -204,7 +207,23 @@ def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
         name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         for name, part in (("train", prepared.train), ("dev", prepared.dev))
     }
+    if prepared.bundle is not None:  # another one may stand at the same place by now
+        rest["start"] = dict(sorted(prepared.bundle.manifest.files.items()))
     return {**rest, "labels": list(prepared.labels), "rows": rows}
+
+
+def _check_length(recipe: Recipe, model: Any) -> None:
+    """Refuse texts that are longer than a model can read; a model may say by ``most_tokens`` how much that is.
+
+    Raises:
+        RecipeError: ``text.max_length`` is larger.
+    """
+    most = getattr(model, "most_tokens", None)
+    if most is not None and recipe.text.max_length > most:
+        raise RecipeError(
+            f"text.max_length is {recipe.text.max_length}; legal for this {type(model).__name__}: at most {most}, as it has no "
+            "more positions; lower it, and set text.windows to read longer texts whole"
+        )
 
 
 def _check_dev_rows(recipe: Recipe, rows: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.evaluation.calibration import LEAST_ROWS, label_numbers
 from paddlenlp_embtune.export.restoring import finish
 from paddlenlp_embtune.export.writer import BundleContent, write_bundle
@@ -66,6 +66,8 @@ def extend_bundle(
         DataError: a term is illegal, or all of them are tokens already, or the rows are too few.
         ParityError, BundleError, PluginError: as :func:`paddlenlp_embtune.export.write_bundle`.
     """
+    if not terms:
+        raise DataError("there are no terms to add; legal: one or more")
     check_place(target)
     _check_rows(bundle, texts, labels)
     model = load_layer(bundle.path)

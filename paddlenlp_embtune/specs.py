@@ -156,6 +156,7 @@ class ModelSpec:
         name: a registered model.
         start: path of a bundle that training goes on from, with its tokenizer, its embedding and all its weights;
             ``text.terms`` extend it; the rest of ``text`` but the lengths, ``vectors`` and ``name`` are then the bundle's.
+            What a model fits before training, as the text CNN its regression over n-grams, is fitted anew to the run's rows.
         options: passed to the model as they are; the model refuses those it does not know.
     """
 
@@ -165,6 +166,9 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         check_types(self, where="model", error=RecipeError)
+        require(self.start != "", "model.start", self.start, "the path of a bundle, or null")
+        both = self.start is not None and bool(self.options)
+        require(not both, "model.options", dict(self.options), "empty beside model.start, which brings its own")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

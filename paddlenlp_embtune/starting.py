@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
+from paddlenlp_embtune.formats import VectorTable
+from paddlenlp_embtune.formats.options import ReadOptions
+from paddlenlp_embtune.formats.reading import read_vectors
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import bundle_folder, embedding_table
@@ -26,10 +29,8 @@ from paddlenlp_embtune.text import (
     own_ids,
 )
 from paddlenlp_embtune.text.building import build_tokenizer
-from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, VectorTable, initialise, initialise_random, wanted
+from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
 from paddlenlp_embtune.vectors.extension import extend_table
-from paddlenlp_embtune.vectors.options import ReadOptions
-from paddlenlp_embtune.vectors.reading import read_vectors
 
 __all__ = [
     "Progress",
@@ -126,7 +127,7 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
 
     Raises:
         RecipeError: there is no format or source of that name.
-        VectorError: as :func:`paddlenlp_embtune.vectors.reading.read_vectors`.
+        VectorError: as :func:`paddlenlp_embtune.formats.reading.read_vectors`.
     """
     spec, formats = recipe.vectors, registry.current().of_kind("vector format")
     if not is_path(spec.source) and spec.source not in formats:
@@ -170,7 +171,12 @@ class _Further:
         self.found: dict[str, None] = {}
         self._tokenizer, self._lowercase = tokenizer, text.lowercase
         # What was left out of the vocabulary for being rare must not come back.
-        self._rare = CharTokenizer.count(texts, lowercase=text.lowercase) if text.min_count > 1 else {}
+        self._rare: set[str] = set()
+        if text.min_count > 1:
+            self._rare.update(CharTokenizer.count(texts, lowercase=text.lowercase))
+            if isinstance(tokenizer, WordTokenizer):
+                terms = tokenizer.user_terms
+                self._rare.update(WordTokenizer.count(texts, lowercase=text.lowercase, user_terms=terms))
         counted = isinstance(tokenizer, (CharTokenizer, WordTokenizer))
         self._most = text.extra_rows if counted and text.vocabulary is None else 0
 

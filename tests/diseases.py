@@ -15,9 +15,9 @@ from paddlenlp.trainer import TrainerCallback
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.formats import ReadOptions, VectorTable
+from paddlenlp_embtune.formats.lac import read_lac
 from paddlenlp_embtune.manager import load
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable
-from paddlenlp_embtune.vectors.lac import read_lac
 from tests.helpers import tsv
 
 RATES = {"embedding": 1e-3, "backbone": 2e-3, "head": 2e-3}

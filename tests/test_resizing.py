@@ -91,7 +91,7 @@ def test_other_labels_cannot_go_on(bundle: Bundle, tiny_run: TinyRun, tmp_path: 
     labels = tuple(reversed(bundle.manifest.labels))
     recipe = dataclasses.replace(
         recipe,
-        model=dataclasses.replace(recipe.model, start=str(bundle.path)),
+        model=dataclasses.replace(recipe.model, start=str(bundle.path), options={}),
         data=dataclasses.replace(recipe.data, labels=labels),
     )
     with pytest.raises(DataError, match=r"the same, in the same order"):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import DataError, Recipe, RecipeError, VectorError
+from paddlenlp_embtune.formats import read_lac
 from paddlenlp_embtune.starting import Start, read_terms, start_of
 from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, own_ids
-from paddlenlp_embtune.vectors import Origin, initialise, read_lac
+from paddlenlp_embtune.vectors import Origin, initialise
 from tests.helpers import ROWS, SAID, TinyRun
 
 TEXTS = tuple(text for text, _ in ROWS)

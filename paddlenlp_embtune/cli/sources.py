@@ -9,9 +9,10 @@ from pathlib import Path
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.cli.corpus import watched
 from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_vectors
+from paddlenlp_embtune.formats.reading import detect_format
 from paddlenlp_embtune.starting import usual_fallbacks
-from paddlenlp_embtune.vectors import FALLBACKS, ReadOptions, VectorTable, read_vectors
-from paddlenlp_embtune.vectors.reading import detect_format
+from paddlenlp_embtune.vectors import FALLBACKS
 
 __all__ = [
     "Seen",
@@ -107,7 +108,7 @@ def read_source(source: str, label: str, options: ReadOptions) -> VectorTable:
     """Read vectors of any registered format, with a bar on a terminal.
 
     Raises:
-        VectorError: as :func:`paddlenlp_embtune.vectors.reading.read_vectors`.
+        VectorError: as :func:`paddlenlp_embtune.formats.reading.read_vectors`.
     """
     formats = registry.current().of_kind("vector format")
     with watched(label) as progress:

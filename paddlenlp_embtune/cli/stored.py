@@ -16,8 +16,8 @@ from paddlenlp_embtune.data import Rows, read_rows
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_names
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.serving.embedding import bundle_folder
-from paddlenlp_embtune.vectors.store import VectorStore
-from paddlenlp_embtune.vectors.versions import MARK, Version
+from paddlenlp_embtune.versions.store import VectorStore
+from paddlenlp_embtune.versions.version import MARK, Version
 
 __all__ = [
     "chosen_groups",

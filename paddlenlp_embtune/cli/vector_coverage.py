@@ -33,9 +33,10 @@ from paddlenlp_embtune.cli.options import (
 from paddlenlp_embtune.cli.sources import fallbacks_of, format_of, read_options, read_source
 from paddlenlp_embtune.cli.stored import out, print_json, table_of
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.starting import possible_fallbacks
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
-from paddlenlp_embtune.vectors import Coverage, Origin, VectorTable, wanted
+from paddlenlp_embtune.vectors import Coverage, Origin, wanted
 from paddlenlp_embtune.vectors.alignment import Match, account, align
 
 __all__ = ["Account", "account_of", "add_to", "appended", "show_account"]

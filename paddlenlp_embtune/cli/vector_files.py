@@ -29,9 +29,10 @@ from paddlenlp_embtune.cli.sources import Seen, bytes_of, fallbacks_of, format_o
 from paddlenlp_embtune.cli.stored import print_json
 from paddlenlp_embtune.cli.vector_coverage import Account, account_of, show_account
 from paddlenlp_embtune.errors import RecipeError, VectorError, legal_names
+from paddlenlp_embtune.formats import VectorTable, write_vectors
 from paddlenlp_embtune.starting import possible_fallbacks
 from paddlenlp_embtune.text import UNK
-from paddlenlp_embtune.vectors import VectorTable, wanted, write_vectors
+from paddlenlp_embtune.vectors import wanted
 
 __all__ = ["add_to"]
 

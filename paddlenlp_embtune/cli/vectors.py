@@ -29,8 +29,8 @@ from paddlenlp_embtune.cli.stored import (
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.embedding import embedding_table
-from paddlenlp_embtune.vectors.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
-from paddlenlp_embtune.vectors.store import VectorStore
+from paddlenlp_embtune.versions.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.versions.store import VectorStore
 
 __all__ = ["add_to", "app"]
 

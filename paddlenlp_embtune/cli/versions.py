@@ -20,9 +20,9 @@ from paddlenlp_embtune.cli.stored import chosen_groups, find_store, labelled_row
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.serving import Bundle
-from paddlenlp_embtune.vectors.choosing import shared_rows
-from paddlenlp_embtune.vectors.difference import difference
-from paddlenlp_embtune.vectors.store import VectorStore
+from paddlenlp_embtune.versions.choosing import shared_rows
+from paddlenlp_embtune.versions.difference import difference
+from paddlenlp_embtune.versions.store import VectorStore
 
 __all__ = ["add_to"]
 

@@ -18,13 +18,52 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["dense_steps", "embedding_layers", "gradient_rows", "gradient_values", "lazy_steps", "merge_gradient", "set_sparse"]
+__all__ = [
+    "dense_steps",
+    "embedding_layers",
+    "gradient_rows",
+    "gradient_values",
+    "lazy_steps",
+    "merge_gradient",
+    "padding_row",
+    "refuse_loss_scale",
+    "set_sparse",
+    "steps_by_rows",
+]
 
 
 def embedding_layers(model: Any, parameter: Any) -> list[Any]:
     """Return the layers of a model that look rows of a parameter up and can hand its gradient over by rows."""
     kind = require_paddle().nn.Embedding
     return [layer for layer in model.sublayers(include_self=True) if isinstance(layer, kind) and layer.weight is parameter]
+
+
+def padding_row(layers: list[Any]) -> int | None:
+    """Return the row that gets no gradient from any of the layers on one table; None where every row gets one.
+
+    Raises:
+        HostError: the layers differ, so that by rows it could not be told whose gradient is whose; or one cannot give gradients
+            by rows.
+    """
+    rows = {None if layer._padding_idx is None else int(layer._padding_idx) % int(layer.weight.shape[0]) for layer in layers}
+    if len(rows) > 1:
+        shown = ", ".join(str(row) for row in sorted(rows, key=lambda row: -1 if row is None else row))
+        raise HostError(f"{len(layers)} layers look up one table with different padding rows ({shown}); set sparse to null")
+    if any(getattr(layer, "_scale_grad_by_freq", False) for layer in layers):
+        raise HostError("the embedding scales its gradient by frequency, which Paddle does not do by rows; set sparse to null")
+    return next(iter(rows), None)
+
+
+def refuse_loss_scale(args: Any) -> None:
+    """Refuse gradients by rows in a training whose gradients carry a loss scale.
+
+    Paddle 3.3 breaks down where it takes the scale from a gradient by rows. On a CPU it never scales.
+
+    Raises:
+        HostError: the training runs in fp16 on an accelerator.
+    """
+    if args.fp16 and not require_paddle().get_device().startswith("cpu"):
+        raise HostError("fp16 is set, and Paddle cannot take its loss scale from gradients by rows; legal: bf16, or float32")
 
 
 def set_sparse(layers: list[Any], *, sparse: bool) -> None:
@@ -79,6 +118,8 @@ def lazy_steps(optimizer: Any) -> None:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, row by row
     """
     optimizer = inner_optimizer(optimizer)
+    if steps_by_rows(optimizer):  # of a training that broke off
+        return
     adamw = importlib.import_module("paddle.optimizer").AdamW
     kind = type(optimizer)
     if not issubclass(kind, adamw) or kind._append_optimize_op is not adamw._append_optimize_op:
@@ -86,6 +127,11 @@ def lazy_steps(optimizer: Any) -> None:
     if optimizer._multi_precision:
         raise HostError("the optimizer keeps master weights in float32 (fp16_opt_level O2), which cannot be updated by rows")
     optimizer.__class__ = _lazy(kind)
+
+
+def steps_by_rows(optimizer: Any) -> bool:
+    """Tell whether an optimizer moves no row without a gradient where gradients are by rows: see :func:`lazy_steps`."""
+    return hasattr(type(inner_optimizer(optimizer)), "embtune_dense")
 
 
 def dense_steps(optimizer: Any) -> None:

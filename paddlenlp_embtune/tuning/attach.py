@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["attach"]
+
+logger = logging.getLogger("paddlenlp_embtune")
 
 _PARTS = ("groups", "layerwise", "schedule", "freeze", "rows", "sparse", "clip", "early_stopping", "average", "health")
 
@@ -83,7 +86,7 @@ def attach(
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *([VocabularyCallback(tokens)] if tokens is not None else []),
         *_replicas(trainer),
-        *_sparse(trainer, recipe),
+        *_sparse(trainer, recipe, record),
         NormCallback(),
         *_metric_check(trainer, recipe, groups),
         *_callbacks(recipe, trainer.model),
@@ -204,8 +207,8 @@ def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
     return watched
 
 
-def _sparse(trainer: Any, recipe: Recipe) -> list[Any]:
-    """Have the gradient of a large embedding by rows, from before replicas are wrapped."""
+def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
+    """Have the gradient of a large embedding by rows, from before replicas are wrapped, if that can be had."""
     if recipe.sparse is None:
         return []
     try:
@@ -215,7 +218,13 @@ def _sparse(trainer: Any, recipe: Recipe) -> list[Any]:
     if int(parameter.shape[0]) < recipe.sparse.from_rows or not host.embedding_layers(trainer.model, parameter):
         return []
     callback = SparseCallback()
-    callback.prepare(trainer.model)
+    try:
+        host.refuse_loss_scale(trainer.args)
+        callback.prepare(trainer.model)
+    except HostError as error:
+        logger.warning("the embedding trains with dense gradients: %s", error)
+        record.write("sparse", used=False, why=str(error))
+        return []
     return [callback]
 
 

@@ -149,11 +149,14 @@ def _restored(model: Any, frozen: Sequence[Any]) -> Iterator[None]:
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     states = (random.getstate(), np.random.get_state(), paddle.get_rng_state())
     scales = [(parameter, parameter.optimize_attr["learning_rate"]) for parameter in model.parameters()]
+    sparse = [layer for layer in model.sublayers(include_self=True) if isinstance(layer, paddle.nn.Embedding) and layer._sparse]
+    host.set_sparse(sparse, sparse=False)  # no AdamW of Paddle takes gradients by rows
     for parameter in held:
         parameter.stop_gradient = True
     try:
         yield
     finally:
+        host.set_sparse(sparse, sparse=True)
         for parameter in held:
             parameter.stop_gradient = False
         for name, tensor in model.state_dict().items():

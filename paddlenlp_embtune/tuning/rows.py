@@ -43,6 +43,8 @@ class RowsCallback(EmbtuneCallback):
         self._fixed: Any = None
         self._fixed_values: Any = None
         self._is_fixed = np.zeros(0, dtype=np.bool_)
+        self._by_rows = False
+        self._moved: list[npt.NDArray[np.int64]] | None = None
         self._start: npt.NDArray[np.float32] | None = None
 
     def settings(self) -> Mapping[str, Any]:
@@ -60,7 +62,7 @@ class RowsCallback(EmbtuneCallback):
         model = kwargs["model"]
         name = self.spec.parameter or embedding_name(model)
         self._embedding = match_parameters(model, [name], what="rows.parameter")[name]
-        self._start = None
+        self._start = self._moved = None
         super().on_train_begin(args, state, control, **kwargs)
         fixed = self._fixed_rows(int(self._embedding.shape[0]))
         if fixed.size:
@@ -74,8 +76,16 @@ class RowsCallback(EmbtuneCallback):
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the gradient of fixed rows away."""
-        if self._fixed is not None and not self._embedding.stop_gradient and self._embedding.grad is not None:
-            values, numbers = host.gradient_values(self._embedding), host.gradient_rows(self._embedding)
+        self._by_rows = False
+        if self._embedding.stop_gradient or self._embedding.grad is None:
+            return
+        values, numbers = host.gradient_values(self._embedding), host.gradient_rows(self._embedding)
+        self._by_rows = numbers is not None and host.steps_by_rows(kwargs.get("optimizer"))
+        if numbers is None or not self._by_rows:
+            self._moved = None
+        elif self._moved is not None and self.spec.trust_cosine is not None:
+            self._moved.append(numbers)
+        if self._fixed is not None:
             places = self._fixed if numbers is None else paddle.to_tensor(np.flatnonzero(self._is_fixed[numbers]))
             if places.shape[0]:
                 with paddle.no_grad():
@@ -85,11 +95,12 @@ class RowsCallback(EmbtuneCallback):
         """Put fixed rows back, and at every so many steps rows that have left the cone."""
         if self._embedding.stop_gradient:
             return
-        if self._fixed is not None:
+        # Steps by rows leave rows without a gradient alone, and those to put back may be nearly all of a large table.
+        if self._fixed is not None and not self._by_rows:
             with paddle.no_grad():
                 paddle.scatter_(self._embedding, self._fixed, self._fixed_values)
         if (int(state.global_step) + 1) % self.spec.trust_every_steps == 0:
-            self.turn_back()
+            self._turn_back(None if self._moved is None else np.unique(np.concatenate([np.zeros(0, np.int64), *self._moved])))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let an evaluation find every row inside the cone."""
@@ -108,9 +119,22 @@ class RowsCallback(EmbtuneCallback):
 
     def turn_back(self) -> None:
         """Put rows that have left the cone back onto its border, now."""
+        self._turn_back(None)
+
+    def _turn_back(self, moved: npt.NDArray[np.int64] | None) -> None:
+        """Look at the rows that may have moved since the last look, or at all."""
         if self._start is None or self.spec.trust_cosine is None:
             return
-        rows, values = turn_back(self._start, self._embedding, self.spec.trust_cosine)
+        # What moves rows otherwise, an average or a step with a dense gradient, is followed by a look at all of them.
+        self._moved = []
+        if moved is None:
+            rows, values = turn_back(self._start, self._embedding, self.spec.trust_cosine)
+        elif moved.size:
+            now = paddle.gather(self._embedding.detach(), paddle.to_tensor(moved))
+            places, values = turn_back(self._start[moved], now, self.spec.trust_cosine)
+            rows = moved[places]
+        else:
+            return
         if rows.size:
             self.turned_back += int(rows.size)
             put_rows(self._embedding, rows, values)

@@ -41,7 +41,7 @@ class SparseCallback(EmbtuneCallback):
         """Ask the model's embedding for gradients by rows.
 
         Raises:
-            HostError: no ``nn.Embedding`` of the model looks the table up.
+            HostError: no ``nn.Embedding`` of the model looks the table up, or those that do cannot give gradients by rows.
         """
         name = self.parameter or embedding_name(model)
         self._embedding = dict(model.named_parameters())[name]
@@ -51,9 +51,7 @@ class SparseCallback(EmbtuneCallback):
                 f"{name!r} belongs to no nn.Embedding of {type(model).__name__}, so its gradient cannot be had by rows; set "
                 "sparse to null"
             )
-        paddings = {layer._padding_idx for layer in self._layers}
-        # An nn.Embedding without padding has a padding row of -1.
-        self._padding = next((row for row in paddings if row is not None and row >= 0), None)
+        self._padding = host.padding_row(self._layers)
         host.set_sparse(self._layers, sparse=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -61,6 +59,7 @@ class SparseCallback(EmbtuneCallback):
         super().on_train_begin(args, state, control, **kwargs)
         self.prepare(kwargs["model"])
         try:
+            host.refuse_loss_scale(args)
             host.lazy_steps(kwargs["optimizer"])
         except HostError as error:
             if args.world_size > 1:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.text import PAD_ID, Vocabulary
 from paddlenlp_embtune.vectors.coverage import Coverage, Origin
 from paddlenlp_embtune.vectors.edits import EditIndex
@@ -22,7 +23,6 @@ from paddlenlp_embtune.vectors.spellings import (
     spellings,
     text_of,
 )
-from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["Match", "account", "align"]
 

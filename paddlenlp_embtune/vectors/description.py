@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.vectors.geometry import row_norms
 from paddlenlp_embtune.vectors.spellings import is_special, text_of
-from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["KINDS", "close_to", "describe", "kinds_of"]
 

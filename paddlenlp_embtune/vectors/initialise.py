@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.text import PAD_ID, Vocabulary
 from paddlenlp_embtune.vectors.alignment import Match, account, align
 from paddlenlp_embtune.vectors.coverage import Coverage, Origin
 from paddlenlp_embtune.vectors.projection import LinearMap, fit_width
 from paddlenlp_embtune.vectors.sampling import Table
 from paddlenlp_embtune.vectors.scaling import rms_of
-from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["Coverage", "Origin", "initialise", "initialise_random"]
 

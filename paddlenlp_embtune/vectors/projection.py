@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.errors import VectorError, legal_names
+from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.vectors import sampling
 from paddlenlp_embtune.vectors.sampling import Floats, Ids, Table
-from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["PROJECTIONS", "LinearMap", "fit_linear", "fit_orthonormal", "fit_pca", "fit_width", "shared_rows"]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.text import PAD, PAD_ID, Vocabulary
 from paddlenlp_embtune.vectors import sampling
 from paddlenlp_embtune.vectors.alignment import Match, account, align
@@ -14,7 +15,6 @@ from paddlenlp_embtune.vectors.coverage import Coverage, Origin
 from paddlenlp_embtune.vectors.projection import LinearMap, fit_linear, shared_rows
 from paddlenlp_embtune.vectors.sampling import Table
 from paddlenlp_embtune.vectors.scaling import rms_of
-from paddlenlp_embtune.vectors.table import VectorTable
 
 __all__ = ["initialise_into"]
 

@@ -14,11 +14,11 @@ import pytest
 
 from paddlenlp_embtune import Recipe
 from paddlenlp_embtune.cli import vector_files
+from paddlenlp_embtune.formats import ReadOptions, read_lac, read_vectors, write_vectors
 from paddlenlp_embtune.starting import start_of
 from paddlenlp_embtune.text import WordTokenizer
-from paddlenlp_embtune.vectors import ReadOptions, read_lac, read_vectors, write_vectors
+from tests.formats.fasttext_files import pack
 from tests.helpers import ROWS, Run, error_of, hidden, python
-from tests.vectors.fasttext_files import pack
 
 TEXTS = [text for text, _ in ROWS]
 COUNTS = Counter("".join(TEXTS))

@@ -21,7 +21,7 @@ from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving import Bundle, Predictor, QuantizedProgram
 from paddlenlp_embtune.serving.embedding import draft_with, embedding_table
 from paddlenlp_embtune.serving.sealing import revise, seal
-from paddlenlp_embtune.vectors import VectorStore
+from paddlenlp_embtune.versions import VectorStore
 from tests.helpers import Run, error_of, hidden, python
 
 Table = npt.NDArray[np.float32]

@@ -18,7 +18,7 @@ ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
     ("errors", "hookspecs", "files", "imports", "schema", "arrays_only"),
     ("host", "registry"),
-    ("recipe", "specs", "control", "guards", "domain", "text", "vectors"),
+    ("recipe", "specs", "control", "guards", "domain", "text", "formats", "vectors", "versions"),
     ("data", "serving"),
     ("models", "evaluation"),
     ("tuning", "export"),
@@ -90,9 +90,17 @@ def test_nothing_is_imported_from_further_right(path: Path) -> None:
         assert RANK[room] <= RANK[_room(path)], f"{_label(path)}:{line} imports {room}"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if _room(path) in ("text", "vectors")], ids=_label)
-def test_text_and_vectors_need_numpy_only(path: Path) -> None:
-    own = {"errors", "files", "schema", "arrays_only", "text"} | ({"vectors"} if _room(path) == "vectors" else set())
+LEAN = {
+    "text": set(),
+    "formats": {"text"},
+    "vectors": {"text", "formats"},
+    "versions": {"text", "vectors"},
+}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if _room(path) in LEAN], ids=_label)
+def test_lean_rooms_need_numpy_only(path: Path) -> None:
+    own = {"errors", "files", "schema", "arrays_only", _room(path), *LEAN[_room(path)]}
     for line, module in _imported(path):
         top = module.split(".")[0]
         assert top in (NAME, "numpy", *sys.stdlib_module_names), f"{_label(path)}:{line} imports {module}"

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
-from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, FALLBACKS, Origin, VectorTable, align, initialise, wanted
+from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, FALLBACKS, Origin, align, initialise, wanted
 from paddlenlp_embtune.vectors.edits import EditIndex, one_edit
 from paddlenlp_embtune.vectors.spellings import is_special, spellings
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from paddlenlp_embtune.vectors import VectorTable, bands, measures, neighbours, read_lac, term_groups
+from paddlenlp_embtune.formats import VectorTable, read_lac
+from paddlenlp_embtune.vectors import bands, measures, neighbours, term_groups
 from paddlenlp_embtune.vectors.checkup import PROBES, Checkup, geometry, group_drift, movement, probe_cohesion, zero_share
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
-from paddlenlp_embtune.vectors import Coverage, VectorTable, initialise
+from paddlenlp_embtune.vectors import Coverage, initialise
 
 TOKENS = (PAD, UNK, "嘅", "a", "b", "涨停", "股票", "缺", "[CLS]")
 COVERAGE = Coverage(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors import VectorTable
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.vectors.description import close_to, describe, kinds_of
 
 KINDS = {

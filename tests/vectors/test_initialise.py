@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
+from paddlenlp_embtune.formats import VectorTable, read_lac
 from paddlenlp_embtune.text import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
-from paddlenlp_embtune.vectors import FALLBACKS, Origin, VectorTable, initialise, initialise_random, read_lac
+from paddlenlp_embtune.vectors import FALLBACKS, Origin, initialise, initialise_random
 
 WIDTH = 16
 VOCABULARY = Vocabulary([PAD, UNK, "涨", "a", "跌", "B", "缺", "少"])

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import measures, read_lac
+from paddlenlp_embtune.formats import read_lac
+from paddlenlp_embtune.vectors import measures
 from paddlenlp_embtune.vectors.measures import (
     alignment,
     effective_rank,

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import LinearMap, VectorTable, fit_linear, fit_orthonormal, fit_pca, read_lac
+from paddlenlp_embtune.formats import VectorTable, read_lac
+from paddlenlp_embtune.vectors import LinearMap, fit_linear, fit_orthonormal, fit_pca
 from paddlenlp_embtune.vectors.projection import fit_width, shared_rows
 
 Table = npt.NDArray[np.float32]

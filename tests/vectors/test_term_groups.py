@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import VectorTable, read_lac
+from paddlenlp_embtune.formats import VectorTable, read_lac
 from paddlenlp_embtune.vectors.term_groups import compare_groups, group_geometry, term_vectors
 
 Table = npt.NDArray[np.float32]

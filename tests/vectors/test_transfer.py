@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
-from paddlenlp_embtune.vectors import Origin, VectorTable, initialise_into
+from paddlenlp_embtune.vectors import Origin, initialise_into
 
 Table = npt.NDArray[np.float32]
 SHARED = [f"w{number}" for number in range(120)]

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, arrays, read_vectors, write_vectors
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, arrays, read_vectors, write_vectors
 
 TOKENS = ["[PAD]", "涨", "a b", "\u2028", "\r", "$"]
 TABLE = np.random.default_rng(0).normal(0, 1, (len(TOKENS), 4)).astype(np.float32)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.choosing import shared_rows
 from paddlenlp_embtune.vectors.movement import movement
 from paddlenlp_embtune.vectors.sampling import Ids, Table
+from paddlenlp_embtune.versions.choosing import shared_rows
 
 __all__ = ["difference"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.options import ReadOptions, VectorFormat
-from paddlenlp_embtune.vectors.streams import Stream
-from paddlenlp_embtune.vectors.table import VectorTable
-from paddlenlp_embtune.vectors.textual import looks_like_rows, parse_header
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.formats.streams import Stream
+from paddlenlp_embtune.formats.table import VectorTable
+from paddlenlp_embtune.formats.textual import looks_like_rows, parse_header
 
 __all__ = ["WORD2VEC_BINARY"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import MissingDependencyError, VectorError
-from paddlenlp_embtune.vectors.options import ReadOptions
-from paddlenlp_embtune.vectors.table import VectorTable
+from paddlenlp_embtune.formats.options import ReadOptions
+from paddlenlp_embtune.formats.table import VectorTable
 
 __all__ = ["read_lac", "read_paddle_tensor"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, read_vectors
-from tests.vectors.fasttext_files import pack
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_vectors
+from tests.formats.fasttext_files import pack
 
 WORDS = ["涨停", "</s>", "abc", "é", "a"]
 BYTES = [word.encode() for word in WORDS]

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.options import ReadOptions
-from paddlenlp_embtune.vectors.streams import available_memory
-from paddlenlp_embtune.vectors.table import VectorTable
+from paddlenlp_embtune.formats.options import ReadOptions
+from paddlenlp_embtune.formats.streams import available_memory
+from paddlenlp_embtune.formats.table import VectorTable
 
 __all__ = ["Gatherer"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, read_vectors
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_vectors
 
 WIDTH = 5
 TOKENS = ["涨", "跌", "a.b", "\u3000", "\x85", "1"]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import VectorTable, read_lac, read_paddle_tensor
+from paddlenlp_embtune.formats import VectorTable, read_lac, read_paddle_tensor
 
 FLOAT32, FLOAT64 = 5, 6
 VALUES = np.arange(6, dtype="<f4").reshape(2, 3) - 2.5

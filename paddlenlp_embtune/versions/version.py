@@ -15,8 +15,8 @@ import numpy as np
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.schema import build
-from paddlenlp_embtune.vectors.packs import Pack
 from paddlenlp_embtune.vectors.sampling import Table
+from paddlenlp_embtune.versions.packs import Pack
 
 __all__ = [
     "INDICES",

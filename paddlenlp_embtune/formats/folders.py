@@ -15,11 +15,11 @@ import numpy.typing as npt
 from paddlenlp_embtune.arrays_only import ArraysOnly
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import sha256_of
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.options import ReadOptions, VectorFormat
-from paddlenlp_embtune.vectors.streams import available_memory
-from paddlenlp_embtune.vectors.table import VectorTable
-from paddlenlp_embtune.vectors.tensors import FLOATS, Shape, choose_table, gather, open_tensors, read_vocabulary, steps, widen
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.formats.streams import available_memory
+from paddlenlp_embtune.formats.table import VectorTable
+from paddlenlp_embtune.formats.tensors import FLOATS, Shape, choose_table, gather, open_tensors, read_vocabulary, steps, widen
 
 __all__ = ["BUNDLE", "CHECKPOINT"]
 

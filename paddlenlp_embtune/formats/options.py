@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from paddlenlp_embtune.errors import VectorError, legal_names
-from paddlenlp_embtune.vectors.table import VectorTable
+from paddlenlp_embtune.formats.table import VectorTable
 
 __all__ = ["Detector", "ReadOptions", "Reader", "VectorFormat"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors import numerals
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.lines import Block, Lines, Places, blocks, fields_from_right, is_number, split_lines
-from paddlenlp_embtune.vectors.options import ReadOptions, VectorFormat
-from paddlenlp_embtune.vectors.streams import Stream
-from paddlenlp_embtune.vectors.table import VectorTable
+from paddlenlp_embtune.formats import numerals
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.lines import Block, Lines, Places, blocks, fields_from_right, is_number, split_lines
+from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.formats.streams import Stream
+from paddlenlp_embtune.formats.table import VectorTable
 
 __all__ = ["GLOVE", "WORD2VEC", "looks_like_rows", "parse_header"]
 

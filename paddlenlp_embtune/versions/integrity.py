@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import sha256_of
-from paddlenlp_embtune.vectors.versions import Version
+from paddlenlp_embtune.versions.version import Version
 
 __all__ = ["damaged", "read_checked", "what_is_wrong"]
 

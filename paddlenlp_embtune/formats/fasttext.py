@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.options import ReadOptions, VectorFormat
-from paddlenlp_embtune.vectors.streams import plain_file
-from paddlenlp_embtune.vectors.table import VectorTable
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.formats.streams import plain_file
+from paddlenlp_embtune.formats.table import VectorTable
 
 __all__ = ["FASTTEXT", "Subwords"]
 

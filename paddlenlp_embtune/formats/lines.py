@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors import numerals
-from paddlenlp_embtune.vectors.streams import Stream
+from paddlenlp_embtune.formats import numerals
+from paddlenlp_embtune.formats.streams import Stream
 
 __all__ = ["Block", "Lines", "Places", "blocks", "fields_from_right", "is_number", "split_lines"]
 

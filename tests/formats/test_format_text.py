@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, lines, numerals, read_vectors
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, lines, numerals, read_vectors
 
 SKIP = ReadOptions(damaged="skip")
 ROWS = {"涨": [0.5, -1.25, 3.0], "跌": [1e-7, 0.0, -0.1], "a.b": [12.5, 2.0, -0.125]}
@@ -207,7 +207,7 @@ def test_options_are_checked(options: dict[str, str]) -> None:
 
 
 def test_more_than_memory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paddlenlp_embtune.vectors.gathering.available_memory", lambda: 30)
+    monkeypatch.setattr("paddlenlp_embtune.formats.gathering.available_memory", lambda: 30)
     with pytest.raises(VectorError, match=r"3 rows of 3 .* need .* GB .*keep only the tokens of a vocabulary"):
         read(text(ROWS), tmp_path)
     with pytest.raises(VectorError, match="3 rows of 3"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import read_vectors, write_vectors, writing
+from paddlenlp_embtune.formats import read_vectors, write_vectors, writing
 
 FORMATS = ("word2vec", "word2vec-binary", "glove", "npz", "safetensors")
 

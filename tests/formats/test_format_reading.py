@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError, registry
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_lac, read_vectors, reading, write_vectors
+from paddlenlp_embtune.formats.options import VectorFormat
 from paddlenlp_embtune.manager import load
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, read_lac, read_vectors, reading, write_vectors
-from paddlenlp_embtune.vectors.options import VectorFormat
-from tests.vectors import fasttext_files
+from tests.formats import fasttext_files
 
 TOKENS = ["a", "涨", "12", "."]
 TABLE = np.random.default_rng(0).normal(0, 1, (4, 3)).astype(np.float32)

@@ -17,8 +17,8 @@ import pytest
 
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import Vocabulary
-from paddlenlp_embtune.vectors import VectorStore, Version, packs
-from paddlenlp_embtune.vectors import store as module
+from paddlenlp_embtune.versions import VectorStore, Version, packs
+from paddlenlp_embtune.versions import store as module
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
@@ -432,7 +432,7 @@ def test_a_removed_name_is_free_and_numbers_go_on(three: VectorStore) -> None:
 WRITER = """
 import sys
 import numpy as np
-from paddlenlp_embtune.vectors import VectorStore
+from paddlenlp_embtune.versions import VectorStore
 store, who = VectorStore.open(sys.argv[1], create=True), sys.argv[2]
 table = np.random.default_rng(0).standard_normal((2_000, 16), dtype=np.float32)
 for number in range(6):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.vectors import ReadOptions, read_vectors, write_vectors
+from paddlenlp_embtune.formats import ReadOptions, read_vectors, write_vectors
 
 TEXT = ("the fish eats bread and the cat eats fish", "公司 拟 回购 股份", "控股 股东 减持 股份 est été", "a b c a b c") * 8
 UNSEEN = ["breads", "fishing", "回购股", "éte", "zzz", "q"]

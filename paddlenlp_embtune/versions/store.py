@@ -17,11 +17,11 @@ from typing import Any
 
 from paddlenlp_embtune.errors import VectorError, legal_names
 from paddlenlp_embtune.schema import to_plain
-from paddlenlp_embtune.vectors import packs
-from paddlenlp_embtune.vectors.choosing import rows_of_tokens
-from paddlenlp_embtune.vectors.integrity import damaged, read_checked, what_is_wrong
 from paddlenlp_embtune.vectors.sampling import Table
-from paddlenlp_embtune.vectors.versions import (
+from paddlenlp_embtune.versions import packs
+from paddlenlp_embtune.versions.choosing import rows_of_tokens
+from paddlenlp_embtune.versions.integrity import damaged, read_checked, what_is_wrong
+from paddlenlp_embtune.versions.version import (
     INDICES,
     LATEST,
     MARK,

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from paddlenlp_embtune.errors import VectorError, legal_names
-from paddlenlp_embtune.vectors.arrays import NPY, NPZ, SAFETENSORS
-from paddlenlp_embtune.vectors.binary import WORD2VEC_BINARY
-from paddlenlp_embtune.vectors.fasttext import FASTTEXT
-from paddlenlp_embtune.vectors.folders import BUNDLE, CHECKPOINT
-from paddlenlp_embtune.vectors.lac import read_lac
-from paddlenlp_embtune.vectors.options import Reader, ReadOptions
-from paddlenlp_embtune.vectors.streams import read_head
-from paddlenlp_embtune.vectors.table import VectorTable
-from paddlenlp_embtune.vectors.textual import GLOVE, WORD2VEC
+from paddlenlp_embtune.formats.arrays import NPY, NPZ, SAFETENSORS
+from paddlenlp_embtune.formats.binary import WORD2VEC_BINARY
+from paddlenlp_embtune.formats.fasttext import FASTTEXT
+from paddlenlp_embtune.formats.folders import BUNDLE, CHECKPOINT
+from paddlenlp_embtune.formats.lac import read_lac
+from paddlenlp_embtune.formats.options import Reader, ReadOptions
+from paddlenlp_embtune.formats.streams import read_head
+from paddlenlp_embtune.formats.table import VectorTable
+from paddlenlp_embtune.formats.textual import GLOVE, WORD2VEC
 
 __all__ = ["FORMATS", "detect_format", "read_vectors"]
 

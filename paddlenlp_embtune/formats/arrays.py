@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.options import ReadOptions, VectorFormat
-from paddlenlp_embtune.vectors.streams import Stream, plain_file
-from paddlenlp_embtune.vectors.table import VectorTable
-from paddlenlp_embtune.vectors.tensors import (
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.formats.streams import Stream, plain_file
+from paddlenlp_embtune.formats.table import VectorTable
+from paddlenlp_embtune.formats.tensors import (
     FLOATS,
     TOKENS,
     StoredTensor,

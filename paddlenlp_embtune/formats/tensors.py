@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.gathering import Gatherer
-from paddlenlp_embtune.vectors.options import ReadOptions
+from paddlenlp_embtune.formats.gathering import Gatherer
+from paddlenlp_embtune.formats.options import ReadOptions
 
 __all__ = [
     "FLOATS",

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.vectors import ReadOptions, VectorTable, read_vectors
+from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_vectors
 
 TOKENS = ["[PAD]", "[UNK]", "涨", "$", "跌", "$"]
 TABLE = np.random.default_rng(0).normal(0, 1, (len(TOKENS), 4)).astype(np.float32)
@@ -125,7 +125,7 @@ def test_bad_pdparams(content: bytes, tmp_path: Path) -> None:
 
 
 def test_more_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paddlenlp_embtune.vectors.folders.available_memory", lambda: 10)
+    monkeypatch.setattr("paddlenlp_embtune.formats.folders.available_memory", lambda: 10)
     with pytest.raises(VectorError, match="read whole and needs"):
         read_vectors(save(tmp_path / "c", kind="pdparams"))
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.vectors.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
-from paddlenlp_embtune.vectors.difference import difference
 from paddlenlp_embtune.vectors.movement import movement
+from paddlenlp_embtune.versions.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.versions.difference import difference
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
