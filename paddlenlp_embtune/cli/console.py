@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["err", "per_class_table", "show_event"]
+__all__ = ["err", "per_class_table", "show_event", "watched"]
 
 err = Console(stderr=True, highlight=False)
 
@@ -176,3 +178,26 @@ _FORMS = {
     "trained": _trained,
     "vectors": _vectors,
 }
+
+
+@contextlib.contextmanager
+def watched(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give what shows, on a terminal, how much of a whole is done; the bar is there from the first call until all is."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=err, transient=True)
+    task = bar.add_task(label, total=None)
+
+    def show(done: int, total: int) -> None:
+        if done < total:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    try:
+        yield show
+    finally:
+        bar.stop()

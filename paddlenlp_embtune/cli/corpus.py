@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-from paddlenlp_embtune.cli.console import err
 from paddlenlp_embtune.data import stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
 from paddlenlp_embtune.text import PAD, UNK
@@ -23,7 +18,6 @@ __all__ = [
     "read_tokens",
     "shown",
     "used_tokens",
-    "watched",
 ]
 
 
@@ -117,18 +111,6 @@ def used_tokens(
         framing = {tokens[number] for number in (*built.prefix, *built.suffix)}
         tokens = tuple(token for token in tokens if counts[token] >= min_count or token in framing)
     return Used(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
-
-
-@contextlib.contextmanager
-def watched(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give what shows how much of a whole is done, on a terminal; None elsewhere."""
-    if not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def shown(token: str) -> str:

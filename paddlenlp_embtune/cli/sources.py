@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paddlenlp_embtune import registry
-from paddlenlp_embtune.cli.corpus import watched
+from paddlenlp_embtune.cli.console import watched
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.formats import ReadOptions, VectorTable, read_vectors
 from paddlenlp_embtune.formats.reading import detect_format

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import err, show_event
+from paddlenlp_embtune.cli.console import err, show_event, watched
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.recipe import Recipe
 
@@ -69,7 +69,8 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     host.calm_logging()
     from paddlenlp_embtune.pipeline import train as run_recipe
 
-    result = run_recipe(recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event])
+    with watched("reading vectors") as progress:
+        result = run_recipe(recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event], progress=progress)
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}

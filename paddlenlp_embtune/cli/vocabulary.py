@@ -12,8 +12,8 @@ import typer
 from rich.markup import escape
 
 from paddlenlp_embtune.cli import vocabulary_of_bundles
-from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, read_tokens, shown, watched
+from paddlenlp_embtune.cli.console import err, watched
+from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, read_tokens, shown
 from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, JsonOption, OverwriteOption
 from paddlenlp_embtune.cli.stored import open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import stream_texts
