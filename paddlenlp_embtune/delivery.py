@@ -32,6 +32,7 @@ __all__ = ["INSIGHT", "OWN_VERSIONS", "VERSIONS", "deliver"]
 INSIGHT = "insight.json"
 VERSIONS = "vectors"
 OWN_VERSIONS = ("start", "end")
+_MANY_ROWS = 100_000
 
 
 def deliver(
@@ -128,7 +129,8 @@ def _keep_versions(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Pat
     """Store the embedding as training found it and as it left it."""
     from paddlenlp_embtune.models import embedding_name
 
-    if not recipe.vectors.versions:
+    wanted = recipe.vectors.versions
+    if not (wanted if wanted is not None else len(prepared.table) < _MANY_ROWS):
         return
     store = VectorStore.open(folder / VERSIONS, create=True)
     tokens, groups = prepared.tokenizer.vocabulary.tokens, term_groups(recipe)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS, deliver
 from paddlenlp_embtune.errors import (
@@ -209,6 +211,8 @@ def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
     }
     if prepared.bundle is not None:  # another one may stand at the same place by now
         rest["start"] = dict(sorted(prepared.bundle.manifest.files.items()))
+    rest["tokenizer"] = dict(prepared.tokenizer.config())
+    rest["embedding"] = hashlib.blake2b(np.ascontiguousarray(prepared.table).data, digest_size=8).hexdigest()
     return {**rest, "labels": list(prepared.labels), "rows": rows}
 
 
@@ -280,4 +284,5 @@ def _other_versions(run_dir: Path) -> list[str]:
     folder = run_dir / VERSIONS
     if not folder.is_dir():
         return []
-    return [version.name for version in VectorStore.open(folder).versions() if version.name not in OWN_VERSIONS]
+    store = VectorStore.open(folder)
+    return [*(each.name for each in store.versions() if each.name not in OWN_VERSIONS), *store.unreadable()]

@@ -15,12 +15,13 @@ from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.evaluation.calibration import LEAST_ROWS, label_numbers
 from paddlenlp_embtune.export.restoring import finish
 from paddlenlp_embtune.export.writer import BundleContent, write_bundle
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.models import embedding_name, with_table
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
 from paddlenlp_embtune.serving.sealing import check_place
-from paddlenlp_embtune.starting import extended
+from paddlenlp_embtune.term_rows import extended
 from paddlenlp_embtune.text import Tokenizer
 from paddlenlp_embtune.text.cutting import Cut, cut_tokenizer
 from paddlenlp_embtune.text.terms import Extension
@@ -49,7 +50,13 @@ class Resized:
 
 
 def extend_bundle(
-    bundle: Bundle, target: Path, terms: Sequence[str], *, texts: Sequence[str] = (), labels: Sequence[str] = ()
+    bundle: Bundle,
+    target: Path,
+    terms: Sequence[str],
+    *,
+    vectors: VectorTable | None = None,
+    texts: Sequence[str] = (),
+    labels: Sequence[str] = (),
 ) -> Resized:
     """Give domain terms tokens and rows of their own in a bundle that is trained.
 
@@ -60,6 +67,7 @@ def extend_bundle(
         bundle: an opened bundle.
         target: where the result goes; may be the bundle's own folder.
         terms: what is added; those that are tokens already are left out.
+        vectors: pretrained rows for them, as in :func:`paddlenlp_embtune.term_rows.extended`.
         texts: labelled rows that the model was not trained on, to fit the calibration and measure on; none, or 20 or more.
         labels: their labels.
     Raises:
@@ -71,7 +79,7 @@ def extend_bundle(
     check_place(target)
     _check_rows(bundle, texts, labels)
     model = load_layer(bundle.path)
-    tokenizer, change, table, coverage = extended(bundle.tokenizer, _table(model), terms)
+    tokenizer, change, table, coverage = extended(bundle.tokenizer, _table(model), terms, vectors)
     if not change.added:
         raise BundleError(f"all {len(terms)} terms are tokens of {bundle.path} already; there is nothing to add")
     origin = {"extended": {"terms": len(change.added), "origins": dict(coverage.counts())}}
@@ -158,5 +166,5 @@ def _rewrite(
     engines = [each for each in manifest.engines if each != "paddle"]
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         fresh = write_bundle(Path(scratch) / "bundle", content, engines=engines)
-        written, notes = finish(fresh, target, former=manifest, texts=texts, labels=labels)
+        written, notes = finish(fresh, target, former=manifest, texts=texts, labels=labels, same_rows=True)
     return written, tuple(notes)

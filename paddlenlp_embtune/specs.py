@@ -123,10 +123,12 @@ class VectorSpec:
         tensor: name of the table in a source that holds several; None finds the only one that it can be.
         fallbacks: what is tried, in this order, for a token that the source lacks: ``case``, ``marker``, ``width``, ``script``,
             ``subwords``, ``pieces``, ``edit``; None tries the first four, and ``subwords`` where the source can compose.
-        dimension: width of the embedding; None takes the source's. Another width is reached by principal components.
+        dimension: width of the embedding; None takes the source's. A smaller width is reached by principal
+            components, a larger one along random directions.
         damaged: ``refuse`` a source with a damaged row, or ``skip`` such rows and count them.
         rms: the root mean square that the known rows are scaled to, above 0.
-        versions: keep the embedding before and after training in the run's store of versions, as ``start`` and ``end``.
+        versions: keep the embedding before and after training in the run's store of versions, as ``start`` and ``end``; None
+            does for tables of less than 100,000 rows.
     """
 
     source: str = "lac"
@@ -137,7 +139,7 @@ class VectorSpec:
     dimension: int | None = None
     damaged: str = "refuse"
     rms: float = 0.1
-    versions: bool = True
+    versions: bool | None = None
 
     def __post_init__(self) -> None:
         check_types(self, where="vectors", error=RecipeError)

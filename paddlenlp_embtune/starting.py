@@ -17,29 +17,24 @@ from paddlenlp_embtune.formats.reading import read_vectors
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import bundle_folder, embedding_table
-from paddlenlp_embtune.specs import TextSpec, is_path
+from paddlenlp_embtune.specs import TextSpec, VectorSpec, is_path
+from paddlenlp_embtune.term_rows import extended, read_terms, terms_from_pieces
 from paddlenlp_embtune.text import (
     CharTokenizer,
-    Extension,
-    TermTokenizer,
     Tokenizer,
     Vocabulary,
     WordTokenizer,
     extend,
-    own_ids,
 )
 from paddlenlp_embtune.text.building import build_tokenizer
 from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
-from paddlenlp_embtune.vectors.extension import extend_table
 
 __all__ = [
     "Progress",
     "Start",
     "check_labels",
-    "extended",
     "possible_fallbacks",
     "read_source",
-    "read_terms",
     "start_of",
     "usual_fallbacks",
 ]
@@ -80,7 +75,9 @@ def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None 
     """
     terms = read_terms(Path(recipe.text.terms)) if recipe.text.terms is not None else ()
     if recipe.model.start is not None:
-        return _from_bundle(bundle_folder(Path(recipe.model.start)), terms)
+        bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
+        _check_start(recipe, bundle)
+        return _from_bundle(bundle, terms)
     text, spec = recipe.text, recipe.vectors
     base = _tokenizer(text, texts, terms)
     if spec.source == "random":
@@ -101,25 +98,7 @@ def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None 
         fallbacks=possible_fallbacks(fallbacks, vectors, asked=spec.fallbacks is not None),
         dimension=spec.dimension,
     )
-    return Start(tokenizer, *_terms_from_pieces(tokenizer, table, coverage))
-
-
-def read_terms(path: Path) -> tuple[str, ...]:
-    """Read domain terms, one a line; blank lines are passed over.
-
-    Raises:
-        DataError: the file cannot be read, is not UTF-8, or holds none.
-    """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"cannot read the terms {path}: {error.strerror}; legal: a file with one term a line") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, one term a line") from None
-    terms = tuple(line.strip() for line in lines if line.strip())
-    if not terms:
-        raise DataError(f"{path} holds no term; legal: one a line")
-    return terms
+    return Start(tokenizer, *terms_from_pieces(tokenizer, table, coverage))
 
 
 def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, progress: Progress | None = None) -> VectorTable:
@@ -146,22 +125,6 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
         progress=progress,
     )
     return read_vectors(spec.source, options, formats=formats)
-
-
-def extended(tokenizer: Tokenizer, table: Table, terms: Sequence[str]) -> tuple[TermTokenizer, Extension, Table, Coverage]:
-    """Add terms to a tokenizer, and rows made of their pieces to its table; old ids and rows stay, bit for bit.
-
-    Shapes:
-        table: (V, D) float32; returns: (V + N, D) float32
-    Returns:
-        the tokenizer, what became of the terms, the table, and where its new rows came from
-    """
-    longer, change = extend(tokenizer, terms)
-    pieces = [own_ids(tokenizer, term) for term in change.added]
-    excluded = (0, tokenizer.vocabulary.unknown_id)
-    tokens = tokenizer.vocabulary.tokens
-    grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
-    return longer, change, grown, coverage
 
 
 class _Further:
@@ -232,31 +195,30 @@ def possible_fallbacks(fallbacks: Sequence[str], vectors: VectorTable, *, asked:
     return [name for name in fallbacks if asked or name != "subwords" or vectors.compose is not None]
 
 
-def _terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
-    """Make the rows of added terms that the vectors lack of the rows of their pieces."""
-    if not isinstance(tokenizer, TermTokenizer):
-        return table, coverage
-    edge = len(tokenizer.base.vocabulary)
-    new = [at for at in range(edge, len(table)) if coverage.origins[at] == Origin.SAMPLED]
-    if not new:
-        return table, coverage
-    terms = [tokenizer.vocabulary.tokens[at] for at in new]
-    pieces = [own_ids(tokenizer.base, term) for term in terms]
-    base = tokenizer.base.vocabulary
-    grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=(0, base.unknown_id))
-    table[new] = grown[edge:]
-    origins, sources = list(coverage.origins), list(coverage.sources or [()] * len(table))
-    for at, origin, names in zip(new, made.origins, made.sources, strict=True):
-        origins[at], sources[at] = origin, names
-    left = tuple(token for token in coverage.missing if token not in set(terms) - set(made.missing))
-    return table, dataclasses.replace(coverage, origins=tuple(origins), sources=tuple(sources), missing=left)
+def _check_start(recipe: Recipe, bundle: Bundle) -> None:
+    """Refuse what a bundle that training goes on from decides itself, where the recipe says otherwise.
+
+    Raises:
+        RecipeError: another tokenizer, or vectors.
+    """
+    config = bundle.manifest.tokenizer
+    kind = str(config.get("base", config).get("name"))
+    asked = recipe.text.tokenizer
+    if asked not in (kind, TextSpec().tokenizer):
+        raise RecipeError(f"text.tokenizer is {asked!r}, that of {bundle.path} is {kind!r}; legal: the bundle's, or left out")
+    usual = VectorSpec()
+    for name in ("source", "format", "tokens", "tensor", "fallbacks", "dimension"):
+        if (value := getattr(recipe.vectors, name)) != getattr(usual, name):
+            raise RecipeError(
+                f"vectors.{name} is {value!r}; legal: left out beside model.start, for the embedding is that of {bundle.path}; "
+                "new terms get pretrained rows with: embtune vocabulary extend --vectors"
+            )
 
 
-def _from_bundle(folder: Path, terms: Sequence[str]) -> Start:
+def _from_bundle(bundle: Bundle, terms: Sequence[str]) -> Start:
     """Go on from a trained bundle, with further terms."""
-    bundle = Bundle.open(folder)
     tokenizer, table = bundle.tokenizer, embedding_table(bundle)
-    kept = Coverage(f"the bundle {folder.name}", (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
+    kept = Coverage(f"the bundle {bundle.path.name}", (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
     if not terms:
         return Start(tokenizer, table, kept, bundle)
     longer, change, grown, made = extended(tokenizer, table, terms)

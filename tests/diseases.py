@@ -32,7 +32,8 @@ class Disease:
         recipe: changes to the recipe.
         rows: changes the training rows, (text, label).
         dev_too: whether it changes the development rows too.
-        vectors: changes the table that the embedding starts from.
+        vectors: changes the vectors that the embedding starts from.
+        table: changes the embedding itself before training.
         callback: works on the model after each step.
     """
 
@@ -41,6 +42,7 @@ class Disease:
     rows: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] | None = None
     dev_too: bool = True
     vectors: Callable[[np.ndarray], np.ndarray] | None = None
+    table: Callable[[np.ndarray], np.ndarray] | None = None
     callback: type[TrainerCallback] | None = None
 
 
@@ -85,7 +87,7 @@ DISEASES: dict[str, Disease] = {
     "embedding rate x 100": Disease(raises=("drift", "blow_up"), recipe={"groups": groups(embedding=100.0)}),
     "labels shuffled": Disease(raises=("no_learning",), rows=shuffled),
     "one class only": Disease(raises=("one_class",), rows=nearly_one_class, dev_too=False),
-    "half of the table dead": Disease(raises=("dead_rows",), vectors=half_dead),
+    "half of the table dead": Disease(raises=("dead_rows",), table=half_dead),
     "vocabulary shifted by one": Disease(raises=("scrambled",), vectors=lambda table: np.roll(table, 1, axis=0)),
     "collapse to one direction": Disease(raises=("collapse", "one_direction"), callback=Collapse),
 }
@@ -104,6 +106,13 @@ class Planted:
             return dataclasses.replace(table, table=self.disease.vectors(table.table))
 
         return {"planted": read} if self.disease.vectors is not None else {}
+
+    @embtune.hookimpl
+    def embtune_before_attach(self, trainer: Any) -> None:
+        # Not in the vectors: zero rows of theirs count as absent, and are drawn.
+        if self.disease.table is not None:
+            weight = trainer.model.embedding.weight
+            weight.set_value(self.disease.table(weight.numpy()))
 
     @embtune.hookimpl
     def embtune_register_callbacks(self) -> list[Any]:

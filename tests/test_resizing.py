@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paddlenlp_embtune import BundleError, DataError, Predictor, Recipe, train
+from paddlenlp_embtune import BundleError, DataError, Predictor, Recipe, VectorError, train
+from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.resizing import cut_bundle, extend_bundle
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import embedding_table
-from paddlenlp_embtune.text import Extension
+from paddlenlp_embtune.term_rows import extended
+from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Extension, Vocabulary
 from paddlenlp_embtune.text.cutting import Cut
+from paddlenlp_embtune.vectors import Origin
 from tests.helpers import ROWS, TinyRun
 
 TEXTS = [text for text, _ in ROWS]
@@ -39,12 +42,13 @@ def test_new_terms_get_tokens_and_rows_and_old_ones_stay_bit_for_bit(bundle: Bun
 
 
 def test_answers_on_texts_without_the_terms_do_not_change(bundle: Bundle, tmp_path: Path) -> None:
+    fitted = dataclasses.replace(bundle.manifest, temperature=0.5, thresholds=dict.fromkeys(bundle.manifest.labels, 0.7))
+    bundle = dataclasses.replace(bundle, manifest=fitted)
     longer = extend_bundle(bundle, tmp_path / "longer", ["控股股东", "回购股份"]).bundle
-    plain = dataclasses.replace(bundle.manifest, temperature=1.0, thresholds={})
-    same = Predictor(dataclasses.replace(bundle, manifest=plain))
     now = Predictor(longer)
     without = [text for text in TEXTS if "控股股东" not in text and "回购股份" not in text]
-    np.testing.assert_allclose(now.probabilities(without), same.probabilities(without), atol=1e-6)
+    np.testing.assert_allclose(now.probabilities(without), Predictor(bundle).probabilities(without), atol=1e-6)
+    assert longer.manifest.thresholds == bundle.manifest.thresholds
     assert now.bundle.tokenizer.tokens("拟回购股份") == ["拟", "回购股份"]
 
 
@@ -53,6 +57,32 @@ def test_labelled_rows_bring_calibration_and_figures(bundle: Bundle, tmp_path: P
     done = extend_bundle(bundle, tmp_path / "longer", TERMS, texts=TEXTS, labels=labels)
     assert done.bundle.manifest.calibration is not None
     assert done.bundle.manifest.metrics["dev"]["n"] == len(TEXTS)
+
+
+def test_pretrained_vectors_give_the_rows_of_terms_that_they_have() -> None:
+    """Vectors that are the model's own, turned and stretched: what they have for a term comes out at its place in the model."""
+    tokens = [chr(0x4E00 + number) for number in range(300)]
+    tokenizer = CharTokenizer(Vocabulary([PAD, UNK, *tokens]))
+    table = np.random.default_rng(0).normal(0, 0.1, (302, 16)).astype(np.float32)
+    table[0] = 0.0
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(16, 16)))[0]
+    place = np.random.default_rng(2).normal(0, 0.1, 16)
+    there = (3.0 * np.concatenate([table[2:], place[None]]) @ turn).astype(np.float32)
+    vectors = VectorTable(dict(zip([*tokens, "一丁"], range(301), strict=True)), there, "elsewhere")
+    longer, change, grown, coverage = extended(tokenizer, table, ["一丁", "丂七"], vectors)
+    assert change.added == ("一丁", "丂七")
+    assert coverage.origins == (Origin.EXACT, Origin.PIECES)
+    np.testing.assert_array_equal(grown[:302], table)
+    new = grown[longer.vocabulary.ids["一丁"]]
+    assert np.dot(new, place) / np.linalg.norm(new) / np.linalg.norm(place) > 0.99
+    assert 0.9 < np.linalg.norm(new) / np.linalg.norm(place) < 1.1
+
+
+def test_too_few_shared_tokens_are_told(bundle: Bundle, tmp_path: Path) -> None:
+    own = embedding_table(bundle)
+    vectors = VectorTable(dict(bundle.vocabulary.ids), own, "elsewhere")
+    with pytest.raises(VectorError, match=r"share \d+ tokens; legal: 256 or more"):
+        extend_bundle(bundle, tmp_path / "longer", ["控股股东"], vectors=vectors)
 
 
 def test_there_must_be_something_to_add(bundle: Bundle, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from paddlenlp_embtune import DataError, Recipe, RecipeError, VectorError
 from paddlenlp_embtune.formats import read_lac
-from paddlenlp_embtune.starting import Start, read_terms, start_of
+from paddlenlp_embtune.starting import Start, start_of
+from paddlenlp_embtune.term_rows import read_terms
 from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, own_ids
 from paddlenlp_embtune.vectors import Origin, initialise
 from tests.helpers import ROWS, SAID, TinyRun
@@ -111,6 +112,14 @@ def test_a_bundle_is_gone_on_from_with_new_terms_behind_its_own(tiny_run: TinyRu
     assert own_ids(begun.tokenizer, "控股股东") == [edge]
     assert begun.coverage.counts() == {Origin.KEPT: edge, Origin.PIECES: 1}
     assert begun.table.shape[0] == edge + 1
+
+
+@pytest.mark.parametrize(
+    ("part", "told"), [({"text": {"tokenizer": "word"}}, "'char'"), ({"vectors": {"dimension": 3}}, "left out")]
+)
+def test_a_bundle_to_start_from_decides_itself(part: dict[str, Any], told: str, tiny_run: TinyRun) -> None:
+    with pytest.raises(RecipeError, match=told):
+        start(model={"start": str(tiny_run.folder)}, **part)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from paddlenlp_embtune.pipeline import build, rate_curves
 from paddlenlp_embtune.preparation import prepare, settle
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.starting import start_of
+from paddlenlp_embtune.term_rows import extended
 from paddlenlp_embtune.text import WordTokenizer
+from paddlenlp_embtune.text.building import build_tokenizer
 from paddlenlp_embtune.vectors import Origin
 from tests.helpers import ROWS, TinyRun, tsv
 
@@ -150,3 +152,12 @@ def test_a_run_may_start_from_the_run_that_it_replaces(tiny_run: TinyRun, tmp_pa
     train(first, tmp_path / "run")
     train(recipe, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "bundle").is_dir()
+
+
+def test_the_space_before_a_text_is_no_piece_of_a_term() -> None:
+    texts = ["公司拟回购股份", "控股股东减持股份", "质押式回购规模下降"] * 20
+    tokenizer = build_tokenizer("sentencepiece", texts=texts, size=100)
+    table = np.random.default_rng(0).normal(size=(len(tokenizer.vocabulary), 4)).astype(np.float32)
+    assert "\u2581" in tokenizer.tokens("质押式回购")
+    coverage = extended(tokenizer, table, ["质押式回购"])[3]
+    assert "\u2581" not in coverage.sources[0]

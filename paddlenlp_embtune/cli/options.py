@@ -41,5 +41,5 @@ FallbacksOption = Annotated[
         "as in training."
     ),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names, or OUT.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

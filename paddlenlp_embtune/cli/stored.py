@@ -15,6 +15,7 @@ from paddlenlp_embtune import registry
 from paddlenlp_embtune.data import Rows, read_rows
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_names
 from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.serving.bundle import MANIFEST
 from paddlenlp_embtune.serving.embedding import bundle_folder
 from paddlenlp_embtune.versions.store import VectorStore
 from paddlenlp_embtune.versions.version import MARK, Version
@@ -28,6 +29,7 @@ __all__ = [
     "out",
     "plain_version",
     "print_json",
+    "refuse_existing",
     "store_place",
     "table_of",
 ]
@@ -107,6 +109,16 @@ def _read_groups(file: Path) -> Groups:
         raise DataError(f"{file} is not legal: expected a list of terms for each name of a group, such as easing: [降准, 降息]")
     groups: Groups = value
     return groups
+
+
+def refuse_existing(to: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a bundle that nobody said may go.
+
+    Raises:
+        DataError: there is a bundle at the place already; anything else is never replaced.
+    """
+    if (to / MANIFEST).is_file() and not overwrite:
+        raise DataError(f"{to} is there already; replace it with --overwrite, or choose another --out")
 
 
 def labelled_rows(bundle: Bundle, data: Path, text_column: str, label_column: str) -> Rows:

@@ -14,6 +14,7 @@ from paddlenlp_embtune.cli import vector_files
 from paddlenlp_embtune.cli import versions as comparing
 from paddlenlp_embtune.cli.console import err, show_event
 from paddlenlp_embtune.cli.corpus import read_tokens
+from paddlenlp_embtune.cli.options import OverwriteOption
 from paddlenlp_embtune.cli.stored import (
     chosen_groups,
     domain_groups,
@@ -23,13 +24,14 @@ from paddlenlp_embtune.cli.stored import (
     out,
     plain_version,
     print_json,
+    refuse_existing,
     store_place,
     table_of,
 )
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.embedding import embedding_table
-from paddlenlp_embtune.versions.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.versions.choosing import check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
 from paddlenlp_embtune.versions.store import VectorStore
 
 __all__ = ["add_to", "app"]
@@ -135,6 +137,7 @@ def merge(
     shared = set(tokens) & set(other_tokens)
     named = [*(row or ()), *(read_tokens(rows_file) if rows_file else ())]
     wanted = list(dict.fromkeys([*named, *group_tokens(known, group or (), [token for token in tokens if token in shared])]))
+    check_space(tokens, table, other_tokens, other_table)
     mixed = take_rows(
         table,
         rows_of_tokens(tokens, wanted, where=f"the version {versions[0].name!r}"),
@@ -152,6 +155,7 @@ def restore(
     version: Annotated[str, typer.Argument(help="Name or id of the version, or latest.")],
     bundle: Annotated[Path, typer.Option(help="Folder of the bundle, or of its run.")],
     to: Annotated[Path, typer.Option("--out", help="Write the new bundle here.")],
+    overwrite: OverwriteOption = False,
     row: Annotated[
         Optional[list[str]], typer.Option(metavar="TOKEN", help="Bring back the row of this token only; repeat for more.")
     ] = None,
@@ -163,6 +167,7 @@ def restore(
     label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
 ) -> None:
     """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
+    refuse_existing(to, overwrite=overwrite)
     opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
     rows = labelled_rows(opened, data, text_column, label_column) if data is not None else None
     found = saved.version(version)
@@ -177,6 +182,8 @@ def restore(
         if not here.size:
             raise VectorError(f"the version {found.name!r} and the bundle {opened.path} share no token; restore one that fits")
     before = embedding_table(opened)
+    if len(here) < len(own):
+        check_space(own, before, tokens, table)
     mixed = take_rows(before, here, table, there)
     changed = int(np.count_nonzero((mixed != before).any(axis=1)))
     host.require_paddle()

@@ -128,7 +128,8 @@ def _table_for(bundle: Bundle, store: VectorStore, name: str) -> npt.NDArray[np.
     tokens, table = store.load(name)
     here, there = shared_rows(bundle.vocabulary.tokens, tokens)
     if len(set(bundle.vocabulary.tokens)) > len(set(here.tolist())):
-        lacking = [token for token in bundle.vocabulary.tokens if token not in set(tokens)]
+        there_are = set(tokens)
+        lacking = [token for token in bundle.vocabulary.tokens if token not in there_are]
         raise VectorError(
             f"the version {name!r} lacks {len(lacking)} tokens of the bundle {bundle.path}, {lacking[0]!r} first; legal: "
             "versions with a row for each; merge its rows into a version that has them with: embtune vectors merge"

@@ -19,7 +19,7 @@ from paddlenlp_embtune.cli.stored import open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import stream_texts
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
 from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.starting import read_terms
+from paddlenlp_embtune.term_rows import read_terms
 from paddlenlp_embtune.text import Tokenizer
 from paddlenlp_embtune.text.building import build_tokenizer
 from paddlenlp_embtune.text.comparison import compare_tokenizers

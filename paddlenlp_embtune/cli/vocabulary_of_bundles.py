@@ -11,13 +11,14 @@ from rich.markup import escape
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import err, show_event
 from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, shown
-from paddlenlp_embtune.cli.options import ColumnOption, JsonOption
-from paddlenlp_embtune.cli.sources import bytes_of
-from paddlenlp_embtune.cli.stored import labelled_rows, open_bundle, print_json
+from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, OverwriteOption
+from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli.stored import labelled_rows, open_bundle, print_json, refuse_existing
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
-from paddlenlp_embtune.starting import read_terms
+from paddlenlp_embtune.term_rows import read_terms
+from paddlenlp_embtune.vectors import wanted as known_names
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.resizing import Resized
@@ -27,7 +28,7 @@ __all__ = ["add_to"]
 _SHOWN = 20
 
 BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, or of its run.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Write the new bundle here; a bundle that is there is replaced.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Write the new bundle here.")]
 LabelOption = Annotated[str, typer.Option(help="Column or key of the label.")]
 
 
@@ -41,22 +42,32 @@ def extend(
     bundle: BundleArgument,
     terms: Annotated[Path, typer.Option(help="Terms to add, one a line, UTF-8.")],
     to: OutOption,
+    overwrite: OverwriteOption = False,
     data: Annotated[
         Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")
+    ] = None,
+    vectors: Annotated[
+        Optional[str], typer.Option(help="Pretrained vectors, for the rows of terms that they have; a file, a folder, or lac.")
     ] = None,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
     as_json: JsonOption = False,
 ) -> None:
     """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
+    refuse_existing(to, overwrite=overwrite)
     opened, wanted = open_bundle(bundle), read_terms(terms)
     before = _size(opened)
     labelled = _labelled(opened, data, text_column, label_column)
+    table = None
+    if vectors is not None:
+        keep = known_names([*opened.vocabulary.tokens, *wanted])
+        options = read_options(format_of(vectors, None), keep, None, None, "refuse")
+        table = read_source(vectors, "vectors", options)
     _prepare()
     from paddlenlp_embtune.resizing import extend_bundle
     from paddlenlp_embtune.text import Extension
 
-    done = extend_bundle(opened, to, wanted, **labelled)
+    done = extend_bundle(opened, to, wanted, vectors=table, **labelled)
     assert isinstance(done.change, Extension)
     change = done.change
     told: dict[str, Any] = {name: list(getattr(change, name)) for name in ("added", "known", "repeated")}
@@ -70,6 +81,7 @@ def extend(
 def cut(
     bundle: BundleArgument,
     to: OutOption,
+    overwrite: OverwriteOption = False,
     texts: Annotated[Optional[Path], typer.Option(help="Texts of the domain, one a line: .txt.")] = None,
     data: Annotated[
         Optional[Path], typer.Option(help="Rows whose texts are the domain's: .tsv, .csv, .json or .jsonl.")
@@ -87,6 +99,7 @@ def cut(
     """Take the tokens and rows that a domain does not use out of a bundle; every engine is proven anew."""
     if one_of(texts=texts, data=data) is None:
         raise RecipeError("say what the vocabulary must serve: --texts TEXTS or --data ROWS")
+    refuse_existing(to, overwrite=overwrite)
     opened = open_bundle(bundle)
     before = _size(opened)
     domain = read_texts_of(texts or data or Path(), text_column)

@@ -75,7 +75,13 @@ def restore_table(
 
 
 def finish(
-    fresh: Bundle, target: Path, *, former: Manifest, texts: Sequence[str] = (), labels: Sequence[str] = ()
+    fresh: Bundle,
+    target: Path,
+    *,
+    former: Manifest,
+    texts: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    same_rows: bool = False,
 ) -> tuple[Bundle, list[str]]:
     """Calibrate and measure a bundle whose embedding is new, as far as there are rows for it, and put it in its place.
 
@@ -85,6 +91,8 @@ def finish(
         former: what the bundle said that the new one is made of.
         texts: labelled rows that the model was not trained on, none, or 20 or more.
         labels: their labels.
+        same_rows: whether the rows that both have are alike, so that a former calibration holds for texts that are cut as
+            before; without labelled rows it is kept.
     Returns:
         the bundle, and notes about what it lacks now
     Raises:
@@ -96,7 +104,9 @@ def finish(
         wanted = former.calibration.target_precision if former.calibration is not None else None
         fresh = calibrate(fresh, texts, labels, target_precision=wanted)
         changes["metrics"] = {"dev": _figures(fresh, texts, labels)}
-    return reseal(fresh, target, **changes), _notes(former, measured=bool(len(texts)))
+    elif same_rows:
+        changes = {name: getattr(former, name) for name in ("temperature", "thresholds", "calibration")}
+    return reseal(fresh, target, **changes), _notes(former, measured=bool(len(texts)), same_rows=same_rows)
 
 
 def _figures(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -107,11 +117,15 @@ def _figures(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> dic
     return {key: report[key] for key in ("n", "accuracy", "f1_macro", "per_class")}
 
 
-def _notes(former: Manifest, *, measured: bool) -> list[str]:
+def _notes(former: Manifest, *, measured: bool, same_rows: bool) -> list[str]:
     notes = []
     if former.quantized:
         notes.append(f"{', '.join(former.quantized)} left out: made of the old embedding; add it anew with: embtune quantize")
-    if former.calibration is not None and not measured:
+    if former.calibration is not None and same_rows and not measured:
+        notes.append(
+            "calibration kept as it was, fitted to the old tokens; fit it anew with --data here, or: embtune calibrate"
+        )
+    elif former.calibration is not None and not measured:
         notes.append("calibration left out: fitted to the old embedding; fit it with --data here, or with: embtune calibrate")
     if former.metrics and not measured:
         notes.append("figures on the development rows left out: they were those of the old embedding")

@@ -25,12 +25,14 @@ from paddlenlp_embtune.formats.tensors import (
     StoredTensor,
     choose_table,
     gather,
+    header_tokens,
     open_tensors,
     parse_tokens,
     read_vocabulary,
     steps,
     widen,
 )
+from paddlenlp_embtune.text.identity import describe_difference
 
 __all__ = ["NPY", "NPZ", "SAFETENSORS"]
 
@@ -123,9 +125,24 @@ def _read_safetensors(source: str, options: ReadOptions) -> VectorTable:
 
 def _stored_tokens(tensors: dict[str, StoredTensor], rows: int, options: ReadOptions, source: str) -> list[Any]:
     name = next((name for name in TOKENS if name in tensors and tensors[name].dtype == "U8"), None)
+    trained = header_tokens(Path(source)) if name is None else None
+    if trained is not None and len(trained) == rows:
+        return _trained_tokens(trained, options, source)
     if options.vocabulary is not None or name is None:
         return list(read_vocabulary(options.vocabulary, rows, source))
     return _as_many(parse_tokens(tensors[name].map().tobytes(), f"{source}, tensor {name!r}"), rows, source)
+
+
+def _trained_tokens(trained: list[str], options: ReadOptions, source: str) -> list[Any]:
+    """Return the tokens that weights of ours say they were trained with; refuse another vocabulary."""
+    if options.vocabulary is not None:
+        given = list(read_vocabulary(options.vocabulary, len(trained), source))
+        if difference := describe_difference(trained, [str(token) for token in given]):
+            raise VectorError(
+                f"{source} was trained with another vocabulary than {options.vocabulary}: {difference}; leave the vocabulary "
+                "out, for the file has its own"
+            )
+    return list(trained)
 
 
 def _npz_tokens(

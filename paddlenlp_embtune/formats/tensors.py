@@ -23,6 +23,7 @@ __all__ = [
     "StoredTensor",
     "choose_table",
     "gather",
+    "header_tokens",
     "open_tensors",
     "parse_tokens",
     "read_vocabulary",
@@ -102,6 +103,17 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
             raise VectorError(f"{path} gives {name!r}, {dtype} of shape {shape}, {end - begin:,} bytes; fetch it again")
         tensors[name] = StoredTensor(path, dtype, shape, start + begin)
     return tensors
+
+
+def header_tokens(path: Path) -> list[str] | None:
+    """Return the tokens that the header of a safetensors file gives for its rows, as our weights do; None without them."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    try:
+        tokens = json.loads(header["__metadata__"]["tokens"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tokens if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens) else None
 
 
 def _entry(value: Mapping[str, Any]) -> tuple[str, Shape, int, int]:

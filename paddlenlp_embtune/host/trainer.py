@@ -39,12 +39,19 @@ def steps_per_epoch(args: Any, train_dataloader: Any) -> int | None:
     return max(1, batches // int(args.gradient_accumulation_steps))
 
 
-def remember_resume(trainer: Any) -> None:
-    """Make the Trainer note in its arguments which checkpoint it resumes from, which callbacks are never told."""
+def remember_resume(trainer: Any, check: Callable[[Path], None] | None = None) -> None:
+    """Make the Trainer note in its arguments which checkpoint it resumes from, which callbacks are never told.
+
+    Args:
+        trainer: a Trainer.
+        check: asked about the checkpoint's folder before anything of it is loaded, as callbacks cannot be; may raise.
+    """
     load = trainer._load_from_checkpoint
 
     def load_and_note(resume_from_checkpoint: Any = None) -> Any:
         trainer.args.embtune_resumed_from = resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
+        if check is not None and isinstance(resume_from_checkpoint, str):
+            check(Path(resume_from_checkpoint))
         if trainer.optimizer is not None and resume_from_checkpoint:
             optimizer = inner_optimizer(trainer.optimizer)
             optimizer._accumulators.clear()

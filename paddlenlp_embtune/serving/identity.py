@@ -26,7 +26,10 @@ def describe_exchange(folder: Path, vocabulary: Vocabulary) -> str:
     """
     try:
         with (folder / _WEIGHTS).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            if length > (folder / _WEIGHTS).stat().st_size:
+                return ""
+            header = json.loads(file.read(length))
         trained = json.loads(header["__metadata__"][_KEY])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

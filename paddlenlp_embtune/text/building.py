@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
@@ -29,7 +29,6 @@ def build_tokenizer(
     texts: Sequence[str],
     lowercase: bool = True,
     min_count: int = 1,
-    extra: Iterable[str] = (),
     vocabulary_file: Path | None = None,
     user_terms: Sequence[str] = (),
     size: int | None = None,
@@ -42,7 +41,6 @@ def build_tokenizer(
         texts: what the vocabulary is counted in, or SentencePiece trained on.
         lowercase: fold case; a SentencePiece model from a file decides for itself.
         min_count: rarer characters or words get no id; char and word only.
-        extra: tokens to append, such as the rows of a vector file; char and word only.
         vocabulary_file: ``vocab.txt`` for char, word and wordpiece, which needs one; a ``.model`` file for sentencepiece.
         user_terms: kept whole: words of the user's for word, pieces for a SentencePiece that is trained, added terms otherwise.
         size: the most tokens that are counted or learnt from texts; None for all, and for 8,000 pieces.
@@ -53,7 +51,7 @@ def build_tokenizer(
         MissingDependencyError: jieba or sentencepiece is needed and not installed.
     """
     _check(name, vocabulary_file=vocabulary_file, size=size, max_length=max_length)
-    limits = _limits(min_count, size, tuple(extra))
+    limits = _limits(min_count, size)
     if name == "word":
         return _word(texts, lowercase, user_terms, _vocabulary(vocabulary_file) if vocabulary_file else None, limits)
     if name == "sentencepiece":
@@ -91,12 +89,12 @@ def _check(name: str, *, vocabulary_file: Path | None, size: int | None, max_len
 Limits = Callable[[Counter[str]], Vocabulary]
 
 
-def _limits(min_count: int, size: int | None, extra: Sequence[str]) -> Limits:
-    """How a vocabulary is made of counts: the most frequent tokens, then the extra ones."""
+def _limits(min_count: int, size: int | None) -> Limits:
+    """How a vocabulary is made of counts: the most frequent tokens."""
 
     def build(counts: Counter[str]) -> Vocabulary:
         kept = sorted(counts, key=lambda token: (-counts[token], token))[:size]
-        return Vocabulary.from_counts(Counter({token: counts[token] for token in kept}), min_count=min_count, extra=extra)
+        return Vocabulary.from_counts(Counter({token: counts[token] for token in kept}), min_count=min_count)
 
     return build
 

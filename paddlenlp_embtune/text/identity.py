@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
-__all__ = ["describe_difference", "fingerprint"]
-
-
-def fingerprint(tokens: Sequence[str]) -> str:
-    """Return the SHA-256 over all tokens in the order of their ids, 64 hexadecimal digits."""
-    return hashlib.sha256("\n".join(tokens).encode("utf-8", "surrogatepass")).hexdigest()
+__all__ = ["describe_difference"]
 
 
 def describe_difference(trained: Sequence[str], now: Sequence[str], *, most: int = 3) -> str:

@@ -85,11 +85,10 @@ def count_ngrams(
         DataError: there are more units than memory should hold.
     """
     names, index = ["", "0"], dict[str, int]()
-    units = [BOUNDARY, *_read(texts, names, index)]
+    units = [BOUNDARY]
+    _read(texts, units, names, index)
     edge = len(units)
-    units += _read(background, names, index)
-    if len(units) > MOST_UNITS:
-        raise DataError(f"the texts have {len(units)} characters; legal: at most {MOST_UNITS}; give a sample of them")
+    _read(background, units, names, index)
     row = np.array(units, dtype=np.int32)
     legal = np.where(row >= _FIRST, row, 0)
     numbers, counts, others = [legal], [_counts(legal[:edge], len(names))], [_counts(legal[edge:], len(names))]
@@ -112,8 +111,8 @@ def count_ngrams(
     return Ngrams(names, row, numbers, counts, others, edge, int(counts[0].sum()), int(others[0].sum()))
 
 
-def _read(texts: Iterable[str], names: list[str], index: dict[str, int]) -> list[int]:
-    units: list[int] = []
+def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[str, int]) -> None:
+    """Append the units of texts, and refuse too many of them before they are all in memory."""
     for text in texts:
         for match in _UNIT.finditer(clean(text, lowercase=True)):
             kind, unit = match.lastgroup, match[0]
@@ -126,7 +125,8 @@ def _read(texts: Iterable[str], names: list[str], index: dict[str, int]) -> list
             else:
                 units.append(NUMBER if kind == "latin" else BOUNDARY)
         units.append(BOUNDARY)
-    return units
+        if len(units) > MOST_UNITS:
+            raise DataError(f"there are more than {MOST_UNITS} characters; legal: at most {MOST_UNITS}; give a sample of them")
 
 
 def _counts(numbers: npt.NDArray[np.int32], size: int) -> Ints:

@@ -60,7 +60,7 @@ def attach(
         recipe: what to do.
         record: where events go; None keeps them in memory.
         tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``, and so
-            that a checkpoint which was trained with other tokens is refused.
+            that a checkpoint which was trained with other tokens is refused; None asks the Trainer's tokenizer.
         watched: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
         identity: further plain values that a checkpoint must have been made with, beside the recipe's.
     Returns:
@@ -81,10 +81,12 @@ def attach(
     _set_optimization(trainer, recipe, groups)
     record.write("groups", table=table)
     plain = recipe.to_dict()
-    host.remember_resume(trainer)
+    tokens = tokens if tokens is not None else _tokens_of(trainer)
+    vocabulary = VocabularyCallback(tokens) if tokens is not None else None
+    host.remember_resume(trainer, vocabulary.check if vocabulary is not None else None)
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
-        *([VocabularyCallback(tokens)] if tokens is not None else []),
+        *([vocabulary] if vocabulary is not None else []),
         *_replicas(trainer),
         *_sparse(trainer, recipe, record),
         NormCallback(),
@@ -132,6 +134,20 @@ def _introduce_health(
     name = callback.parameter or embedding_name(trainer.model)
     owner = next(group.spec.name for group in groups if name in group.parameters)
     callback.lower_rate = callback.lower_rate or (lambda factor, state: rates.scale(owner, factor, state))
+
+
+def _tokens_of(trainer: Any) -> list[str] | None:
+    """Return the tokens of the Trainer's own tokenizer in the order of their ids; None where they cannot be told."""
+    known: Any = getattr(getattr(trainer, "tokenizer", None), "get_vocab", dict)()
+    by_id = {int(number): str(token) for token, number in known.items()} if isinstance(known, Mapping) else {}
+    try:
+        parameter = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
+    except HostError:
+        return None
+    rows = int(parameter.shape[0])
+    if not by_id or max(by_id) >= rows:
+        return None
+    return [by_id.get(number, f"[row {number}]") for number in range(rows)]
 
 
 def _check_trainer(trainer: Any) -> None:

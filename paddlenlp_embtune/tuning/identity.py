@@ -32,19 +32,29 @@ class VocabularyCallback(TrainerCallback):  # type: ignore[misc]
         self.tokens = tuple(tokens)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Compare.
+        """Compare, where nobody has asked :meth:`check` before."""
+        folder = checkpoint_folder(args, state)
+        if folder is not None:
+            self.check(folder)
 
+    def check(self, folder: Path) -> None:
+        """Compare; of a checkpoint with more or fewer rows, before Paddle finds that nothing fits.
+
+        Args:
+            folder: of the checkpoint.
         Raises:
             HostError: the checkpoint knows other tokens; the message shows the first ids that differ.
         """
-        folder = checkpoint_folder(args, state)
-        if folder is None or not (folder / VOCABULARY).is_file():
+        if not (folder / VOCABULARY).is_file():
             return
-        trained = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        try:
+            trained = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise HostError(f"{folder / VOCABULARY} is damaged: {error}; resume from another checkpoint") from None
         if difference := describe_difference(trained, self.tokens):
             raise HostError(
-                f"{folder.name} was trained with another vocabulary: {difference}; resume with that of the checkpoint, "
-                f"{folder / VOCABULARY}, or start afresh"
+                f"{folder.name} was trained with another vocabulary: {difference}; bring its texts, terms and vectors "
+                "back as they were, or begin afresh with another --out"
             )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -5,7 +5,6 @@ from paddlenlp_embtune.vectors.extension import extend_table
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 from paddlenlp_embtune.vectors.initialise import Coverage, Origin, initialise, initialise_random
 from paddlenlp_embtune.vectors.projection import LinearMap, fit_linear, fit_orthonormal, fit_pca
-from paddlenlp_embtune.vectors.scaling import match_scale
 from paddlenlp_embtune.vectors.spellings import DEFAULT_FALLBACKS, FALLBACKS, wanted
 from paddlenlp_embtune.vectors.transfer import initialise_into
 
@@ -24,7 +23,6 @@ __all__ = [
     "initialise",
     "initialise_into",
     "initialise_random",
-    "match_scale",
     "norm_drift",
     "row_norms",
     "wanted",

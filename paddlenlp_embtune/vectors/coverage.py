@@ -73,7 +73,8 @@ class Coverage:
         """Weigh the rows by how often their tokens come.
 
         Args:
-            counts: how often each token occurs in the texts; tokens outside the vocabulary count as ``outside``.
+            counts: how often each token occurs in the texts; those outside the vocabulary, and the unknown token,
+                count as ``outside``.
         Returns:
             ``tokens``, how many there are in all; ``found``, ``approximated`` and ``outside`` as shares of them, 0 to 1; what
             is left of 1 has rows that were drawn.
@@ -81,7 +82,8 @@ class Coverage:
         origins = dict(zip(self.tokens, self.origins, strict=False))
         weights: Counter[str] = Counter()
         for token, count in counts.items():
-            weights[_kind(origins.get(token, Origin.UNKNOWN))] += count
+            # Where the row of the unknown token came from says nothing about what it stands for.
+            weights[_kind(Origin.UNKNOWN if token == UNK else origins.get(token, Origin.UNKNOWN))] += count
         total = weights.total()
         shares = {kind: round(weights[kind] / total, 6) if total else 0.0 for kind in ("found", "approximated", "outside")}
         return {"tokens": total, **shares}

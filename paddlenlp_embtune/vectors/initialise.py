@@ -53,6 +53,8 @@ def initialise(
     matches = _match(vocabulary, vectors, fallbacks)
     known = _known(vocabulary, matches, vectors)
     unknown = vectors.table[vectors.unknown_row] if vectors.unknown_row is not None else None
+    if unknown is not None and not unknown.any():
+        unknown = None  # a zero row stands for nothing, here as in ``align``
     rows = {token: match.row for token, match in matches.items()}
     coverage = account(vocabulary, vectors.source, matches, unknown=unknown is not None)
     if dimension is not None and dimension != vectors.dimension:

@@ -77,8 +77,9 @@ def fit_pca(table: Table, width: int) -> LinearMap:
 
     Rows are taken as they are, not centred: what they all have in common counts in cosines, so it is kept too. (Of the ten
     nearest neighbours of 4,729 characters at 200 dimensions, 82% stay at 128 this way; 80% where directions come from
-    centred rows, 74% where the mean is taken away, 66% along random directions.) The largest part of every direction is
-    positive, so that maps can be compared.
+    centred rows, 74% where the mean is taken away, 66% along random directions.) Of all bases of these directions the one
+    nearest to the first axes is taken: the components themselves change places and turn with every row that comes or goes, and
+    tables of two vocabularies, otherwise of one space, could not be compared or mixed.
 
     Args:
         table: (V, S) float32; zero rows do not count.
@@ -89,7 +90,7 @@ def fit_pca(table: Table, width: int) -> LinearMap:
         VectorError: the width is illegal, or no two rows differ.
     Source:
         Eckart and Young (1936), "The approximation of one matrix by another of lower rank"; Jolliffe (2002), Principal
-        Component Analysis, section 14.2.3, for components without centring
+        Component Analysis, section 14.2.3, for components without centring; Schönemann (1966) for the nearest basis
     """
     sampling.check_table(table)
     if not 1 <= width <= table.shape[1]:
@@ -104,8 +105,8 @@ def fit_pca(table: Table, width: int) -> LinearMap:
     if not variance > 1e-12 * float(np.trace(products)):
         raise VectorError(f"the {rows.size} rows that are not zero do not differ, so there are no principal components")
     directions = np.linalg.eigh(products)[1][:, ::-1][:, :width]
-    largest = directions[abs(directions).argmax(axis=0), np.arange(width)]
-    matrix = directions * np.where(largest < 0, -1.0, 1.0)
+    left, _, right = np.linalg.svd(directions[:width].T)
+    matrix = directions @ (left @ right)
     kept = min(1.0, float(np.einsum("sk,st,tk->", matrix, scatter, matrix)) / variance)
     return LinearMap(matrix, np.zeros(width), _report("pca", matrix, rows=int(rows.size), explained_variance=round(kept, 6)))
 

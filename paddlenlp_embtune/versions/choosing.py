@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from paddlenlp_embtune.errors import VectorError, legal_names
+from paddlenlp_embtune.vectors.geometry import cosine_drift
 from paddlenlp_embtune.vectors.sampling import Ids, Table
 from paddlenlp_embtune.vectors.term_map import special_rows
 
-__all__ = ["group_tokens", "rows_of_tokens", "shared_rows", "take_rows"]
+__all__ = ["check_space", "group_tokens", "rows_of_tokens", "shared_rows", "take_rows"]
+
+_LOOKED_AT, _FEWEST, _LEAST_COSINE = 5_000, 16, 0.3
 
 _LOOKED_AT = 20_000
 
@@ -84,6 +87,26 @@ def group_tokens(
             raise VectorError(f"no term of the group {name!r} ({', '.join(groups[name])}) has a row among {len(tokens)} tokens")
         found |= dict.fromkeys(own)
     return list(found)
+
+
+def check_space(tokens: Sequence[str], table: Table, others: Sequence[str], other: Table) -> None:
+    """Refuse to mix rows of two tables that are not of one space, where a direction means something else in each.
+
+    Tables that were tuned from the same start agree; those of two starts, or of two projections, need not.
+
+    Raises:
+        VectorError: on the tokens that both have, the median cosine between their rows is below 0.3.
+    """
+    if table.shape[1] != other.shape[1]:
+        return  # take_rows says so
+    ours, theirs = shared_rows(tokens, others)
+    kept = np.setdiff1d(np.arange(len(ours)), np.flatnonzero(np.isin(ours, special_rows(tokens))))[:_LOOKED_AT]
+    cosine = 1.0 - cosine_drift(table[ours[kept]], other[theirs[kept]])
+    if kept.size >= _FEWEST and (middle := float(np.median(cosine))) < _LEAST_COSINE:
+        raise VectorError(
+            f"on {kept.size} tokens that both have, the median cosine between their rows is {middle:.2f}: the two are of "
+            "different spaces, and a row of one means nothing in the other; take rows from a version with the same start"
+        )
 
 
 def take_rows(table: Table, rows: Ids, other: Table, other_rows: Ids) -> Table:

@@ -146,6 +146,11 @@ class VectorStore:
             return by_name[name]
         if name in broken:
             raise VectorError(f"{broken[name]}; bring the file back, or remove the version {name!r}")
+        if name == LATEST and broken:
+            raise VectorError(
+                f"which version is the latest cannot be told, for {', '.join(broken)} cannot be read: "
+                f"{next(iter(broken.values()))}; name the version, bring the file back, or remove it"
+            )
         if name == LATEST and versions:
             return versions[-1]
         begun = [version for version in versions if len(name) >= 4 and version.id.startswith(name)]

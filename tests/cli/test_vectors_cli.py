@@ -227,7 +227,9 @@ def test_restore_single_rows_in_place_with_labelled_rows(work: Path, run: Run, n
     light = draft_with(finance, embedding_table(finance), work / "light" / "bundle")  # for the engine paddle alone
     seal(light.path, light)
     options = ("--row", "股", "--row", "息", "--data", "dev.tsv", "--store", "run")
-    code, out, err = run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", *options)
+    says = "light/bundle is there already; replace it with --overwrite"
+    assert says in error_of(run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", *options), 1)
+    code, out, err = run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", "--overwrite", *options)
     assert (code, out) == (0, "light/bundle\n"), err
     assert "restored 2 of 2244 rows from noisy; 2 of them differ" in err
     assert "left out" not in err

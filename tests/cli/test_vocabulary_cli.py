@@ -15,7 +15,7 @@ import pytest
 from paddlenlp_embtune import Predictor, Recipe, train
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.serving.embedding import embedding_table
-from paddlenlp_embtune.starting import read_terms
+from paddlenlp_embtune.term_rows import read_terms
 from paddlenlp_embtune.text.building import build_tokenizer
 from paddlenlp_embtune.text.proposals import propose_terms
 from tests.helpers import ROWS, Run, TinyRun, error_of, hidden, tsv
@@ -157,7 +157,19 @@ def test_extend_says_what_became_of_each_term(work: Path, run: Run, whole: Path)
     assert hidden(work) == []
     (work / "more.txt").write_text("退市风险\n公司\n", encoding="utf-8")
     answer = told(
-        run("vocabulary", "extend", "longer", "--terms", "more.txt", "--out", "longer", "--data", "train.tsv", "--json")
+        run(
+            "vocabulary",
+            "extend",
+            "longer",
+            "--terms",
+            "more.txt",
+            "--out",
+            "longer",
+            "--overwrite",
+            "--data",
+            "train.tsv",
+            "--json",
+        )
     )
     assert (answer["added"], answer["known"], answer["repeated"]) == (["退市风险"], ["公司"], [])
     assert (answer["before"]["tokens"], answer["after"]["tokens"]) == (size + 3, size + 4)
@@ -175,7 +187,9 @@ def test_cut_keeps_what_the_texts_use(work: Path, run: Run, whole: Path) -> None
     assert (answer["texts"], answer["resegmented"], answer["unknown_after"]) == (len(TEXTS), 0, 0.0)
     assert answer["after"]["bytes"] < answer["before"]["bytes"]
     np.testing.assert_allclose(Predictor(small).probabilities(TEXTS), Predictor(before).probabilities(TEXTS), atol=1e-6)
-    code, out, err = run("vocabulary", "cut", whole, "--data", "train.tsv", "--out", "small", "--check-data", "train.tsv")
+    code, out, err = run(
+        "vocabulary", "cut", whole, "--data", "train.tsv", "--out", "small", "--overwrite", "--check-data", "train.tsv"
+    )
     assert (code, out) == (0, "small\n")
     assert f"dropped {len(answer['dropped']):,} tokens: " in err
     assert f"{len(TEXTS)} texts: 0 are cut otherwise than before; unknown 0.000% -> 0.000%" in err

@@ -67,7 +67,7 @@ SMALL = "model: {options: {filters: 8, ngram_buckets: 0}}\ntrain: {epochs: 2}\ne
 
 @pytest.mark.slow
 def test_commands_about_vectors_and_vocabulary_run(tmp_path: Path) -> None:
-    for name in ("train.tsv", "dev.tsv"):
+    for name in ("train.tsv", "dev.tsv", "test.tsv"):
         shutil.copy(FINANCE / name, tmp_path / name)
     texts = [line.split("\t")[0] for line in (FINANCE / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
     for name in ("domain.txt", "unlabelled.txt"):
@@ -84,7 +84,8 @@ def test_commands_about_vectors_and_vocabulary_run(tmp_path: Path) -> None:
     for name in ("x", "z"):
         shell(f"embtune train small.yaml --domain finance --data train.tsv --dev dev.tsv --out runs/{name}", tmp_path)
     rows = "data: {train: train.tsv, dev: dev.tsv}\ndomain: finance\n"
-    (tmp_path / "go_on.yaml").write_text(f"{rows}{SMALL.replace('model: {', 'model: {start: longer, ')}", encoding="utf-8")
+    rest = SMALL.partition("\n")[2]  # the model brings its own options
+    (tmp_path / "go_on.yaml").write_text(f"{rows}model: {{start: longer}}\n{rest}", encoding="utf-8")
     shell(block_with("embtune vocabulary extend"), tmp_path)
     shell("embtune vectors save runs/x --name monday --store store", tmp_path)
     assert "减" in shell(block_with("embtune vectors diff"), tmp_path)

@@ -187,6 +187,15 @@ def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path,
         Bundle.open(copy)
 
 
+def test_another_vocabulary_is_refused_where_the_weights_are_damaged_too(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    subprocess.run(["cp", "-r", str(bundle.path), str(copy)], check=True)
+    (copy / "vocab.txt").write_text("[PAD]\n[UNK]\n", encoding="utf-8")
+    (copy / "weights.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(BundleError, match="was trained with the vocabulary"):
+        Bundle.open(copy)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [300, 3_000])
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path, limit: int) -> None:

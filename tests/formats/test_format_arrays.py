@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune import VectorError
+from paddlenlp_embtune.files import write_arrays
 from paddlenlp_embtune.formats import ReadOptions, VectorTable, arrays, read_vectors, write_vectors
 
 TOKENS = ["[PAD]", "涨", "a b", "\u2028", "\r", "$"]
@@ -254,3 +255,14 @@ def test_what_is_read_in_place_cannot_be_compressed(tmp_path: Path) -> None:
         (tmp_path / "t.gz").write_bytes(gzip.compress((tmp_path / "t").read_bytes()))
         with pytest.raises(VectorError, match="gunzip"):
             read_vectors(tmp_path / "t.gz", ReadOptions(format=kind))
+
+
+def test_weights_of_ours_bring_the_tokens_that_they_were_trained_with(tmp_path: Path) -> None:
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    tokens = ["[PAD]", "[UNK]", "利", "好"]
+    write_arrays(tmp_path / "weights.safetensors", {"embedding.weight": table}, metadata={"tokens": json.dumps(tokens)})
+    found = read_vectors(tmp_path / "weights.safetensors")
+    np.testing.assert_array_equal(found.table[found.rows["利"]], table[2])
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n好\n利\n", encoding="utf-8")
+    with pytest.raises(VectorError, match="id 2 was '利' and is '好'"):
+        read_vectors(tmp_path / "weights.safetensors", ReadOptions(vocabulary=tmp_path / "vocab.txt"))

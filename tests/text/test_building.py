@@ -26,10 +26,10 @@ def vocabulary_file(tmp_path: Path) -> Path:
 
 
 def test_char_is_what_counting_gives() -> None:
-    found = build("char", min_count=2, extra=["囧", "股"], lowercase=False)
+    found = build("char", min_count=2, lowercase=False)
     counts = CharTokenizer.count(CORPUS, lowercase=False)
     assert found == CharTokenizer(found.vocabulary, lowercase=False)
-    assert found.vocabulary.tokens == Vocabulary.from_counts(counts, min_count=2, extra=["囧", "股"]).tokens
+    assert found.vocabulary.tokens == Vocabulary.from_counts(counts, min_count=2).tokens
 
 
 def test_word_knows_words_characters_and_terms() -> None:

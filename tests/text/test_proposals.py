@@ -164,3 +164,11 @@ def test_real_texts(name: str, lexicon: str, least: float, expected: set[str], s
     legal = words | {line.split("\t")[0].strip() for line in table}
     assert sum(term in legal for term in found[:200]) / 200 >= least
     assert expected <= set(found)
+
+
+def test_too_many_texts_are_refused_before_all_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "MOST_UNITS", 100)
+    texts = iter(["公司拟回购股份"] * 1000)
+    with pytest.raises(DataError, match="more than 100 characters"):
+        ngrams.count_ngrams(texts, longest=2, least_count=2)
+    assert len(list(texts)) > 900

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from paddlenlp_embtune import HostError, Recipe, attach
 from paddlenlp_embtune.text.identity import describe_difference
+from tests import toy
 from tests.toy import VOCABULARY, make_trainer, new_process
 
 TOKENS = ["[PAD]", *(f"t{number}" for number in range(1, VOCABULARY))]
@@ -22,7 +24,7 @@ def train(folder: Path, tokens: list[str], resume: Path | None = None) -> Any:
     return trainer
 
 
-def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, TOKENS)
     shifted = ["[PAD]", "new", *TOKENS[1:-1]]
     with pytest.raises(
@@ -30,6 +32,13 @@ def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Pa
     ):
         train(tmp_path, shifted, resume=tmp_path / "checkpoint-4")
     train(tmp_path, TOKENS, resume=tmp_path / "checkpoint-4")
+    with monkeypatch.context() as changed:
+        changed.setattr(toy, "VOCABULARY", VOCABULARY + 1)
+        with pytest.raises(HostError, match="1 tokens are new at the end, 'new' first"):
+            train(tmp_path, [*TOKENS, "new"], resume=tmp_path / "checkpoint-4")
+    (tmp_path / "checkpoint-4" / "embtune_vocabulary.json").write_text("[", encoding="utf-8")
+    with pytest.raises(HostError, match=r"embtune_vocabulary\.json is damaged"):
+        train(tmp_path, TOKENS, resume=tmp_path / "checkpoint-4")
 
 
 @pytest.mark.parametrize(
@@ -43,3 +52,21 @@ def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Pa
 )
 def test_differences_are_told(trained: list[str], now: list[str], told: str) -> None:
     assert describe_difference(trained, now) == told
+
+
+class Words:
+    """A tokenizer as PaddleNLP's are."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {f"w{number}": number for number in range(VOCABULARY - 2)}
+
+
+def test_tokens_that_nobody_names_are_those_of_the_trainers_tokenizer(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, save_strategy="steps", save_steps=4, num_train_epochs=1)
+    trainer.tokenizer = Words()
+    trainer.tokenizer.save_pretrained = lambda folder: None
+    attach(trainer, Recipe.from_dict({"early_stopping": None, "freeze": None, "health": None}))
+    trainer.train()
+    kept = json.loads((tmp_path / "checkpoint-4" / "embtune_vocabulary.json").read_text(encoding="utf-8"))
+    assert kept[:2] == ["w0", "w1"]
+    assert kept[-2:] == [f"[row {VOCABULARY - 2}]", f"[row {VOCABULARY - 1}]"]

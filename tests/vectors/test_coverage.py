@@ -9,7 +9,7 @@ import pytest
 
 from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
-from paddlenlp_embtune.vectors import Coverage, initialise
+from paddlenlp_embtune.vectors import Coverage, Origin, initialise
 
 TOKENS = (PAD, UNK, "嘅", "a", "b", "涨停", "股票", "缺", "[CLS]")
 COVERAGE = Coverage(
@@ -91,3 +91,10 @@ def test_sources_name_rows_of_the_vectors() -> None:
     _, coverage = initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["case", "pieces"])
     assert coverage.tokens == vocabulary.tokens
     assert coverage.sources == ((), (), ("a",), ("a",), ("涨", "停"), ())
+
+
+@pytest.mark.parametrize("origin", [Origin.SAMPLED, Origin.KEPT, Origin.UNKNOWN])
+def test_the_unknown_token_is_outside_wherever_its_row_came_from(origin: str) -> None:
+    coverage = Coverage("x", (Origin.PADDING, origin, Origin.EXACT), (), ("[PAD]", "[UNK]", "的"))
+    running = {"tokens": 10, "found": 0.5, "approximated": 0.0, "outside": 0.5}
+    assert coverage.running({"的": 5, "[UNK]": 5}) == running

@@ -269,3 +269,10 @@ def test_the_vocabulary_of_ernie_3(shared_data: Path) -> None:
     assert table[1:].any(axis=1).all()
     origins = dict(zip(vocabulary.tokens, coverage.origins, strict=True))
     assert [origins[token] for token in ("[CLS]", "[SEP]", "[MASK]", "##s")] == [*["sampled"] * 3, "without marker"]
+
+
+def test_a_zero_row_for_the_unknown_counts_as_none() -> None:
+    source = VectorTable({"a": 0, "b": 1}, np.array([[1, 2], [2, 1], [0, 0]], np.float32), "s", unknown_row=2)
+    table, coverage = initialise(Vocabulary(["[PAD]", "[UNK]", "a", "b"]), source, rms=0.1, seed=0)
+    assert table[1].any()
+    assert coverage.origins[1] == Origin.SAMPLED

@@ -261,3 +261,10 @@ def overlap(one: Table, other: Table) -> float:
         np.fill_diagonal(likeness, -2)
         lists.append(np.argsort(-likeness, axis=1)[:, :10])
     return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*lists, strict=True)]))
+
+
+def test_a_few_rows_more_do_not_turn_the_components() -> None:
+    table = (np.random.default_rng(0).standard_normal((3000, 64)) * np.geomspace(8, 1, 64)).astype(np.float32)
+    one, other = fit_pca(table[:2900], 32).apply(table), fit_pca(table, 32).apply(table)
+    cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosines.mean() > 0.99

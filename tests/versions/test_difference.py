@@ -11,7 +11,7 @@ import pytest
 
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.vectors.movement import movement
-from paddlenlp_embtune.versions.choosing import group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.versions.choosing import check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
 from paddlenlp_embtune.versions.difference import difference
 
 Table = npt.NDArray[np.float32]
@@ -158,3 +158,15 @@ def test_taking_rows_leaves_both_tables_alone() -> None:
     np.testing.assert_array_equal(table, before)
     with pytest.raises(VectorError, match="rows of width 4 cannot go into a table of width 8"):
         take_rows(table, np.array([0]), gaussian(width=4), np.array([0]))
+
+
+def test_rows_of_another_space_are_not_mixed() -> None:
+    generator = np.random.default_rng(0)
+    tokens = [f"t{number}" for number in range(40)]
+    table = generator.normal(size=(40, 16)).astype(np.float32)
+    turned = (table @ np.linalg.qr(generator.normal(size=(16, 16)))[0]).astype(np.float32)
+    tuned = table + generator.normal(0, 0.3, table.shape).astype(np.float32)
+    check_space(tokens, table, tokens[::-1], tuned[::-1])
+    with pytest.raises(VectorError, match=r"on 40 tokens that both have, the median cosine .* different spaces"):
+        check_space(tokens, table, tokens[::-1], turned[::-1])
+    check_space(tokens[:5], table[:5], tokens, turned)  # too few to tell

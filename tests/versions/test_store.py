@@ -543,3 +543,12 @@ def test_a_version_is_plain_json_that_proves_itself(three: VectorStore) -> None:
     for name in three.version("b").files():
         file = three.path / name
         assert hashlib.sha256(file.read_bytes()).hexdigest() == file.stem
+
+
+def test_the_latest_is_not_guessed_where_a_version_cannot_be_read(tmp_path: Path) -> None:
+    store = VectorStore.open(tmp_path / "store", create=True)
+    for name in ("before", "after"):
+        store.save(name, ["a"], np.ones((1, 2), np.float32))
+    (tmp_path / "store" / "versions" / "after.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(VectorError, match="which version is the latest cannot be told, for after"):
+        store.load("latest")

@@ -1,0 +1,112 @@
+"""Domain terms as tokens: reading a list of them, and rows for them in an embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.formats import VectorTable
+from paddlenlp_embtune.text import Extension, TermTokenizer, Tokenizer, Vocabulary, extend, own_ids
+from paddlenlp_embtune.vectors import Coverage, Origin
+from paddlenlp_embtune.vectors.extension import extend_table
+from paddlenlp_embtune.vectors.transfer import initialise_into
+
+__all__ = ["extended", "read_terms", "terms_from_pieces"]
+
+Table = npt.NDArray[np.float32]
+
+
+def read_terms(path: Path) -> tuple[str, ...]:
+    """Read domain terms, one a line; blank lines are passed over.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, or holds none.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise DataError(f"cannot read the terms {path}: {error.strerror}; legal: a file with one term a line") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, one term a line") from None
+    terms = tuple(line.strip() for line in lines if line.strip())
+    if not terms:
+        raise DataError(f"{path} holds no term; legal: one a line")
+    return terms
+
+
+def extended(
+    tokenizer: Tokenizer, table: Table, terms: Sequence[str], vectors: VectorTable | None = None
+) -> tuple[TermTokenizer, Extension, Table, Coverage]:
+    """Add terms to a tokenizer, and rows for them to its table; old ids and rows stay, bit for bit.
+
+    Args:
+        tokenizer: any.
+        table: its embedding.
+        terms: to add; those that are tokens already are left out.
+        vectors: pretrained rows for terms, of any width, brought into the table's space by a linear map that is learned from
+            the tokens both have; terms that they lack, and all without them, are made of the rows of their pieces.
+    Shapes:
+        table: (V, D) float32; returns: (V + N, D) float32
+    Returns:
+        the tokenizer, what became of the terms, the table, and where its new rows came from
+    """
+    longer, change = extend(tokenizer, terms)
+    pieces = [own_ids(tokenizer, term) for term in change.added]
+    tokens, excluded = tokenizer.vocabulary.tokens, _without_text(tokenizer.vocabulary)
+    grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
+    if vectors is not None and change.added:
+        coverage = _from_vectors(longer, grown, coverage, vectors, known=table)
+    return longer, change, grown, coverage
+
+
+def _from_vectors(
+    tokenizer: TermTokenizer, grown: Table, coverage: Coverage, vectors: VectorTable, *, known: Table
+) -> Coverage:
+    """Put rows of pretrained vectors in the place of those made of pieces, where there are any; say so."""
+    edge = len(known)
+    reference = {token: row for token, row in tokenizer.vocabulary.ids.items() if row < edge}
+    mapped, found = initialise_into(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
+    new = [at for at in range(edge, len(grown)) if found.origins[at] != Origin.SAMPLED]
+    grown[new] = mapped[new]
+    origins, sources = list(coverage.origins), list(coverage.sources)
+    for at in new:
+        origins[at - edge], sources[at - edge] = found.origins[at], found.sources[at]
+    names = {tokenizer.vocabulary.tokens[at] for at in new}
+    return dataclasses.replace(
+        coverage,
+        source=vectors.source,
+        origins=tuple(origins),
+        sources=tuple(sources),
+        missing=tuple(term for term in coverage.missing if term not in names),
+        projection=found.projection,
+    )
+
+
+def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
+    """Make the rows of added terms that the vectors lack of the rows of their pieces."""
+    if not isinstance(tokenizer, TermTokenizer):
+        return table, coverage
+    edge = len(tokenizer.base.vocabulary)
+    new = [at for at in range(edge, len(table)) if coverage.origins[at] == Origin.SAMPLED]
+    if not new:
+        return table, coverage
+    terms = [tokenizer.vocabulary.tokens[at] for at in new]
+    pieces = [own_ids(tokenizer.base, term) for term in terms]
+    base = tokenizer.base.vocabulary
+    grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=_without_text(base))
+    table[new] = grown[edge:]
+    origins, sources = list(coverage.origins), list(coverage.sources or [()] * len(table))
+    for at, origin, names in zip(new, made.origins, made.sources, strict=True):
+        origins[at], sources[at] = origin, names
+    left = tuple(token for token in coverage.missing if token not in set(terms) - set(made.missing))
+    return table, dataclasses.replace(coverage, origins=tuple(origins), sources=tuple(sources), missing=left)
+
+
+def _without_text(vocabulary: Vocabulary) -> list[int]:
+    """Rows that are no piece of a term: padding, unknown, and the space that SentencePiece sets before whatever it reads."""
+    return [0, vocabulary.unknown_id, *(vocabulary.ids[space] for space in (" ", "\u2581") if space in vocabulary)]
