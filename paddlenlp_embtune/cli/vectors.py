@@ -123,6 +123,9 @@ def merge(
     rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of these tokens, one a line, UTF-8.")] = None,
     groups: Annotated[Optional[Path], typer.Option(help="Groups of terms: JSON or YAML, a list of terms by name.")] = None,
     domain: Annotated[Optional[str], typer.Option(help="The groups of terms of this domain.")] = None,
+    bundle: Annotated[
+        Optional[Path], typer.Option(help="Cut the terms of groups with the tokenizer of this bundle, or run.")
+    ] = None,
     store: StoreOption = None,
     note: Annotated[str, typer.Option(help="What to remember about it.")] = "",
     as_json: JsonOption = False,
@@ -130,13 +133,16 @@ def merge(
     """Make a new version of one with chosen rows from another; rows go by their tokens."""
     if not (row or group or rows_file):
         raise RecipeError("say which rows to take: --row TOKEN, --group NAME or --rows-file FILE")
-    opened = find_store(store)
+    opened = find_store(store, beside=bundle)
     versions = [opened.version(base), opened.version(other)]
+    cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
     known = chosen_groups(groups, domain, versions)
     (tokens, table), (other_tokens, other_table) = (opened.load(version.name) for version in versions)
     shared = set(tokens) & set(other_tokens)
     named = [*(row or ()), *(read_tokens(rows_file) if rows_file else ())]
-    wanted = list(dict.fromkeys([*named, *group_tokens(known, group or (), [token for token in tokens if token in shared])]))
+    wanted = list(
+        dict.fromkeys([*named, *group_tokens(known, group or (), [token for token in tokens if token in shared], cut=cut)])
+    )
     check_space(tokens, table, other_tokens, other_table)
     mixed = take_rows(
         table,

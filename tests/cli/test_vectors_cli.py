@@ -157,6 +157,8 @@ def test_merge_takes_rows_by_token_group_and_file(work: Path, run: Run, noisy: T
     answer = told(run("vectors", "merge", "end", "domain", "--name", "mixed", *options))
     assert answer["taken"] == ["股", "公", "司", "降", "息"]
     assert answer["source"] == "end with 5 rows of domain"
+    cut = told(run("vectors", "merge", "end", "domain", "--name", "cut", "--bundle", "run", "--group", "easing", "--json"))
+    assert cut["taken"] == ["降", "息"]
     assert answer["new_rows"] == 0
     store = VectorStore.open("run/vectors")
     assert answer["parent"] == store.version("end").id
