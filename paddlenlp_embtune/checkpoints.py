@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.arrays_only import ArraysOnly
+from paddlenlp_embtune.arrays_only import read_arrays
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
@@ -172,14 +172,7 @@ def _read_weights(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
             raise BundleError(f"{safe} cannot be read: {error}") from None
     if not pickled.is_file():
         raise BundleError(f"{folder} lacks {safe.name} and {pickled.name}; give the folder that save_pretrained wrote")
-    try:
-        with pickled.open("rb") as file:
-            state = ArraysOnly(file).load()
-    except Exception as error:  # a damaged pickle may raise anything
-        raise BundleError(f"{pickled} cannot be read as arrays: {error}; save the model again with save_pretrained") from None
-    if not isinstance(state, dict):
-        raise BundleError(f"{pickled} holds no parameters by name; give the folder that save_pretrained wrote")
-    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return read_arrays(pickled, error=BundleError)
 
 
 def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:

@@ -11,18 +11,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["replace_folder", "sha256_of", "write_arrays", "write_text"]
+__all__ = ["replace_file", "replace_folder", "sha256_of", "write_arrays", "write_text"]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a temporary sibling and rename it over ``path``."""
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write to a temporary sibling, and rename it over ``path`` when the block ends; an exception leaves ``path`` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}~")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -31,6 +32,12 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to a temporary sibling and rename it over ``path``."""
+    with replace_file(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:

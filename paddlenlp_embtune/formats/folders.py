@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.arrays_only import ArraysOnly
+from paddlenlp_embtune.arrays_only import read_arrays
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.formats.gathering import Gatherer
@@ -119,14 +119,7 @@ def _unpickle(file: Path) -> dict[str, npt.NDArray[Any]]:
             f"{file} is read whole and needs {size / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free; save the model "
             "again with save_pretrained(..., safe_serialization=True), which is read in parts"
         )
-    try:
-        with file.open("rb") as stream:
-            state = ArraysOnly(stream).load()
-    except Exception as error:  # a damaged pickle may raise anything
-        raise VectorError(f"{file} cannot be read as arrays: {error}; save the model again with save_pretrained") from None
-    if not isinstance(state, dict):
-        raise VectorError(f"{file} holds no parameters by name; give the folder that save_pretrained wrote")
-    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    return read_arrays(file, error=VectorError)
 
 
 CHECKPOINT = VectorFormat(_read_checkpoint, _detects_checkpoint)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -16,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError, legal_names
+from paddlenlp_embtune.files import replace_file
 
 __all__ = ["write_vectors"]
 
@@ -46,7 +44,7 @@ def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike,
         _check_tokens(tokens, illegal, format)
     elif path.suffix == ".gz":
         raise VectorError(f"{path} would be compressed, and {format} is read in place; give a name without .gz")
-    with _replacing(path) as file:
+    with replace_file(path) as file:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
                 write(cast(IO[bytes], packed), tokens, rows)
@@ -119,24 +117,6 @@ def _write_safetensors(file: IO[bytes], tokens: Sequence[str], table: Table) -> 
 
 def _json(tokens: Sequence[str]) -> bytes:
     return json.dumps(list(tokens), ensure_ascii=False).encode("utf-8")
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write to a temporary sibling and rename it over ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}~")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
 
 
 _Writer = Callable[[IO[bytes], Sequence[str], Table], None]
