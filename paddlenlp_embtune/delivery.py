@@ -16,7 +16,7 @@ from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.preparation import Prepared, data_summary, term_groups, vectors_summary
+from paddlenlp_embtune.preparation import Prepared, data_summary, term_groups
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.text import own_ids
@@ -63,7 +63,7 @@ def deliver(
         domain=recipe.domain,
         recipe=_without_folders(recipe).to_dict(),
         data=data_summary(prepared, folders=False),
-        vectors=vectors_summary(prepared),
+        vectors=prepared.origins,
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
         sample_texts=prepared.dev.texts[:256],
     )

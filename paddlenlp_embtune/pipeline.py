@@ -20,7 +20,7 @@ from paddlenlp_embtune.errors import (
     RecipeError,
 )
 from paddlenlp_embtune.files import replace_folder
-from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups, vectors_summary
+from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
@@ -91,7 +91,7 @@ def train(
         record = RunRecord(folder / RECORD, listeners=tuple(listeners))
         record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
         record.write("data", **data_summary(prepared))
-        record.write("vectors", **vectors_summary(prepared))
+        record.write("vectors", **prepared.origins)
         trainer, seconds = _tune(recipe, prepared, record, checkpoints)
         metrics, failure = deliver(recipe, prepared, trainer, folder, record)
     if failure is not None:

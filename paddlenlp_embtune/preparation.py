@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from paddlenlp_embtune.starting import Progress, check_labels, start_of
 from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
 from paddlenlp_embtune.vectors import Coverage
 
-__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups", "vectors_summary"]
+__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Prepared:
     table: npt.NDArray[np.float32]
     coverage: Coverage
     bundle: Bundle | None = None
+
+    @cached_property
+    def origins(self) -> dict[str, Any]:
+        """Where the rows of the embedding came from, also weighed by how often the training texts use them."""
+        tokens, unknown = self.tokenizer.vocabulary.tokens, self.tokenizer.vocabulary.unknown_id
+        ids = Counter(chain.from_iterable(own_ids(self.tokenizer, text) for text in self.train.texts))
+        outside = ids.pop(unknown, 0)
+        counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
+        return self.coverage.summary(counts=counts)
 
 
 def check_names(recipe: Recipe) -> None:
@@ -103,15 +113,6 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     return Prepared(rows, dev, labels, ordered, report, start.tokenizer, start.table, start.coverage, start.bundle)
 
 
-def vectors_summary(prepared: Prepared) -> dict[str, Any]:
-    """Tell where the rows of the embedding came from, also weighed by how often the training texts use them."""
-    tokens, unknown = prepared.tokenizer.vocabulary.tokens, prepared.tokenizer.vocabulary.unknown_id
-    ids = Counter(chain.from_iterable(own_ids(prepared.tokenizer, text) for text in prepared.train.texts))
-    outside = ids.pop(unknown, 0)
-    counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
-    return prepared.coverage.summary(counts=counts)
-
-
 def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
     """Return the groups of terms of the recipe's domain; none without a domain."""
     domain = _domain(recipe)
@@ -130,7 +131,7 @@ def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
         steps_per_epoch = -(-len(prepared.train) // recipe.train.batch_size)
         epochs = min(40, max(8, round(1200 / steps_per_epoch)))
     if prepared.bundle is not None:
-        model = dataclasses.replace(model, name=model_name(prepared.bundle), options={})
+        model = dataclasses.replace(model, name=model_name(prepared.bundle))
     return dataclasses.replace(recipe, model=model, train=dataclasses.replace(recipe.train, epochs=epochs))
 
 

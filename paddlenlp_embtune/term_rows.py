@@ -73,18 +73,8 @@ def _from_vectors(
     mapped, found = initialise_into(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
     new = [at for at in range(edge, len(grown)) if found.origins[at] != Origin.SAMPLED]
     grown[new] = mapped[new]
-    origins, sources = list(coverage.origins), list(coverage.sources)
-    for at in new:
-        origins[at - edge], sources[at - edge] = found.origins[at], found.sources[at]
-    names = {tokenizer.vocabulary.tokens[at] for at in new}
-    return dataclasses.replace(
-        coverage,
-        source=vectors.source,
-        origins=tuple(origins),
-        sources=tuple(sources),
-        missing=tuple(term for term in coverage.missing if term not in names),
-        projection=found.projection,
-    )
+    told = coverage.replaced([at - edge for at in new], [found.origins[at] for at in new], [found.sources[at] for at in new])
+    return dataclasses.replace(told, source=vectors.source, projection=found.projection)
 
 
 def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
@@ -100,11 +90,7 @@ def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) ->
     base = tokenizer.base.vocabulary
     grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=_without_text(base))
     table[new] = grown[edge:]
-    origins, sources = list(coverage.origins), list(coverage.sources or [()] * len(table))
-    for at, origin, names in zip(new, made.origins, made.sources, strict=True):
-        origins[at], sources[at] = origin, names
-    left = tuple(token for token in coverage.missing if token not in set(terms) - set(made.missing))
-    return table, dataclasses.replace(coverage, origins=tuple(origins), sources=tuple(sources), missing=left)
+    return table, coverage.replaced(new, made.origins, made.sources)
 
 
 def _without_text(vocabulary: Vocabulary) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["err", "per_class_table", "show_event", "watched"]
+__all__ = ["err", "per_class_table", "say_notes", "show_event", "watched"]
 
 err = Console(stderr=True, highlight=False)
 
@@ -33,6 +33,12 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     table.add_row("macro F1", "", "", f"{metrics['f1_macro']:.4f}", str(metrics["n"]))
     table.add_row("accuracy", "", "", f"{metrics['accuracy']:.4f}", "")
     return table
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print remarks to stderr, a line each."""
+    for note in notes:
+        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
 def _data(event: Mapping[str, Any]) -> None:

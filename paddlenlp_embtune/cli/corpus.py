@@ -13,6 +13,7 @@ from paddlenlp_embtune.text.building import TOKENIZERS, build_tokenizer
 
 __all__ = [
     "Used",
+    "listed_tokens",
     "one_of",
     "read_texts_of",
     "read_tokens",
@@ -111,6 +112,11 @@ def used_tokens(
         framing = {tokens[number] for number in (*built.prefix, *built.suffix)}
         tokens = tuple(token for token in tokens if counts[token] >= min_count or token in framing)
     return Used(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
+
+
+def listed_tokens(file: Path) -> Used:
+    """Take the tokens of a file for those that are needed."""
+    return Used(tuple(dict.fromkeys(read_tokens(file))))
 
 
 def shown(token: str) -> str:

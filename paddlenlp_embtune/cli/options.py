@@ -17,8 +17,11 @@ __all__ = [
     "FallbacksOption",
     "FormatOption",
     "JsonOption",
+    "LabelOption",
+    "LabelledOption",
     "LeastOption",
     "OverwriteOption",
+    "StoreOption",
     "TensorOption",
     "TokenizerOption",
     "TokensOption",
@@ -40,6 +43,13 @@ FallbacksOption = Annotated[
         help=f"What is tried for a token without a row, in order, with commas: {', '.join(FALLBACKS)}; or none. By default "
         "as in training."
     ),
+]
+LabelOption = Annotated[str, typer.Option(help="Column or key of the label.")]
+LabelledOption = Annotated[
+    Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")
+]
+StoreOption = Annotated[
+    Optional[Path], typer.Option(help="Folder of the store, or of its run; by default that of the run, or of this folder.")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

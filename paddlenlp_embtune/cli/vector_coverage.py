@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.cli.corpus import Used, one_of, read_tokens, shown, used_tokens
+from paddlenlp_embtune.cli.console import say_notes
+from paddlenlp_embtune.cli.corpus import Used, listed_tokens, one_of, shown, used_tokens
 from paddlenlp_embtune.cli.options import (
     CasedOption,
     ColumnOption,
@@ -154,12 +154,11 @@ def coverage(
         )
     else:
         assert keep_vocabulary is not None
-        used = Used(tuple(dict.fromkeys(read_tokens(keep_vocabulary))))
+        used = listed_tokens(keep_vocabulary)
     options = read_options(found, wanted(used.tokens, tried), tokens, tensor, damaged)
     vectors = read_source(file, f"reading {file}", options)
     seen = account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
-    for note in vectors.notes:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    say_notes(vectors.notes)
     if as_json:
         print_json({**seen.plain(), "format": found, "width": vectors.dimension, "notes": list(vectors.notes)})
     else:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
 
 from paddlenlp_embtune.cli import vector_coverage, vector_inspection
-from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.cli.corpus import Used, one_of, read_tokens, shown, used_tokens
+from paddlenlp_embtune.cli.console import err, say_notes
+from paddlenlp_embtune.cli.corpus import listed_tokens, one_of, shown, used_tokens
 from paddlenlp_embtune.cli.options import (
     CasedOption,
     ColumnOption,
@@ -95,7 +94,7 @@ def convert(
             keep_texts, tokenizer=tokenizer, vocabulary=vocabulary, min_count=min_count, cased=cased, text_column=text_column
         )
     elif keep_vocabulary is not None:
-        used = Used(tuple(dict.fromkeys(read_tokens(keep_vocabulary))))
+        used = listed_tokens(keep_vocabulary)
     seen = Seen(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
     keep = seen if used is not None else None
     before = bytes_of(Path(source))
@@ -116,8 +115,7 @@ def convert(
     told["dropped"] = {"count": seen.dropped, "first": seen.first}
     told["notes"] = [*vectors.notes, *_lost(vectors, composed)]
     told["coverage"] = account.plain() if account is not None else None
-    for note in told["notes"]:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    say_notes(told["notes"])
     if as_json:
         print_json(told)
     else:

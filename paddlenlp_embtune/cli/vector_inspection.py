@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
 
-from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.console import err, say_notes
 from paddlenlp_embtune.cli.corpus import shown
 from paddlenlp_embtune.cli.options import FormatOption, JsonOption, TensorOption, TokensOption
 from paddlenlp_embtune.cli.sources import Seen, bytes_of, format_of, read_options, read_source
@@ -67,5 +66,4 @@ def _show(told: dict[str, Any]) -> None:
     for name, near in told["neighbours"].items():
         if near:
             out.print(f"{shown(name)}: " + " ".join(f"{shown(n)} {c:.3f}" for n, c in near), markup=False, soft_wrap=True)
-    for note in told["notes"]:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    say_notes(told["notes"])

@@ -14,7 +14,7 @@ from paddlenlp_embtune.cli import vector_files
 from paddlenlp_embtune.cli import versions as comparing
 from paddlenlp_embtune.cli.console import err, show_event
 from paddlenlp_embtune.cli.corpus import read_tokens
-from paddlenlp_embtune.cli.options import OverwriteOption
+from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, LabelledOption, LabelOption, OverwriteOption, StoreOption
 from paddlenlp_embtune.cli.stored import (
     chosen_groups,
     domain_groups,
@@ -42,11 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StoreOption = Annotated[
-    Optional[Path], typer.Option(help="Folder of the store, or of its run; by default that of the run, or of this folder.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def add_to(main: typer.Typer) -> None:
@@ -166,11 +161,9 @@ def restore(
         Optional[list[str]], typer.Option(metavar="TOKEN", help="Bring back the row of this token only; repeat for more.")
     ] = None,
     store: StoreOption = None,
-    data: Annotated[
-        Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")
-    ] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+    data: LabelledOption = None,
+    text_column: ColumnOption = "text",
+    label_column: LabelOption = "label",
 ) -> None:
     """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
     refuse_existing(to, overwrite=overwrite)

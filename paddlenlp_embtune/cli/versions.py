@@ -16,6 +16,7 @@ from rich.table import Table
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.options import ColumnOption, LabelOption, StoreOption
 from paddlenlp_embtune.cli.stored import chosen_groups, find_store, labelled_rows, open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, VectorError
@@ -25,10 +26,6 @@ from paddlenlp_embtune.versions.difference import difference
 from paddlenlp_embtune.versions.store import VectorStore
 
 __all__ = ["add_to"]
-
-StoreOption = Annotated[
-    Optional[Path], typer.Option(help="Folder of the store, or of its run; by default that of the run, or of this folder.")
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +47,7 @@ def diff(
         Optional[Path], typer.Option(help="Cut terms and texts with the tokenizer of this bundle, or run.")
     ] = None,
     data: Annotated[Optional[Path], typer.Option(help="Training texts, to sort the drift by how often tokens occur.")] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    text_column: ColumnOption = "text",
     count: Annotated[int, typer.Option(min=1, max=100, help="Tokens and terms to list.")] = 20,
     neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -86,8 +83,8 @@ def ab(
     store: StoreOption = None,
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap and of the randomization test.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Seeds the resamples.")] = 0,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+    text_column: ColumnOption = "text",
+    label_column: LabelOption = "label",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Label the same rows with two versions under the same model, and say whether chance is enough for the difference."""

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.markup import escape
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import err, show_event
+from paddlenlp_embtune.cli.console import err, say_notes, show_event
 from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, shown
-from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, OverwriteOption
+from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, LabelledOption, LabelOption, OverwriteOption
 from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
 from paddlenlp_embtune.cli.stored import labelled_rows, open_bundle, print_json, refuse_existing
 from paddlenlp_embtune.errors import RecipeError
@@ -29,7 +28,6 @@ _SHOWN = 20
 
 BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, or of its run.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Write the new bundle here.")]
-LabelOption = Annotated[str, typer.Option(help="Column or key of the label.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,9 +41,7 @@ def extend(
     terms: Annotated[Path, typer.Option(help="Terms to add, one a line, UTF-8.")],
     to: OutOption,
     overwrite: OverwriteOption = False,
-    data: Annotated[
-        Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")
-    ] = None,
+    data: LabelledOption = None,
     vectors: Annotated[
         Optional[str], typer.Option(help="Pretrained vectors, for the rows of terms that they have; a file, a folder, or lac.")
     ] = None,
@@ -89,9 +85,7 @@ def cut(
     min_count: Annotated[
         int, typer.Option(min=1, help="Drop tokens that the texts have fewer times, unless they are single characters.")
     ] = 1,
-    check_data: Annotated[
-        Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")
-    ] = None,
+    check_data: LabelledOption = None,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
     as_json: JsonOption = False,
@@ -148,8 +142,7 @@ def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_j
     path, after = done.bundle.path, _size(done.bundle)
     for engine, record in done.bundle.manifest.parity.items():
         show_event({"event": "parity", "engine": engine, **to_plain(record)})
-    for note in done.notes:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    say_notes(done.notes)
     megabytes = " -> ".join(f"{size['bytes'] / 1e6:.2f}" for size in (before, after))
     err.print(f"tokens {before['tokens']:,} -> {after['tokens']:,}, bundle {megabytes} MB")
     err.print(

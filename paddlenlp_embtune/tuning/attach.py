@@ -136,15 +136,20 @@ def _introduce_health(
     callback.lower_rate = callback.lower_rate or (lambda factor, state: rates.scale(owner, factor, state))
 
 
+def _embedding_of(trainer: Any) -> Any:
+    """Return the embedding parameter; None where it cannot be told which one it is, and whoever needs it will say so."""
+    try:
+        return dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
+    except HostError:
+        return None
+
+
 def _tokens_of(trainer: Any) -> list[str] | None:
     """Return the tokens of the Trainer's own tokenizer in the order of their ids; None where they cannot be told."""
     known: Any = getattr(getattr(trainer, "tokenizer", None), "get_vocab", dict)()
     by_id = {int(number): str(token) for token, number in known.items()} if isinstance(known, Mapping) else {}
-    try:
-        parameter = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
-    except HostError:
-        return None
-    rows = int(parameter.shape[0])
+    parameter = _embedding_of(trainer)
+    rows = 0 if parameter is None else int(parameter.shape[0])
     if not by_id or max(by_id) >= rows:
         return None
     return [by_id.get(number, f"[row {number}]") for number in range(rows)]
@@ -227,11 +232,12 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
     """Have the gradient of a large embedding by rows, from before replicas are wrapped, if that can be had."""
     if recipe.sparse is None:
         return []
-    try:
-        parameter = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
-    except HostError:  # which one it is cannot be told, so whoever needs it will say so
-        return []
-    if int(parameter.shape[0]) < recipe.sparse.from_rows or not host.embedding_layers(trainer.model, parameter):
+    parameter = _embedding_of(trainer)
+    if (
+        parameter is None
+        or int(parameter.shape[0]) < recipe.sparse.from_rows
+        or not host.embedding_layers(trainer.model, parameter)
+    ):
         return []
     callback = SparseCallback()
     try:
