@@ -33,9 +33,10 @@ def embtune_register_domains() -> list[Domain]:
 
 @hookimpl
 def embtune_register_models() -> Mapping[str, Lazy]:
-    """The text CNN, and PaddleNLP's own sequence classifiers."""
+    """The text CNN, pretrained encoders under a classifier, and PaddleNLP's own sequence classifiers."""
     return {
         "textcnn": Lazy("paddlenlp_embtune.models.textcnn:TextCNN"),
+        "pretrained": Lazy("paddlenlp_embtune.models.pretrained:PretrainedClassifier"),
         "encoder": Lazy("paddlenlp_embtune.models.encoder:Encoder"),
     }
 
@@ -83,16 +84,19 @@ def embtune_register_engines() -> Mapping[str, Lazy]:
 
 
 @hookimpl
-def embtune_register_group_rules(model: Any) -> list[GroupSpec]:
-    """Rates for the text CNN, chosen by measurement; for others one group a layer, or else the embedding against the rest."""
+def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
+    """Rates for the text CNN, and for adapters; for others one group a layer, or else the embedding against the rest."""
     from paddlenlp_embtune.models import embedding_name
+    from paddlenlp_embtune.models.adapters import adapter_groups
+    from paddlenlp_embtune.models.depth import layerwise_groups
     from paddlenlp_embtune.models.textcnn import TextCNN
-    from paddlenlp_embtune.tuning.depth import layerwise_groups
 
     embedding = embedding_name(model)
+    if recipe.adapter is not None:
+        return adapter_groups(model, recipe.adapter)
     if not isinstance(model, TextCNN):
         try:
-            return list(layerwise_groups(model, LayerwiseSpec(rate=5e-5, decay=0.9, head_rate=1e-4)))
+            return list(layerwise_groups(model, LayerwiseSpec(rate=5e-5, decay=0.9, head_rate=5e-4)))
         except RecipeError:
             return [
                 GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
@@ -119,6 +123,8 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
         chosen = groups_named(groups, freeze.groups, what="freeze.groups")
         freezing = tuning.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
         callbacks.append(freezing)
+        if freeze.cached:
+            callbacks.append(tuning.CachedLayersCallback())
     if recipe.rows is not None:
         rows = tuning.RowsCallback(recipe.rows)
         callbacks.append(rows)

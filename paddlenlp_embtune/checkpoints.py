@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.arrays_only import read_arrays
+from paddlenlp_embtune.encoders.checkpoint_files import (
+    CONFIG,
+    TOKENIZER_CONFIG,
+    VOCABULARY,
+    find_weights,
+    read_json,
+    read_tokens,
+    read_weights,
+    vocabulary_of_rows,
+)
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.serving.bundle import Bundle
-from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
+from paddlenlp_embtune.text import WordPieceTokenizer
 
 __all__ = ["Checkpoint", "bundle_checkpoint", "read_checkpoint"]
 
@@ -77,9 +85,7 @@ def bundle_checkpoint(
     names = tuple(labels) or found.labels
     number = int(found.settings.get("num_labels") or len(found.settings.get("id2label") or ()) or 2)
     if not names:
-        raise DataError(
-            f"{folder / 'config.json'} does not name its {number} labels; give them in order, for example --labels a,b"
-        )
+        raise DataError(f"{folder / CONFIG} does not name its {number} labels; give them in order, for example --labels a,b")
     if len(names) != number or len(set(names)) != number:
         raise DataError(f"the labels are {', '.join(names)}; legal: {number} of them, each once, as the checkpoint has outputs")
     if not 3 <= max_length <= found.positions:
@@ -112,67 +118,34 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         BundleError: the folder lacks something, or is of a kind that is not known.
     """
-    settings = _read_json(folder / "config.json")
+    settings = read_json(folder / CONFIG)
     names = list(settings.get("architectures") or [])
     if len(names) != 1 or "vocab_size" not in settings or "hidden_size" not in settings:
         raise BundleError(
-            f"{folder / 'config.json'} is not of one sequence classifier: its architectures are {names!r}; save the model with "
+            f"{folder / CONFIG} is not of one sequence classifier: its architectures are {names!r}; save the model with "
             "save_pretrained, after fine-tuning a class such as ErnieForSequenceClassification"
         )
-    options = _read_json(folder / "tokenizer_config.json")
+    options = read_json(folder / TOKENIZER_CONFIG)
     if (kind := options.get("tokenizer_class")) not in _TOKENIZERS:
         raise BundleError(f"{folder} has the tokenizer {kind!r}; legal: {', '.join(_TOKENIZERS)}")
     try:
         by_number = {int(key): str(label) for key, label in dict(settings.get("id2label") or {}).items()}
         size = int(settings["vocab_size"])
     except (TypeError, ValueError) as error:
-        raise BundleError(f"{folder / 'config.json'} is damaged: {error}; save the model again with save_pretrained") from None
-    try:
-        vocabulary = Vocabulary.load(folder / "vocab.txt")
-    except (OSError, DataError) as error:
-        raise BundleError(f"the vocabulary of {folder} cannot be read: {error}") from None
-    if len(vocabulary) != size:
-        raise BundleError(
-            f"{folder / 'vocab.txt'} has {len(vocabulary)} tokens, config.json says {settings['vocab_size']}; put the "
-            "vocabulary of the checkpoint beside it"
-        )
+        raise BundleError(f"{folder / CONFIG} is damaged: {error}; save the model again with save_pretrained") from None
+    tokens = read_tokens(folder / VOCABULARY)
+    vocabulary, padding = vocabulary_of_rows(tokens, rows=size, file=folder / VOCABULARY)
+    if padding:
+        raise BundleError(f"{folder / VOCABULARY} has [PAD] in line {padding + 1}; legal: the first")
     labels = tuple(by_number[key] for key in sorted(by_number))
     return Checkpoint(
         architecture=str(names[0]),
         settings=settings,
         labels=() if all(label.startswith("LABEL_") for label in labels) else labels,
-        weights=_read_weights(folder),
+        weights=read_weights(find_weights(folder)),
         tokenizer=WordPieceTokenizer(vocabulary, lowercase=bool(options.get("do_lower_case", True))),
         positions=int(settings.get("max_position_embeddings", 512)),
     )
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"{file.parent} is no checkpoint of PaddleNLP: it lacks {file.name}; give the folder that save_pretrained wrote"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} is damaged: {error}") from None
-    if not isinstance(value, dict):
-        raise BundleError(f"{file} holds no mapping; give the folder that save_pretrained wrote")
-    return value
-
-
-def _read_weights(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
-    safe, pickled = folder / "model.safetensors", folder / "model_state.pdparams"
-    if safe.is_file():
-        from safetensors.numpy import load_file
-
-        try:
-            return dict(load_file(safe))
-        except Exception as error:
-            raise BundleError(f"{safe} cannot be read: {error}") from None
-    if not pickled.is_file():
-        raise BundleError(f"{folder} lacks {safe.name} and {pickled.name}; give the folder that save_pretrained wrote")
-    return read_arrays(pickled, error=BundleError)
 
 
 def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:

@@ -177,6 +177,8 @@ class FreezeSpec:
         refreeze_at_epoch: freeze the groups again at the start of this epoch.
         refreeze_at_step: freeze the groups again after so many steps.
         warmup_steps: steps over which the rate of a released group climbs to its schedule again.
+        cached: compute what the frozen lowest layers give for a text once and look it up from then on, for as long as they and
+            the embedding stay frozen; these layers then see no dropout.
     """
 
     groups: tuple[str, ...] = ("embedding",)
@@ -190,6 +192,7 @@ class FreezeSpec:
     refreeze_at_epoch: int | None = None
     refreeze_at_step: int | None = None
     warmup_steps: int = 0
+    cached: bool = False
 
     def __post_init__(self) -> None:
         check_types(self, where="freeze", error=RecipeError)

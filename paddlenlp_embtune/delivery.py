@@ -19,6 +19,7 @@ from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.preparation import Prepared, data_summary, term_groups
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.serving.answers import softmax
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.vectors.movement import movement
@@ -43,15 +44,17 @@ def deliver(
     from paddlenlp_embtune.serving import Predictor
     from paddlenlp_embtune.tuning.trainer import encode_rows, predict_logits
 
-    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, max_length=recipe.text.max_length)
-    truth = list(dev.labels)
+    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, text=recipe.text)
+    truth = list(dev.truth)
 
     def logits() -> npt.NDArray[np.float32]:
         return predict_logits(trainer.model, dev, batch_size=recipe.train.eval_batch_size)
 
     if hasattr(trainer.model, "fit_after_training"):
         trainer.model.fit_after_training(logits, truth)
-    live = classification_report(truth, logits().argmax(axis=1).tolist(), prepared.labels)
+    answers = logits()
+    live = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
+    teacher = _beside_teacher(prepared, truth, answers, live)
     content = BundleContent(
         model=trainer.model,
         model_name=recipe.model.name,
@@ -65,6 +68,7 @@ def deliver(
         data=data_summary(prepared, folders=False),
         vectors=prepared.origins,
         metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
+        teacher=teacher,
         sample_texts=prepared.dev.texts[:256],
     )
     bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
@@ -88,6 +92,8 @@ def deliver(
         "engine": engine,
         "data": prepared.dev.source,
     }
+    if teacher:
+        metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
     write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     record.write("metrics", **metrics)
     _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
@@ -95,6 +101,26 @@ def deliver(
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
+
+
+def _beside_teacher(
+    prepared: Prepared, truth: list[int], answers: npt.NDArray[np.float32], live: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the bundle says about its teacher, with figures of both on the development rows; empty without one."""
+    if prepared.teaching is None or prepared.lessons is None:
+        return {}
+    taught = prepared.lessons.dev
+    report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)
+    theirs, ours = softmax(taught).astype(np.float64), np.maximum(softmax(answers).astype(np.float64), 1e-30)
+    divergence = (theirs * (np.log(np.maximum(theirs, 1e-30)) - np.log(ours))).sum(axis=1)
+    figures = {
+        "agreement": float((taught.argmax(axis=1) == answers.argmax(axis=1)).mean()),
+        "divergence": float(divergence.mean()),
+        "teacher_accuracy": report["accuracy"],
+        "teacher_f1_macro": report["f1_macro"],
+        "f1_macro_kept": live["f1_macro"] / report["f1_macro"] if report["f1_macro"] else None,
+    }
+    return {**prepared.teaching.summary(), "dev": figures}
 
 
 def _calibrated(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:

@@ -16,6 +16,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.domain import Domain
+    from paddlenlp_embtune.encoders.pretrained import Pretrained
     from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, Recipe
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
@@ -36,9 +37,23 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
 
     A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)`` and returns a
     ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being padding, to (B, C) float32 logits. The
-    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``. If it has a
-    method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded rows; so
-    for ``fit_after_training(logits_of, labels)`` with the development rows, after the best weights are back.
+    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``.
+
+    If it has a method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded
+    rows; where ``text.windows`` is set, each window of a long text is a row with the text's label. If the method also takes
+    ``answers``, unlabelled texts are among the rows, with the label -100, and a teacher's probabilities for all of them come
+    with it, where there are any. So for ``fit_after_training(logits_of, labels)`` with the development rows, whole texts
+    always, after the best weights are back. A student whose ``forward`` calls a method ``features(input_ids)`` for the vector
+    of a text, (B, H), can learn the teacher's vectors too (``distill.hidden``).
+    """
+
+
+@hookspec
+def embtune_register_encoders() -> Mapping[str, Callable[[], Pretrained]]:  # type: ignore[empty-body]
+    """Return pretrained encoders by name, for ``model: {encoder: NAME}``.
+
+    A builder is called without arguments, when the encoder is first wanted, and returns a
+    :class:`paddlenlp_embtune.encoders.Pretrained`: the kind of the encoder, its weights as arrays, and its tokenizer.
     """
 
 

@@ -21,6 +21,7 @@ BUILTIN = "builtin"
 _REGISTERING = {
     "embtune_register_domains": "domain",
     "embtune_register_models": "model",
+    "embtune_register_encoders": "encoder",
     "embtune_register_losses": "loss",
     "embtune_register_vector_formats": "vector format",
     "embtune_register_exporters": "exporter",

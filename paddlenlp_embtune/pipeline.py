@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS, deliver
-from paddlenlp_embtune.errors import (
-    DataError,
-    RecipeError,
-)
+from paddlenlp_embtune.delivery import deliver
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.run_checks import (
+    RECORD,
+    check_checkpoints,
+    check_dev_rows,
+    check_length,
+    check_run_dir,
+    checkpoints_of,
+)
+from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
-from paddlenlp_embtune.versions import VectorStore
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
     from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["RunResult", "build", "rate_curves", "train"]
-
-RECORD = "record.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,7 @@ def train(
     resume: bool = False,
     listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
     progress: Callable[[int, int], object] | None = None,
+    teaching: Callable[[int, int], object] | None = None,
 ) -> RunResult:
     """Run a recipe: read and check data, tune, export with proof, evaluate the bundle.
 
@@ -75,14 +78,15 @@ def train(
             to that of a run that was not. Without a checkpoint, begin at the beginning.
         listeners: called with every event of the run's record.
         progress: called with the bytes of a vector file that have been read, and their number.
+        teaching: called with the texts that a teacher has answered, and their number.
     Raises:
         RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
             message says what to do.
     """
     run_dir = Path(out)
-    _check_run_dir(run_dir, overwrite=overwrite)
-    checkpoints = run_dir.resolve().with_name(f"{run_dir.resolve().name}.checkpoints")
-    _check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
+    check_run_dir(run_dir, overwrite=overwrite)
+    checkpoints = checkpoints_of(run_dir)
+    check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
     check_names(recipe)
     prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
@@ -92,6 +96,7 @@ def train(
         record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
         record.write("data", **data_summary(prepared))
         record.write("vectors", **prepared.origins)
+        prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
         trainer, seconds = _tune(recipe, prepared, record, checkpoints)
         metrics, failure = deliver(recipe, prepared, trainer, folder, record)
     if failure is not None:
@@ -116,12 +121,18 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
         RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
     """
     from paddlenlp_embtune.models import build_model, set_embedding, with_table
+    from paddlenlp_embtune.models.adapters import add_adapter
     from paddlenlp_embtune.models.engine import load_layer
+    from paddlenlp_embtune.models.pretrained import classifier_on
     from paddlenlp_embtune.tuning.trainer import build_trainer, seed_everything
 
     seed_everything(recipe.seed)
     if prepared.bundle is not None:
         model = with_table(load_layer(prepared.bundle.path), recipe.model.name, prepared.table)
+    elif prepared.pretrained is not None:
+        model = classifier_on(
+            prepared.pretrained, prepared.table, num_labels=len(prepared.labels), options=recipe.model.options
+        )
     else:
         model = build_model(
             recipe.model.name,
@@ -131,9 +142,19 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
             options=recipe.model.options,
         )
         set_embedding(model, prepared.table)
-    _check_length(recipe, model)
+    if recipe.adapter is not None:
+        add_adapter(model, recipe.adapter)
+    check_length(recipe, model)
     rows = (prepared.train, prepared.dev)
-    return build_trainer(recipe, model, rows=rows, labels=prepared.labels, tokenizer=prepared.tokenizer, out=str(out))
+    return build_trainer(
+        recipe,
+        model,
+        rows=rows,
+        labels=prepared.labels,
+        tokenizer=prepared.tokenizer,
+        out=str(out),
+        lessons=prepared.lessons,
+    )
 
 
 def rate_curves(
@@ -157,6 +178,7 @@ def rate_curves(
     check_names(recipe)
     prepared = prepare(recipe)
     recipe = settle(recipe, prepared)
+    prepared = _taught(recipe, prepared, RunRecord())
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         trainer = build(recipe, prepared, out=Path(scratch))
         resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
@@ -166,10 +188,14 @@ def rate_curves(
 
 def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[Any, float]:
     """Attach the recipe to a Trainer and train; return the Trainer and the seconds of the loop."""
+    from paddlenlp_embtune.models.adapters import merge_adapter
     from paddlenlp_embtune.tuning import attach, last_checkpoint
+    from paddlenlp_embtune.tuning.distillation import LessonsCallback, add_map, drop_map
 
-    _check_dev_rows(recipe, len(prepared.dev))
+    check_dev_rows(recipe, len(prepared.dev))
     trainer = build(recipe, prepared, out=checkpoints)
+    if prepared.lessons is not None and prepared.lessons.vectors is not None:
+        recipe = add_map(trainer.model, recipe, width=prepared.lessons.vectors.shape[1])
     attach(
         trainer,
         recipe,
@@ -178,12 +204,35 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
         watched=_watched(recipe, prepared),
         identity=_identity(recipe, prepared),
     )
+    if (teaching := prepared.teaching) is not None and (lessons := prepared.lessons) is not None:
+        trainer.add_callback(LessonsCallback(lambda folder: save_lessons(folder / ANSWERS, lessons, teaching)))
     checkpoint = last_checkpoint(checkpoints)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
+    drop_map(trainer.model)
+    if recipe.adapter is not None:
+        merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
     return trainer, seconds
+
+
+def _taught(
+    recipe: Recipe,
+    prepared: Prepared,
+    record: RunRecord,
+    *,
+    checkpoints: Path | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Prepared:
+    """Ask the teacher, if there is one, or take the answers that stand beside the checkpoints of a run that goes on."""
+    if prepared.teaching is None:
+        return prepared
+    check_student(prepared.teaching.spec, recipe.model.name)
+    kept = checkpoints / ANSWERS if checkpoints is not None else None
+    lessons, figures = ask(prepared.teaching, kept=kept, progress=progress)
+    record.write("teacher", **prepared.teaching.summary(), asked=figures)
+    return dataclasses.replace(prepared, lessons=lessons)
 
 
 def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
@@ -203,86 +252,18 @@ def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
 def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
     """What else a checkpoint must have been made with: the rest of the recipe, and the contents of the data."""
     plain = recipe.to_dict()
-    rest = {name: plain[name] for name in ("seed", "domain", "text", "vectors", "model", "train")}
+    rest = {name: plain[name] for name in ("seed", "domain", "text", "vectors", "model", "adapter", "train")}
     rest["train"].pop("checkpoint_seconds")
     rows = {
         name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         for name, part in (("train", prepared.train), ("dev", prepared.dev))
     }
+    if prepared.pretrained is not None:
+        rest["encoder"] = prepared.pretrained.fingerprint()
     if prepared.bundle is not None:  # another one may stand at the same place by now
         rest["start"] = dict(sorted(prepared.bundle.manifest.files.items()))
     rest["tokenizer"] = dict(prepared.tokenizer.config())
     rest["embedding"] = hashlib.blake2b(np.ascontiguousarray(prepared.table).data, digest_size=8).hexdigest()
+    if prepared.teaching is not None:
+        rest["distill"] = prepared.teaching.identity()
     return {**rest, "labels": list(prepared.labels), "rows": rows}
-
-
-def _check_length(recipe: Recipe, model: Any) -> None:
-    """Refuse texts that are longer than a model can read; a model may say by ``most_tokens`` how much that is.
-
-    Raises:
-        RecipeError: ``text.max_length`` is larger.
-    """
-    most = getattr(model, "most_tokens", None)
-    if most is not None and recipe.text.max_length > most:
-        raise RecipeError(
-            f"text.max_length is {recipe.text.max_length}; legal for this {type(model).__name__}: at most {most}, as it has no "
-            "more positions; lower it, and set text.windows to read longer texts whole"
-        )
-
-
-def _check_dev_rows(recipe: Recipe, rows: int) -> None:
-    """Refuse before training what too few development rows would fail after it.
-
-    Raises:
-        DataError: a precision or a program in 8 bits is wanted, and there are too few rows for it.
-    """
-    from paddlenlp_embtune.evaluation import calibration
-    from paddlenlp_embtune.export import quantization
-
-    least = {
-        "target_precision": calibration.LEAST_ROWS if recipe.export.target_precision is not None else 0,
-        "int8": quantization.LEAST_ROWS if recipe.export.int8 is not None else 0,
-    }
-    for name, needed in least.items():
-        if rows < needed:
-            raise DataError(
-                f"{rows} development rows are too few for export.{name}; legal: {needed} or more; or set export.{name} to null"
-            )
-
-
-def _check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse to pass over the checkpoints of an unfinished run; drop them where that was asked for."""
-    if resume or not checkpoints.is_dir():
-        return
-    if overwrite:
-        shutil.rmtree(checkpoints)
-        return
-    raise RecipeError(
-        f"{checkpoints} holds checkpoints of a run that was not finished; go on with --resume, or begin afresh with --overwrite"
-    )
-
-
-def _check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
-    if run_dir.exists() and not run_dir.is_dir():
-        raise RecipeError(f"{run_dir} is a file; legal: a folder for the run, new or empty")
-    first = next(run_dir.iterdir(), None) if run_dir.exists() else None
-    if first is None:
-        return
-    if not overwrite:
-        raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
-    if not (run_dir / RECORD).is_file():
-        raise RecipeError(f"{run_dir} holds {first.name} but no {RECORD}, so it is no earlier run and will not be replaced")
-    if others := _other_versions(run_dir):
-        raise RecipeError(
-            f"{run_dir / VERSIONS} holds {len(others)} versions that no run wrote, {others[0]!r} first; move that folder away "
-            "before --overwrite replaces the run"
-        )
-
-
-def _other_versions(run_dir: Path) -> list[str]:
-    """Versions of the embedding that somebody saved beside a run."""
-    folder = run_dir / VERSIONS
-    if not folder.is_dir():
-        return []
-    store = VectorStore.open(folder)
-    return [*(each.name for each in store.versions() if each.name not in OWN_VERSIONS), *store.unreadable()]

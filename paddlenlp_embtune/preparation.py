@@ -16,17 +16,23 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.data import DataReport, Rows, check_rows, discover_labels, hold_out, read_rows
+from paddlenlp_embtune.data.lessons import Lessons
 from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
 from paddlenlp_embtune.starting import Progress, check_labels, start_of
+from paddlenlp_embtune.teaching import Teaching, prepare_teaching
 from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
 from paddlenlp_embtune.vectors import Coverage
 
 __all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
+
+
+_ENCODER_EPOCHS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,10 @@ class Prepared:
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
-        bundle: whose weights training goes on from; None begins with new ones.
+        bundle: whose weights training goes on from.
+        pretrained: whose weights the encoder starts with. With neither, all weights but the table are new.
+        teaching: the teacher, and the unlabelled texts that it is asked about; None without ``distill``.
+        lessons: its answers; None until it has been asked.
     """
 
     train: Rows
@@ -53,6 +62,9 @@ class Prepared:
     table: npt.NDArray[np.float32]
     coverage: Coverage
     bundle: Bundle | None = None
+    pretrained: Pretrained | None = None
+    teaching: Teaching | None = None
+    lessons: Lessons | None = None
 
     @cached_property
     def origins(self) -> dict[str, Any]:
@@ -91,7 +103,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         progress: called with the bytes of a vector file that have been read, and their number.
     Raises:
         RecipeError: the recipe names no training data.
-        DataError: the data cannot be trained on.
+        DataError: the data cannot be trained on, or the teacher has other labels.
+        BundleError: the teacher is no bundle, or is damaged.
         VectorError: the vectors do not fit.
     """
     data = recipe.data
@@ -106,11 +119,16 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     report = check_rows(rows, dev, labels)
-    start = start_of(recipe, rows.texts, progress=progress)
+    teaching = None
+    if recipe.distill is not None:
+        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column)
+    unlabelled = teaching.unlabelled.texts if teaching is not None else ()
+    start = start_of(recipe, (*rows.texts, *unlabelled), progress=progress)
     if start.bundle is not None:
         check_labels(start.bundle, labels)
     ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
-    return Prepared(rows, dev, labels, ordered, report, start.tokenizer, start.table, start.coverage, start.bundle)
+    found = (start.tokenizer, start.table, start.coverage, start.bundle, start.pretrained)
+    return Prepared(rows, dev, labels, ordered, report, *found, teaching)
 
 
 def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
@@ -127,8 +145,11 @@ def _domain(recipe: Recipe) -> Domain | None:
 def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
     """Replace what follows from the data: the epochs from the number of rows, the model from the bundle that it starts from."""
     epochs, model = recipe.train.epochs, recipe.model
-    if epochs is None:
-        steps_per_epoch = -(-len(prepared.train) // recipe.train.batch_size)
+    if epochs is None and prepared.pretrained is not None:
+        epochs = _ENCODER_EPOCHS
+    elif epochs is None:
+        rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
+        steps_per_epoch = -(-rows // (recipe.train.batch_size * recipe.train.accumulation_steps))
         epochs = min(40, max(8, round(1200 / steps_per_epoch)))
     if prepared.bundle is not None:
         model = dataclasses.replace(model, name=model_name(prepared.bundle))

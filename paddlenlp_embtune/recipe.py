@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.adapting import AdapterSpec
 from paddlenlp_embtune.control import (
     ClipSpec,
     FreezeSpec,
@@ -18,9 +19,11 @@ from paddlenlp_embtune.control import (
     RowsSpec,
     ScheduleSpec,
 )
+from paddlenlp_embtune.distilling import DistillSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.guards import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
+from paddlenlp_embtune.regularization import AdversarialSpec, RegularizationSpec
 from paddlenlp_embtune.schema import build, check_types, to_plain
 from paddlenlp_embtune.specs import (
     DataSpec,
@@ -30,15 +33,19 @@ from paddlenlp_embtune.specs import (
     TextSpec,
     TrainSpec,
     VectorSpec,
+    is_folder,
     is_path,
     require,
 )
 
 __all__ = [
+    "AdapterSpec",
+    "AdversarialSpec",
     "AlarmSpec",
     "AverageSpec",
     "ClipSpec",
     "DataSpec",
+    "DistillSpec",
     "EarlyStoppingSpec",
     "ExportSpec",
     "FreezeSpec",
@@ -48,6 +55,7 @@ __all__ = [
     "ModelSpec",
     "PlateauSpec",
     "Recipe",
+    "RegularizationSpec",
     "RowsSpec",
     "ScheduleSpec",
     "SparseSpec",
@@ -57,7 +65,14 @@ __all__ = [
 ]
 
 
-_PATHS = {"data": ("train", "dev"), "text": ("vocabulary", "terms"), "vectors": ("source", "tokens"), "model": ("start",)}
+_MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
+_PATHS = {
+    "data": ("train", "dev"),
+    "text": ("vocabulary", "terms"),
+    "vectors": ("source", "tokens"),
+    "model": ("start", "encoder"),
+    "distill": ("teacher", "unlabelled", "answers"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +84,8 @@ class Recipe:
         seed: seeds the data order, dropout and every initialisation.
         groups: parameter groups; None takes those that the model's group rules propose.
         layerwise: groups by depth of an encoder, in place of ``groups``.
+        adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead, and ``freeze`` is null unless it
+            is stated.
         freeze: None trains everything from the first step.
         rows: None lets every row of the embedding move.
         sparse: None trains the embedding with dense gradients, whatever its size.
@@ -76,6 +93,8 @@ class Recipe:
         early_stopping: None runs all epochs and keeps the last weights.
         average: None averages no weights.
         health: None watches nothing.
+        regularization: None trains on the rows as they are.
+        distill: None learns from the labels of the rows alone.
     Raises:
         RecipeError: a value is illegal; the message names it and what is legal.
     """
@@ -88,6 +107,7 @@ class Recipe:
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
     groups: tuple[GroupSpec, ...] | None = None
     layerwise: LayerwiseSpec | None = None
+    adapter: AdapterSpec | None = None
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     schedule: ScheduleSpec = dataclasses.field(default_factory=ScheduleSpec)
     freeze: FreezeSpec | None = dataclasses.field(default_factory=FreezeSpec)
@@ -97,11 +117,17 @@ class Recipe:
     early_stopping: EarlyStoppingSpec | None = dataclasses.field(default_factory=EarlyStoppingSpec)
     average: AverageSpec | None = None
     health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
+    regularization: RegularizationSpec | None = None
+    distill: DistillSpec | None = None
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
 
     def __post_init__(self) -> None:
         check_types(self, where="recipe", error=RecipeError)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
+        if self.adapter is not None:
+            require(self.layerwise is None, "adapter and layerwise", "both given", "one of the two: layers do not train")
+            if self.freeze == FreezeSpec():
+                object.__setattr__(self, "freeze", None)
         _check_release(self.freeze, self.train.epochs)
         require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
         if self.groups is not None:
@@ -143,9 +169,15 @@ class Recipe:
         """Return the recipe with every path in it changed; names, such as those of vectors in the box, stay."""
         changed = {}
         for part, names in _PATHS.items():
-            given = {name: value for name in names if (value := getattr(getattr(self, part), name)) is not None}
-            paths: dict[str, Any] = {name: change(value) for name, value in given.items() if name != "source" or is_path(value)}
-            changed[part] = dataclasses.replace(getattr(self, part), **paths)
+            if (spec := getattr(self, part)) is None:
+                continue
+            given = {name: value for name in names if (value := getattr(spec, name)) is not None}
+            paths: dict[str, Any] = {
+                name: tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+                for name, value in given.items()
+                if _MAY_BE_NAMES.get(name, bool)(value)
+            }
+            changed[part] = dataclasses.replace(spec, **paths)
         return dataclasses.replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from paddlenlp_embtune.text.windows import WindowSpec
 from paddlenlp_embtune.vectors.spellings import FALLBACKS
 
 __all__ = [
+    "PRETRAINED",
     "DataSpec",
     "ExportSpec",
     "ModelSpec",
@@ -20,9 +21,18 @@ __all__ = [
     "TextSpec",
     "TrainSpec",
     "VectorSpec",
+    "is_folder",
     "is_path",
     "require",
 ]
+
+
+PRETRAINED = "pretrained"
+
+
+def is_folder(encoder: str) -> bool:
+    """Whether an encoder is stated as a folder, and not by a name, which may hold points and slashes too."""
+    return encoder.startswith(("/", "./", "../"))
 
 
 def is_path(source: str) -> bool:
@@ -85,8 +95,8 @@ class TextSpec:
         pieces: size of a SentencePiece model that is trained, 100 or more.
         extra_rows: add this many further rows of the vectors, in their own order, for characters, or words, that the training
             texts lack; they keep serving text out of the unknown token.
-        max_length: training reads this many tokens of a text; so does serving, unless it reads longer ones in windows.
-        windows: how the bundle reads longer texts; null cuts them.
+        max_length: the most tokens that the model reads at once.
+        windows: how longer texts are read, in training and by the bundle; null cuts them.
     """
 
     tokenizer: str = "char"
@@ -156,6 +166,8 @@ class ModelSpec:
 
     Args:
         name: a registered model.
+        encoder: a pretrained encoder under a new classifier: its registered name, PaddleNLP's name for it, or a folder, written
+            with ``./`` or ``/`` in front; its tokenizer and its embedding come with it, and ``text.terms`` extend them.
         start: path of a bundle that training goes on from, with its tokenizer, its embedding and all its weights;
             ``text.terms`` extend it; the rest of ``text`` but the lengths, ``vectors`` and ``name`` are then the bundle's.
             What a model fits before training, as the text CNN its regression over n-grams, is fitted anew to the run's rows.
@@ -163,12 +175,21 @@ class ModelSpec:
     """
 
     name: str = "textcnn"
+    encoder: str | None = None
     start: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(self, where="model", error=RecipeError)
         require(self.start != "", "model.start", self.start, "the path of a bundle, or null")
+        require(self.encoder != "", "model.encoder", self.encoder, "a name, or a folder such as ./encoder, or null")
+        two = self.start is not None and self.encoder is not None
+        require(not two, "model.encoder", self.encoder, "null beside model.start, whose bundle has its encoder")
+        if self.encoder is not None:
+            require(self.name in ("textcnn", PRETRAINED), "model.name", self.name, "left out beside model.encoder")
+            object.__setattr__(self, "name", PRETRAINED)
+        bare = self.name == PRETRAINED and self.encoder is None and self.start is None
+        require(not bare, "model.encoder", self.encoder, f"a name or a folder for the model {PRETRAINED}")
         both = self.start is not None and bool(self.options)
         require(not both, "model.options", dict(self.options), "empty beside model.start, which brings its own")
 
@@ -195,7 +216,10 @@ class TrainSpec:
 
     Args:
         epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most.
-        batch_size: rows in a step of one process.
+        batch_size: rows in a batch of one process.
+        accumulation_steps: batches whose gradients make one step, 1 or more.
+        recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
+            saves memory and costs about a third more time.
         eval_batch_size: rows in a forward pass of an evaluation.
         loss: a registered loss.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
@@ -205,6 +229,8 @@ class TrainSpec:
 
     epochs: int | None = None
     batch_size: int = 64
+    accumulation_steps: int = 1
+    recompute: bool = False
     eval_batch_size: int = 256
     loss: str = "cross_entropy"
     class_balance: float = 0.5
@@ -212,7 +238,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         check_types(self, where="train", error=RecipeError)
-        for name in ("epochs", "batch_size", "eval_batch_size"):
+        for name in ("epochs", "batch_size", "accumulation_steps", "eval_batch_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "1 or more")
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import registry
+from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
 from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.formats.options import ReadOptions
@@ -34,6 +35,7 @@ __all__ = [
     "Start",
     "check_labels",
     "possible_fallbacks",
+    "pretrained_encoder",
     "read_source",
     "start_of",
     "usual_fallbacks",
@@ -52,13 +54,15 @@ class Start:
         tokenizer: with its vocabulary.
         table: (V, D) float32.
         coverage: where its rows came from.
-        bundle: whose weights training goes on from; None begins with new ones.
+        bundle: whose weights training goes on from.
+        pretrained: whose weights the encoder starts with. With neither, all weights but the table are new.
     """
 
     tokenizer: Tokenizer
     table: Table
     coverage: Coverage
     bundle: Bundle | None = None
+    pretrained: Pretrained | None = None
 
 
 def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None = None) -> Start:
@@ -76,8 +80,14 @@ def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None 
     terms = read_terms(Path(recipe.text.terms)) if recipe.text.terms is not None else ()
     if recipe.model.start is not None:
         bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
-        _check_start(recipe, bundle)
-        return _from_bundle(bundle, terms)
+        kind = str(bundle.manifest.tokenizer.get("base", bundle.manifest.tokenizer).get("name"))
+        _check_start(recipe, kind, str(bundle.path), beside="model.start")
+        return Start(*_going_on(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), terms), bundle)
+    if recipe.model.encoder is not None:
+        pretrained = pretrained_encoder(recipe.model.encoder)
+        _check_start(recipe, str(pretrained.tokenizer.config()["name"]), pretrained.source, beside="model.encoder")
+        table = pretrained.table
+        return Start(*_going_on(pretrained.source, pretrained.tokenizer, table, terms), None, pretrained)
     text, spec = recipe.text, recipe.vectors
     base = _tokenizer(text, texts, terms)
     if spec.source == "random":
@@ -195,35 +205,46 @@ def possible_fallbacks(fallbacks: Sequence[str], vectors: VectorTable, *, asked:
     return [name for name in fallbacks if asked or name != "subwords" or vectors.compose is not None]
 
 
-def _check_start(recipe: Recipe, bundle: Bundle) -> None:
-    """Refuse what a bundle that training goes on from decides itself, where the recipe says otherwise.
+def pretrained_encoder(name: str) -> Pretrained:
+    """Return a registered encoder, or read one from a folder or by PaddleNLP's name.
+
+    Raises:
+        BundleError, DataError, HostError: there is none, or it cannot be read; the message lists those there are.
+    """
+    from paddlenlp_embtune.encoders.loading import load_encoder
+
+    known = registry.current()
+    if name in known.names("encoder"):
+        found: Pretrained = known.get("encoder", name)()
+        return found
+    return load_encoder(name, known=known.names("encoder"))
+
+
+def _check_start(recipe: Recipe, kind: str, source: str, *, beside: str) -> None:
+    """Refuse what a bundle or an encoder that training starts from decides itself, where the recipe says otherwise.
 
     Raises:
         RecipeError: another tokenizer, or vectors.
     """
-    config = bundle.manifest.tokenizer
-    kind = str(config.get("base", config).get("name"))
-    asked = recipe.text.tokenizer
-    if asked not in (kind, TextSpec().tokenizer):
-        raise RecipeError(f"text.tokenizer is {asked!r}, that of {bundle.path} is {kind!r}; legal: the bundle's, or left out")
+    if (asked := recipe.text.tokenizer) not in (kind, TextSpec().tokenizer):
+        raise RecipeError(f"text.tokenizer is {asked!r}, that of {source} is {kind!r}; legal: the same, or left out")
     usual = VectorSpec()
     for name in ("source", "format", "tokens", "tensor", "fallbacks", "dimension"):
         if (value := getattr(recipe.vectors, name)) != getattr(usual, name):
             raise RecipeError(
-                f"vectors.{name} is {value!r}; legal: left out beside model.start, for the embedding is that of {bundle.path}; "
-                "new terms get pretrained rows with: embtune vocabulary extend --vectors"
+                f"vectors.{name} is {value!r}; legal: left out beside {beside}, for the embedding is that of {source}; "
+                "new terms of a bundle get pretrained rows with: embtune vocabulary extend --vectors"
             )
 
 
-def _from_bundle(bundle: Bundle, terms: Sequence[str]) -> Start:
-    """Go on from a trained bundle, with further terms."""
-    tokenizer, table = bundle.tokenizer, embedding_table(bundle)
-    kept = Coverage(f"the bundle {bundle.path.name}", (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
+def _going_on(source: str, tokenizer: Tokenizer, table: Table, terms: Sequence[str]) -> tuple[Tokenizer, Table, Coverage]:
+    """Keep a trained embedding, with rows for further terms behind its own."""
+    kept = Coverage(source, (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
     if not terms:
-        return Start(tokenizer, table, kept, bundle)
+        return tokenizer, table, kept
     longer, change, grown, made = extended(tokenizer, table, terms)
     if not change.added:
-        return Start(tokenizer, table, kept, bundle)
+        return tokenizer, table, kept
     coverage = dataclasses.replace(
         kept,
         origins=(*kept.origins, *made.origins),
@@ -231,7 +252,7 @@ def _from_bundle(bundle: Bundle, terms: Sequence[str]) -> Start:
         tokens=longer.vocabulary.tokens,
         sources=((),) * len(table) + made.sources,
     )
-    return Start(longer, grown, coverage, bundle)
+    return longer, grown, coverage
 
 
 def check_labels(bundle: Bundle, labels: Sequence[str]) -> None:

@@ -169,7 +169,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), r"is no checkpoint of PaddleNLP: it lacks config\.json"),
     "no weights": (
         lambda folder: (folder / "model_state.pdparams").unlink(),
-        "lacks model.safetensors and model_state.pdparams",
+        r"lacks model.safetensors, model_state.pdparams and pytorch_model\.bin",
     ),
     "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "vocabulary of .* cannot be read"),
     "not JSON": (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is damaged"),

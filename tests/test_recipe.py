@@ -44,7 +44,12 @@ FULL: dict[str, Any] = {
         "rms": 1e-07,
         "versions": False,
     },
-    "model": {"name": "textcnn", "start": None, "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}}},
+    "model": {
+        "name": "textcnn",
+        "encoder": None,
+        "start": None,
+        "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}},
+    },
     "groups": [
         {
             "name": "embedding",
@@ -71,6 +76,8 @@ FULL: dict[str, Any] = {
     "train": {
         "epochs": 3,
         "batch_size": 8,
+        "accumulation_steps": 2,
+        "recompute": True,
         "eval_batch_size": 16,
         "loss": "cross_entropy",
         "class_balance": 0.25,
@@ -95,6 +102,7 @@ FULL: dict[str, Any] = {
         "refreeze_at_epoch": None,
         "refreeze_at_step": None,
         "warmup_steps": 7,
+        "cached": True,
     },
     "rows": {"train": None, "protect": ["的", 3], "trust_cosine": 0.5, "trust_every_steps": 4, "parameter": None},
     "sparse": {"from_rows": 5000},
@@ -135,6 +143,32 @@ FULL: dict[str, Any] = {
             },
             "unknown": None,
         },
+    },
+    "adapter": {
+        "kind": "lora",
+        "rank": 4,
+        "alpha": 8.0,
+        "dropout": 0.1,
+        "targets": ["q_proj"],
+        "tokens": None,
+        "bottleneck": None,
+        "train_embedding": True,
+        "train_norms": False,
+        "train_pooler": False,
+    },
+    "regularization": {
+        "embedding_dropout": 0.1,
+        "label_smoothing": 0.2,
+        "r_drop": 2.0,
+        "adversarial": {"kind": "freelb", "epsilon": 0.4, "step_size": 0.2, "steps": 2},
+    },
+    "distill": {
+        "teacher": "/runs/teacher/bundle",
+        "temperature": 3.0,
+        "alpha": 0.5,
+        "unlabelled": ["/a.txt", "/b.jsonl"],
+        "hidden": 0.1,
+        "answers": "/answers.safetensors",
     },
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
 }

@@ -55,6 +55,16 @@ def _vectors(event: Mapping[str, Any]) -> None:
     err.print(f"vectors: {escape(event['source'])}; {event['found']:.1%} of tokens found ({origins})")
 
 
+def _teacher(event: Mapping[str, Any]) -> None:
+    asked, files = event["asked"], event["unlabelled_files"]
+    how = "answers read from a file" if asked["from_file"] else f"{asked['texts']} texts answered in {asked['seconds']:.1f} s"
+    err.print(f"teacher: {escape(event['name'])} by {event['engine']}; {how}, {asked['bytes'] / 1e6:.1f} MB")
+    if files["read"]:
+        reasons = {"in_dev": "among the dev rows", "in_train": "among the training rows"}
+        left_out = (f"{files[name]} {reasons.get(name, name)}" for name in ("in_dev", "in_train", "duplicates", "blank"))
+        err.print(f"  unlabelled: {event['unlabelled']} of {files['read']} texts; left out: {', '.join(left_out)}")
+
+
 def _groups(event: Mapping[str, Any]) -> None:
     table = Table("group", "parameters", "learning rate", "weight decay", "trains")
     for row in event["table"]:
@@ -161,6 +171,12 @@ def _trained(event: Mapping[str, Any]) -> None:
 def _metrics(event: Mapping[str, Any]) -> None:
     err.print(f"on {escape(str(event['data']))}, through {event['engine']}:")
     err.print(per_class_table(event))
+    if teacher := event.get("teacher"):
+        kept = "" if teacher["f1_macro_kept"] is None else f", of which the student keeps {teacher['f1_macro_kept']:.1%}"
+        err.print(
+            f"beside its teacher {escape(teacher['name'])}: {teacher['agreement']:.1%} of the labels alike, divergence "
+            f"{teacher['divergence']:.3f}; the teacher's macro F1 {teacher['teacher_f1_macro']:.4f}{kept}"
+        )
 
 
 _FORMS = {
@@ -181,6 +197,7 @@ _FORMS = {
     "restored": _restored,
     "resumed": _resumed,
     "stopped": _stopped,
+    "teacher": _teacher,
     "trained": _trained,
     "vectors": _vectors,
 }

@@ -14,6 +14,7 @@ from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.starting import pretrained_encoder
 
 __all__ = ["add_to"]
 
@@ -65,6 +66,11 @@ def _layer(model: str) -> tuple[Any, Recipe]:
         bundle = Bundle.open(path)
         return load_layer(bundle.path), Recipe.from_dict(bundle.manifest.recipe)
     recipe = Recipe.load(path) if path.suffix in (".yaml", ".yml") else Recipe()
+    if recipe.model.encoder is not None:
+        from paddlenlp_embtune.models.pretrained import classifier_on
+
+        pretrained = pretrained_encoder(recipe.model.encoder)
+        return classifier_on(pretrained, pretrained.table, num_labels=2, options=recipe.model.options), recipe
     name = recipe.model.name if path.suffix in (".yaml", ".yml") else model
     from paddlenlp_embtune.models import build_model
 

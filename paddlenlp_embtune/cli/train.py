@@ -31,6 +31,10 @@ def train(
     label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
     labels: Annotated[Optional[str], typer.Option(help="The labels in order, with commas; else those of the data.")] = None,
     domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
+    encoder: Annotated[
+        Optional[str],
+        typer.Option(help="A pretrained encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie."),
+    ] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Passes over the training rows.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Seeds data order, dropout and initialisation.")] = None,
     max_length: Annotated[Optional[int], typer.Option(help="Longer texts are cut to this many tokens.")] = None,
@@ -52,6 +56,7 @@ def train(
         },
         "train": {"epochs": epochs},
         "text": {"max_length": max_length},
+        "model": {"encoder": encoder},
     }
     for part, values in changes.items():
         given = {key: value for key, value in values.items() if value is not None}
@@ -69,8 +74,10 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     host.calm_logging()
     from paddlenlp_embtune.pipeline import train as run_recipe
 
-    with watched("reading vectors") as progress:
-        result = run_recipe(recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event], progress=progress)
+    with watched("reading vectors") as progress, watched("asking the teacher") as teaching:
+        result = run_recipe(
+            recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event], progress=progress, teaching=teaching
+        )
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}

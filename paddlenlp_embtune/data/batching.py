@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,16 @@ from paddlenlp_embtune.text import pad
 
 paddle = host.require_paddle()
 
-__all__ = ["EncodedDataset", "LengthBatchSampler", "collate"]
+__all__ = ["TEACHER_LOGITS", "TEACHER_VECTORS", "UNLABELLED", "EncodedDataset", "LengthBatchSampler", "collate", "compact"]
+
+UNLABELLED = -100
+"""The class number of a row without a label."""
+
+TEACHER_LOGITS, TEACHER_VECTORS = "teacher_logits", "teacher_vectors"
+
+
+Row = tuple[Any, ...]
+"""Ids, the class number, and what a teacher said by name, if one was asked."""
 
 
 class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
@@ -20,45 +30,84 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
 
     Args:
         ids: N lists of ids.
-        labels: N class numbers.
+        labels: N class numbers; -100 for a row without a label, which only a teacher can answer for.
+        taught: what a teacher said of each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
     """
 
-    def __init__(self, ids: Sequence[Sequence[int]], labels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        ids: Sequence[Sequence[int]],
+        labels: Sequence[int],
+        *,
+        taught: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         super().__init__()
         self.ids = ids
         self.labels = labels
+        self.taught = dict(taught or {})
         self.lengths = np.array([len(sequence) for sequence in ids], dtype=np.int64)
+
+    @property
+    def truth(self) -> Sequence[int]:
+        """Class numbers of the texts: those of the rows, where a row is a text."""
+        return self.labels
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: int) -> tuple[Sequence[int], int]:
-        return self.ids[index], self.labels[index]
+    def __getitem__(self, index: int) -> Row:
+        row = (self.ids[index], self.labels[index])
+        return (*row, {name: values[index] for name, values in self.taught.items()}) if self.taught else row
+
+    def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Numbers of the rows that an epoch takes: one for each text."""
+        return np.arange(len(self), dtype=np.int64)
+
+    def by_text(
+        self, logits: npt.NDArray[np.float32], labels: Sequence[int] | npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Turn logits (M, C) float32 and class numbers (M,) of rows in order into those of the texts that they belong to."""
+        return logits, np.asarray(labels, dtype=np.int64)
+
+    def with_lessons(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
+        """Return the texts with others behind them, and what a teacher said of all of them in this order."""
+        return EncodedDataset([*self.ids, *compact(others.ids)], [*self.labels, *others.labels], taught=taught)
 
     def by_length(self) -> EncodedDataset:
         """Return the same rows, shortest first; for evaluation, where the order does not matter."""
         order = np.argsort(self.lengths, kind="stable")
-        return EncodedDataset([self.ids[i] for i in order], [self.labels[i] for i in order])
+        taught = {name: values[order] for name, values in self.taught.items()}
+        return EncodedDataset([self.ids[i] for i in order], [self.labels[i] for i in order], taught=taught)
 
 
-def collate(rows: Sequence[tuple[Sequence[int], int]]) -> dict[str, npt.NDArray[np.int64]]:
+def compact(ids: Sequence[Sequence[int]]) -> list[Any]:
+    """Return lists of ids as (L,) int32 arrays, which take half of the memory or less."""
+    return [np.asarray(row, dtype=np.int32) for row in ids]
+
+
+def collate(rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
     """Make one batch.
 
     Shapes:
-        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64
+        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; what a teacher said by its names,
+            (B, ...) float32
     """
-    ids, labels = zip(*rows, strict=True)
-    return {"input_ids": pad(ids), "labels": np.array(labels, dtype=np.int64)}
+    ids, labels, *taught = zip(*rows, strict=True)
+    batch: dict[str, npt.NDArray[Any]] = {"input_ids": pad(ids), "labels": np.array(labels, dtype=np.int64)}
+    for name in taught[0][0] if taught else ():
+        batch[name] = np.stack([row[name] for row in taught[0]]).astype(np.float32)
+    return batch
 
 
 class LengthBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[misc, name-defined]
     """Shuffles, then sorts by length within pools of batches, then shuffles the batches.
 
-    Padding shrinks and the order stays random. Every rank computes the same order from ``seed`` and the epoch and takes its
-    share of it; the last rows are filled up from the first so that all ranks take the same number of steps.
+    Padding shrinks and the order stays random. The dataset says which rows an epoch takes. Every rank computes the same order
+    from ``seed`` and the epoch and takes its share of it; the last rows are filled up from the first so that all ranks take the
+    same number of steps.
 
     Args:
-        dataset: has a ``lengths`` array.
+        dataset: the rows.
         batch_size: rows of a batch on one rank.
         seed: seeds every epoch's order, together with the epoch's number.
         pool_batches: how many global batches are sorted together; 1 turns sorting off.
@@ -77,10 +126,12 @@ class LengthBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[mis
         super().__init__(dataset, batch_size, num_replicas=num_replicas, rank=rank, shuffle=True, drop_last=False)
         self.seed = seed
         self.pool_batches = pool_batches
+        self.num_samples = -(-len(dataset.truth) // self.nranks)
+        self.total_size = self.num_samples * self.nranks
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = generator.permutation(len(self.dataset))
+        order = generator.permutation(self.dataset.epoch_rows(seed=self.seed, epoch=self.epoch))
         short = self.total_size - len(order)
         order = np.concatenate([order, np.resize(order, short)]) if short else order
         step = self.batch_size * self.nranks

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.export.first_token import keep_first_token
 from paddlenlp_embtune.export.onnx import OPSET
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME
 
@@ -14,7 +15,7 @@ __all__ = ["main"]
 
 
 def main(program: str, weights: str, target: str) -> None:
-    """Translate, fold constants, give input and output their names, drop initializers that nothing uses, and check."""
+    """Translate, fold constants, name input and output, drop what no answer depends on, and check."""
     with host.quiet():
         import onnx
         import paddle2onnx
@@ -25,6 +26,7 @@ def main(program: str, weights: str, target: str) -> None:
     _keep_used_domains(model)
     _rename_output(model.graph)
     _name_dimensions(model.graph)
+    keep_first_token(model)
     _drop_unused_initializers(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, target)

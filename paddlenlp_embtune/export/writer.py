@@ -48,7 +48,7 @@ class BundleContent:
         max_length: the most tokens that the model reads at once.
         windows: how longer texts are read; None cuts them.
         domain: name of the domain, or None.
-        recipe, data, vectors, metrics: plain values for the manifest.
+        recipe, data, vectors, metrics, teacher: plain values for the manifest.
         sample_texts: real texts for the parity check.
     """
 
@@ -64,6 +64,7 @@ class BundleContent:
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sample_texts: Sequence[str] = ()
 
 
@@ -96,6 +97,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         data=content.data,
         vectors=content.vectors,
         recipe=content.recipe,
+        teacher=content.teacher,
         versions=_versions(),
         files={},
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
@@ -138,24 +139,23 @@ def mend_layer_norms(model: Any, *, always: bool = False) -> None:
     without a scale is right.
 
     Args:
-        model: its norms are changed in place; forward passes without gradients stay as they are.
+        model: its norms are changed in place; forward passes without gradients, and traced programs, stay as they are.
         always: also change norms whose scale is trainable, for gradients that are asked for by name.
     """
     paddle = require_paddle()
 
-    def mended(norm: Any) -> Callable[[Any], Any]:
-        def forward(hidden: Any) -> Any:
-            scale, shift = norm.weight, norm.bias
-            if scale is None or not paddle.is_grad_enabled() or not (always or scale.stop_gradient):
-                return type(norm).forward(norm, hidden)
-            plain = paddle.nn.functional.layer_norm(hidden, norm._normalized_shape, None, None, norm._epsilon)
-            return plain * scale if shift is None else plain * scale + shift
-
-        return forward
+    def forward(norm: Any, hidden: Any) -> Any:
+        scale, shift = norm.weight, norm.bias
+        plainly = scale is None or not paddle.in_dynamic_mode() or not paddle.is_grad_enabled()
+        if plainly or not (always or scale.stop_gradient):
+            return type(norm).forward(norm, hidden)
+        plain = paddle.nn.functional.layer_norm(hidden, norm._normalized_shape, None, None, norm._epsilon)
+        return plain * scale if shift is None else plain * scale + shift
 
     for norm in _layer_norms(model):
         vars(norm).setdefault("_embtune_before", []).append(vars(norm).get("forward"))
-        norm.forward = mended(norm)
+        # A method, not a closure over the norm: a copy of the model must not normalise by the weights of the original.
+        norm.forward = types.MethodType(forward, norm)
 
 
 def restore_layer_norms(model: Any) -> None:

@@ -73,7 +73,7 @@ def _(model: Any) -> Parts:
         spread: npt.NDArray[np.float32] = single[:, :-1] * (share / length)
         return spread
 
-    network: Callable[[Any], Any] = lambda ids: model.head(model._features(ids)) * (1.0 - share)  # noqa: E731
+    network: Callable[[Any], Any] = lambda ids: model.head(model.features(ids)) * (1.0 - share)  # noqa: E731
     return Parts(network, beside, model.ngram_bias.numpy() * share)
 
 

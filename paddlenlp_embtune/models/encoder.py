@@ -32,6 +32,8 @@ class Encoder(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         HostError: PaddleNLP has no such class, or it takes other settings.
     """
 
+    padding_id = 0
+
     def __init__(
         self, *, vocabulary_size: int, dimension: int, num_labels: int, architecture: str, settings: Mapping[str, Any]
     ) -> None:

@@ -16,18 +16,25 @@ __all__ = ["MULTIPLIER", "fit_ngrams"]
 MULTIPLIER = 7919
 _INVERSE_REGULARIZATION = 4.0
 _MIN_TEXTS = 2
+_LEAST_SHARE = 0.01
 
 
 def fit_ngrams(
-    ids: Sequence[Sequence[int]], labels: Sequence[int], *, class_weights: npt.NDArray[np.float32], buckets: int
+    ids: Sequence[Sequence[int]],
+    labels: Sequence[int],
+    *,
+    class_weights: npt.NDArray[np.float32],
+    buckets: int,
+    answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Fit a logistic regression on the n-grams that two texts or more have, with the features that TextCNN computes.
 
     Args:
         ids: N lists of token ids.
-        labels: N class numbers below C.
-        class_weights: (C,) float32, the weight of a row by its class.
+        labels: N class numbers below C; negative for a row without a label, which needs answers.
+        class_weights: (C,) float32, the weight of a labelled row by its class.
         buckets: rows of the table.
+        answers: (N, C) probabilities of a teacher, which rows without a label are fitted to; their weight is 1.
     Shapes:
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times the
             inverse document frequency, then the inverse document frequency squared; zero for n-grams that no row has.
@@ -56,11 +63,25 @@ def fit_ngrams(
     features = sparse.csr_matrix((values, np.concatenate(rows), ends), shape=(len(rows), buckets))
     features.sum_duplicates()
     model = linear.LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=2000)
-    numbers = np.asarray(labels)
-    model.fit(features, numbers, sample_weight=class_weights[numbers].astype(np.float64))
+    rows_of, numbers, shares = _targets(np.asarray(labels), class_weights, answers)
+    model.fit(features[rows_of], numbers, sample_weight=shares)
     weights, bias = _per_class(model, len(class_weights))
     table = np.concatenate([weights.T * idf[:, None], np.square(idf)[:, None]], axis=1)
     return table.astype(np.float32), bias.astype(np.float32)
+
+
+def _targets(
+    labels: npt.NDArray[np.int64], class_weights: npt.NDArray[np.float32], answers: npt.NDArray[np.float32] | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return rows, their classes and their weights: one for a labelled row, and for others one for each likely class."""
+    labelled, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+    weights = class_weights[labels[labelled]].astype(np.float64)
+    if answers is None or not len(others):
+        return labelled, labels[labelled], weights
+    told = answers[others].astype(np.float64)
+    place, classes = np.nonzero(told >= _LEAST_SHARE)
+    numbers = np.concatenate([labels[labelled], classes])
+    return np.concatenate([labelled, others[place]]), numbers, np.concatenate([weights, told[place, classes]])
 
 
 def _codes(ids: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -101,17 +101,23 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return bool(self.ngram_buckets)
 
     def fit_before_training(
-        self, ids: Sequence[Sequence[int]], labels: Sequence[int], *, class_weights: npt.NDArray[np.float32]
+        self,
+        ids: Sequence[Sequence[int]],
+        labels: Sequence[int],
+        *,
+        class_weights: npt.NDArray[np.float32],
+        answers: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Fit the regression over n-grams on the training rows.
 
         Args:
             ids: N lists of token ids.
-            labels: N class numbers.
+            labels: N class numbers; -100 for a row without a label.
             class_weights: (C,) float32.
+            answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
         """
         if self.ngram_buckets:
-            table, bias = fit_ngrams(ids, labels, class_weights=class_weights, buckets=self.ngram_buckets)
+            table, bias = fit_ngrams(ids, labels, class_weights=class_weights, buckets=self.ngram_buckets, answers=answers)
             self.ngram_table.set_value(table)
             self.ngram_bias.set_value(bias)
 
@@ -136,29 +142,35 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         if self.training and self.token_dropout:
             kept = paddle.rand(input_ids.shape) >= self.token_dropout
             input_ids = paddle.multiply(input_ids, kept.astype("int64"))
-        logits = self.head(self.dropout(self._features(input_ids)))
+        logits = self.head(self.dropout(self.features(input_ids)))
         if self.training or not self.ngram_buckets:
             return logits
         return logits * (1.0 - self.ngram_share) + self._ngram_logits(input_ids) * self.ngram_share
 
-    def _features(self, ids: Any) -> Any:
+    def features(self, ids: Any) -> Any:
         """Widest match of each filter: (B, L) to (B, F)."""
         margin = paddle.zeros_like(ids[:, :1])
         wide = paddle.concat([margin] * (self.window - 1) + [ids] + [margin] * self.window, axis=1)
+        if self.training and self.embedding._forward_post_hooks:
+            # Whoever changes what is looked up, as regularisation does, meets every token once, not in each of its windows.
+            windows = paddle.concat(self._shifted(self.embedding(wide)), axis=-1)
+        else:
+            # Row 0 is zero and gets no gradient in training. Otherwise padding_idx is left out: paddle2onnx would write the
+            # whole table twice for it.
+            windows = paddle.nn.functional.embedding(
+                paddle.stack(self._shifted(wide), axis=-1),
+                self.embedding.weight,
+                padding_idx=0 if self.training else None,
+                sparse=self.training and self.embedding._sparse,
+            ).flatten(2)
+        # The maximum and ReLU commute, so ReLU runs on F values instead of L x F.
+        return paddle.nn.functional.relu(self._maximum(self.convolution(windows)))
+
+    def _shifted(self, wide: Any) -> list[Any]:
+        """What stands at each place of every window: (B, M, ...) to ``window`` times (B, M + 1 - window, ...)."""
         # Starts count from the begin and ends from the end: the length of a traced text is unknown.
         last = self.window - 1
-        shifted = [wide[:, start : start - last] if start < last else wide[:, start:] for start in range(self.window)]
-        # Row 0 is zero and gets no gradient in training. Otherwise padding_idx is left out: paddle2onnx would write the whole
-        # table twice for it.
-        padding = 0 if self.training else None
-        windows = paddle.nn.functional.embedding(
-            paddle.stack(shifted, axis=-1),
-            self.embedding.weight,
-            padding_idx=padding,
-            sparse=self.training and self.embedding._sparse,
-        )
-        # The maximum and ReLU commute, so ReLU runs on F values instead of L x F.
-        return paddle.nn.functional.relu(self._maximum(self.convolution(windows.flatten(2))))
+        return [wide[:, start : start - last] if start < last else wide[:, start:] for start in range(self.window)]
 
     def _maximum(self, matches: Any) -> Any:
         """Maximum over time, (B, L, F) to (B, F), by the operator that is fast or that exports."""

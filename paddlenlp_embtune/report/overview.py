@@ -14,6 +14,7 @@ __all__ = ["findings", "glance"]
 _KINDS = {"alarm": "alarm", "look": "look at", "fine": "fine"}
 _SURE = 0.05
 _GAP = 0.1
+_KEPT = 0.97
 _FEW = 100
 
 
@@ -62,6 +63,7 @@ def findings(run: Run) -> Iterator[tuple[str, str]]:
     yield from _end_of_training(run)
     yield from (("look", line) for line in run.last("data").get("warnings") or ())
     yield from _labels(run)
+    yield from _beside_teacher(run)
     yield from _sureness(run)
     yield from _embedding(run)
     yield from _parity(run)
@@ -106,6 +108,14 @@ def _labels(run: Run) -> Iterator[tuple[str, str]]:
     if others[taken]:
         text += f", {others[taken]:,} of them taken for {taken}"
     yield ("look" if table[worst]["f1"] < answers["f1_macro"] - _GAP else "fine"), text
+
+
+def _beside_teacher(run: Run) -> Iterator[tuple[str, str]]:
+    teacher = (run.manifest or {}).get("teacher") or {}
+    figures = teacher.get("dev") or {}
+    if (kept := figures.get("f1_macro_kept")) is not None:
+        text = f"taught by {teacher['name']}, it gives the same label to {figures['agreement']:.1%} of the development rows"
+        yield ("fine" if kept >= _KEPT else "look"), f"{text} and keeps {kept:.1%} of the teacher's macro F1"
 
 
 def _sureness(run: Run) -> Iterator[tuple[str, str]]:

@@ -142,6 +142,7 @@ class Manifest:
         data: counts and fingerprints of the training data.
         vectors: how the embedding was initialised.
         recipe: the whole recipe.
+        teacher: of a student, by which bundle it was taught and how far it agrees with it; else empty.
         versions: of the packages that made the bundle.
         files: SHA-256 of every other file of the bundle.
     """
@@ -164,6 +165,7 @@ class Manifest:
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Mapping[str, str]
 

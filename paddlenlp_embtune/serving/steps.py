@@ -63,6 +63,18 @@ _STEPS: dict[str, tuple[str, ...]] = {
         "piece, one that is named [PAD], [UNK], [CLS] or [SEP], and one that has no line, is `unknown_id`.",
         "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
     ),
+    "ernie_m": (
+        "Replace each lone surrogate by U+FFFD. A text of white space alone has no pieces.",
+        "If `lowercase`, replace each code point by its lower case (Unicode, full mapping), looked up alone.",
+        "Encode the text with sentencepiece.model (SentencePiece, without its own markers and without sampling) into pieces, "
+        "as text. Leave out those that are U+2581 alone.",
+        "Cut each piece: before and after each code point of U+4E00-9FFF or of ,;:.?!~，；：。？！《》【】, and between two of "
+        "which one is a digit (Unicode) and the other is not, unless the second is U+2581. Leave out parts that are U+2581 "
+        "alone and that something follows.",
+        "Look each part up in `vocabulary` by its name: its line, counted from 0. One that has no line, and one that is named "
+        "[PAD], [UNK], [CLS], [SEP] or [MASK], is `unknown_id`.",
+        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
+    ),
 }
 _TERMS = (
     "The last `count` lines of `vocabulary` are terms. Make a cleaned copy of the text with the steps that are indented here:",
@@ -85,7 +97,7 @@ def steps_of(config: Mapping[str, Any]) -> list[str]:
     """
     if config["name"] != "terms":
         return list(_STEPS.get(str(config["name"]), ()))
-    piecewise = config["base"]["name"] == "sentencepiece"
+    piecewise = config["base"]["name"] in ("sentencepiece", "ernie_m")
     folds = "the normalizer of sentencepiece.model has a name that ends in _cf" if piecewise else "`lowercase` of `base`"
     terms = [step.replace("`lowercase`", folds) for step in _TERMS]
     return [*terms, *steps_of(config["base"])]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.erniem import ErnieMTokenizer
 from paddlenlp_embtune.text.sentencepieces import SENTENCEPIECE_MODEL, SentencePieceTokenizer
 from paddlenlp_embtune.text.terms import TermTokenizer
 from paddlenlp_embtune.text.tokenizers import NO_FILES, CharTokenizer, Tokenizer
@@ -23,6 +24,7 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "wordpiece": {},
     "word": {"dictionary_sha256": str},
     "sentencepiece": {"model_sha256": str},
+    "ernie_m": {"model_sha256": str},
     "terms": {"count": int, "base": dict},
 }
 _OPTIONAL: dict[str, dict[str, Any]] = {
@@ -30,8 +32,10 @@ _OPTIONAL: dict[str, dict[str, Any]] = {
     "wordpiece": {"lowercase": True},
     "word": {"lowercase": True, "hmm": False, "split_unknown": True, "user_terms": 0},
     "sentencepiece": {"markers": False},
+    "ernie_m": {"lowercase": False},
     "terms": {},
 }
+_OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
 
 
 def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, files: Files = NO_FILES) -> Tokenizer:
@@ -49,8 +53,8 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, fil
     name = options.pop("name")
     if name == "terms":
         return _with_terms(options, vocabulary, files)
-    if name == "sentencepiece":
-        return SentencePieceTokenizer(vocabulary, _read(files, SENTENCEPIECE_MODEL), **options)
+    if name in _OF_PIECES:
+        return _OF_PIECES[name](vocabulary, _read(files, SENTENCEPIECE_MODEL), **options)
     if name == "word":
         count = options.pop("user_terms")
         terms = read_user_terms(_read(files, USER_DICTIONARY)) if count else ()
@@ -69,7 +73,7 @@ def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     options = _checked(config)
     if options["name"] == "terms":
         return tokenizer_files(options["base"])
-    if options["name"] == "sentencepiece":
+    if options["name"] in _OF_PIECES:
         return (SENTENCEPIECE_MODEL,)
     return (USER_DICTIONARY,) if options.get("user_terms") else ()
 
@@ -99,8 +103,8 @@ def _with_terms(options: Mapping[str, Any], vocabulary: Vocabulary, files: Files
     count = options["count"]
     if options["base"].get("name") == "terms" or count > len(vocabulary) - 2:
         raise DataError(
-            f"the tokenizer {_short(options)} cannot be; legal: terms on top of char, wordpiece, word or sentencepiece, and "
-            f"fewer terms than the {len(vocabulary)} tokens of the vocabulary; restore the config"
+            f"the tokenizer {_short(options)} cannot be; legal: terms on top of char, wordpiece, word, sentencepiece or "
+            f"ernie_m, and fewer terms than the {len(vocabulary)} tokens of the vocabulary; restore the config"
         )
     edge = len(vocabulary) - count
     base = tokenizer_from_config(options["base"], Vocabulary(vocabulary.tokens[:edge]), files)

@@ -11,7 +11,7 @@ from paddlenlp_embtune.text.offsets import append_place
 from paddlenlp_embtune.text.piecemodel import PieceKind, PieceModel, sentencepiece_package
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
-__all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer"]
+__all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer", "legal_text", "piece_spans", "without_spaces"]
 
 SENTENCEPIECE_MODEL = "sentencepiece.model"
 _CLS, _SEP = "[CLS]", "[SEP]"
@@ -68,7 +68,7 @@ class SentencePieceTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """Cut a text into pieces, without markers; U+2581 stands for a space, and unknown ones as they stand in the text."""
-        pieces = self._processor.encode(_legal(text), out_type=str) if text.strip() else []
+        pieces = self._processor.encode(legal_text(text), out_type=str) if text.strip() else []
         known, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         numbers = self._numbers(text)
         # Where a piece that the model does not know is spelled like a token, its id would be that of the token.
@@ -97,9 +97,9 @@ class SentencePieceTokenizer:
         """
         if not text.strip():
             return []
-        legal, places, empty = _legal(text), list[tuple[int, int]](), 0
-        for span in _spans(self._processor, legal):
-            begin, end = _without_spaces(legal, *span)
+        legal, places, empty = legal_text(text), list[tuple[int, int]](), 0
+        for span in piece_spans(self._processor, legal):
+            begin, end = without_spaces(legal, *span)
             if begin == end:
                 empty += 1
                 continue
@@ -131,7 +131,7 @@ class SentencePieceTokenizer:
 
     def _numbers(self, text: str) -> list[int]:
         """The model's numbers of the pieces of a text."""
-        found: list[int] = self._processor.encode(_legal(text), out_type=int) if text.strip() else []
+        found: list[int] = self._processor.encode(legal_text(text), out_type=int) if text.strip() else []
         return found
 
 
@@ -143,12 +143,12 @@ def _ids_of_pieces(model: PieceModel, vocabulary: Vocabulary) -> list[int]:
     ]
 
 
-def _legal(text: str) -> str:
+def legal_text(text: str) -> str:
     """Replace what UTF-8 cannot say, character by character, so that places stay."""
     return text if text.isascii() else text.translate(_SURROGATES)
 
 
-def _without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
+def without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
     """Leave out white space around; what is nothing else stays."""
     part = text[begin:end]
     stripped = part.strip()
@@ -158,7 +158,7 @@ def _without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
     return begin, begin + len(stripped)
 
 
-def _spans(processor: Any, text: str) -> list[tuple[int, int]]:
+def piece_spans(processor: Any, text: str) -> list[tuple[int, int]]:
     """Begin and end of each piece, in code points."""
     if hasattr(processor, "EncodeAsOffsetMapping"):
         return list(processor.encode(text, return_type="offset_mapping")["offsets"])

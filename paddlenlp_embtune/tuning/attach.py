@@ -8,12 +8,9 @@ from typing import Any
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import HostError, RecipeError
-from paddlenlp_embtune.models import embedding_name
+from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.tuning.average import AverageCallback
-from paddlenlp_embtune.tuning.callback import EmbtuneCallback
 from paddlenlp_embtune.tuning.checks import MetricCheckCallback
-from paddlenlp_embtune.tuning.early_stopping import EarlyStoppingCallback
 from paddlenlp_embtune.tuning.groups import (
     ParameterGroup,
     group_specs,
@@ -24,20 +21,34 @@ from paddlenlp_embtune.tuning.groups import (
 )
 from paddlenlp_embtune.tuning.health import EmbeddingHealthCallback
 from paddlenlp_embtune.tuning.identity import VocabularyCallback
+from paddlenlp_embtune.tuning.introductions import embedding_of, introduce, introduce_health, tokens_of
 from paddlenlp_embtune.tuning.norms import NormCallback
 from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.tuning.regularize import regularize
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
 from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
-from paddlenlp_embtune.tuning.rows import RowsCallback
 from paddlenlp_embtune.tuning.sparse import SparseCallback
+from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
 
 __all__ = ["attach"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
-_PARTS = ("groups", "layerwise", "schedule", "freeze", "rows", "sparse", "clip", "early_stopping", "average", "health")
+_PARTS = (
+    "groups",
+    "layerwise",
+    "schedule",
+    "freeze",
+    "rows",
+    "sparse",
+    "clip",
+    "early_stopping",
+    "average",
+    "health",
+    "regularization",
+)
 
 
 def attach(
@@ -75,13 +86,15 @@ def attach(
     host.keep_freed_memory()
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
+    if recipe.adapter is not None and not has_adapter(trainer.model):
+        add_adapter(trainer.model, recipe.adapter)
     groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
     _check_recipe(trainer, recipe, groups)
     table = _phases(group_table(groups), groups, recipe)
     _set_optimization(trainer, recipe, groups)
     record.write("groups", table=table)
     plain = recipe.to_dict()
-    tokens = tokens if tokens is not None else _tokens_of(trainer)
+    tokens = tokens if tokens is not None else tokens_of(trainer)
     vocabulary = VocabularyCallback(tokens) if tokens is not None else None
     host.remember_resume(trainer, vocabulary.check if vocabulary is not None else None)
     callbacks = [
@@ -90,6 +103,8 @@ def attach(
         *_replicas(trainer),
         *_sparse(trainer, recipe, record),
         NormCallback(),
+        SpeedCallback(),
+        *(regularize(trainer, recipe.regularization, record=record) if recipe.regularization is not None else ()),
         *_metric_check(trainer, recipe, groups),
         *_callbacks(recipe, trainer.model),
         RateCallback(
@@ -103,56 +118,12 @@ def attach(
     rates = next(callback for callback in callbacks if isinstance(callback, RateCallback))
     watched = watched if watched is not None else Watched(tokens=tokens)
     for callback in callbacks:
-        _introduce(callback, trainer, record, tokens)
+        introduce(callback, trainer, record, tokens)
         if isinstance(callback, EmbeddingHealthCallback):
-            _introduce_health(callback, trainer, groups, rates, watched)
+            introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
     host.close_writers_last(trainer)
     return record
-
-
-def _introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[str] | None) -> None:
-    """Give a callback what only the Trainer's side knows."""
-    if isinstance(callback, EmbtuneCallback):
-        callback.record = record
-    if isinstance(callback, RowsCallback) and callback.tokens is None:
-        callback.tokens = tokens
-    if isinstance(callback, EarlyStoppingCallback):
-        host.catch_invalid_loss(trainer, lambda loss: callback.take_invalid_loss(loss, trainer.state))
-    if isinstance(callback, AverageCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
-        callback.evaluate = lambda: host.evaluate_quietly(trainer)
-
-
-def _introduce_health(
-    callback: EmbeddingHealthCallback, trainer: Any, groups: list[ParameterGroup], rates: RateCallback, watched: Watched
-) -> None:
-    if callback.examiner.watched == Watched():
-        callback.examiner.watched = watched
-    callback.report = callback.report or trainer.log
-    callback.writer = lambda: host.visualdl_writer(trainer)
-    callback.sampler.groups = {group.spec.name: group.parameters for group in groups if group.parameters}
-    name = callback.parameter or embedding_name(trainer.model)
-    owner = next(group.spec.name for group in groups if name in group.parameters)
-    callback.lower_rate = callback.lower_rate or (lambda factor, state: rates.scale(owner, factor, state))
-
-
-def _embedding_of(trainer: Any) -> Any:
-    """Return the embedding parameter; None where it cannot be told which one it is, and whoever needs it will say so."""
-    try:
-        return dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
-    except HostError:
-        return None
-
-
-def _tokens_of(trainer: Any) -> list[str] | None:
-    """Return the tokens of the Trainer's own tokenizer in the order of their ids; None where they cannot be told."""
-    known: Any = getattr(getattr(trainer, "tokenizer", None), "get_vocab", dict)()
-    by_id = {int(number): str(token) for token, number in known.items()} if isinstance(known, Mapping) else {}
-    parameter = _embedding_of(trainer)
-    rows = 0 if parameter is None else int(parameter.shape[0])
-    if not by_id or max(by_id) >= rows:
-        return None
-    return [by_id.get(number, f"[row {number}]") for number in range(rows)]
 
 
 def _check_trainer(trainer: Any) -> None:
@@ -232,7 +203,7 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
     """Have the gradient of a large embedding by rows, from before replicas are wrapped, if that can be had."""
     if recipe.sparse is None:
         return []
-    parameter = _embedding_of(trainer)
+    parameter = embedding_of(trainer)
     if (
         parameter is None
         or int(parameter.shape[0]) < recipe.sparse.from_rows

@@ -97,7 +97,7 @@ class FreezeCallback(EmbtuneCallback):
     def from_spec(cls, spec: FreezeSpec, units: Mapping[str, Patterns]) -> FreezeCallback:
         """Build the callback that a recipe asks for; units are parameter names by the name of a group."""
         plain = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-        return cls(units, **{name: value for name, value in plain.items() if name not in ("groups", "warmup_steps")})
+        return cls(units, **{name: value for name, value in plain.items() if name not in ("groups", "warmup_steps", "cached")})
 
     @property
     def waiting(self) -> bool:

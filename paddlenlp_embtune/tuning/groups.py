@@ -10,8 +10,8 @@ from typing import Any
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import PatternError, RecipeError, legal_names
+from paddlenlp_embtune.models.depth import depth_parameters, layerwise_groups
 from paddlenlp_embtune.recipe import GroupSpec, Recipe
-from paddlenlp_embtune.tuning.depth import depth_parameters, layerwise_groups
 
 __all__ = [
     "ParameterGroup",

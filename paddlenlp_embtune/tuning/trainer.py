@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from collections.abc import Sequence
@@ -12,10 +13,24 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.data import Rows
-from paddlenlp_embtune.data.batching import EncodedDataset, LengthBatchSampler, collate
+from paddlenlp_embtune.data.batching import (
+    TEACHER_LOGITS,
+    TEACHER_VECTORS,
+    UNLABELLED,
+    EncodedDataset,
+    LengthBatchSampler,
+    collate,
+)
+from paddlenlp_embtune.data.lessons import Lessons
+from paddlenlp_embtune.data.windowed import encode_texts
+from paddlenlp_embtune.distilling import DistillSpec
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import agreement, classification_report
 from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.serving.answers import softmax
+from paddlenlp_embtune.specs import TextSpec
 from paddlenlp_embtune.text import Tokenizer, pad
+from paddlenlp_embtune.tuning.distillation import student_loss
 
 paddle = host.require_paddle()
 
@@ -26,7 +41,22 @@ __all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class
 
 
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose training batches hold texts of similar length."""
+    """A Trainer with batches of texts of similar length; where rows have the answers of a teacher, it learns from these too.
+
+    Args:
+        distill: how the teacher's answers count; None where no row has any.
+    """
+
+    def __init__(self, *arguments: Any, distill: DistillSpec | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.distill = distill
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
+        """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
+        if self.distill is None or TEACHER_LOGITS not in inputs:
+            return super().compute_loss(model, inputs, return_outputs)
+        loss, logits = student_loss(model, self.model, inputs, self.distill, self.criterion)
+        return (loss, (loss, logits)) if return_outputs else loss
 
     def _get_train_sampler(self) -> LengthBatchSampler:
         return LengthBatchSampler(self.train_dataset, batch_size=self.args.per_device_train_batch_size, seed=self.args.seed)
@@ -62,7 +92,14 @@ def seed_everything(seed: int) -> None:
 
 
 def build_trainer(
-    recipe: Recipe, model: Any, *, rows: tuple[Rows, Rows], labels: Sequence[str], tokenizer: Tokenizer, out: str
+    recipe: Recipe,
+    model: Any,
+    *,
+    rows: tuple[Rows, Rows],
+    labels: Sequence[str],
+    tokenizer: Tokenizer,
+    out: str,
+    lessons: Lessons | None = None,
 ) -> LengthBatchedTrainer:
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
@@ -73,15 +110,26 @@ def build_trainer(
         labels: class names in order, C.
         tokenizer: turns the rows into ids.
         out: folder for what the Trainer itself writes: checkpoints.
+        lessons: unlabelled texts, and a teacher's answers to them and to the training rows.
+    Raises:
+        RecipeError: activations are to be computed again, and the model cannot do that.
     """
+    if recipe.train.recompute and not any(hasattr(layer, "enable_recompute") for layer in model.sublayers()):
+        raise RecipeError(
+            f"train.recompute is true, but {type(model).__name__} has no layers that can compute activations again; legal: "
+            "false, or an encoder"
+        )
+    unlabelled = 0 if lessons is None else len(lessons.unlabelled)
     arguments = TrainingArguments(
         output_dir=out,
         num_train_epochs=recipe.train.epochs,
         per_device_train_batch_size=recipe.train.batch_size,
+        gradient_accumulation_steps=recipe.train.accumulation_steps,
+        recompute=recipe.train.recompute,
         per_device_eval_batch_size=recipe.train.eval_batch_size,
         evaluation_strategy="epoch",
         logging_strategy="steps",
-        logging_steps=max(1, len(rows[0]) // recipe.train.batch_size // 5),
+        logging_steps=max(1, (len(rows[0]) + unlabelled) // recipe.train.batch_size // 5),
         save_strategy="no",
         save_total_limit=2,
         seed=recipe.seed,
@@ -90,14 +138,18 @@ def build_trainer(
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
-    length = recipe.text.max_length
-    train, dev = (encode_rows(part, labels, tokenizer, max_length=length) for part in rows)
-    weights = class_weights(train.labels, len(labels), balance=recipe.train.class_balance)
+    train, dev = (encode_rows(part, labels, tokenizer, text=recipe.text) for part in rows)
+    dev = dev.by_length()
+    weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)
+    labelled = train
+    if lessons is not None:
+        train = with_lessons(labelled, lessons, tokenizer, text=recipe.text)
     if hasattr(model, "fit_before_training"):
-        model.fit_before_training(train.ids, train.labels, class_weights=weights)
+        _fit_before_training(model, labelled, train, weights)
 
     def compute_metrics(prediction: Any) -> dict[str, float]:
-        truth, predicted = prediction.label_ids.tolist(), prediction.predictions.argmax(-1).tolist()
+        logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
+        truth, predicted = numbers.tolist(), logits.argmax(-1).tolist()
         report = classification_report(truth, predicted, labels)
         return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
 
@@ -107,10 +159,23 @@ def build_trainer(
         args=arguments,
         data_collator=collate,
         train_dataset=train,
-        eval_dataset=dev.by_length(),
+        eval_dataset=dev,
         compute_metrics=compute_metrics,
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
+        distill=recipe.distill if lessons is not None else None,
     )
+
+
+def _fit_before_training(
+    model: Any, labelled: EncodedDataset, taught: EncodedDataset, weights: npt.NDArray[np.float32]
+) -> None:
+    """Let a model fit what it fits; also to a teacher's answers to unlabelled texts, where it takes them."""
+    takes_answers = "answers" in inspect.signature(model.fit_before_training).parameters
+    if len(taught) == len(labelled) or not takes_answers:
+        model.fit_before_training(labelled.ids, labelled.labels, class_weights=weights)
+        return
+    answers = softmax(taught.taught[TEACHER_LOGITS])
+    model.fit_before_training(taught.ids, taught.labels, class_weights=weights, answers=answers)
 
 
 def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> npt.NDArray[np.float32]:
@@ -127,15 +192,25 @@ def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> 
     return scaled.astype(np.float32)
 
 
-def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, max_length: int) -> EncodedDataset:
-    """Turn labelled rows into ids and class numbers."""
+def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+    """Turn labelled rows into ids, as the bundle will read them, and class numbers."""
     number = {label: index for index, label in enumerate(labels)}
-    ids = [tokenizer.encode(text, max_length=max_length) for text in rows.texts]
-    return EncodedDataset(ids, [number[label] for label in rows.labels])
+    truth = [number[label] for label in rows.labels]
+    return encode_texts(rows.texts, truth, tokenizer, max_length=text.max_length, windows=text.windows)
+
+
+def with_lessons(rows: EncodedDataset, lessons: Lessons, tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+    """Put unlabelled texts behind the training rows, and a teacher's answers beside all of them."""
+    blank = [UNLABELLED] * len(lessons.unlabelled)
+    others = encode_texts(lessons.unlabelled, blank, tokenizer, max_length=text.max_length, windows=text.windows)
+    taught: dict[str, npt.NDArray[Any]] = {TEACHER_LOGITS: lessons.train}
+    if lessons.train_vectors is not None:
+        taught[TEACHER_VECTORS] = lessons.train_vectors
+    return rows.with_lessons(others, taught)
 
 
 def predict_logits(model: Any, dataset: EncodedDataset, *, batch_size: int) -> npt.NDArray[np.float32]:
-    """Logits of the live model in evaluation mode for rows, in their order.
+    """Logits of the live model in evaluation mode for texts, in their order; of their windows together where they have any.
 
     Shapes:
         returns: (N, C) float32
@@ -150,4 +225,4 @@ def predict_logits(model: Any, dataset: EncodedDataset, *, batch_size: int) -> n
     logits = np.concatenate(parts)
     restored: npt.NDArray[np.float32] = np.empty_like(logits)
     restored[order] = logits
-    return restored
+    return dataset.by_text(restored, dataset.labels)[0]

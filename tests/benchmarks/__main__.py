@@ -7,16 +7,22 @@ import sys
 
 _BENCHMARKS = {
     "step": "tests.benchmarks.step_time",
+    "encoder_step": "tests.benchmarks.encoder_step",
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",
     "quality": "tests.benchmarks.quality",
+    "distillation": "tests.benchmarks.distillation",
     "tokenizing": "tests.benchmarks.tokenizing",
     "serving": "tests.benchmarks.serving",
     "memory": "tests.benchmarks.memory",
     "calibration": "tests.benchmarks.calibration",
     "load": "tests.benchmarks.load",
+    "fusion": "tests.benchmarks.fusion",
     "vectors": "tests.benchmarks.vectors",
+    "agreement": "tests.benchmarks.agreement",
+    "regularization": "tests.benchmarks.regularization",
+    "recipes": "tests.benchmarks.recipes",
 }
 
 

@@ -60,7 +60,9 @@ def test_plugins_are_listed_with_what_they_bring(site: Path) -> None:
         ("reviews", "embtune-reviews 0.1.0"),
         ("discriminative", "embtune-discriminative 0.1.0"),
         ("sample_weights", "embtune-sample-weights 0.1.0"),
+        ("e5", "embtune-e5 0.1.0"),
     }
+    assert {"kind": "encoder", "name": "e5-small", "plugin": "e5"} in found["registered"]
     assert {"kind": "domain", "name": "reviews", "plugin": "reviews"} in found["registered"]
     for kind, name in (
         ("health metric", "centre_shift"),
@@ -265,7 +267,7 @@ def test_a_resumed_run_leaves_out_the_same_share(site: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_a_plugin_can_be_blocked(site: Path) -> None:
     found = json.loads(embtune(site, "--block", "reviews", "plugins", "--json").stdout)
-    assert {row["name"] for row in found["plugins"]} == {"builtin", "discriminative", "sample_weights"}
+    assert {row["name"] for row in found["plugins"]} == {"builtin", "discriminative", "e5", "sample_weights"}
     refused = embtune(site, "--block", "review", "plugins", check=False)
     assert refused.returncode == 1
     assert "nearest: 'reviews'" in refused.stderr

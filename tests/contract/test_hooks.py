@@ -19,6 +19,7 @@ from tests.helpers import QUICK, ROWS, call_main, tsv
 HOOKS = manager.hook_names()
 KINDS = {
     "embtune_register_models": "model",
+    "embtune_register_encoders": "encoder",
     "embtune_register_losses": "loss",
     "embtune_register_vector_formats": "vector format",
     "embtune_register_exporters": "exporter",

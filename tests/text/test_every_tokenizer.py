@@ -25,6 +25,7 @@ from paddlenlp_embtune.text import (
     tokenizer_files,
     tokenizer_from_config,
 )
+from paddlenlp_embtune.text.erniem import ErnieMTokenizer
 from paddlenlp_embtune.text.piecemodel import train_sentencepiece
 
 CORPUS = [
@@ -89,6 +90,10 @@ def _wordpiece() -> Tokenizer:
     return WordPieceTokenizer(_vocabulary("[CLS]", "[SEP]", "tesla", "##ing", "##la", "te", "etf", "##s", "##ᅡ"))
 
 
+def _ernie_m() -> Vocabulary:
+    return _vocabulary("[CLS]", "[SEP]", "20", "5", "▁tesla", "tesla", "etf", "▁e", "▁")
+
+
 def _word() -> Tokenizer:
     return WordTokenizer(
         _vocabulary("公司", "股份", "立案", "调查", "回购", "科创50", "质押式"), user_terms=("科创50", "质押式")
@@ -104,6 +109,8 @@ MAKERS: dict[str, Callable[[], Tokenizer]] = {
     "sentencepiece, markers": lambda: SentencePieceTokenizer(
         SentencePieceTokenizer.vocabulary_of(model(), markers=True), model(), markers=True
     ),
+    "ernie_m": lambda: ErnieMTokenizer(_ernie_m(), model()),
+    "ernie_m, folded": lambda: ErnieMTokenizer(_ernie_m(), train_sentencepiece(CORPUS, size=140, lowercase=False), True),
 }
 KINDS = [*MAKERS, *(f"{name} + terms" for name in MAKERS)]
 

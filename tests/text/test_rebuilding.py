@@ -63,7 +63,7 @@ def test_the_message_names_the_forms() -> None:
     ],
 )
 def test_terms_that_cannot_be_are_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="legal: terms on top of char, wordpiece, word or sentencepiece"):
+    with pytest.raises(DataError, match="legal: terms on top of char, wordpiece, word, sentencepiece or ernie_m"):
         tokenizer_from_config(config, VOCABULARY)
 
 

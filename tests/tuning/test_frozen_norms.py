@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_mending_twice_and_restoring_once_leaves_the_first_mend() -> None:
     np.testing.assert_allclose(gradient(norm, values, weights), expected, atol=1e-5)
     host.restore_layer_norms(norm)
     assert "forward" not in vars(norm)
+
+
+def test_a_copy_of_a_mended_norm_has_weights_of_its_own() -> None:
+    norm, values, weights = norm_and_input()
+    norm.weight.stop_gradient = True
+    host.mend_layer_norms(norm)
+    twin = copy.deepcopy(norm)
+    twin.weight.set_value(norm.weight.numpy() * 2.0)
+    hidden = paddle.to_tensor(values)
+    np.testing.assert_allclose(twin(hidden).numpy(), norm(hidden).numpy() * 2.0, atol=1e-5)
+    np.testing.assert_allclose(gradient(twin, values, weights), gradient(norm, values, weights) * 2.0, atol=1e-5)
 
 
 def test_the_host_needs_this() -> None:

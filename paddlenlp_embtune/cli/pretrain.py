@@ -1,0 +1,54 @@
+"""``embtune pretrain``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.corpus import read_texts_of
+from paddlenlp_embtune.starting import pretrained_encoder
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("pretrain")(pretrain)
+
+
+def pretrain(
+    encoder: Annotated[
+        str, typer.Argument(help="A registered encoder, PaddleNLP's name for one, or a folder such as ./ernie.")
+    ],
+    texts: Annotated[list[Path], typer.Option(help="Texts of the domain, one a line in a .txt file; repeat for more files.")],
+    out: Annotated[Path, typer.Option(help="Folder of the trained encoder, for model.encoder.")],
+    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    epochs: Annotated[int, typer.Option(help="Passes over the texts, after one for the new head alone.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Texts in a step.")] = 32,
+    max_length: Annotated[int, typer.Option(help="Longer texts are read in windows of so many tokens.")] = 128,
+    rate: Annotated[float, typer.Option(help="The encoder's peak learning rate.")] = 1e-4,
+    seed: Annotated[int, typer.Option(help="Seeds order, hidden tokens and dropout.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands in --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Go on with the masked-language training of an encoder on texts without labels; a killed run goes on where it was."""
+    host.require_paddle()
+    host.calm_logging()
+    from paddlenlp_embtune.pretraining import PretrainingSpec, go_on
+
+    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, rate=rate, seed=seed)
+    found = pretrained_encoder(encoder)
+    read = [text for file in texts for text in read_texts_of(file, text_column)]
+    result = go_on(found, read, out, spec, overwrite=overwrite)
+    err.print(
+        f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "
+        f"{result.held_out:,} held-out windows: {result.loss_before:.3f} -> {result.loss_after:.3f} nats",
+        markup=False,
+    )
+    print(json.dumps({**dataclasses.asdict(result), "folder": str(out)}, ensure_ascii=False) if as_json else out)

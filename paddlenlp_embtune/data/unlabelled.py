@@ -1,0 +1,72 @@
+"""Texts without labels that a student may learn from: each once, and none of the labelled rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+from paddlenlp_embtune.data.checks import text_key
+from paddlenlp_embtune.data.streams import stream_texts
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text import clean
+
+__all__ = ["Unlabelled", "read_unlabelled"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlabelled:
+    """Texts without labels, each once, none of them among the labelled rows.
+
+    Args:
+        texts: what is left.
+        read: how many there were.
+        blank, duplicates, in_train, in_dev: how many were left out, and why.
+    """
+
+    texts: tuple[str, ...] = ()
+    read: int = 0
+    blank: int = 0
+    duplicates: int = 0
+    in_train: int = 0
+    in_dev: int = 0
+
+
+def read_unlabelled(paths: Sequence[str], train: Sequence[str], dev: Sequence[str], *, text_column: str) -> Unlabelled:
+    """Read texts without labels; leave out blank ones, copies, and those of the labelled rows.
+
+    Raises:
+        DataError: a file cannot be read, or nothing is left.
+    """
+    if not paths:
+        return Unlabelled()
+    dev_keys, train_keys = {text_key(text) for text in dev}, {text_key(text) for text in train}
+    seen: set[bytes] = set()
+    kept, counts = list[str](), dict.fromkeys(("read", "blank", "duplicates", "in_train", "in_dev"), 0)
+    for text in (text for path in paths for text in stream_texts(path, text_column=text_column)):
+        counts["read"] += 1
+        key = text_key(text)
+        digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=12).digest()  # texts may be many
+        why = (
+            "blank"
+            if not clean(text, lowercase=False)
+            else "in_dev"
+            if key in dev_keys
+            else "in_train"
+            if key in train_keys
+            else "duplicates"
+            if digest in seen
+            else None
+        )
+        if why is not None:
+            counts[why] += 1
+            continue
+        seen.add(digest)
+        kept.append(text)
+    if not kept:
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        raise DataError(
+            f"{', '.join(paths)} holds no text that could be taught ({told or 'empty'}); legal: at least one that is not among "
+            "the labelled rows; give other texts, or leave distill.unlabelled out"
+        )
+    return Unlabelled(tuple(kept), **counts)

@@ -1,0 +1,148 @@
+"""The files of a checkpoint, of PaddleNLP or of PyTorch: settings, weights and vocabulary; nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.arrays_only import read_arrays
+from paddlenlp_embtune.encoders.torch_arrays import read_torch_arrays
+from paddlenlp_embtune.errors import BundleError, DataError, VectorError
+from paddlenlp_embtune.formats.tensors import FLOATS, open_tensors, widen
+from paddlenlp_embtune.text import PAD, Vocabulary
+
+__all__ = [
+    "CONFIG",
+    "TOKENIZER_CONFIG",
+    "VOCABULARY",
+    "WEIGHTS",
+    "find_weights",
+    "read_json",
+    "read_tokens",
+    "read_weights",
+    "vocabulary_of_rows",
+]
+
+CONFIG, TOKENIZER_CONFIG, VOCABULARY = "config.json", "tokenizer_config.json", "vocab.txt"
+WEIGHTS = ("model.safetensors", "model_state.pdparams", "pytorch_model.bin")
+_SHARDED = ("model.safetensors.index.json", "model_state.pdparams.index.json", "pytorch_model.bin.index.json")
+_NEXT_STEP = "give the folder that save_pretrained wrote"
+_logger = logging.getLogger(__name__)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a mapping.
+
+    Raises:
+        BundleError: the file is missing or damaged, or holds something else.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{file.parent} is no checkpoint of PaddleNLP: it lacks {file.name}; {_NEXT_STEP}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{file} is damaged: {error}; copy it again") from None
+    if not isinstance(value, dict):
+        raise BundleError(f"{file} holds no mapping; {_NEXT_STEP}")
+    return value
+
+
+def find_weights(folder: Path) -> Path:
+    """Return the first of the files that hold weights.
+
+    Raises:
+        BundleError: there is none, or they are in several parts.
+    """
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    if parts := [name for name in _SHARDED if (folder / name).is_file()]:
+        raise BundleError(
+            f"{folder} holds its weights in several files, see {parts[0]}; legal: one; save the model in one file"
+        )
+    raise BundleError(f"{folder} lacks {', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]}; {_NEXT_STEP}")
+
+
+def read_weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """Read weights by name, widened to float32; what is not of floating-point numbers is left out.
+
+    Args:
+        file: safetensors, or pickled by PaddleNLP (``.pdparams``) or PyTorch (``.bin``), of which only arrays are read.
+    Raises:
+        BundleError: the file is damaged, asks for more than arrays, or is of another kind.
+    """
+    if file.suffix == ".safetensors":
+        return _from_safetensors(file)
+    read = {".pdparams": read_arrays, ".bin": read_torch_arrays}.get(file.suffix)
+    if read is None:
+        raise BundleError(f"{file} is of no kind that weights are read of; legal: {', '.join(WEIGHTS)}")
+    # Paddle has no numpy type for bfloat16 and saves its bits as uint16.
+    return {
+        name: widen(value, bfloat16=value.dtype == np.uint16)
+        for name, value in read(file, error=BundleError).items()
+        if value.dtype.kind == "f" or value.dtype == np.uint16
+    }
+
+
+def read_tokens(file: Path) -> list[str]:
+    """Read one token a line.
+
+    Raises:
+        BundleError: the file is missing or is not UTF-8.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"the vocabulary of {file.parent} cannot be read: {error}; put {file.name} of the checkpoint there"
+        ) from None
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def vocabulary_of_rows(tokens: list[str], *, rows: int, file: Path) -> tuple[Vocabulary, int]:
+    """Make the vocabulary for a table of so many rows, padding first.
+
+    Tables may be a little longer than the vocabulary, to be of a round size: under one row in a hundred without a token is
+    given one that no text has.
+
+    Args:
+        tokens: in the order of the rows.
+        rows: of the embedding.
+        file: which the tokens come from, for messages.
+    Returns:
+        The vocabulary, and the row of padding, which has changed places with row 0.
+    Raises:
+        BundleError: there are too many or too few tokens, or they make no vocabulary.
+    """
+    lacking = rows - len(tokens)
+    if not 0 <= 100 * lacking < max(rows, 1):
+        raise BundleError(
+            f"{file} has {len(tokens)} tokens, config.json says {rows}; put the vocabulary of the checkpoint beside it"
+        )
+    if lacking:
+        _logger.warning("%s has %d tokens for %d rows; the last %d rows stay unused", file, len(tokens), rows, lacking)
+        tokens = [*tokens, *(f"[row {at}]" for at in range(len(tokens), rows))]  # no token of a text holds a space
+    padding = tokens.index(PAD) if PAD in tokens else 0
+    tokens = [*tokens]
+    tokens[0], tokens[padding] = tokens[padding], tokens[0]
+    try:
+        return Vocabulary(tokens), padding
+    except DataError as error:
+        raise BundleError(f"the vocabulary of {file.parent} cannot be read: {error}") from None
+
+
+def _from_safetensors(file: Path) -> dict[str, npt.NDArray[np.float32]]:
+    try:
+        stored = open_tensors(file)
+        return {
+            name: np.array(widen(tensor.map(), bfloat16=tensor.dtype == "BF16"), dtype=np.float32)
+            for name, tensor in stored.items()
+            if tensor.dtype in FLOATS
+        }
+    except (VectorError, OSError, ValueError) as error:
+        raise BundleError(f"{file} cannot be read: {error}") from None

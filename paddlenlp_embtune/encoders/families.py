@@ -1,0 +1,107 @@
+"""The families of encoders that folders are read of: their classes, their tokenizers, and the names of their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FAMILIES", "WORDPIECE_CLASSES", "Family", "family_of", "own_weights", "reserved_positions"]
+
+Weights = Mapping[str, npt.NDArray[Any]]
+
+WORDPIECE_CLASSES = ("BertTokenizer", "ErnieTokenizer", "RobertaChineseTokenizer", "RobertaTokenizer")
+"""Classes of PaddleNLP, and of those names elsewhere, whose ids our WordPiece gives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One family of encoders.
+
+    Args:
+        stem: how the names of its classes begin: ``Bert`` of ``BertModel`` and ``BertForMaskedLM``.
+        kind: its ``model_type`` in ``config.json``; with a dot, what the names of weights begin with under a head.
+        tokenizer: the class of its tokenizer where the folder does not name it.
+        reserved: rows of its position table that no token of a text uses, where padding has id 0.
+        counts_padding: whether positions are counted from the id of padding on.
+    """
+
+    stem: str
+    kind: str
+    tokenizer: str
+    reserved: int = 0
+    counts_padding: bool = False
+
+    @property
+    def architecture(self) -> str:
+        """The class of ``paddlenlp.transformers`` without a head."""
+        return f"{self.stem}Model"
+
+
+FAMILIES = (
+    Family("Bert", "bert", "BertTokenizer"),
+    Family("Ernie", "ernie", "ErnieTokenizer"),
+    Family("Roberta", "roberta", "RobertaChineseTokenizer", reserved=1, counts_padding=True),
+    Family("ErnieM", "ernie_m", "ErnieMTokenizer", reserved=2),
+)
+
+_TABLES = re.compile(r"(?:^|\.)embeddings\.")
+_RENAMED = (
+    (r"^embeddings\.LayerNorm\.", "embeddings.layer_norm."),
+    (r"^encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.", r"encoder.layers.\1.self_attn.\2."),
+    (r"^encoder\.layer\.(\d+)\.attention\.output\.dense\.", r"encoder.layers.\1.self_attn.out_proj."),
+    (r"^encoder\.layer\.(\d+)\.attention\.output\.LayerNorm\.", r"encoder.layers.\1.norm1."),
+    (r"^encoder\.layer\.(\d+)\.intermediate\.dense\.", r"encoder.layers.\1.linear1."),
+    (r"^encoder\.layer\.(\d+)\.output\.dense\.", r"encoder.layers.\1.linear2."),
+    (r"^encoder\.layer\.(\d+)\.output\.LayerNorm\.", r"encoder.layers.\1.norm2."),
+    (r"\.self_attn\.self_attn\.", ".self_attn."),
+    (r"\.self_attn\.query\.", ".self_attn.q_proj."),
+    (r"\.self_attn\.key\.", ".self_attn.k_proj."),
+    (r"\.self_attn\.value\.", ".self_attn.v_proj."),
+    (r"(norm\d?)\.gamma$", r"\1.weight"),
+    (r"(norm\d?)\.beta$", r"\1.bias"),
+)
+_OF_TORCH = re.compile(r"(?:^|\.)(?:encoder\.layer\.\d+\.|encoder\.layers\.\d+\.self_attn\.self_attn\.)")
+
+
+def family_of(settings: Mapping[str, Any]) -> Family | None:
+    """Return the family that a ``config.json`` is of, by its ``architectures`` or else its ``model_type``; None of others."""
+    architectures = settings.get("architectures")
+    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    for family in FAMILIES:
+        if names and all(re.fullmatch(rf"{family.stem}(?:Model|For[A-Z]\w*)", name) for name in names):
+            return family
+        if not names and settings.get("model_type") == family.kind:
+            return family
+    return None
+
+
+def reserved_positions(architecture: str) -> int:
+    """Return how many rows of an encoder's position table no token of a text uses, where padding has id 0."""
+    return next((family.reserved for family in FAMILIES if family.architecture == architecture), 0)
+
+
+def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:
+    """Give the weights of an encoder their names in PaddleNLP's class without a head.
+
+    Where the names are PyTorch's, they are mapped and matrices are transposed, which PyTorch keeps as (out, in).
+
+    Args:
+        weights: as a file has them: of PaddleNLP or of PyTorch, with or without the name of the encoder before them.
+        family: which the encoder is of.
+    Returns:
+        Weights by their names there; those of heads keep the names that they have.
+    """
+    of_torch = any(_OF_TORCH.search(name) for name in weights)
+    found = dict[str, npt.NDArray[Any]]()
+    for name, value in weights.items():
+        own = name.removeprefix(f"{family.kind}.")
+        for pattern, there in _RENAMED if of_torch else ():
+            own = re.sub(pattern, there, own)
+        turned = of_torch and value.ndim == 2 and not _TABLES.search(own)
+        found[own] = np.ascontiguousarray(value.T) if turned else value
+    return found

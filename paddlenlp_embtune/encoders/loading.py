@@ -1,0 +1,174 @@
+"""Pretrained encoders from folders, and by the names that PaddleNLP knows them under."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.encoders.checkpoint_files import read_weights
+from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, POOLING, EncoderFiles, files_of_folder
+from paddlenlp_embtune.encoders.families import FAMILIES, Family, own_weights
+from paddlenlp_embtune.encoders.fetching import files_of_name
+from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
+from paddlenlp_embtune.errors import BundleError
+
+__all__ = ["load_encoder"]
+
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+_NOT_SETTINGS = ("architectures", POOLING, EMBEDDING)
+_TABLE, _POSITIONS, _POOLER = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight", "pooler."
+_logger = logging.getLogger(__name__)
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float | None = None) -> Pretrained:
+    """Read a pretrained encoder; nothing in its files is executed.
+
+    Weights are read as arrays, given the names of PaddleNLP's class without a head, and compared with the parameters of that
+    class; heads are left out. Where padding has another id than 0, rows change places so that it has: the encoder answers as
+    before. The tokenizer is ours, and gives the ids of PaddleNLP's for a set of texts, or is refused.
+
+    Args:
+        source: the path of a folder that ``save_pretrained`` of PaddleNLP or of transformers wrote, or ``save_encoder``, or a
+            name of PaddleNLP, which is looked for in its cache and then fetched.
+        known: names of encoders that plugins registered, for messages.
+        limit_seconds: how long nothing may arrive before fetching is given up; None takes ``EMBTUNE_FETCH_SECONDS``, or 10.
+    Returns:
+        With pooling ``pooler`` where the weights have one, otherwise ``first``.
+    Raises:
+        BundleError: the folder lacks something, is damaged, or is of a kind that is not known.
+        HostError: the name is not in the cache and cannot be fetched.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _read(files_of_folder(folder, source=source))
+    if folder.is_file():
+        raise BundleError(
+            f"the encoder {source!r} is a file; legal: the folder that save_pretrained wrote, or a name of PaddleNLP"
+        )
+    if _is_path(source):
+        raise BundleError(
+            f"the encoder {source!r} is no folder on this machine; legal: the path of a folder that save_pretrained wrote, a "
+            f"registered encoder ({', '.join(sorted(known)) or 'none'}), or a name of PaddleNLP such as ernie-3.0-medium-zh"
+        )
+    return _read(files_of_name(source, known=known, limit_seconds=limit_seconds))
+
+
+def _is_path(source: str) -> bool:
+    """Tell whether what is no folder was meant as one; names of PaddleNLP have one slash at most, after an owner."""
+    parts = source.replace(os.sep, "/").split("/")
+    return len(parts) > 2 or bool({"", ".", "..", "~"} & set(parts)) or (len(parts) == 2 and Path(parts[0]).is_dir())
+
+
+def _read(files: EncoderFiles) -> Pretrained:
+    family = next((family for family in FAMILIES if family.architecture == files.architecture), None)
+    settings, shapes = _settings_and_shapes(files)
+    tokenizer, padding = read_tokenizer(files, rows=int(settings["vocab_size"]))
+    stated = settings.get("pad_token_id", padding)
+    if stated != padding:
+        raise BundleError(
+            f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; legal: the "
+            "same; mend pad_token_id, or put the vocabulary of the checkpoint there"
+        )
+    check_tokenizer(tokenizer, files, padding=padding)
+    stored = read_weights(files.weights)
+    weights = _checked(own_weights(stored, family) if family else stored, shapes, files)
+    if padding:
+        settings = _padding_first(settings, weights, padding, family)
+    pooling = files.settings.get(POOLING) or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first")
+    return Pretrained(
+        architecture=files.architecture,
+        settings=settings,
+        weights=weights,
+        tokenizer=tokenizer,
+        source=files.source,
+        pooling=pooling,
+        embedding=str(files.settings.get(EMBEDDING, _TABLE)),
+    )
+
+
+def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+    """The settings that PaddleNLP's class takes, defaults included, and the shapes of its parameters."""
+    given = files.settings
+    for name in _SIZES[:2] if POOLING in given else _SIZES:
+        if type(given.get(name)) is not int or given[name] < 1:
+            raise BundleError(
+                f"{name} of {files.source} is {given.get(name)!r}; legal: 1 or more; put the checkpoint's config.json there"
+            )
+    if given.get("position_embedding_type", "absolute") != "absolute":
+        raise BundleError(
+            f"position_embedding_type of {files.source} is {given['position_embedding_type']!r}; legal: absolute, as "
+            f"PaddleNLP's {files.architecture} has; choose another encoder"
+        )
+    paddle = host.require_paddle()
+    with host.quiet():
+        transformers: Any = importlib.import_module("paddlenlp.transformers")
+    kind = getattr(transformers, files.architecture, None)
+    if kind is None:
+        raise BundleError(f"PaddleNLP has no class {files.architecture!r}, which {files.source} is of; upgrade paddlenlp")
+    try:
+        config = kind.config_class.from_dict(dict(given))
+        with paddle.LazyGuard():  # shapes without values
+            network = kind(config)
+    except Exception as error:  # of many kinds, as their code takes what it is given
+        raise BundleError(
+            f"PaddleNLP cannot build {files.architecture} from the settings of {files.source}: {error or type(error).__name__}"
+        ) from error
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.state_dict().items()}
+    if POOLING in given:
+        return {key: value for key, value in given.items() if key not in _NOT_SETTINGS}, shapes
+    options = inspect.signature(kind.config_class.__init__).parameters.values()
+    names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
+    return {name: getattr(config, name) for name in names}, shapes
+
+
+def _checked(found: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[int, ...]], files: EncoderFiles) -> Weights:
+    """The weights that the class has; a pooler may be absent as a whole."""
+    missing = sorted(name for name in shapes if name not in found)
+    if len(missing) == len(shapes):
+        raise BundleError(
+            f"{files.weights} holds no weight of {files.architecture}: its names are such as {sorted(found)[:3]}, expected "
+            f"such as {sorted(shapes)[:3]}; give the weights that belong to the config.json"
+        )
+    pooler = [name for name in shapes if name.startswith(_POOLER)]
+    if absent := [name for name in missing if not set(pooler) <= set(missing) or name not in pooler]:
+        raise BundleError(
+            f"{files.weights} lacks {absent[0]!r} and {len(absent) - 1} more of the {len(shapes)} weights of "
+            f"{files.architecture}; give the weights that belong to the config.json"
+        )
+    for name, shape in shapes.items():
+        if name in found and found[name].shape != shape:
+            raise BundleError(
+                f"{name!r} in {files.weights} has the shape {found[name].shape}, config.json asks for {shape}; give the "
+                "weights that belong to the config.json"
+            )
+    if extra := sorted(set(found) - set(shapes)):
+        _logger.info("of %s, %d arrays are left out, which the encoder does not have: %s", files.source, len(extra), extra)
+    return {name: np.ascontiguousarray(found[name], dtype=np.float32) for name in shapes if name in found}
+
+
+def _padding_first(settings: Mapping[str, Any], weights: Weights, padding: int, family: Family | None) -> dict[str, Any]:
+    """Let padding and id 0 change places, in the table and in the settings, and positions begin where they did."""
+    table = weights[_TABLE].copy()
+    table[[0, padding]] = table[[padding, 0]]
+    weights[_TABLE] = table
+    changed = {0: padding, padding: 0}
+    settings = {
+        key: changed.get(value, value) if key.endswith("_token_id") and type(value) is int else value
+        for key, value in settings.items()
+    }
+    if family is not None and family.counts_padding:
+        weights[_POSITIONS] = weights[_POSITIONS][padding:].copy()
+        settings["max_position_embeddings"] -= padding
+    return settings

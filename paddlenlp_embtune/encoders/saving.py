@@ -1,0 +1,60 @@
+"""Pretrained encoders as folders that PaddleNLP reads too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
+from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, OWN_TOKENIZER, POOLING
+from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune.files import replace_folder, write_arrays
+from paddlenlp_embtune.text import WordPieceTokenizer
+
+__all__ = ["save_encoder"]
+
+
+def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
+    """Write a pretrained encoder into a folder that ``load_encoder`` reads back the same.
+
+    PaddleNLP's ``from_pretrained`` reads the weights of every such folder, and the tokenizer where it is WordPiece; all others
+    are ours, and the folder says so.
+
+    Args:
+        pretrained: the encoder.
+        folder: is replaced as a whole where it exists.
+    Returns:
+        The folder.
+    Raises:
+        OSError: the disk does not take the files, or ``folder`` is a file.
+    """
+    tokenizer = pretrained.tokenizer
+    settings = {
+        **pretrained.settings,
+        "architectures": [pretrained.architecture],
+        POOLING: pretrained.pooling,
+        EMBEDDING: pretrained.embedding,
+    }
+    with replace_folder(folder) as temporary:
+        write_arrays(temporary / WEIGHTS[0], pretrained.weights, metadata={"format": "np"})
+        tokenizer.vocabulary.save(temporary / VOCABULARY)
+        for name, content in tokenizer.files().items():
+            (temporary / name).write_bytes(content)
+        _write_json(temporary / CONFIG, settings)
+        _write_json(temporary / TOKENIZER_CONFIG, _tokenizer_config(pretrained))
+    return folder
+
+
+def _tokenizer_config(pretrained: Pretrained) -> dict[str, Any]:
+    """What states the tokenizer: PaddleNLP's class where it gives the same ids."""
+    tokenizer = pretrained.tokenizer
+    if isinstance(tokenizer, WordPieceTokenizer):
+        # Its AutoTokenizer finds these two; all of WORDPIECE_CLASSES give the same ids.
+        theirs = "ErnieTokenizer" if pretrained.architecture == "ErnieModel" else "BertTokenizer"
+        return {"tokenizer_class": theirs, "do_lower_case": tokenizer.lowercase}
+    return {"tokenizer_class": OWN_TOKENIZER, "embtune": tokenizer.config()}
+
+
+def _write_json(file: Path, value: dict[str, Any]) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")

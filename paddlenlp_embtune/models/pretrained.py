@@ -1,0 +1,206 @@
+"""A pretrained encoder of PaddleNLP with a classifier of ours on it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.adapting import AdapterSpec
+from paddlenlp_embtune.encoders.families import reserved_positions
+from paddlenlp_embtune.encoders.pretrained import POOLINGS, Pretrained
+from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
+from paddlenlp_embtune.models.adapter_layers import insert_adapter
+from paddlenlp_embtune.models.building import build_model
+from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.specs import PRETRAINED
+
+paddle = host.require_paddle()
+
+__all__ = ["PretrainedClassifier", "build_encoder", "classifier_on"]
+
+
+class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
+    """An encoder of ``paddlenlp.transformers``, one vector of its tokens' vectors, dropout, and a linear head.
+
+    Args:
+        vocabulary_size: V, the rows of the token embedding; id 0 is padding.
+        dimension: D, the width of the token embedding.
+        num_labels: C.
+        architecture: the encoder's class, without a head, for example ``BertModel``.
+        settings: the encoder's configuration.
+        pooling: ``pooler`` (the encoder's own layer on its first vector), ``first``, or ``mean`` of the vectors of a text.
+        dropout: share of the pooled values that are dropped in training.
+        encoder_dropout: share of the encoder's hidden values and attentions that are dropped in training; None leaves both
+            to its settings.
+        adapter: the options of an :class:`AdapterSpec` that has been put into the encoder; None is for none. To put one in,
+            call ``add_adapter`` when the pretrained weights are there.
+    Shapes:
+        forward: (B, L) int64 ids to (B, C) float32 logits
+    Raises:
+        RecipeError: an option is out of range, or the settings are of another size.
+        HostError: PaddleNLP has no such class, or it takes other settings.
+    """
+
+    padding_id = 0
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        dimension: int,
+        num_labels: int,
+        architecture: str,
+        settings: Mapping[str, Any],
+        pooling: str = "mean",
+        dropout: float = 0.1,
+        encoder_dropout: float | None = None,
+        adapter: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if (size := settings.get("vocab_size")) != vocabulary_size:
+            raise RecipeError(f"the encoder's settings have the vocab_size {size}, the vocabulary has {vocabulary_size} tokens")
+        if pooling not in POOLINGS:
+            raise RecipeError(f"pooling of the encoder is {pooling!r}; {legal_names(pooling, POOLINGS)}")
+        for name, share in (("dropout", dropout), ("encoder_dropout", encoder_dropout)):
+            if share is not None and not 0.0 <= share < 1.0:
+                raise RecipeError(f"{name} of the encoder is {share!r}; legal: 0 or more and below 1")
+        self._config: dict[str, Any] = {
+            "vocabulary_size": vocabulary_size,
+            "dimension": dimension,
+            "num_labels": num_labels,
+            "architecture": architecture,
+            "settings": dict(settings),
+            "pooling": pooling,
+            "dropout": dropout,
+            "encoder_dropout": encoder_dropout,
+            "adapter": None if adapter is None else dict(adapter),
+        }
+        self.pooling = pooling
+        self.network = _build(architecture, settings, encoder_dropout)
+        if adapter is not None:
+            spec = build(AdapterSpec, adapter, where="adapter", error=RecipeError)
+            insert_adapter(self.network, spec)
+            self.network.embtune_adapter = spec
+        self.dropout = paddle.nn.Dropout(dropout)
+        self.head = paddle.nn.Linear(int(settings["hidden_size"]), num_labels)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this layer again."""
+        return dict(self._config)
+
+    def note_adapter(self, adapter: Mapping[str, Any] | None) -> None:
+        """Take the options of an adapter, or that there is none, into what :meth:`config` returns."""
+        self._config["adapter"] = None if adapter is None else dict(adapter)
+
+    def config_with_rows(self, rows: int) -> dict[str, Any]:
+        """Return the arguments that build this layer with another number of rows in its embedding."""
+        config = self.config()
+        return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The longest text that there are positions for, in tokens; None where there is no bound."""
+        most = self._config["settings"].get("max_position_embeddings")
+        return None if most is None else int(most) - reserved_positions(self._config["architecture"])
+
+    def get_input_embeddings(self) -> Any:
+        """Return the token embedding."""
+        # Not PaddleNLP's get_input_embeddings, which not all of its encoders have.
+        return self.network.embeddings.word_embeddings
+
+    def forward(self, input_ids: Any) -> Any:
+        """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
+        return self.head(self.dropout(self.features(input_ids)))
+
+    def features(self, input_ids: Any) -> Any:
+        """Map (B, L) int64 ids to the vectors of the texts, (B, H) float32."""
+        known = (input_ids != 0).astype(self.head.weight.dtype)
+        outputs = self.network(input_ids, attention_mask=known)
+        if self.pooling == "pooler":
+            return outputs[1]
+        if self.pooling == "first":
+            return outputs[0][:, 0]
+        return _mean(outputs[0], known)
+
+
+def classifier_on(
+    pretrained: Pretrained, table: npt.NDArray[np.float32], *, num_labels: int, options: Mapping[str, Any]
+) -> PretrainedClassifier:
+    """Build a new classifier on a pretrained encoder; a pooler that comes without weights begins anew as well.
+
+    Args:
+        pretrained: the encoder.
+        table: the token embedding in place of its own, which may have further rows.
+        num_labels: C.
+        options: the model's own options.
+    Shapes:
+        table: (V, D) float32
+    Raises:
+        HostError: a weight is missing or has another shape.
+        RecipeError: the model does not know an option.
+    """
+    model: PretrainedClassifier = build_model(
+        PRETRAINED,
+        vocabulary_size=len(table),
+        dimension=table.shape[1],
+        num_labels=num_labels,
+        options={"pooling": pretrained.pooling, **options, **pretrained.kind(len(table))},
+    )
+    _fill(model.network, pretrained, table)
+    return model
+
+
+def build_encoder(pretrained: Pretrained, table: npt.NDArray[np.float32], *, dropout: float | None = None) -> Any:
+    """Build PaddleNLP's encoder alone, with the pretrained weights.
+
+    Args:
+        pretrained: the encoder.
+        table: the token embedding in place of its own, which may have further rows.
+        dropout: share of the hidden values and attentions that are dropped in training; None leaves both to its settings.
+    Raises:
+        HostError: PaddleNLP has no such class, or a weight is missing or has another shape.
+    """
+    kind = pretrained.kind(len(table))
+    network = _build(kind["architecture"], kind["settings"], dropout)
+    _fill(network, pretrained, table)
+    return network
+
+
+def _fill(network: Any, pretrained: Pretrained, table: npt.NDArray[np.float32]) -> None:
+    for name, parameter in network.state_dict().items():
+        value = table if name == pretrained.embedding else pretrained.weights.get(name)
+        if value is None and name.startswith("pooler."):
+            continue
+        found = None if value is None else tuple(value.shape)
+        if found != tuple(parameter.shape):
+            raise HostError(
+                f"{name!r} of {pretrained.source} is {'missing' if found is None else found}; {pretrained.architecture} needs "
+                f"{tuple(parameter.shape)}; give the weights that belong to its settings"
+            )
+        parameter.set_value(value)
+
+
+def _build(architecture: str, settings: Mapping[str, Any], dropout: float | None) -> Any:
+    with host.quiet():
+        transformers: Any = importlib.import_module("paddlenlp.transformers")
+    if not architecture.endswith("Model") or not hasattr(transformers, architecture):
+        raise HostError(
+            f"PaddleNLP has no encoder {architecture!r}; legal: a class of paddlenlp.transformers such as BertModel"
+        )
+    kind = getattr(transformers, architecture)
+    shares = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    try:
+        return kind(kind.config_class.from_dict({**settings, **shares}))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
+
+
+def _mean(vectors: Any, known: Any) -> Any:
+    """Mean over the tokens of each text, (B, L, H) and (B, L) to (B, H), by a matrix product, which is fast on a CPU."""
+    lengths = paddle.clip(known.sum(axis=1, keepdim=True), min=1.0)
+    return paddle.matmul((known / lengths).unsqueeze(1), vectors).squeeze(1)

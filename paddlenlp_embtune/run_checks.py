@@ -1,0 +1,102 @@
+"""What is refused before a run begins: places that are taken, texts and rows that do not fit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS
+from paddlenlp_embtune.errors import DataError, RecipeError
+from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.versions import VectorStore
+
+__all__ = ["RECORD", "check_checkpoints", "check_dev_rows", "check_length", "check_run_dir", "checkpoints_of"]
+
+RECORD = "record.jsonl"
+
+
+def checkpoints_of(out: Path) -> Path:
+    """Where the checkpoints of an unfinished run stand: beside what it will leave."""
+    return out.resolve().with_name(f"{out.resolve().name}.checkpoints")
+
+
+def check_length(recipe: Recipe, model: Any) -> None:
+    """Refuse texts that are longer than a model can read; a model may say by ``most_tokens`` how much that is.
+
+    Raises:
+        RecipeError: ``text.max_length`` is larger.
+    """
+    most = getattr(model, "most_tokens", None)
+    if most is not None and recipe.text.max_length > most:
+        raise RecipeError(
+            f"text.max_length is {recipe.text.max_length}; legal for this {type(model).__name__}: at most {most}, as it has no "
+            "more positions; lower it, and set text.windows to read longer texts whole"
+        )
+
+
+def check_dev_rows(recipe: Recipe, rows: int) -> None:
+    """Refuse before training what too few development rows would fail after it.
+
+    Raises:
+        DataError: a precision or a program in 8 bits is wanted, and there are too few rows for it.
+    """
+    from paddlenlp_embtune.evaluation import calibration
+    from paddlenlp_embtune.export import quantization
+
+    least = {
+        "target_precision": calibration.LEAST_ROWS if recipe.export.target_precision is not None else 0,
+        "int8": quantization.LEAST_ROWS if recipe.export.int8 is not None else 0,
+    }
+    for name, needed in least.items():
+        if rows < needed:
+            raise DataError(
+                f"{rows} development rows are too few for export.{name}; legal: {needed} or more; or set export.{name} to null"
+            )
+
+
+def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse to pass over the checkpoints of an unfinished run; drop them where that was asked for.
+
+    Raises:
+        RecipeError: there are some, and nothing was said about them.
+    """
+    if resume or not checkpoints.is_dir():
+        return
+    if overwrite:
+        shutil.rmtree(checkpoints)
+        return
+    raise RecipeError(
+        f"{checkpoints} holds checkpoints of a run that was not finished; go on with --resume, or begin afresh with --overwrite"
+    )
+
+
+def check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
+    """Refuse a place that holds something else than an earlier run, or one that is not to be replaced.
+
+    Raises:
+        RecipeError: it does.
+    """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RecipeError(f"{run_dir} is a file; legal: a folder for the run, new or empty")
+    first = next(run_dir.iterdir(), None) if run_dir.exists() else None
+    if first is None:
+        return
+    if not overwrite:
+        raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
+    if not (run_dir / RECORD).is_file():
+        raise RecipeError(f"{run_dir} holds {first.name} but no {RECORD}, so it is no earlier run and will not be replaced")
+    if others := _other_versions(run_dir):
+        raise RecipeError(
+            f"{run_dir / VERSIONS} holds {len(others)} versions that no run wrote, {others[0]!r} first; move that folder away "
+            "before --overwrite replaces the run"
+        )
+
+
+def _other_versions(run_dir: Path) -> list[str]:
+    """Versions of the embedding that somebody saved beside a run."""
+    folder = run_dir / VERSIONS
+    if not folder.is_dir():
+        return []
+    store = VectorStore.open(folder)
+    return [*(each.name for each in store.versions() if each.name not in OWN_VERSIONS), *store.unreadable()]

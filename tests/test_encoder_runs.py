@@ -1,0 +1,208 @@
+"""A run from a pretrained encoder: recipe in, bundle out, every engine alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paddlenlp_embtune as embtune
+from paddlenlp_embtune import manager, pipeline, registry
+from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models.engine import load_layer
+from paddlenlp_embtune.serving import Bundle, Predictor
+from tests.encoders import tiny_encoder
+from tests.helpers import ROWS, Run, tsv
+
+
+class Plugin:
+    """Brings a tiny encoder."""
+
+    @embtune.hookimpl
+    def embtune_register_encoders(self) -> Mapping[str, Any]:
+        """Return it by name."""
+        return {"tiny": encoder}
+
+
+def encoder() -> Pretrained:
+    return tiny_encoder(characters="".join(dict.fromkeys("".join(text for text, _ in ROWS))))
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    former = registry.use(manager.load(plugins=[Plugin()]))
+    yield tmp_path
+    registry.use(former)
+
+
+def recipe(**parts: Any) -> embtune.Recipe:
+    plain = {
+        "data": {"train": "train.tsv"},
+        "text": {"max_length": 32},
+        "model": {"encoder": "tiny"},
+        "train": {"epochs": 2, "batch_size": 16},
+        "export": {"engines": []},
+    }
+    return embtune.Recipe.from_dict({**plain, **parts})
+
+
+def test_all_engines_answer_alike(rows: Path) -> None:
+    made = recipe(export={"engines": ["onnxruntime", "paddle_inference"]})
+    result = pipeline.train(made, rows / "run")
+    bundle = Bundle.open(result.bundle)
+    texts = [text for text, _ in ROWS[:20]]
+    answers = [Predictor(bundle, engine=name).probabilities(texts) for name in ("onnxruntime", "paddle_inference", "paddle")]
+    np.testing.assert_allclose(answers[0], answers[2], atol=1e-5)
+    np.testing.assert_allclose(answers[1], answers[2], atol=1e-5)
+    assert bundle.manifest.tokenizer["name"] == "wordpiece"
+    assert embtune.Recipe.load(rows / "run" / "recipe.yaml").model.encoder == "tiny"
+
+
+def test_the_encoder_starts_with_its_weights(rows: Path) -> None:
+    frozen = {"groups": ["embedding", "layer.*"], "permanent": True}
+    result = pipeline.train(recipe(freeze=frozen), rows / "run")
+    trained, start = load_layer(result.bundle).state_dict(), encoder().weights
+    for name, value in start.items():
+        if not name.startswith("pooler."):
+            np.testing.assert_array_equal(trained[f"network.{name}"].numpy(), value, err_msg=name)
+
+
+def test_terms_extend_the_encoder(rows: Path) -> None:
+    (rows / "terms.txt").write_text("回购股份\n", encoding="utf-8")
+    result = pipeline.train(recipe(text={"max_length": 32, "terms": "terms.txt"}), rows / "run")
+    bundle = Bundle.open(result.bundle)
+    assert "回购股份" in bundle.tokenizer.vocabulary
+    table = load_layer(result.bundle).get_input_embeddings().weight
+    assert table.shape[0] == len(encoder().table) + 1
+
+
+def test_a_bundle_of_it_is_trained_on(rows: Path) -> None:
+    first = pipeline.train(recipe(), rows / "one")
+    again = pipeline.train(recipe(model={"start": str(first.bundle)}), rows / "two")
+    assert Bundle.open(again.bundle).manifest.recipe["model"]["name"] == "pretrained"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"text": {"tokenizer": "sentencepiece"}},
+            "text.tokenizer is 'sentencepiece', that of a tiny BertModel is 'wordpiece'",
+        ),
+        ({"vectors": {"source": "random"}}, "vectors.source is 'random'; legal: left out beside model.encoder"),
+        ({"text": {"max_length": 65}}, "text.max_length is 65; legal for this PretrainedClassifier: at most 64"),
+        ({"model": {"encoder": "tiny", "options": {"layers": 3}}}, "model.options of pretrained has no 'layers'"),
+    ],
+)
+def test_what_does_not_go_with_an_encoder(rows: Path, parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        pipeline.train(recipe(**parts), rows / "run")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"encoder": "tiny", "start": "bundle"}, "model.encoder is 'tiny'; legal: null beside model.start"),
+        ({"encoder": "tiny", "name": "encoder"}, "model.name is 'encoder'; legal: left out beside model.encoder"),
+        ({"name": "pretrained"}, "model.encoder is None; legal: a name or a folder"),
+        ({"encoder": ""}, "model.encoder is ''"),
+    ],
+)
+def test_illegal_models(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        embtune.Recipe.from_dict({"model": model})
+
+
+def test_folders_are_relative_to_the_recipe_and_names_are_not(tmp_path: Path) -> None:
+    for stated, meant in (("./ernie", str(tmp_path / "ernie")), ("ernie-3.0-medium-zh", "ernie-3.0-medium-zh"), ("a/b", "a/b")):
+        (tmp_path / "r.yaml").write_text(f"model: {{encoder: {stated}}}\n", encoding="utf-8")
+        assert embtune.Recipe.load(tmp_path / "r.yaml").model.encoder == meant
+
+
+def test_epochs_of_an_encoder_are_few(rows: Path) -> None:
+    made = recipe(train={"batch_size": 16})
+    assert pipeline.settle(made, pipeline.prepare(made)).train.epochs == 3
+
+
+def test_parameters_of_an_encoder_are_listed(rows: Path, run: Run) -> None:
+    recipe().save(rows / "r.yaml")
+    code, out, _ = run("params", "r.yaml", "--json")
+    assert code == 0
+    assert "network.encoder.layers.2.linear1.weight" in out
+
+
+@pytest.mark.parametrize("kind", ["lora", "prefix", "prompt", "houlsby"])
+def test_an_adapter_tunes_and_is_delivered(rows: Path, kind: str) -> None:
+    events: list[Mapping[str, Any]] = []
+    options = {"bottleneck": 4} if kind == "houlsby" else {}
+    made = recipe(adapter={"kind": kind, **options}, text={"max_length": 32}, export={"engines": ["onnxruntime"]})
+    result = pipeline.train(made, rows / "run", listeners=[events.append])
+    bundle = Bundle.open(result.bundle)
+    texts = [text for text, _ in ROWS[:20]]
+    np.testing.assert_allclose(
+        Predictor(bundle).probabilities(texts), Predictor(bundle, engine="paddle").probabilities(texts), atol=1e-5
+    )
+    trained = load_layer(result.bundle)
+    table = trained.get_input_embeddings().weight.numpy()
+    np.testing.assert_array_equal(table, encoder().table)
+    folded = [name for name in trained.state_dict() if "lora" in name]
+    assert not folded
+    groups = next(event["table"] for event in events if event["event"] == "groups")
+    assert {row["name"]: row["trainable"] for row in groups}["rest"] is False
+
+
+def test_attach_puts_the_adapter_into_anybodys_model(rows: Path) -> None:
+    with pytest.raises(RecipeError, match="adapter and layerwise"):
+        recipe(adapter={"kind": "lora"}, layerwise={})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"embedding_dropout": 0.2},
+        {"label_smoothing": 0.1},
+        {"r_drop": 1.0},
+        {"adversarial": {"kind": "fgm"}},
+        {"adversarial": {"kind": "freelb"}},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_regularization_of_a_run(rows: Path, part: dict[str, Any]) -> None:
+    plain = pipeline.train(recipe(), rows / "plain")
+    regularized = pipeline.train(recipe(regularization=part), rows / "other")
+    name = "network.encoder.layers.2.linear1.weight"
+    one, other = (load_layer(result.bundle).state_dict()[name].numpy() for result in (plain, regularized))
+    assert np.abs(one - other).max() > 1e-6
+
+
+def test_accumulation_and_recompute(rows: Path) -> None:
+    plain = {"epochs": 2, "batch_size": 16, "eval_batch_size": 64}
+    sparse = {"options": {"dropout": 0.0, "encoder_dropout": 0.0}, "encoder": "tiny"}
+    whole = pipeline.train(recipe(train=plain, model=sparse), rows / "whole")
+    again = pipeline.train(recipe(train={**plain, "recompute": True}, model=sparse), rows / "again")
+    parts = pipeline.train(recipe(train={**plain, "batch_size": 8, "accumulation_steps": 2}, model=sparse), rows / "parts")
+    one, other, third = (load_layer(result.bundle).state_dict() for result in (whole, again, parts))
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-5, err_msg=name)
+        assert third[name].shape == value.shape
+
+
+def test_dropout_is_the_same_in_both_passes_of_recompute(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropping = {"options": {"encoder_dropout": 0.5}, "encoder": "tiny"}
+    again = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16, "recompute": True}, model=dropping), rows / "again")
+    monkeypatch.setattr("paddlenlp_embtune.host.speed_up_encoder", lambda _: lambda: None)  # which draws other values
+    plain = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16}, model=dropping), rows / "plain")
+    one, other = (load_layer(result.bundle).state_dict() for result in (plain, again))
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-5, err_msg=name)
+
+
+def test_recompute_needs_an_encoder(rows: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train\.recompute is true, but TextCNN has no layers"):
+        pipeline.train(recipe(train={"epochs": 2, "recompute": True}, model={}), rows / "run")
