@@ -33,7 +33,7 @@ from paddlenlp_embtune.starting import possible_fallbacks
 from paddlenlp_embtune.text import UNK
 from paddlenlp_embtune.vectors import wanted
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "target_format"]
 
 _ENDINGS = {
     ".vec": "word2vec",
@@ -75,7 +75,7 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
-    form = _target_format(target, to, overwrite=overwrite)
+    form = target_format(target, to, overwrite=overwrite)
     kept = one_of(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
     given = {
         "--tokenizer": tokenizer,
@@ -122,7 +122,7 @@ def convert(
         _show_conversion(told, account)
 
 
-def _target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
+def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
     """Return the format to write; refuse what cannot be written before anything is read.
 
     Raises:

@@ -54,7 +54,7 @@ def train(
     """Learn vectors of tokens from texts without labels: skip-gram, and for words their n-grams of 1 to 3 characters too."""
     if tokenizer not in _TOKENIZERS:
         raise RecipeError(f"--tokenizer is {tokenizer!r}; {legal_names(tokenizer, _TOKENIZERS)}")
-    form = vector_files._target_format(target, to, overwrite=overwrite)
+    form = vector_files.target_format(target, to, overwrite=overwrite)
     shortest, longest = _NGRAMS[tokenizer]
     settings = SkipGram(
         width=width,

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli import vector_files
+from paddlenlp_embtune.cli import vector_files, vector_training
 from paddlenlp_embtune.cli import versions as comparing
 from paddlenlp_embtune.cli.console import err, show_event
 from paddlenlp_embtune.cli.corpus import read_tokens
@@ -38,7 +38,7 @@ __all__ = ["add_to", "app"]
 
 app = typer.Typer(
     name="vectors",
-    help="Files of vectors, and versions of embeddings: look into them, convert, save, compare, bring back, mix.",
+    help="Files of vectors, and versions of embeddings: train, look into, convert, save, compare, bring back, mix.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -204,3 +204,4 @@ def restore(
 
 comparing.add_to(app)
 vector_files.add_to(app)
+vector_training.add_to(app)

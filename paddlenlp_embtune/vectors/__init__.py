@@ -5,6 +5,7 @@ from paddlenlp_embtune.vectors.extension import extend_table
 from paddlenlp_embtune.vectors.geometry import cosine_drift, norm_drift, row_norms
 from paddlenlp_embtune.vectors.initialise import Coverage, Origin, initialise, initialise_random
 from paddlenlp_embtune.vectors.projection import LinearMap, fit_linear, fit_orthonormal, fit_pca
+from paddlenlp_embtune.vectors.skipgram import SkipGram, train_skipgram
 from paddlenlp_embtune.vectors.spellings import DEFAULT_FALLBACKS, FALLBACKS, wanted
 from paddlenlp_embtune.vectors.transfer import initialise_into
 
@@ -14,6 +15,7 @@ __all__ = [
     "Coverage",
     "LinearMap",
     "Origin",
+    "SkipGram",
     "align",
     "cosine_drift",
     "extend_table",
@@ -25,5 +27,6 @@ __all__ = [
     "initialise_random",
     "norm_drift",
     "row_norms",
+    "train_skipgram",
     "wanted",
 ]

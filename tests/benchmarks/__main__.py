@@ -22,6 +22,7 @@ _BENCHMARKS = {
     "vectors": "tests.benchmarks.vectors",
     "agreement": "tests.benchmarks.agreement",
     "regularization": "tests.benchmarks.regularization",
+    "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
 }
 
