@@ -129,6 +129,7 @@ class Recipe:
             if self.freeze == FreezeSpec():
                 object.__setattr__(self, "freeze", None)
         _check_release(self.freeze, self.train.epochs)
+        _check_cached(self.freeze, self.regularization)
         require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
         if self.groups is not None:
             _check_group_names(self.groups)
@@ -204,6 +205,16 @@ def _check_group_names(groups: Sequence[GroupSpec]) -> None:
         require(names.count(name) == 1, "group name", name, "each name once")
     rest = [group.name for group in groups if group.takes_rest]
     require(len(rest) <= 1, "groups without parameters", rest, "at most one group takes the rest")
+
+
+def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec | None) -> None:
+    """Refuse to change what is looked up in the embedding where it is not looked up."""
+    if freeze is None or not freeze.cached or regularization is None:
+        return
+    changing = [name for name in ("embedding_dropout", "adversarial") if getattr(regularization, name)]
+    for name in changing:
+        value = getattr(regularization, name)
+        require(False, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
 
 
 def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:

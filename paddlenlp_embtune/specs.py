@@ -188,6 +188,11 @@ class ModelSpec:
         if self.encoder is not None:
             require(self.name in ("textcnn", PRETRAINED), "model.name", self.name, "left out beside model.encoder")
             object.__setattr__(self, "name", PRETRAINED)
+        if self.name == PRETRAINED:
+            stated = self.options.get("adapter")
+            require(stated is None, "model.options.adapter", stated, "left out; state it in the recipe's part adapter")
+            for part in ("architecture", "settings"):
+                require(part not in self.options, f"model.options.{part}", self.options.get(part), "the encoder's own")
         bare = self.name == PRETRAINED and self.encoder is None and self.start is None
         require(not bare, "model.encoder", self.encoder, f"a name or a folder for the model {PRETRAINED}")
         both = self.start is not None and bool(self.options)

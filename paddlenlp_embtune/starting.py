@@ -18,7 +18,7 @@ from paddlenlp_embtune.formats.reading import read_vectors
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import bundle_folder, embedding_table
-from paddlenlp_embtune.specs import TextSpec, VectorSpec, is_path
+from paddlenlp_embtune.specs import TextSpec, VectorSpec, is_folder, is_path
 from paddlenlp_embtune.term_rows import extended, read_terms, terms_from_pieces
 from paddlenlp_embtune.text import (
     CharTokenizer,
@@ -87,7 +87,9 @@ def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None 
         pretrained = pretrained_encoder(recipe.model.encoder)
         _check_start(recipe, str(pretrained.tokenizer.config()["name"]), pretrained.source, beside="model.encoder")
         table = pretrained.table
-        return Start(*_going_on(pretrained.source, pretrained.tokenizer, table, terms), None, pretrained)
+        # A bundle travels, and tells the source.
+        named = Path(pretrained.source).resolve().name if is_folder(recipe.model.encoder) else pretrained.source
+        return Start(*_going_on(named, pretrained.tokenizer, table, terms), None, pretrained)
     text, spec = recipe.text, recipe.vectors
     base = _tokenizer(text, texts, terms)
     if spec.source == "random":

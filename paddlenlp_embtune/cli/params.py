@@ -31,8 +31,11 @@ def params(
     """List a model's parameters and the group, rate and weight decay of each."""
     host.require_paddle()
     layer, recipe = _layer(model)
+    from paddlenlp_embtune.models.adapters import add_adapter
     from paddlenlp_embtune.tuning.groups import group_specs, resolve_groups
 
+    if recipe.adapter is not None:
+        add_adapter(layer, recipe.adapter)
     rows: list[dict[str, Any]] = []
     for group in resolve_groups(layer, group_specs(recipe, layer)):
         for name, parameter in group.parameters.items():

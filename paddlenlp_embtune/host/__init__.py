@@ -28,11 +28,13 @@ from paddlenlp_embtune.host.sparse import (
     lazy_steps,
     merge_gradient,
     padding_row,
+    refuse_held_rows,
     refuse_loss_scale,
     set_sparse,
     steps_by_rows,
 )
 from paddlenlp_embtune.host.trainer import (
+    after_failure,
     catch_invalid_loss,
     close_writers_last,
     evaluate_quietly,
@@ -49,6 +51,7 @@ from paddlenlp_embtune.host.trainer import (
 
 __all__ = [
     "CpuSetup",
+    "after_failure",
     "calm_logging",
     "catch_invalid_loss",
     "close_writers_last",
@@ -74,6 +77,7 @@ __all__ = [
     "rate_multiplier",
     "rate_tensor",
     "read_only_view",
+    "refuse_held_rows",
     "refuse_loss_scale",
     "remember_resume",
     "require_paddle",

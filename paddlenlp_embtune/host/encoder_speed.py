@@ -24,6 +24,8 @@ def speed_up_encoder(model: Any) -> Callable[[], None]:
     devices, in other precisions, under automatic mixed precision and with a cache or weights asked for, layers do what they did
     before.
 
+    Activations must not be recomputed: the first pass of that has no gradients and draws Paddle's dropout, the second ours.
+
     In training mode gradients come by ``backward()``: ``paddle.grad`` for some of a step's parameters or inputs fails inside
     Paddle, which takes no operator of Python's whose other inputs want a gradient as well.
 

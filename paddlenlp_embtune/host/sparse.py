@@ -26,6 +26,7 @@ __all__ = [
     "lazy_steps",
     "merge_gradient",
     "padding_row",
+    "refuse_held_rows",
     "refuse_loss_scale",
     "set_sparse",
     "steps_by_rows",
@@ -64,6 +65,21 @@ def refuse_loss_scale(args: Any) -> None:
     """
     if args.fp16 and not require_paddle().get_device().startswith("cpu"):
         raise HostError("fp16 is set, and Paddle cannot take its loss scale from gradients by rows; legal: bf16, or float32")
+
+
+def refuse_held_rows(args: Any) -> None:
+    """Refuse gradients by rows that processes hold back over several batches before they exchange them.
+
+    Paddle 3.3 dies without a word when it exchanges them.
+
+    Raises:
+        HostError: several processes accumulate gradients.
+    """
+    if args.world_size > 1 and args.gradient_accumulation_steps > 1:
+        raise HostError(
+            f"gradient_accumulation_steps is {args.gradient_accumulation_steps} in {args.world_size} processes, and Paddle "
+            "cannot exchange gradients by rows that were held back; legal: 1, with a larger per_device_train_batch_size"
+        )
 
 
 def set_sparse(layers: list[Any], *, sparse: bool) -> None:

@@ -7,7 +7,7 @@ import importlib
 import math
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.host.framework import require_paddle
 
 __all__ = [
+    "after_failure",
     "catch_invalid_loss",
     "close_writers_last",
     "evaluate_quietly",
@@ -93,6 +94,29 @@ def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> Non
             check(loss)
 
     trainer._check_loss_valid = check_or_ask
+
+
+def after_failure(trainer: Any, restore: Sequence[Callable[[], object]]) -> None:
+    """Put right what a training has changed in the model for its time when it breaks off, by Ctrl-C for example.
+
+    The Trainer tells callbacks nothing then, and the model may be used on.
+
+    Args:
+        trainer: its ``train`` is replaced.
+        restore: called in this order when ``train`` raises.
+    """
+    train = trainer.train
+
+    @functools.wraps(train)
+    def train_or_restore(*arguments: Any, **options: Any) -> Any:
+        try:
+            return train(*arguments, **options)
+        except BaseException:
+            for each in restore:
+                each()
+            raise
+
+    trainer.train = train_or_restore
 
 
 def expect_unused_parameters() -> None:

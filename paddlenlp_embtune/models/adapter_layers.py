@@ -11,7 +11,6 @@ from paddlenlp_embtune import host
 from paddlenlp_embtune.adapting import AdapterSpec
 from paddlenlp_embtune.errors import HostError, PatternError, RecipeError, legal_names
 from paddlenlp_embtune.host.peft import put_lora
-from paddlenlp_embtune.models.building import embedding_name
 
 paddle = host.require_paddle()
 
@@ -236,7 +235,7 @@ def _embedded_text(network: Any, tokens: int) -> Any:
     Shapes:
         returns: (texts, length, H) float32
     """
-    rows = int(dict(network.named_parameters())[embedding_name(network)].shape[0])
+    rows = int(network.config.vocab_size)
     # RoBERTa and ERNIE-M do not use their first positions.
     most = int(getattr(network.config, "max_position_embeddings", tokens + 4)) - 4
     length = max(1, min(tokens, most))

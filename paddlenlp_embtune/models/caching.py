@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.models.adapter_layers import PromptEncoder
 from paddlenlp_embtune.models.building import embedding_name
 from paddlenlp_embtune.models.depth import layer_prefix
 from paddlenlp_embtune.text import pad
@@ -23,11 +24,15 @@ _TOKENS_AT_ONCE = 4096
 def cacheable_layers(model: Any) -> int:
     """Return how many layers from below are frozen, all that stands below them included; 0 where the embedding trains.
 
+    An adapter of kind ``prompt`` comes in between the two, so nothing can be cached above it.
+
     Raises:
         RecipeError: the model has no layers by depth.
         HostError: it cannot be told which parameter is the embedding.
     """
     prefix, numbers = layer_prefix(model)
+    if any(isinstance(layer, PromptEncoder) for layer in model.sublayers(include_self=True)):
+        return 0
     below = f"{_below(model)}."
     training = [name for name, parameter in model.named_parameters() if not parameter.stop_gradient]
     if any(name.startswith(below) for name in training):

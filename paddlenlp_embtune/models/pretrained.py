@@ -121,11 +121,11 @@ class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         """Map (B, L) int64 ids to the vectors of the texts, (B, H) float32."""
         known = (input_ids != 0).astype(self.head.weight.dtype)
         outputs = self.network(input_ids, attention_mask=known)
-        if self.pooling == "pooler":
-            return outputs[1]
-        if self.pooling == "first":
-            return outputs[0][:, 0]
-        return _mean(outputs[0], known)
+        if self.pooling == "mean":
+            return _mean(outputs[0], known)
+        first = outputs[1] if self.pooling == "pooler" else outputs[0][:, 0]
+        # A text without tokens has none; of its padding, the vector would change with the batch.
+        return first * known[:, :1]
 
 
 def classifier_on(

@@ -123,6 +123,7 @@ def attach(
             introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
     host.close_writers_last(trainer)
+    host.after_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
     return record
 
 
@@ -213,6 +214,7 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
     callback = SparseCallback()
     try:
         host.refuse_loss_scale(trainer.args)
+        host.refuse_held_rows(trainer.args)
         callback.prepare(trainer.model)
     except HostError as error:
         logger.warning("the embedding trains with dense gradients: %s", error)

@@ -21,8 +21,9 @@ logger = logging.getLogger("paddlenlp_embtune")
 class CachedLayersCallback(EmbtuneCallback):
     """Looks up what the lowest layers give for a text, as long as these and the embedding are frozen.
 
-    The states of all texts are computed when training begins, without dropout, and dropped as soon as one of these layers is
-    released. Texts that are in none of the data sets are computed as ever.
+    The states of all texts are computed when training begins, without dropout, and dropped for good as soon as one of these
+    layers is released; a resumed run does as the one that was cut. Texts that are in none of the data sets are computed as
+    ever.
 
     Args:
         most_megabytes: the most memory for the states, in MiB; where they would take more, nothing is cached.
@@ -35,7 +36,9 @@ class CachedLayersCallback(EmbtuneCallback):
         super().__init__()
         self.most_megabytes = most_megabytes
         self.datasets: Sequence[Any] = ()
+        self._model: Any = None
         self._cache: LayerCache | None = None
+        self._over = False
 
     def settings(self) -> Mapping[str, Any]:
         """Whether states are cached."""
@@ -43,13 +46,17 @@ class CachedLayersCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Compute the states."""
+        self.put_back()
+        self._over = False
         super().on_train_begin(args, state, control, **kwargs)
-        self._drop()
-        model = kwargs["model"]
+        if self._over:
+            return
+        self._model = model = kwargs["model"]
         if (depth := cacheable_layers(model)) == 0:
             raise RecipeError(
-                "freeze.cached is set, but no layer is frozen from below together with the embedding; legal: groups such as "
-                "[embedding, layer.0, layer.1], or cached: false"
+                "freeze.cached is set, but no layer is frozen from below together with the embedding, or an adapter of kind "
+                "prompt comes in between; legal: groups such as [embedding, layer.0, layer.1] without such an adapter, or "
+                "cached: false"
             )
         sets = [each for dataset in self.datasets for each in (dataset.values() if isinstance(dataset, dict) else [dataset])]
         for dataset in sets:
@@ -69,6 +76,7 @@ class CachedLayersCallback(EmbtuneCallback):
                 self.most_megabytes,
             )
             self.record.write("cached", layers=0, megabytes=needed // 2**20)
+            self._over = True
             return
         cache.fill(texts)
         self._cache = cache.__enter__()
@@ -76,14 +84,28 @@ class CachedLayersCallback(EmbtuneCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look whether the layers are frozen still."""
-        if self._cache is not None and cacheable_layers(kwargs["model"]) < self._cache.depth:
-            self._drop()
+        self._look()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let the layers compute again."""
-        self._drop()
+        self.put_back()
 
-    def _drop(self) -> None:
+    def state(self) -> Mapping[str, Any]:
+        """Whether nothing is cached any more."""
+        self._look()
+        return {"over": self._over}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Cache nothing again."""
+        self._over = bool(state.get("over"))
+
+    def put_back(self) -> None:
+        """Let the layers compute again; also after a training that broke off."""
         if self._cache is not None:
             self._cache.__exit__()
             self._cache = None
+
+    def _look(self) -> None:
+        if self._cache is not None and cacheable_layers(self._model) < self._cache.depth:
+            self.put_back()
+            self._over = True

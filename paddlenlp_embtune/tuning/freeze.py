@@ -88,6 +88,7 @@ class FreezeCallback(EmbtuneCallback):
         )
         self._watch = MetricWatch(unfreeze_on_plateau) if unfreeze_on_plateau is not None else None
         self._members: dict[str, dict[str, Any]] = {}
+        self._model: Any = None
         self._released: list[str] = []
         self._refrozen = False
         self._epoch = 0
@@ -110,7 +111,7 @@ class FreezeCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Freeze what is not released yet."""
-        model = kwargs["model"]
+        self._model = model = kwargs["model"]
         # A training that broke off never came to its end.
         self._set(list(self._members), frozen=False)
         self._released, self._refrozen = [], False
@@ -174,9 +175,14 @@ class FreezeCallback(EmbtuneCallback):
         if self.waiting:
             left = [unit for unit in self.units if unit not in self._released]
             logger.warning("training ended before the freeze schedule released %s", ", ".join(left))
-        self._set(list(self._members), frozen=False)
-        host.restore_layer_norms(kwargs["model"])
-        self._members = {}
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Leave the model as trainable as it was found; also after a training that broke off."""
+        if self._model is not None:
+            self._set(list(self._members), frozen=False)
+            host.restore_layer_norms(self._model)
+        self._members, self._model = {}, None
 
     def _due(self, first: int | None, distance: int, now: int) -> int:
         """How many units should be released by now."""

@@ -15,10 +15,20 @@ __all__ = ["NormCallback"]
 class NormCallback(TrainerCallback):  # type: ignore[misc]
     """Lets gradients pass rightly through layer norms whose scale is frozen, in whatever way: see ``host.mend_layer_norms``."""
 
+    def __init__(self) -> None:
+        self._model: Any = None
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Change the model's norms."""
-        host.mend_layer_norms(kwargs["model"])
+        self._model = kwargs["model"]
+        host.mend_layer_norms(self._model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put them back."""
-        host.restore_layer_norms(kwargs["model"])
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Put the norms back; also after a training that broke off."""
+        if self._model is not None:
+            host.restore_layer_norms(self._model)
+            self._model = None

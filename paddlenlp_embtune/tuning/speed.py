@@ -23,19 +23,20 @@ class SpeedCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Change the encoder's layers."""
-        self._back()
+        self.put_back()
         model = kwargs["model"]
         # Activations are computed once without gradients and once with, and both passes must drop the same values.
-        if getattr(args, "recompute", False):
+        if getattr(args, "recompute", False) or any(getattr(layer, "enable_recompute", False) for layer in model.sublayers()):
             return
         if any(isinstance(layer, paddle.nn.MultiHeadAttention) for layer in model.sublayers()):
             self._undo = host.speed_up_encoder(model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put them back."""
-        self._back()
+        self.put_back()
 
-    def _back(self) -> None:
+    def put_back(self) -> None:
+        """Put the layers back; also after a training that broke off."""
         if self._undo is not None:
             self._undo()
             self._undo = None
