@@ -102,7 +102,7 @@ FULL: dict[str, Any] = {
         "refreeze_at_epoch": None,
         "refreeze_at_step": None,
         "warmup_steps": 7,
-        "cached": True,
+        "cached": False,
     },
     "rows": {"train": None, "protect": ["的", 3], "trust_cosine": 0.5, "trust_every_steps": 4, "parameter": None},
     "sparse": {"from_rows": 5000},

@@ -33,6 +33,7 @@ _DEFAULT_SECONDS = 10.0
 _START_SECONDS = 120.0
 _FETCH = """
 import json, sys
+import paddlenlp_embtune  # first: it supplies what PaddleNLP misses in aistudio-sdk 0.3
 from paddlenlp.utils.download import resolve_file_path
 print("ready", flush=True)
 name, cache, wanted = json.loads(sys.argv[1])
