@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ class ResumeCallback(EmbtuneCallback):
 
 
 class SealCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks checkpoints as complete, and refuses to resume from one that is not; put it after all others."""
+    """Marks checkpoints as complete, and refuses to resume from one that is not; put it after all others.
+
+    It also drops checkpoints beyond ``save_total_limit``, which the Trainer does in several processes only.
+    """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse a checkpoint that another callback began and that was never finished.
@@ -126,10 +130,22 @@ class SealCallback(TrainerCallback):  # type: ignore[misc]
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the mark."""
+        """Write the mark, then drop what is older than need be."""
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_text(folder / _SEAL, json.dumps({"step": int(state.global_step)}) + "\n")
+            if args.world_size <= 1 and args.save_total_limit:
+                _drop_older(folder, best=state.best_model_checkpoint, limit=int(args.save_total_limit))
+
+
+def _drop_older(newest: Path, *, best: str | None, limit: int) -> None:
+    """Keep so many checkpoints up to the newest, and the best one."""
+    steps = _steps(newest.parent)
+    number = next(step for step, folder in steps.items() if folder == newest)
+    older = sorted((step for step in steps if step < number), reverse=True)
+    for step in older[max(limit, 1) - 1 :]:
+        if best is None or steps[step] != Path(best):
+            shutil.rmtree(steps[step], ignore_errors=True)
 
 
 def last_checkpoint(output_dir: str | Path) -> Path | None:
@@ -137,9 +153,14 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
 
     The Trainer's own search takes the newest folder, also when the process was killed while it wrote it.
     """
-    found = re.compile(r"checkpoint-(\d+)")
-    steps = {int(match[1]): path for path in Path(output_dir).glob("checkpoint-*") if (match := found.fullmatch(path.name))}
+    steps = _steps(Path(output_dir))
     for step in sorted(steps, reverse=True):
         if (steps[step] / _SEAL).is_file():
             return steps[step]
     return None
+
+
+def _steps(output_dir: Path) -> dict[int, Path]:
+    """The folders of checkpoints by their steps."""
+    found = re.compile(r"checkpoint-(\d+)")
+    return {int(match[1]): path for path in output_dir.glob("checkpoint-*") if (match := found.fullmatch(path.name))}
