@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "quick.yaml").write_text(QUICK, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with the invented rows, while the encoder ``tiny`` is registered, which knows their characters."""
+    from paddlenlp_embtune import manager, registry
+    from tests.encoders import RowsPlugin
+
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    former = registry.use(manager.load(plugins=[RowsPlugin()]))
+    yield tmp_path
+    registry.use(former)
 
 
 @pytest.fixture

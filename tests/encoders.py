@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
 import paddlenlp.transformers as transformers
 
+from paddlenlp_embtune import hookimpl
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
+from tests.helpers import ROWS
 
 CHARACTERS = "公司业绩大增长股价涨停利好回购增持净利润超预期下滑亏损跌违约退市风险警示减分红预盈首次控股东"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -56,6 +59,20 @@ def tiny_encoder(
         source=f"a tiny {architecture}",
         pooling=pooling,
     )
+
+
+def encoder_of_rows() -> Pretrained:
+    """One that knows the characters of the invented rows."""
+    return tiny_encoder(characters="".join(dict.fromkeys("".join(text for text, _ in ROWS))))
+
+
+class RowsPlugin:
+    """Registers it as ``tiny``."""
+
+    @hookimpl
+    def embtune_register_encoders(self) -> Mapping[str, Any]:
+        """Return it by name."""
+        return {"tiny": encoder_of_rows}
 
 
 def texts(number: int, *, seed: int = 0, longest: int = 20, characters: Sequence[str] = CHARACTERS) -> list[str]:

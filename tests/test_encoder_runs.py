@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +10,12 @@ import numpy as np
 import pytest
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune import manager, pipeline, registry
-from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune import pipeline
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving import Bundle, Predictor
-from tests.encoders import tiny_encoder
-from tests.helpers import ROWS, Run, tsv
-
-
-class Plugin:
-    """Brings a tiny encoder."""
-
-    @embtune.hookimpl
-    def embtune_register_encoders(self) -> Mapping[str, Any]:
-        """Return it by name."""
-        return {"tiny": encoder}
-
-
-def encoder() -> Pretrained:
-    return tiny_encoder(characters="".join(dict.fromkeys("".join(text for text, _ in ROWS))))
-
-
-@pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    former = registry.use(manager.load(plugins=[Plugin()]))
-    yield tmp_path
-    registry.use(former)
+from tests.encoders import encoder_of_rows
+from tests.helpers import ROWS, Run
 
 
 def recipe(**parts: Any) -> embtune.Recipe:
@@ -67,7 +44,7 @@ def test_all_engines_answer_alike(rows: Path) -> None:
 def test_the_encoder_starts_with_its_weights(rows: Path) -> None:
     frozen = {"groups": ["embedding", "layer.*"], "permanent": True}
     result = pipeline.train(recipe(freeze=frozen), rows / "run")
-    trained, start = load_layer(result.bundle).state_dict(), encoder().weights
+    trained, start = load_layer(result.bundle).state_dict(), encoder_of_rows().weights
     for name, value in start.items():
         if not name.startswith("pooler."):
             np.testing.assert_array_equal(trained[f"network.{name}"].numpy(), value, err_msg=name)
@@ -79,7 +56,7 @@ def test_terms_extend_the_encoder(rows: Path) -> None:
     bundle = Bundle.open(result.bundle)
     assert "回购股份" in bundle.tokenizer.vocabulary
     table = load_layer(result.bundle).get_input_embeddings().weight
-    assert table.shape[0] == len(encoder().table) + 1
+    assert table.shape[0] == len(encoder_of_rows().table) + 1
 
 
 def test_a_bundle_of_it_is_trained_on(rows: Path) -> None:
@@ -150,7 +127,7 @@ def test_an_adapter_tunes_and_is_delivered(rows: Path, kind: str) -> None:
     )
     trained = load_layer(result.bundle)
     table = trained.get_input_embeddings().weight.numpy()
-    np.testing.assert_array_equal(table, encoder().table)
+    np.testing.assert_array_equal(table, encoder_of_rows().table)
     folded = [name for name in trained.state_dict() if "lora" in name]
     assert not folded
     groups = next(event["table"] for event in events if event["event"] == "groups")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +13,9 @@ import pytest
 from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune import host, manager, pipeline, registry
+from paddlenlp_embtune import host, pipeline
 from paddlenlp_embtune.adapting import AdapterSpec
 from paddlenlp_embtune.data.batching import EncodedDataset, collate
-from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models.adapters import add_adapter
@@ -26,33 +24,11 @@ from paddlenlp_embtune.models.pretrained import PretrainedClassifier, classifier
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.text import pad
 from paddlenlp_embtune.tuning import last_checkpoint
-from tests.encoders import texts, tiny_encoder
-from tests.helpers import ROWS, Run, tsv
+from tests.encoders import encoder_of_rows, texts, tiny_encoder
+from tests.helpers import Run
 from tests.toy import new_process
 
 BELOW = ["embedding", "layer.0"]
-
-
-class Plugin:
-    """Brings a tiny encoder."""
-
-    @embtune.hookimpl
-    def embtune_register_encoders(self) -> Mapping[str, Any]:
-        """Return it by name."""
-        return {"tiny": encoder}
-
-
-def encoder() -> Pretrained:
-    return tiny_encoder(characters="".join(dict.fromkeys("".join(text for text, _ in ROWS))))
-
-
-@pytest.fixture
-def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    former = registry.use(manager.load(plugins=[Plugin()]))
-    yield tmp_path
-    registry.use(former)
 
 
 class Death(TrainerCallback):
@@ -214,7 +190,7 @@ def test_parameters_of_an_encoder_with_an_adapter_are_listed(rows: Path, run: Ru
 
 
 def test_a_bundle_does_not_tell_the_folder_of_its_encoder(rows: Path) -> None:
-    save_encoder(encoder(), rows / "mine")
+    save_encoder(encoder_of_rows(), rows / "mine")
     plain = {"data": {"train": "train.tsv"}, "text": {"max_length": 32}, "model": {"encoder": str(rows / "mine")}}
     made = embtune.Recipe.from_dict({**plain, "train": {"epochs": 1}, "freeze": None, "export": {"engines": []}})
     bundle = Bundle.open(pipeline.train(made, rows / "run").bundle)
