@@ -211,10 +211,9 @@ def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec 
     """Refuse to change what is looked up in the embedding where it is not looked up."""
     if freeze is None or not freeze.cached or regularization is None:
         return
-    changing = [name for name in ("embedding_dropout", "adversarial") if getattr(regularization, name)]
-    for name in changing:
+    for name in ("embedding_dropout", "adversarial"):
         value = getattr(regularization, name)
-        require(False, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
+        require(not value, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
 
 
 def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:

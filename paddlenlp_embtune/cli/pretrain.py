@@ -12,6 +12,7 @@ import typer
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import err
 from paddlenlp_embtune.cli.corpus import read_texts_of
+from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, OverwriteOption
 from paddlenlp_embtune.starting import pretrained_encoder
 
 __all__ = ["add_to"]
@@ -28,14 +29,14 @@ def pretrain(
     ],
     texts: Annotated[list[Path], typer.Option(help="Texts of the domain, one a line in a .txt file; repeat for more files.")],
     out: Annotated[Path, typer.Option(help="Folder of the trained encoder, for model.encoder.")],
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    text_column: ColumnOption = "text",
     epochs: Annotated[int, typer.Option(help="Passes over the texts, after one for the new head alone.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Texts in a step.")] = 32,
     max_length: Annotated[int, typer.Option(help="Longer texts are read in windows of so many tokens.")] = 128,
     rate: Annotated[float, typer.Option(help="The encoder's peak learning rate.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Seeds order, hidden tokens and dropout.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands in --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Go on with the masked-language training of an encoder on texts without labels; a killed run goes on where it was."""
     host.require_paddle()

@@ -90,14 +90,14 @@ class LayerCache:
         if was_training:
             self._model.train()
 
-    def __enter__(self) -> LayerCache:
+    def use(self) -> None:
+        """Look texts up from now on."""
         self._replace(self._below, self._look_up)
         for layer in self._lowest:
             self._replace(layer, self._passing)
-        return self
 
-    def __exit__(self, *raised: object) -> None:
-        """Put the layers back."""
+    def put_back(self) -> None:
+        """Let the layers compute again."""
         for layer, forward in self._forwards:
             if forward is None:
                 layer.__dict__.pop("forward", None)
@@ -154,7 +154,7 @@ class LayerCache:
             with paddle.no_grad():
                 self._model(paddle.to_tensor(ids))
         finally:
-            self.__exit__()
+            self.put_back()
         states: npt.NDArray[np.float32] = (kept[0][0] if isinstance(kept[0], (tuple, list)) else kept[0]).numpy()
         return states
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from paddlenlp_embtune import host
-from paddlenlp_embtune.errors import HostError, RecipeError
-
-paddle = host.require_paddle()
+from paddlenlp_embtune.models.networks import NetworkLayer, build_network
 
 __all__ = ["Encoder"]
 
 
-class Encoder(paddle.nn.Layer):  # type: ignore[misc, name-defined]
+class Encoder(NetworkLayer):
     """A sequence classifier of ``paddlenlp.transformers`` behind the interface of our models.
 
     It masks padding by itself, as PaddleNLP's encoders do where no mask is given, and takes all tokens for one segment.
@@ -32,41 +28,25 @@ class Encoder(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         HostError: PaddleNLP has no such class, or it takes other settings.
     """
 
-    padding_id = 0
-
     def __init__(
         self, *, vocabulary_size: int, dimension: int, num_labels: int, architecture: str, settings: Mapping[str, Any]
     ) -> None:
-        super().__init__()
-        if (size := settings.get("vocab_size")) != vocabulary_size:
-            raise RecipeError(f"the encoder's settings have the vocab_size {size}, the vocabulary has {vocabulary_size} tokens")
-        self._config = {
-            "vocabulary_size": vocabulary_size,
-            "dimension": dimension,
-            "num_labels": num_labels,
-            "architecture": architecture,
-            "settings": dict(settings),
-        }
-        with host.quiet():
-            transformers: Any = importlib.import_module("paddlenlp.transformers")
-        if not architecture.endswith("ForSequenceClassification") or not hasattr(transformers, architecture):
-            raise HostError(
-                f"PaddleNLP has no sequence classifier {architecture!r}; legal: such as ErnieForSequenceClassification"
-            )
-        kind = getattr(transformers, architecture)
-        try:
-            self.network = kind(kind.config_class.from_dict({**settings, "num_labels": num_labels}))
-        except (TypeError, ValueError, KeyError) as error:
-            raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
-
-    def config(self) -> dict[str, Any]:
-        """Return the arguments that build this layer again."""
-        return dict(self._config)
-
-    def config_with_rows(self, rows: int) -> dict[str, Any]:
-        """Return the arguments that build this layer with another number of rows in its embedding."""
-        config = self.config()
-        return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
+        super().__init__(
+            {
+                "vocabulary_size": vocabulary_size,
+                "dimension": dimension,
+                "num_labels": num_labels,
+                "architecture": architecture,
+                "settings": settings,
+            }
+        )
+        self.network = build_network(
+            architecture,
+            {**settings, "num_labels": num_labels},
+            ending="ForSequenceClassification",
+            what="sequence classifier",
+            example="ErnieForSequenceClassification",
+        )
 
     @property
     def most_tokens(self) -> int | None:

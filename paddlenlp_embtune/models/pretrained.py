@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from paddlenlp_embtune.encoders.pretrained import POOLINGS, Pretrained
 from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
 from paddlenlp_embtune.models.adapter_layers import insert_adapter
 from paddlenlp_embtune.models.building import build_model
+from paddlenlp_embtune.models.networks import NetworkLayer, build_network
 from paddlenlp_embtune.schema import build
 from paddlenlp_embtune.specs import PRETRAINED
 
@@ -24,7 +24,7 @@ paddle = host.require_paddle()
 __all__ = ["PretrainedClassifier", "build_encoder", "classifier_on"]
 
 
-class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
+class PretrainedClassifier(NetworkLayer):
     """An encoder of ``paddlenlp.transformers``, one vector of its tokens' vectors, dropout, and a linear head.
 
     Args:
@@ -46,8 +46,6 @@ class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         HostError: PaddleNLP has no such class, or it takes other settings.
     """
 
-    padding_id = 0
-
     def __init__(
         self,
         *,
@@ -61,25 +59,24 @@ class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         encoder_dropout: float | None = None,
         adapter: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        if (size := settings.get("vocab_size")) != vocabulary_size:
-            raise RecipeError(f"the encoder's settings have the vocab_size {size}, the vocabulary has {vocabulary_size} tokens")
+        super().__init__(
+            {
+                "vocabulary_size": vocabulary_size,
+                "dimension": dimension,
+                "num_labels": num_labels,
+                "architecture": architecture,
+                "settings": settings,
+                "pooling": pooling,
+                "dropout": dropout,
+                "encoder_dropout": encoder_dropout,
+                "adapter": None if adapter is None else dict(adapter),
+            }
+        )
         if pooling not in POOLINGS:
             raise RecipeError(f"pooling of the encoder is {pooling!r}; {legal_names(pooling, POOLINGS)}")
         for name, share in (("dropout", dropout), ("encoder_dropout", encoder_dropout)):
             if share is not None and not 0.0 <= share < 1.0:
                 raise RecipeError(f"{name} of the encoder is {share!r}; legal: 0 or more and below 1")
-        self._config: dict[str, Any] = {
-            "vocabulary_size": vocabulary_size,
-            "dimension": dimension,
-            "num_labels": num_labels,
-            "architecture": architecture,
-            "settings": dict(settings),
-            "pooling": pooling,
-            "dropout": dropout,
-            "encoder_dropout": encoder_dropout,
-            "adapter": None if adapter is None else dict(adapter),
-        }
         self.pooling = pooling
         self.network = _build(architecture, settings, encoder_dropout)
         if adapter is not None:
@@ -89,18 +86,9 @@ class PretrainedClassifier(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.dropout = paddle.nn.Dropout(dropout)
         self.head = paddle.nn.Linear(int(settings["hidden_size"]), num_labels)
 
-    def config(self) -> dict[str, Any]:
-        """Return the arguments that build this layer again."""
-        return dict(self._config)
-
     def note_adapter(self, adapter: Mapping[str, Any] | None) -> None:
         """Take the options of an adapter, or that there is none, into what :meth:`config` returns."""
         self._config["adapter"] = None if adapter is None else dict(adapter)
-
-    def config_with_rows(self, rows: int) -> dict[str, Any]:
-        """Return the arguments that build this layer with another number of rows in its embedding."""
-        config = self.config()
-        return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
 
     @property
     def most_tokens(self) -> int | None:
@@ -186,18 +174,8 @@ def _fill(network: Any, pretrained: Pretrained, table: npt.NDArray[np.float32]) 
 
 
 def _build(architecture: str, settings: Mapping[str, Any], dropout: float | None) -> Any:
-    with host.quiet():
-        transformers: Any = importlib.import_module("paddlenlp.transformers")
-    if not architecture.endswith("Model") or not hasattr(transformers, architecture):
-        raise HostError(
-            f"PaddleNLP has no encoder {architecture!r}; legal: a class of paddlenlp.transformers such as BertModel"
-        )
-    kind = getattr(transformers, architecture)
     shares = {} if dropout is None else {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    try:
-        return kind(kind.config_class.from_dict({**settings, **shares}))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
+    return build_network(architecture, {**settings, **shares}, ending="Model", what="encoder", example="BertModel")
 
 
 def _mean(vectors: Any, known: Any) -> Any:

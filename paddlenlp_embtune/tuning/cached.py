@@ -79,7 +79,8 @@ class CachedLayersCallback(EmbtuneCallback):
             self._over = True
             return
         cache.fill(texts)
-        self._cache = cache.__enter__()
+        cache.use()
+        self._cache = cache
         self.record.write("cached", layers=depth, megabytes=needed // 2**20)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -102,7 +103,7 @@ class CachedLayersCallback(EmbtuneCallback):
     def put_back(self) -> None:
         """Let the layers compute again; also after a training that broke off."""
         if self._cache is not None:
-            self._cache.__exit__()
+            self._cache.put_back()
             self._cache = None
 
     def _look(self) -> None:

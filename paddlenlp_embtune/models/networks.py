@@ -1,0 +1,65 @@
+"""Networks of PaddleNLP inside our layers: built from their settings, and how such a layer is built again."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import HostError, RecipeError
+
+paddle = host.require_paddle()
+
+__all__ = ["NetworkLayer", "build_network"]
+
+
+class NetworkLayer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
+    """A layer around a network of PaddleNLP, which remembers what it was built with.
+
+    Args:
+        config: the arguments of its class, with ``vocabulary_size`` and the network's ``settings`` among them.
+    Raises:
+        RecipeError: the settings are of another size.
+    """
+
+    padding_id = 0
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        size, rows = config["settings"].get("vocab_size"), config["vocabulary_size"]
+        if size != rows:
+            raise RecipeError(f"the encoder's settings have the vocab_size {size}, the vocabulary has {rows} tokens")
+        self._config = {**config, "settings": dict(config["settings"])}
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments that build this layer again."""
+        return dict(self._config)
+
+    def config_with_rows(self, rows: int) -> dict[str, Any]:
+        """Return the arguments that build this layer with another number of rows in its embedding."""
+        config = self.config()
+        return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
+
+
+def build_network(architecture: str, settings: Mapping[str, Any], *, ending: str, what: str, example: str) -> Any:
+    """Build a class of ``paddlenlp.transformers`` from its settings.
+
+    Args:
+        architecture: name of the class.
+        settings: its configuration.
+        ending: what the names of classes that will do end with.
+        what: what such a class is, for messages.
+        example: one of them.
+    Raises:
+        HostError: PaddleNLP has no such class, or it takes other settings.
+    """
+    with host.quiet():
+        transformers: Any = importlib.import_module("paddlenlp.transformers")
+    if not architecture.endswith(ending) or not hasattr(transformers, architecture):
+        raise HostError(f"PaddleNLP has no {what} {architecture!r}; legal: a class of paddlenlp.transformers such as {example}")
+    kind = getattr(transformers, architecture)
+    try:
+        return kind(kind.config_class.from_dict(dict(settings)))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
