@@ -20,13 +20,12 @@ from paddlenlp_embtune.encoders.checkpoint_files import (
     read_weights,
     vocabulary_of_rows,
 )
+from paddlenlp_embtune.encoders.families import WORDPIECE_CLASSES, reserved_positions
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.text import WordPieceTokenizer
 
 __all__ = ["Checkpoint", "bundle_checkpoint", "read_checkpoint"]
-
-_TOKENIZERS = ("BertTokenizer", "ErnieTokenizer")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,8 +125,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             "save_pretrained, after fine-tuning a class such as ErnieForSequenceClassification"
         )
     options = read_json(folder / TOKENIZER_CONFIG)
-    if (kind := options.get("tokenizer_class")) not in _TOKENIZERS:
-        raise BundleError(f"{folder} has the tokenizer {kind!r}; legal: {', '.join(_TOKENIZERS)}")
+    if (kind := options.get("tokenizer_class")) not in WORDPIECE_CLASSES:
+        raise BundleError(f"{folder} has the tokenizer {kind!r}; legal: {', '.join(WORDPIECE_CLASSES)}")
     try:
         by_number = {int(key): str(label) for key, label in dict(settings.get("id2label") or {}).items()}
         size = int(settings["vocab_size"])
@@ -144,7 +143,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         labels=() if all(label.startswith("LABEL_") for label in labels) else labels,
         weights=read_weights(find_weights(folder)),
         tokenizer=WordPieceTokenizer(vocabulary, lowercase=bool(options.get("do_lower_case", True))),
-        positions=int(settings.get("max_position_embeddings", 512)),
+        positions=int(settings.get("max_position_embeddings", 512)) - reserved_positions(str(names[0])),
     )
 
 

@@ -19,6 +19,9 @@ from paddlenlp.transformers import (
     ErnieConfig,
     ErnieForSequenceClassification,
     ErnieTokenizer,
+    RobertaChineseTokenizer,
+    RobertaConfig,
+    RobertaForSequenceClassification,
 )
 from safetensors.numpy import save_file
 
@@ -44,6 +47,7 @@ TOKENS = [
 KINDS: dict[str, tuple[Any, Any, Any]] = {
     "ernie": (ErnieConfig, ErnieForSequenceClassification, ErnieTokenizer),
     "bert": (BertConfig, BertForSequenceClassification, BertTokenizer),
+    "roberta": (RobertaConfig, RobertaForSequenceClassification, RobertaChineseTokenizer),
 }
 
 
@@ -88,9 +92,12 @@ def damaged(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
 
 
+def host_classes(checkpoint: Path) -> tuple[Any, Any, Any]:
+    return KINDS[checkpoint.parent.name.rstrip("0123456789")]
+
+
 def host_answers(checkpoint: Path, texts: tuple[str, ...]) -> np.ndarray:
-    kind = "bert" if "Bert" in (checkpoint / "config.json").read_text(encoding="utf-8") else "ernie"
-    _, model_class, tokenizer_class = KINDS[kind]
+    _, model_class, tokenizer_class = host_classes(checkpoint)
     model, tokenizer = model_class.from_pretrained(str(checkpoint)), tokenizer_class.from_pretrained(str(checkpoint))
     model.eval()
     answers = []
@@ -136,7 +143,7 @@ def test_integrated_gradients_add_up_beside_the_tokens_that_frame_a_text(bundle:
 
 
 def test_weights_in_safetensors_are_the_same(checkpoint: Path, damaged: Path, bundle: Bundle, tmp_path: Path) -> None:
-    model = KINDS["bert" if "bert" in str(checkpoint) else "ernie"][1].from_pretrained(str(damaged))
+    model = host_classes(checkpoint)[1].from_pretrained(str(damaged))
     save_file({name: value.numpy() for name, value in model.state_dict().items()}, damaged / "model.safetensors")
     (damaged / "model_state.pdparams").unlink()
     again = bundle_checkpoint(damaged, tmp_path / "again", max_length=40)
@@ -205,11 +212,14 @@ def test_a_folder_that_is_not_whole_is_refused(damaged: Path, tmp_path: Path, wh
 
 
 def test_labels_and_length_must_fit(damaged: Path, tmp_path: Path) -> None:
+    most = 47 if "Roberta" in (damaged / "config.json").read_text(encoding="utf-8") else 48  # one position is of padding
     with pytest.raises(DataError, match="the labels are a, b; legal: 3 of them"):
         bundle_checkpoint(damaged, tmp_path / "bundle", labels=("a", "b"))
-    for length in (2, 49):
-        with pytest.raises(DataError, match=f"max_length is {length}; legal: 3 to 48"):
+    for length in (2, most + 1):
+        with pytest.raises(DataError, match=f"max_length is {length}; legal: 3 to {most}"):
             bundle_checkpoint(damaged, tmp_path / "bundle", max_length=length)
+    made = bundle_checkpoint(damaged, tmp_path / "bundle", max_length=most)
+    assert np.isfinite(Predictor(made).probabilities(["公司" * most])).all()
 
 
 def test_labels_that_nobody_named_are_asked_for(tmp_path: Path) -> None:

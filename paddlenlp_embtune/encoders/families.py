@@ -81,8 +81,13 @@ def family_of(settings: Mapping[str, Any]) -> Family | None:
 
 
 def reserved_positions(architecture: str) -> int:
-    """Return how many rows of an encoder's position table no token of a text uses, where padding has id 0."""
-    return next((family.reserved for family in FAMILIES if family.architecture == architecture), 0)
+    """Return how many rows of an encoder's position table no token of a text uses, where padding has id 0.
+
+    Args:
+        architecture: name of its class, with a head or without.
+    """
+    family = family_of({"architectures": [architecture]})
+    return 0 if family is None else family.reserved
 
 
 def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:

@@ -48,12 +48,6 @@ class Encoder(NetworkLayer):
             example="ErnieForSequenceClassification",
         )
 
-    @property
-    def most_tokens(self) -> int | None:
-        """The longest text that there are positions for, in tokens; None where there is no bound."""
-        most = getattr(self.network.config, "max_position_embeddings", None)
-        return None if most is None else int(most)
-
     def get_input_embeddings(self) -> Any:
         """Return the token embedding."""
         return self.network.get_input_embeddings()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.encoders.families import reserved_positions
 from paddlenlp_embtune.errors import HostError, RecipeError
 
 paddle = host.require_paddle()
@@ -18,7 +19,8 @@ class NetworkLayer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     """A layer around a network of PaddleNLP, which remembers what it was built with.
 
     Args:
-        config: the arguments of its class, with ``vocabulary_size`` and the network's ``settings`` among them.
+        config: the arguments of its class, with ``vocabulary_size``, and the network's ``architecture`` and ``settings`` among
+            them.
     Raises:
         RecipeError: the settings are of another size.
     """
@@ -40,6 +42,12 @@ class NetworkLayer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         """Return the arguments that build this layer with another number of rows in its embedding."""
         config = self.config()
         return {**config, "vocabulary_size": rows, "settings": {**config["settings"], "vocab_size": rows}}
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The longest text that there are positions for, in tokens; None where there is no bound."""
+        most = self._config["settings"].get("max_position_embeddings")
+        return None if most is None else int(most) - reserved_positions(self._config["architecture"])
 
 
 def build_network(architecture: str, settings: Mapping[str, Any], *, ending: str, what: str, example: str) -> Any:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.adapting import AdapterSpec
-from paddlenlp_embtune.encoders.families import reserved_positions
 from paddlenlp_embtune.encoders.pretrained import POOLINGS, Pretrained
 from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
 from paddlenlp_embtune.models.adapter_layers import insert_adapter
@@ -89,12 +88,6 @@ class PretrainedClassifier(NetworkLayer):
     def note_adapter(self, adapter: Mapping[str, Any] | None) -> None:
         """Take the options of an adapter, or that there is none, into what :meth:`config` returns."""
         self._config["adapter"] = None if adapter is None else dict(adapter)
-
-    @property
-    def most_tokens(self) -> int | None:
-        """The longest text that there are positions for, in tokens; None where there is no bound."""
-        most = self._config["settings"].get("max_position_embeddings")
-        return None if most is None else int(most) - reserved_positions(self._config["architecture"])
 
     def get_input_embeddings(self) -> Any:
         """Return the token embedding."""

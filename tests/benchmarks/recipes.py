@@ -2,12 +2,16 @@
 
 Every run is a process of its own, whose result is kept as a line of JSON, so that a table of hours can be made in pieces: what
 is there already is not run again. The development rows choose the epoch; the test rows are looked at once, through the bundle.
+Seconds are processor seconds of the training, which on one thread are those of the clock on a machine with nothing else to do.
 
 Environment variables:
     EMBTUNE_RESULTS: file of the results; default ``recipes.jsonl`` in the current folder.
-    EMBTUNE_SETS, EMBTUNE_RECIPES, EMBTUNE_SEEDS: what to run, with commas; default all.
+    EMBTUNE_SETS, EMBTUNE_RECIPES, EMBTUNE_SEEDS: what to run, with commas (semicolons where a name has a comma); default all
+        on all rows. A set with a number, such as ``fin_news_pn:500``, has so many of its training rows, others for every seed,
+        and an encoder reads them 10 times, not 3 times.
+    EMBTUNE_ENCODER: registered name, or folder of ``embtune pretrain``; default ``e5-small-zh``.
     EMBTUNE_THREADS: threads of a run; default 1, and as many runs at a time as there are processors.
-    EMBTUNE_RUNS: folder in which runs are kept, as teachers for example; default none are.
+    EMBTUNE_RUNS: folder in which runs are kept, as teachers for example, and go on after they were cut off; default none are.
     EMBTUNE_BUDGET_SECONDS: begin no run after so many seconds; default none.
 """
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -27,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-ENCODER = "e5-small-zh"
+ENCODER = os.environ.get("EMBTUNE_ENCODER", "e5-small-zh")
 TEXT = {"fin_news_pn": {"max_length": 64}, "chnsenticorp": {"max_length": 128}}
 BASE: dict[str, Any] = {
     "model": {"encoder": ENCODER},
@@ -38,6 +43,7 @@ BASE: dict[str, Any] = {
     "vectors": {"versions": False},
     "export": {"engines": ["onnxruntime"]},
 }
+EPOCHS_OF_FEW_ROWS = 10
 LAYERS = 12
 
 
@@ -101,7 +107,8 @@ def _done(results: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     if not results.is_file():
         return {}
     rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-    return {(row["recipe"], row["set"], row["seed"]): row for row in rows}
+    ours = (row for row in rows if row.get("encoder", ENCODER) == ENCODER)
+    return {(row["recipe"], row["set"], row["seed"]): row for row in ours}
 
 
 def _run_all(waiting: list[tuple[str, str, int]], results: Path) -> None:
@@ -146,16 +153,25 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     from paddlenlp_embtune.evaluation import classification_report
     from paddlenlp_embtune.serving import Bundle, Predictor
 
-    plain = {**BASE, "text": TEXT[data], **RECIPES[name]}
+    folder, _, rows = data.partition(":")
+    plain = {**BASE, "text": TEXT[folder], **RECIPES[name]}
     plain = {key: value for key, value in plain.items() if value != {}}
-    plain |= {"seed": seed, "data": {"train": str(DATA / data / "train.tsv"), "dev": str(DATA / data / "dev.tsv")}}
+    if rows and plain.get("train") == BASE["train"]:
+        plain["train"] = {**BASE["train"], "epochs": EPOCHS_OF_FEW_ROWS}
     events: list[Any] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        train = _some_of(DATA / folder / "train.tsv", int(rows), seed, Path(scratch)) if rows else DATA / folder / "train.tsv"
+        plain |= {"seed": seed, "data": {"train": str(train), "dev": str(DATA / folder / "dev.tsv")}}
         kept = os.environ.get("EMBTUNE_RUNS")
-        out = Path(kept, f"{data}-{name.replace(' ', '-')}-{seed}") if kept else Path(folder, "run")
-        result = pipeline.train(embtune.Recipe.from_dict(plain), out, overwrite=True, listeners=[events.append])
+        out = Path(kept, f"{data}-{name}-{seed}".replace(" ", "-")) if kept else Path(scratch, "run")
+        resume = out.with_name(f"{out.name}.checkpoints").is_dir()
+        started = time.process_time()
+        result = pipeline.train(
+            embtune.Recipe.from_dict(plain), out, overwrite=not resume, resume=resume, listeners=[events.append]
+        )
+        seconds = time.process_time() - started
         bundle = Bundle.open(result.bundle)
-        test = read_rows(DATA / data / "test.tsv", text_column="text", label_column="label")
+        test = read_rows(DATA / folder / "test.tsv", text_column="text", label_column="label")
         started = time.perf_counter()
         probabilities = Predictor(bundle).probabilities(test.texts)
         serving = time.perf_counter() - started
@@ -168,16 +184,26 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
         "recipe": name,
         "set": data,
         "seed": seed,
+        "encoder": ENCODER,
         "f1_macro": report["f1_macro"],
         "accuracy": report["accuracy"],
         "dev_f1_macro": result.metrics["f1_macro"],
         "trained": sum(row["parameters"] for row in table if row["phase"] not in ("frozen", "frozen before training")),
         "parameters": sum(row["parameters"] for row in table),
-        "seconds": result.seconds,
+        "seconds": seconds,
+        "resumed": resume,
         "epochs": trained["epochs"],
         "texts_per_second": len(test) / serving,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _some_of(path: Path, rows: int, seed: int, folder: Path) -> Path:
+    """Draw rows of a file with a header."""
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    out = folder / "train.tsv"
+    out.write_text("\n".join([head, *random.Random(seed).sample(lines, rows)]) + "\n", encoding="utf-8")
+    return out
 
 
 def _print(results: Path) -> None:
@@ -188,7 +214,9 @@ def _print(results: Path) -> None:
         runs = [row for row in rows if (row["set"], row["recipe"]) == (data, name)]
         shown = "".join(f"{_spread([run[key] for run in runs]):>26}" for key in ("f1_macro", "accuracy"))
         trained, all_of_it = runs[0]["trained"], runs[0]["parameters"]
-        epoch = statistics.median(run["seconds"] / run["epochs"] for run in runs)
+        # A run that was cut off does not know what its first part took.
+        timed = [run for run in runs if not run["resumed"]] or runs
+        epoch = statistics.median(run["seconds"] / run["epochs"] for run in timed)
         memory = max(run["peak_mb"] for run in runs)
         print(
             f"{data:<14}{name:<26}{len(runs):>6}{shown}{trained:>12,}{trained / all_of_it:>8.1%}{epoch:>9.0f}{memory:>7.0f}",
@@ -198,7 +226,8 @@ def _print(results: Path) -> None:
 
 def _kinds(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     known = {(row["set"], row["recipe"]) for row in rows}
-    yield from ((data, name) for data in TEXT for name in RECIPES if (data, name) in known)
+    sets = sorted({data for data, _ in known}, key=lambda data: (list(TEXT).index(data.partition(":")[0]), data))
+    yield from ((data, name) for data in sets for name in RECIPES if (data, name) in known)
 
 
 def _spread(values: list[float]) -> str:
