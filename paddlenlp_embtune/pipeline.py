@@ -20,6 +20,7 @@ from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, p
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.run_checks import (
     RECORD,
+    alone_at,
     check_checkpoints,
     check_dev_rows,
     check_length,
@@ -68,7 +69,7 @@ def train(
 
     The run is written into a hidden sibling of ``out`` and renamed when it is complete: a run that fails in training leaves
     nothing; one whose export fails keeps its weights, in a bundle for the engine ``paddle``, and raises. While it trains, and
-    until it is complete, checkpoints stand beside ``out`` in ``OUT.checkpoints``.
+    until it is complete, checkpoints stand beside ``out`` in ``OUT.checkpoints``, and no other run can write to ``out``.
 
     Args:
         recipe: what to do; ``recipe.data.train`` is needed.
@@ -90,22 +91,26 @@ def train(
     check_names(recipe)
     prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
-    with replace_folder(run_dir) as folder:
-        recipe.save(folder / "recipe.yaml")
-        record = RunRecord(folder / RECORD, listeners=tuple(listeners))
-        record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
-        record.write("data", **data_summary(prepared))
-        record.write("vectors", **prepared.origins)
-        prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
-        trainer, seconds = _tune(recipe, prepared, record, checkpoints)
-        metrics, failure = deliver(recipe, prepared, trainer, folder, record)
+    with alone_at(run_dir):
+        if overwrite and not resume:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        with replace_folder(run_dir) as folder:
+            recipe.save(folder / "recipe.yaml")
+            record = RunRecord(folder / RECORD, listeners=tuple(listeners))
+            record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))
+            record.write("data", **data_summary(prepared))
+            record.write("vectors", **prepared.origins)
+            prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
+            trainer, seconds = _tune(recipe, prepared, record, checkpoints)
+            metrics, failure = deliver(recipe, prepared, trainer, folder, record)
+        if failure is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:
         engines = " ".join(f"--engine {name}" for name in recipe.export.engines)
         raise type(failure)(
             f"{failure}; the trained weights are kept in {run_dir / 'bundle'} for the engine paddle; when the cause is mended: "
             f"embtune export {run_dir / 'bundle'} {engines}"
         ) from failure
-    shutil.rmtree(checkpoints, ignore_errors=True)
     registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
 

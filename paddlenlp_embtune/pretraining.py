@@ -20,7 +20,7 @@ from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.run_checks import checkpoints_of
+from paddlenlp_embtune.run_checks import alone_at, checkpoints_of
 from paddlenlp_embtune.schema import check_types
 from paddlenlp_embtune.specs import require
 from paddlenlp_embtune.text.windows import split_windows
@@ -134,12 +134,13 @@ def go_on(
     trainer.add_callback(first)
     checkpoint = last_checkpoint(checkpoints)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    seconds = time.perf_counter() - started
-    after = masked_loss(model, held, hiding, seed=spec.seed)
-    source = f"{pretrained.source}, trained on {len(windows)} windows of text"
-    save_encoder(dataclasses.replace(pretrained, weights=model.weights(), source=source), out)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    with alone_at(out):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        seconds = time.perf_counter() - started
+        after = masked_loss(model, held, hiding, seed=spec.seed)
+        source = f"{pretrained.source}, trained on {len(windows)} windows of text"
+        save_encoder(dataclasses.replace(pretrained, weights=model.weights(), source=source), out)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return PretrainingResult(out, len(windows), len(held), first.loss, after, int(trainer.state.global_step), seconds)
 
 

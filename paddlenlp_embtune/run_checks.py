@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.versions import VectorStore
 
-__all__ = ["RECORD", "check_checkpoints", "check_dev_rows", "check_length", "check_run_dir", "checkpoints_of"]
+__all__ = [
+    "RECORD",
+    "alone_at",
+    "check_checkpoints",
+    "check_dev_rows",
+    "check_length",
+    "check_run_dir",
+    "checkpoints_of",
+]
 
 RECORD = "record.jsonl"
 
@@ -19,6 +28,32 @@ RECORD = "record.jsonl"
 def checkpoints_of(out: Path) -> Path:
     """Where the checkpoints of an unfinished run stand: beside what it will leave."""
     return out.resolve().with_name(f"{out.resolve().name}.checkpoints")
+
+
+@contextlib.contextmanager
+def alone_at(out: Path) -> Iterator[None]:
+    """Keep other processes from the place of a run while this one writes there; a process that is killed lets go of it.
+
+    Raises:
+        RecipeError: another process is writing there.
+    """
+    import filelock
+
+    target = out.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.with_name(f".{target.name}.lock")
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise RecipeError(f"another run is writing {out}; wait until it has ended, or choose another --out") from None
+    try:
+        yield
+    finally:
+        # Before it is let go: afterwards it may be somebody else's.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
 
 
 def check_length(recipe: Recipe, model: Any) -> None:
@@ -56,15 +91,12 @@ def check_dev_rows(recipe: Recipe, rows: int) -> None:
 
 
 def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse to pass over the checkpoints of an unfinished run; drop them where that was asked for.
+    """Refuse to pass over the checkpoints of an unfinished run.
 
     Raises:
         RecipeError: there are some, and nothing was said about them.
     """
-    if resume or not checkpoints.is_dir():
-        return
-    if overwrite:
-        shutil.rmtree(checkpoints)
+    if resume or overwrite or not checkpoints.is_dir():
         return
     raise RecipeError(
         f"{checkpoints} holds checkpoints of a run that was not finished; go on with --resume, or begin afresh with --overwrite"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from paddlenlp_embtune.run_checks import alone_at
 from paddlenlp_embtune.tuning import last_checkpoint
 from tests.helpers import RECIPE, ROWS, embtune, tsv
 
@@ -78,3 +79,20 @@ def test_resume_without_a_checkpoint_begins_at_the_beginning(tmp_path: Path) -> 
     done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "bundle").is_dir()
+
+
+def test_a_run_keeps_off_the_place_where_another_is_writing(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
+    (tmp_path / "run.checkpoints").mkdir()
+    (tmp_path / "run.checkpoints" / "precious").touch()
+    with alone_at(tmp_path / "run"):
+        refused = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "another run is writing run; wait until it has ended, or choose another --out" in " ".join(
+            refused.stderr.split()
+        )
+        assert (tmp_path / "run.checkpoints" / "precious").is_file()
+    done = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "run", "train.tsv"]
