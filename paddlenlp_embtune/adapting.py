@@ -8,8 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune.control import require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types
-from paddlenlp_embtune.specs import require
+from paddlenlp_embtune.schema import check_types, require
 
 __all__ = ["ADAPTER_KINDS", "AdapterSpec"]
 

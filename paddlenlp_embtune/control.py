@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
-from paddlenlp_embtune.schema import check_types
-from paddlenlp_embtune.specs import require
+from paddlenlp_embtune.schema import check_types, require
 
 __all__ = [
     "MODES",

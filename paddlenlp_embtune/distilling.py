@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types
-from paddlenlp_embtune.specs import require
+from paddlenlp_embtune.schema import check_types, require
 
 __all__ = ["DistillSpec"]
 

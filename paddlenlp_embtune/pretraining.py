@@ -21,8 +21,7 @@ from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
 from paddlenlp_embtune.run_checks import alone_at, checkpoints_of
-from paddlenlp_embtune.schema import check_types
-from paddlenlp_embtune.specs import require
+from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import split_windows
 
 __all__ = ["PretrainingResult", "PretrainingSpec", "go_on"]

@@ -24,7 +24,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.guards import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.regularization import AdversarialSpec, RegularizationSpec
-from paddlenlp_embtune.schema import build, check_types, to_plain
+from paddlenlp_embtune.schema import build, check_types, require, to_plain
 from paddlenlp_embtune.specs import (
     DataSpec,
     ExportSpec,
@@ -35,7 +35,6 @@ from paddlenlp_embtune.specs import (
     VectorSpec,
     is_folder,
     is_path,
-    require,
 )
 
 __all__ = [

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from paddlenlp_embtune.errors import EmbtuneError, legal_names
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError, legal_names
 
-__all__ = ["build", "check_types", "differences", "to_plain"]
+__all__ = ["build", "check_types", "differences", "require", "to_plain"]
 
 T = TypeVar("T")
 
@@ -49,6 +50,16 @@ def check_types(value: Any, *, where: str, error: type[EmbtuneError]) -> None:
     for field in dataclasses.fields(value):
         given = getattr(value, field.name)
         object.__setattr__(value, field.name, _convert(hints[field.name], given, f"{where}.{field.name}", error))
+
+
+def require(condition: bool, name: str, value: object, legal: str, *, error: type[EmbtuneError] = RecipeError) -> None:
+    """Refuse a value unless the condition holds; numbers that are not finite are never legal.
+
+    Raises:
+        EmbtuneError: of the class ``error``, naming the value and what is legal.
+    """
+    if not condition or (isinstance(value, float) and not math.isfinite(value)):
+        raise error(f"{name} is {value!r}; legal: {legal}")
 
 
 def to_plain(value: Any) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types
+from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import WindowSpec
 from paddlenlp_embtune.vectors.spellings import FALLBACKS
 
@@ -23,7 +22,6 @@ __all__ = [
     "VectorSpec",
     "is_folder",
     "is_path",
-    "require",
 ]
 
 
@@ -38,16 +36,6 @@ def is_folder(encoder: str) -> bool:
 def is_path(source: str) -> bool:
     """Whether the source of vectors is a path, and no name: it has a folder, or an ending."""
     return "/" in source or "." in source
-
-
-def require(condition: bool, name: str, value: object, legal: str) -> None:
-    """Refuse a value unless the condition holds; numbers that are not finite are never legal.
-
-    Raises:
-        RecipeError: naming the value and what is legal.
-    """
-    if not condition or (isinstance(value, float) and not math.isfinite(value)):
-        raise RecipeError(f"{name} is {value!r}; legal: {legal}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,7 +12,7 @@ import numpy as np
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.formats.fasttext import Subwords
 from paddlenlp_embtune.formats.table import VectorTable
-from paddlenlp_embtune.schema import check_types
+from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.vectors.coverage import Coverage
 from paddlenlp_embtune.vectors.initialise import initialise
@@ -56,18 +57,15 @@ class SkipGram:
 
     def __post_init__(self) -> None:
         check_types(self, where="skipgram", error=VectorError)
+        refuse = functools.partial(require, error=VectorError)
         for name in ("width", "epochs", "window", "negatives", "min_count", "buckets"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(self.rate > 0, "rate", self.rate, "above 0")
-        _require(0 <= self.subsample < 1, "subsample", self.subsample, "0 to below 1")
+            refuse(getattr(self, name) >= 1, f"skipgram.{name}", getattr(self, name), "1 or more")
+        refuse(self.rate > 0, "skipgram.rate", self.rate, "above 0")
+        refuse(0 <= self.subsample < 1, "skipgram.subsample", self.subsample, "0 to below 1")
         fits = 1 <= self.shortest <= self.longest or self.shortest == self.longest == 0
-        _require(fits, "shortest and longest", (self.shortest, self.longest), "1 or more and no less than that, or 0 and 0")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-
-
-def _require(fits: bool, name: str, value: object, legal: str) -> None:
-    if not fits:
-        raise VectorError(f"skipgram's {name} is {value!r}; legal: {legal}")
+        both = (self.shortest, self.longest)
+        refuse(fits, "skipgram.shortest, skipgram.longest", both, "1 or more and no less than that, or 0 and 0")
+        refuse(self.seed >= 0, "skipgram.seed", self.seed, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_training_starts_from_lac_and_says_so(work: Path, run: Run) -> None:
         (2, ("--to", "wordtovec"), "--to is 'wordtovec'; nearest: 'word2vec'"),
         (1, ("--out", "there.vec"), "there.vec is there already; replace it with --overwrite"),
         (1, ("--min-count", "100000"), "0 are of tokens that occur 100000 times or more"),
-        (1, ("--epochs", "0"), "skipgram's epochs is 0; legal: 1 or more"),
+        (1, ("--epochs", "0"), "skipgram.epochs is 0; legal: 1 or more"),
         (1, ("--start", "nothing.vec"), "there are no vectors at nothing.vec"),
     ],
 )

@@ -241,12 +241,13 @@ def test_too_little_text_is_refused(texts: list[list[str]], part: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"width": 0}, "skipgram's width is 0; legal: 1 or more"),
+        ({"rate": float("inf")}, "skipgram.rate is inf; legal: above 0"),
+        ({"width": 0}, "skipgram.width is 0; legal: 1 or more"),
         ({"window": 0}, "window"),
         ({"rate": 0.0}, "above 0"),
         ({"subsample": 1.0}, "0 to below 1"),
-        ({"shortest": 3, "longest": 2}, "shortest and longest"),
-        ({"longest": 2}, "shortest and longest"),
+        ({"shortest": 3, "longest": 2}, "skipgram.shortest, skipgram.longest"),
+        ({"longest": 2}, "skipgram.shortest, skipgram.longest"),
         ({"seed": -1}, "seed"),
         ({"epochs": "many"}, "epochs"),
     ],
