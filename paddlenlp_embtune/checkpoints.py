@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.encoders.checkpoint_files import (
@@ -79,6 +78,7 @@ def bundle_checkpoint(
     """
     from paddlenlp_embtune.export import BundleContent, write_bundle
     from paddlenlp_embtune.models import build_model
+    from paddlenlp_embtune.models.networks import fill_network
 
     found = read_checkpoint(folder)
     names = tuple(labels) or found.labels
@@ -96,7 +96,7 @@ def bundle_checkpoint(
         num_labels=number,
         options={"architecture": found.architecture, "settings": found.settings},
     )
-    _fill(model.network, found.weights, folder)
+    fill_network(model.network, found.weights, source=str(folder), error=BundleError)
     model.eval()
     content = BundleContent(
         model=model,
@@ -145,18 +145,3 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         tokenizer=WordPieceTokenizer(vocabulary, lowercase=bool(options.get("do_lower_case", True))),
         positions=int(settings.get("max_position_embeddings", 512)) - reserved_positions(str(names[0])),
     )
-
-
-def _fill(network: Any, weights: Mapping[str, npt.NDArray[Any]], folder: Path) -> None:
-    """Put weights into a layer: all of them, each of the right shape."""
-    own = network.state_dict()
-    if missing := sorted(set(own) - set(weights)):
-        raise BundleError(f"the weights of {folder} lack {missing[0]!r} and {len(missing) - 1} more of {len(own)} parameters")
-    for name, parameter in own.items():
-        value = weights[name]
-        if tuple(value.shape) != tuple(parameter.shape) or value.dtype != np.float32:
-            raise BundleError(
-                f"{name!r} in the weights of {folder} is {value.dtype} of shape {tuple(value.shape)}, expected float32 of "
-                f"{tuple(parameter.shape)}; give the folder that save_pretrained wrote, after model.to(dtype='float32')"
-            )
-        parameter.set_value(value)

@@ -197,8 +197,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "model_state.pdparams").write_bytes((folder / "model_state.pdparams").read_bytes()[:500]),
         "cannot be read as arrays",
     ),
-    "another width": (lambda folder: change(folder / "config.json", hidden_size=32), "expected float32 of"),
-    "more layers": (lambda folder: change(folder / "config.json", num_hidden_layers=3), "lack .* and 15 more"),
+    "another width": (lambda folder: change(folder / "config.json", hidden_size=32), "ForSequenceClassification needs"),
+    "more layers": (
+        lambda folder: change(folder / "config.json", num_hidden_layers=3),
+        "is missing; .*ForSequenceClassification needs",
+    ),
 }
 
 

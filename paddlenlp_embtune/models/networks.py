@@ -6,13 +6,16 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from paddlenlp_embtune import host
 from paddlenlp_embtune.encoders.families import reserved_positions
-from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
 
 paddle = host.require_paddle()
 
-__all__ = ["NetworkLayer", "build_network"]
+__all__ = ["NetworkLayer", "build_network", "fill_network"]
 
 
 class NetworkLayer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
@@ -71,3 +74,35 @@ def build_network(architecture: str, settings: Mapping[str, Any], *, ending: str
         return kind(kind.config_class.from_dict(dict(settings)))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
+
+
+def fill_network(
+    network: Any,
+    weights: Mapping[str, npt.NDArray[np.float32]],
+    *,
+    source: str,
+    optional: tuple[str, ...] = (),
+    error: type[EmbtuneError] = HostError,
+) -> None:
+    """Put weights into a network, each of the shape that it has there.
+
+    Args:
+        network: as :func:`build_network` gives it.
+        weights: by the names of its parameters; others are left out.
+        source: where they came from, for messages.
+        optional: how the names begin that may be missing; what was drawn for them stays.
+        error: the exception to raise.
+    Raises:
+        EmbtuneError: of the type given; a weight is missing or has another shape.
+    """
+    for name, parameter in network.state_dict().items():
+        value = weights.get(name)
+        if value is None and name.startswith(optional):
+            continue
+        found = "missing" if value is None else str(tuple(value.shape))
+        if value is None or value.shape != tuple(parameter.shape):
+            raise error(
+                f"{name!r} of {source} is {found}; {type(network).__name__} needs {tuple(parameter.shape)} by its settings; "
+                "give the weights that were saved with these"
+            )
+        parameter.set_value(value)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from paddlenlp_embtune import host
 from paddlenlp_embtune.adapting import AdapterSpec
 from paddlenlp_embtune.encoders.pretrained import POOLINGS, Pretrained
-from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
+from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.models.adapter_layers import insert_adapter
 from paddlenlp_embtune.models.building import build_model
-from paddlenlp_embtune.models.networks import NetworkLayer, build_network
+from paddlenlp_embtune.models.networks import NetworkLayer, build_network, fill_network
 from paddlenlp_embtune.schema import build
 from paddlenlp_embtune.specs import PRETRAINED
 
@@ -153,17 +153,9 @@ def build_encoder(pretrained: Pretrained, table: npt.NDArray[np.float32], *, dro
 
 
 def _fill(network: Any, pretrained: Pretrained, table: npt.NDArray[np.float32]) -> None:
-    for name, parameter in network.state_dict().items():
-        value = table if name == pretrained.embedding else pretrained.weights.get(name)
-        if value is None and name.startswith("pooler."):
-            continue
-        found = None if value is None else tuple(value.shape)
-        if found != tuple(parameter.shape):
-            raise HostError(
-                f"{name!r} of {pretrained.source} is {'missing' if found is None else found}; {pretrained.architecture} needs "
-                f"{tuple(parameter.shape)}; give the weights that belong to its settings"
-            )
-        parameter.set_value(value)
+    """Put the weights in, with another table; an encoder may come without a pooler."""
+    weights = {**pretrained.weights, pretrained.embedding: table}
+    fill_network(network, weights, source=pretrained.source, optional=("pooler.",))
 
 
 def _build(architecture: str, settings: Mapping[str, Any], dropout: float | None) -> Any:
