@@ -58,6 +58,7 @@ def _layerwise(decay: float, rate: float = 1e-4) -> dict[str, float]:
 RECIPES: dict[str, dict[str, Any]] = {
     "text CNN": {"model": {}, "train": {}, "freeze": {}, "schedule": {}, "text": {"max_length": 256}},
     "full": {"layerwise": _layerwise(1.0)},
+    "full, default rates": {},
     "layer-wise rates": {"layerwise": _layerwise(0.9)},
     "freeze, then unfreeze": {"layerwise": _layerwise(0.9), "freeze": {"groups": ["embedding", "layer.*"]}},
     "gradual unfreezing": {
