@@ -209,18 +209,18 @@ def _some_of(path: Path, rows: int, seed: int, folder: Path) -> Path:
 
 def _print(results: Path) -> None:
     rows = list(_done(results).values())
-    head = f"{'set':<14}{'recipe':<26}{'seeds':>6}{'macro-F1 (min to max)':>26}{'accuracy (min to max)':>26}"
+    head = f"{'set':<18}{'recipe':<26}{'seeds':>6}{'macro-F1 (min to max)':>26}{'accuracy (min to max)':>26}"
     print(head + f"{'trained':>12}{'share':>8}{'s/epoch':>9}{'MB':>7}")
     for data, name in _kinds(rows):
         runs = [row for row in rows if (row["set"], row["recipe"]) == (data, name)]
         shown = "".join(f"{_spread([run[key] for run in runs]):>26}" for key in ("f1_macro", "accuracy"))
-        trained, all_of_it = runs[0]["trained"], runs[0]["parameters"]
+        trained, all_of_it = runs[-1]["trained"], runs[-1]["parameters"]
         # A run that was cut off does not know what its first part took.
-        timed = [run for run in runs if not run["resumed"]] or runs
-        epoch = statistics.median(run["seconds"] / run["epochs"] for run in timed)
+        timed = [run["seconds"] / run["epochs"] for run in runs if not run["resumed"]]
+        epoch = f"{statistics.median(timed):.0f}" if timed else "-"
         memory = max(run["peak_mb"] for run in runs)
         print(
-            f"{data:<14}{name:<26}{len(runs):>6}{shown}{trained:>12,}{trained / all_of_it:>8.1%}{epoch:>9.0f}{memory:>7.0f}",
+            f"{data:<18}{name:<26}{len(runs):>6}{shown}{trained:>12,}{trained / all_of_it:>8.1%}{epoch:>9}{memory:>7.0f}",
             flush=True,
         )
 
