@@ -131,9 +131,9 @@ def go_on(
     first = FirstLossCallback(lambda: masked_loss(model, held, hiding, seed=spec.seed))
     attach(trainer, _recipe(spec), tokens=vocabulary.tokens, identity=_identity(pretrained, windows, spec))
     trainer.add_callback(first)
-    checkpoint = last_checkpoint(checkpoints)
-    started = time.perf_counter()
     with alone_at(out):
+        checkpoint = last_checkpoint(checkpoints)
+        started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         seconds = time.perf_counter() - started
         after = masked_loss(model, held, hiding, seed=spec.seed)

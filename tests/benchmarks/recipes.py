@@ -152,6 +152,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     from paddlenlp_embtune import pipeline
     from paddlenlp_embtune.data import read_rows
     from paddlenlp_embtune.evaluation import classification_report
+    from paddlenlp_embtune.run_checks import checkpoints_of
     from paddlenlp_embtune.serving import Bundle, Predictor
 
     folder, _, rows = data.partition(":")
@@ -165,7 +166,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
         plain |= {"seed": seed, "data": {"train": str(train), "dev": str(DATA / folder / "dev.tsv")}}
         kept = os.environ.get("EMBTUNE_RUNS")
         out = Path(kept, f"{data}-{name}-{seed}".replace(" ", "-")) if kept else Path(scratch, "run")
-        resume = out.with_name(f"{out.name}.checkpoints").is_dir()
+        resume = checkpoints_of(out).is_dir()
         started = time.process_time()
         result = pipeline.train(
             embtune.Recipe.from_dict(plain), out, overwrite=not resume, resume=resume, listeners=[events.append]
