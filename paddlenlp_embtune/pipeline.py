@@ -85,13 +85,18 @@ def train(
             message says what to do.
     """
     run_dir = Path(out)
-    check_run_dir(run_dir, overwrite=overwrite)
     checkpoints = checkpoints_of(run_dir)
-    check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
+
+    def check_free() -> None:
+        check_run_dir(run_dir, overwrite=overwrite)
+        check_checkpoints(checkpoints, overwrite=overwrite, resume=resume)
+
+    check_free()
     check_names(recipe)
     prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
     with alone_at(run_dir):
+        check_free()  # another run may have ended there while this one read its data
         if overwrite and not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
         with replace_folder(run_dir) as folder:

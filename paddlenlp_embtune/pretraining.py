@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.data.masking import Hiding
+from paddlenlp_embtune.encoders.checkpoint_files import CONFIG
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.run_checks import alone_at, checkpoints_of
+from paddlenlp_embtune.run_checks import alone_at, check_place, checkpoints_of
 from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import split_windows
 
@@ -101,9 +102,11 @@ def go_on(
         overwrite: replace an encoder there.
     Raises:
         DataError: too few texts.
-        RecipeError: the tokenizer has no ``[MASK]``, texts may be longer than the encoder reads, or ``out`` is taken.
+        RecipeError: the tokenizer has no ``[MASK]``, texts may be longer than the encoder reads, or ``out`` is taken, or is no
+            encoder.
     """
-    _check(pretrained, out, spec, overwrite=overwrite)
+    _check(pretrained, spec)
+    _check_place(out, overwrite=overwrite)
     windows, held = _windows(pretrained, texts, spec)
     from paddlenlp_embtune.models.masked import MaskedLanguageModel
     from paddlenlp_embtune.tuning import attach, last_checkpoint
@@ -132,6 +135,7 @@ def go_on(
     attach(trainer, _recipe(spec), tokens=vocabulary.tokens, identity=_identity(pretrained, windows, spec))
     trainer.add_callback(first)
     with alone_at(out):
+        _check_place(out, overwrite=overwrite)  # another may have ended there meanwhile
         checkpoint = last_checkpoint(checkpoints)
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
@@ -156,7 +160,11 @@ def _recipe(spec: PretrainingSpec) -> Recipe:
     )
 
 
-def _check(pretrained: Pretrained, out: Path, spec: PretrainingSpec, *, overwrite: bool) -> None:
+def _check_place(out: Path, *, overwrite: bool) -> None:
+    check_place(out, overwrite=overwrite, sign=CONFIG, what="encoder")
+
+
+def _check(pretrained: Pretrained, spec: PretrainingSpec) -> None:
     if _MASK not in pretrained.tokenizer.vocabulary:
         raise RecipeError(
             f"the tokenizer of {pretrained.source} has no {_MASK}, so it cannot hide tokens; legal: an encoder that was "
@@ -166,8 +174,6 @@ def _check(pretrained: Pretrained, out: Path, spec: PretrainingSpec, *, overwrit
         raise RecipeError(
             f"pretraining.max_length is {spec.max_length}; legal for {pretrained.source}: at most {pretrained.positions}"
         )
-    if out.exists() and not overwrite:
-        raise RecipeError(f"{out} exists; choose another --out, or pass --overwrite")
 
 
 def _windows(pretrained: Pretrained, texts: Sequence[str], spec: PretrainingSpec) -> tuple[list[list[int]], list[list[int]]]:

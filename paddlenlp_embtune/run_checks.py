@@ -18,6 +18,7 @@ __all__ = [
     "check_checkpoints",
     "check_dev_rows",
     "check_length",
+    "check_place",
     "check_run_dir",
     "checkpoints_of",
 ]
@@ -103,21 +104,35 @@ def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> No
     )
 
 
+def check_place(out: Path, *, overwrite: bool, sign: str, what: str) -> None:
+    """Refuse a place that holds anything else than an earlier result of the same kind, or one that is not to be replaced.
+
+    Args:
+        out: where a folder is to be written; nothing there, and an empty folder, are fine.
+        overwrite: an earlier result may be replaced.
+        sign: a file that every such result has.
+        what: such a result, as in "no earlier run".
+    Raises:
+        RecipeError: it does.
+    """
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out} is a file; legal: a folder, new or empty")
+    first = next(out.iterdir(), None) if out.exists() else None
+    if first is None:
+        return
+    if not overwrite:
+        raise RecipeError(f"{out} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
+    if not (out / sign).is_file():
+        raise RecipeError(f"{out} holds {first.name} but no {sign}, so it is no {what} and will not be replaced")
+
+
 def check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
-    """Refuse a place that holds something else than an earlier run, or one that is not to be replaced.
+    """Refuse a place for a run that ``check_place`` refuses, or whose folder holds versions that somebody saved by hand.
 
     Raises:
         RecipeError: it does.
     """
-    if run_dir.exists() and not run_dir.is_dir():
-        raise RecipeError(f"{run_dir} is a file; legal: a folder for the run, new or empty")
-    first = next(run_dir.iterdir(), None) if run_dir.exists() else None
-    if first is None:
-        return
-    if not overwrite:
-        raise RecipeError(f"{run_dir} is not empty (it holds {first.name}); choose another --out, or pass --overwrite")
-    if not (run_dir / RECORD).is_file():
-        raise RecipeError(f"{run_dir} holds {first.name} but no {RECORD}, so it is no earlier run and will not be replaced")
+    check_place(run_dir, overwrite=overwrite, sign=RECORD, what="earlier run")
     if others := _other_versions(run_dir):
         raise RecipeError(
             f"{run_dir / VERSIONS} holds {len(others)} versions that no run wrote, {others[0]!r} first; move that folder away "

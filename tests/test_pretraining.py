@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,31 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
     assert "nats" in said
     code, _, said = run("pretrain", tmp_path / "tiny", *options)
     assert code == 2
-    assert "exists; choose another --out, or pass --overwrite" in " ".join(said.split())
+    assert "choose another --out, or pass --overwrite" in " ".join(said.split())
+    assert run("pretrain", tmp_path / "tiny", *options, "--overwrite")[0] == 0
+
+
+def test_only_an_encoder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious", encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match=r"thesis holds chapter\.txt but no config\.json, so it is no encoder and will not be"
+    ):
+        go_on(tiny_encoder(), TEXTS, tmp_path / "thesis", QUICK, overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "precious"
+
+
+def test_what_another_process_left_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, read = tmp_path / "tuned", pretraining._windows
+
+    def slowly(*arguments: Any) -> Any:
+        save_encoder(tiny_encoder(), out)
+        return read(*arguments)
+
+    monkeypatch.setattr(pretraining, "_windows", slowly)
+    with pytest.raises(RecipeError, match="tuned is not empty"):
+        go_on(tiny_encoder(), TEXTS, out, QUICK)
+    assert np.array_equal(load_encoder(str(out)).table, tiny_encoder().table)
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from paddlenlp_embtune import pipeline
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.run_checks import alone_at
 from paddlenlp_embtune.tuning import last_checkpoint
 from tests.helpers import RECIPE, ROWS, embtune, tsv
@@ -96,3 +100,20 @@ def test_a_run_keeps_off_the_place_where_another_is_writing(tmp_path: Path) -> N
     done = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "run", "train.tsv"]
+
+
+def test_a_run_that_ended_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    recipe, read = Recipe.load("recipe.yaml"), pipeline.prepare
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "record.jsonl").write_text("{}\n", encoding="utf-8")
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "prepare", slowly)
+    with pytest.raises(RecipeError, match=r"run is not empty \(it holds record\.jsonl\); choose another --out"):
+        pipeline.train(recipe, "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["record.jsonl"]
