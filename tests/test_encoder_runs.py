@@ -173,7 +173,7 @@ def test_accumulation_and_recompute(rows: Path) -> None:
 def test_dropout_is_the_same_in_both_passes_of_recompute(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dropping = {"options": {"encoder_dropout": 0.5}, "encoder": "tiny"}
     again = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16, "recompute": True}, model=dropping), rows / "again")
-    monkeypatch.setattr("paddlenlp_embtune.host.speed_up_encoder", lambda _: lambda: None)  # which draws other values
+    monkeypatch.setattr("paddlenlp_embtune.tuning.speed.speed_up_encoder", lambda _: lambda: None)  # which draws other values
     plain = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16}, model=dropping), rows / "plain")
     one, other = (load_layer(result.bundle).state_dict() for result in (plain, again))
     for name, value in one.items():

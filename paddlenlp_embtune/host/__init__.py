@@ -4,7 +4,6 @@ Nothing here imports Paddle when it is imported.
 """
 
 from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, keep_freed_memory, prepare_cpu, processor_name, usable_threads
-from paddlenlp_embtune.host.encoder_speed import speed_up_encoder
 from paddlenlp_embtune.host.framework import (
     calm_logging,
     effective_rate,
@@ -87,7 +86,6 @@ __all__ = [
     "row_dots",
     "set_sparse",
     "settle_optimizer_state",
-    "speed_up_encoder",
     "squared_norm",
     "steps_by_rows",
     "steps_per_epoch",

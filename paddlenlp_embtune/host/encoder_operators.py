@@ -9,24 +9,22 @@ Paddle's and the rest is done by numpy on the same memory.
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.host.framework import require_paddle
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Array = npt.NDArray[np.float32]
-    Kept = tuple[npt.NDArray[np.bool_], np.float32]
-
 __all__ = ["attention", "drop", "drop_steps", "gelu", "layer_norm", "linear"]
 
 _STEPS = 2**16  # the resolution of a drop probability
+
+Array = npt.NDArray[np.float32]
+Kept = tuple[npt.NDArray[np.bool_], np.float32]
 
 
 def linear(hidden: Any, weight: Any, bias: Any | None) -> Any:
@@ -90,7 +88,6 @@ def _operators() -> dict[str, Any]:
 
 
 def _operator(layer: Any, name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
-    numpy = importlib.import_module("numpy")
     paddle = require_paddle()
 
     def checked(context: Any, gradient: Any) -> Any:
@@ -104,13 +101,13 @@ def _operator(layer: Any, name: str, forward: Callable[..., Any], backward: Call
                     f"an input of the faster {name} was changed in place after its forward pass, so its gradient cannot be "
                     "computed; change a copy, or undo speed_up_encoder"
                 )
-        with numpy.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
+        with np.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
             return backward(context, gradient)
 
     def watched(context: Any, *inputs: Any) -> Any:
         context.wanted = [not value.stop_gradient for value in inputs if isinstance(value, paddle.Tensor)]
         context.versions = []
-        with numpy.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
             return forward(context, *inputs)
 
     return type(f"Fast_{name}", (layer,), {"forward": staticmethod(watched), "backward": staticmethod(checked)})
@@ -124,7 +121,7 @@ def _hold(context: Any, *tensors: Any) -> None:
 
 def _array(tensor: Any) -> Array:
     """Look at a tensor's values in place; the array must not be written to."""
-    view: Array = importlib.import_module("numpy").from_dlpack(tensor.detach())
+    view: Array = np.from_dlpack(tensor.detach())
     return view
 
 
@@ -161,13 +158,12 @@ def _gradients(context: Any, *makers: Callable[[], Any]) -> Any:
 
 
 def _norm_forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
-    numpy = importlib.import_module("numpy")
     values = _array(hidden)
     width = values.shape[-1]
     rows = values.reshape(-1, width)
-    normal = rows - (numpy.einsum("ij->i", rows) / numpy.float32(width))[:, None]
-    variance = numpy.einsum("ij,ij->i", normal, normal) / numpy.float32(width)
-    inverse = (1 / numpy.sqrt(variance + numpy.float32(epsilon)))[:, None]
+    normal = rows - (np.einsum("ij->i", rows) / np.float32(width))[:, None]
+    variance = np.einsum("ij,ij->i", normal, normal) / np.float32(width)
+    inverse = (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
     normal *= inverse
     _hold(context, scale)
     context.kept = normal, inverse
@@ -177,41 +173,38 @@ def _norm_forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: fl
 
 
 def _norm_backward(context: Any, gradient: Any) -> Any:
-    numpy = importlib.import_module("numpy")
     normal, inverse = context.kept
-    width = numpy.float32(normal.shape[1])
+    width = np.float32(normal.shape[1])
     rows = _array(gradient).reshape(normal.shape)
 
     def inner() -> Any:
+        # (g - mean(g) - n mean(g n)) / deviation, with g = gradient * scale and n = the normalised row
         own = rows * _array(context.held[0])
-        along = (numpy.einsum("ij,ij->i", own, normal) / width)[:, None]
-        own -= (numpy.einsum("ij->i", own) / width)[:, None]
+        along = (np.einsum("ij,ij->i", own, normal) / width)[:, None]
+        own -= (np.einsum("ij->i", own) / width)[:, None]
         own -= normal * along
         own *= inverse
         return _tensor(own.reshape(gradient.shape))
 
-    return _gradients(
-        context, inner, lambda: _tensor(numpy.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0))
-    )
+    return _gradients(context, inner, lambda: _tensor(np.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0)))
 
 
 def _gelu_forward(context: Any, hidden: Any) -> Any:
-    numpy = importlib.import_module("numpy")
     paddle = require_paddle()
     _hold(context, hidden)
     # Of what numpy lacks and Paddle does fast: the error function.
     share = paddle.erf(paddle.scale(hidden, math.sqrt(0.5)))
     context.share = paddle.scale(share, 0.5, 0.5)
-    return _tensor(numpy.multiply(_array(hidden), _array(context.share)))
+    return _tensor(np.multiply(_array(hidden), _array(context.share)))
 
 
 def _gelu_backward(context: Any, gradient: Any) -> Any:
-    numpy = importlib.import_module("numpy")
+    # Phi(x) + x phi(x), with the normal distribution's probability (kept) and density
     values = _array(context.held[0])
     slope = values * values
-    slope *= numpy.float32(-0.5)
-    numpy.exp(slope, out=slope)
-    slope *= numpy.float32(1 / math.sqrt(2 * math.pi))
+    slope *= np.float32(-0.5)
+    np.exp(slope, out=slope)
+    slope *= np.float32(1 / math.sqrt(2 * math.pi))
     slope *= values
     slope += _array(context.share)
     slope *= _array(gradient)
@@ -220,12 +213,11 @@ def _gelu_backward(context: Any, gradient: Any) -> Any:
 
 def _keep(shape: tuple[int, ...], probability: float) -> Kept:
     """Draw which values are kept, and the scale of those."""
-    numpy = importlib.import_module("numpy")
     # From Paddle's generator, so that a seed and a resumed random state decide it.
     seed = require_paddle().randint(0, 2**31 - 1, [4], dtype="int32").numpy()
     count, steps = math.prod(shape), drop_steps(probability)
-    bits = numpy.random.SFC64(seed).random_raw(-(-count // 4)).view(numpy.uint16)[:count]
-    return (bits >= steps).reshape(shape), numpy.float32(_STEPS / (_STEPS - steps))
+    bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
+    return (bits >= steps).reshape(shape), np.float32(_STEPS / (_STEPS - steps))
 
 
 def _apply_kept(values: Array, kept: Kept) -> Array:
@@ -246,32 +238,28 @@ def _drop_backward(context: Any, gradient: Any) -> Any:
 
 def _split(values: Array, heads: int) -> Array:
     batch, length, width = values.shape
-    numpy = importlib.import_module("numpy")
-    split: Array = numpy.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
+    split: Array = np.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
     return split
 
 
 def _join(tensor: Any) -> Array:
-    numpy = importlib.import_module("numpy")
     batch, heads, length, width = tensor.shape
-    joined: Array = numpy.ascontiguousarray(_array(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
+    joined: Array = np.ascontiguousarray(_array(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
     return joined
 
 
 def _softmax(scores: Array, mask: Any | None) -> Array:
-    numpy = importlib.import_module("numpy")
-    weights: Array = numpy.array(scores) if mask is None else scores + _array(mask)
+    weights: Array = np.array(scores) if mask is None else scores + _array(mask)
     weights -= weights.max(axis=-1, keepdims=True)
-    numpy.exp(weights, out=weights)
-    weights /= numpy.einsum("bhij->bhi", weights)[..., None]
+    np.exp(weights, out=weights)
+    weights /= np.einsum("bhij->bhi", weights)[..., None]
     return weights
 
 
 def _attention_forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
-    numpy = importlib.import_module("numpy")
     paddle = require_paddle()
     queries = _split(_array(query), heads)
-    queries = queries * numpy.float32(queries.shape[-1] ** -0.5)
+    queries = queries * np.float32(queries.shape[-1] ** -0.5)
     split = [_tensor(queries), _tensor(_split(_array(key), heads)), _tensor(_split(_array(value), heads))]
     weights = _softmax(_array(paddle.matmul(split[0], split[1], transpose_y=True)), mask)
     kept = _keep(weights.shape, probability) if probability else None
@@ -282,16 +270,16 @@ def _attention_forward(context: Any, query: Any, key: Any, value: Any, mask: Any
 
 
 def _attention_backward(context: Any, gradient: Any) -> Any:
-    numpy = importlib.import_module("numpy")
     paddle = require_paddle()
     (queries, keys, values), weights, kept, out = context.kept
     heads = queries.shape[1]
     by_head = (*out.shape[:2], heads, out.shape[2] // heads)
     arrived = _array(gradient)
     split = _tensor(_split(arrived, heads))
-    # The sum of weights times their gradients is that of outputs times theirs, dropout included.
-    balance = numpy.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
-    slopes = numpy.array(_array(paddle.matmul(split, values, transpose_y=True)))
+    # Through softmax: weights * (their gradients - sum of weights * their gradients); that sum equals the one of outputs times
+    # theirs, dropout included (Dao et al. 2022, "FlashAttention", appendix B.2).
+    balance = np.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
+    slopes = np.array(_array(paddle.matmul(split, values, transpose_y=True)))
     used = weights
     if kept is not None:
         slopes *= kept[0]
@@ -300,7 +288,7 @@ def _attention_backward(context: Any, gradient: Any) -> Any:
     slopes -= balance
     slopes *= weights
     scores = _tensor(slopes)
-    scale = numpy.float32(by_head[-1] ** -0.5)
+    scale = np.float32(by_head[-1] ** -0.5)
     makers = (
         lambda: _tensor(_join(paddle.matmul(scores, keys)) * scale),
         lambda: _tensor(_join(paddle.matmul(scores, queries, transpose_x=True))),

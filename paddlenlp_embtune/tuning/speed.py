@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.host.encoder_speed import speed_up_encoder
 
 paddle = host.require_paddle()
 
@@ -16,7 +17,7 @@ __all__ = ["SpeedCallback"]
 
 
 class SpeedCallback(TrainerCallback):  # type: ignore[misc]
-    """Lets encoders compute their steps by faster operators: see ``host.speed_up_encoder``; other models stay as they are."""
+    """Lets encoders compute their steps by faster operators: see ``host.encoder_speed``; other models stay as they are."""
 
     def __init__(self) -> None:
         self._undo: Callable[[], None] | None = None
@@ -29,7 +30,7 @@ class SpeedCallback(TrainerCallback):  # type: ignore[misc]
         if getattr(args, "recompute", False) or any(getattr(layer, "enable_recompute", False) for layer in model.sublayers()):
             return
         if any(isinstance(layer, paddle.nn.MultiHeadAttention) for layer in model.sublayers()):
-            self._undo = host.speed_up_encoder(model)
+            self._undo = speed_up_encoder(model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put them back."""

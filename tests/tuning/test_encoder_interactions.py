@@ -23,7 +23,7 @@ from paddlenlp_embtune.models.caching import cacheable_layers
 from paddlenlp_embtune.models.pretrained import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.text import pad
-from paddlenlp_embtune.tuning import last_checkpoint
+from paddlenlp_embtune.tuning import last_checkpoint, speed
 from tests.encoders import encoder_of_rows, texts, tiny_encoder
 from tests.helpers import Run
 from tests.toy import new_process
@@ -141,7 +141,7 @@ def test_recomputed_activations_see_the_dropout_of_the_first_pass(tmp_path: Path
     ends = []
     for recompute in (True, False):
         if not recompute:
-            monkeypatch.setattr(host, "speed_up_encoder", lambda _: lambda: None)
+            monkeypatch.setattr(speed, "speed_up_encoder", lambda _: lambda: None)
         model = classifier()
         trainer(tmp_path, model, None, recompute=recompute, num_train_epochs=1).train()
         ends.append({key: value.numpy() for key, value in model.state_dict().items()})
