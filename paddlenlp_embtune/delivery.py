@@ -48,7 +48,7 @@ def deliver(
     truth = list(dev.truth)
 
     def logits() -> npt.NDArray[np.float32]:
-        return predict_logits(trainer.model, dev, batch_size=recipe.train.eval_batch_size)
+        return predict_logits(trainer.model, dev, batch_size=trainer.args.per_device_eval_batch_size)
 
     if hasattr(trainer.model, "fit_after_training"):
         trainer.model.fit_after_training(logits, truth)

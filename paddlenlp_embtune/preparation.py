@@ -31,8 +31,7 @@ from paddlenlp_embtune.vectors import Coverage
 
 __all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
 
-
-_ENCODER_EPOCHS = 3
+_ENCODERS = ("encoder", "pretrained")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,17 +142,13 @@ def _domain(recipe: Recipe) -> Domain | None:
 
 
 def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
-    """Replace what follows from the data: the epochs from the number of rows, the model from the bundle that it starts from."""
-    epochs, model = recipe.train.epochs, recipe.model
-    if epochs is None and prepared.pretrained is not None:
-        epochs = _ENCODER_EPOCHS
-    elif epochs is None:
-        rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
-        steps_per_epoch = -(-rows // (recipe.train.batch_size * recipe.train.accumulation_steps))
-        epochs = min(40, max(8, round(1200 / steps_per_epoch)))
+    """Replace what follows from the data: length and size of the run, and the model where a bundle brings its own."""
+    model = recipe.model
     if prepared.bundle is not None:
         model = dataclasses.replace(model, name=model_name(prepared.bundle))
-    return dataclasses.replace(recipe, model=model, train=dataclasses.replace(recipe.train, epochs=epochs))
+    rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
+    encoder = prepared.pretrained is not None or model.name in _ENCODERS
+    return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=encoder))
 
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -83,9 +83,9 @@ class Recipe:
         seed: seeds the data order, dropout and every initialisation.
         groups: parameter groups; None takes those that the model's group rules propose.
         layerwise: groups by depth of an encoder, in place of ``groups``.
-        adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead, and ``freeze`` is null unless it
-            is stated.
-        freeze: None trains everything from the first step.
+        adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead.
+        freeze: None trains everything from the first step. The default, the embedding for one epoch, becomes None beside an
+            adapter and in a run of one epoch.
         rows: None lets every row of the embedding move.
         sparse: None trains the embedding with dense gradients, whatever its size.
         clip: None leaves gradients as they are.
@@ -125,8 +125,8 @@ class Recipe:
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
         if self.adapter is not None:
             require(self.layerwise is None, "adapter and layerwise", "both given", "one of the two: layers do not train")
-            if self.freeze == FreezeSpec():
-                object.__setattr__(self, "freeze", None)
+        if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1):
+            object.__setattr__(self, "freeze", None)  # the default has no place here
         _check_release(self.freeze, self.train.epochs)
         _check_cached(self.freeze, self.regularization)
         require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
@@ -223,6 +223,6 @@ def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:
         value = getattr(freeze, name)
         if value is not None and value >= epochs:
             raise RecipeError(
-                f"freeze.{name} is {value}, but the run has {epochs} epochs, so nothing would ever be {what}; "
+                f"freeze.{name} is {value}, but train.epochs is {epochs}, so nothing would ever be {what}; "
                 "legal: below train.epochs"
             )

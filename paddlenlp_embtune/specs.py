@@ -208,23 +208,26 @@ class TrainSpec:
     """Length and size of the run.
 
     Args:
-        epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most.
-        batch_size: rows in a batch of one process.
+        epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most; for an
+            encoder as many as make about 240 steps, 3 at least and 20 at most.
+        batch_size: rows in a batch of one process; None takes 64, for an encoder 32.
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
             saves memory and costs about a third more time.
-        eval_batch_size: rows in a forward pass of an evaluation.
+        eval_batch_size: rows in a forward pass of an evaluation; None takes 256, for an encoder 32.
         loss: a registered loss.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
         checkpoint_seconds: write a checkpoint when this long has passed since the last one, 0 or more (0 means at every step);
             None writes none. A run that was killed goes on from its last checkpoint, bit-equal.
+    Source:
+        Mosbach et al. 2021, "On the Stability of Fine-tuning BERT": with few rows an encoder wants many epochs
     """
 
     epochs: int | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     accumulation_steps: int = 1
     recompute: bool = False
-    eval_batch_size: int = 256
+    eval_batch_size: int | None = None
     loss: str = "cross_entropy"
     class_balance: float = 0.5
     checkpoint_seconds: float | None = 60.0
@@ -237,6 +240,18 @@ class TrainSpec:
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
         seconds = self.checkpoint_seconds
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")
+
+    def settled(self, rows: int, *, encoder: bool) -> TrainSpec:
+        """Put numbers where there is None, for so many rows of a small model, or of an encoder."""
+        batch_size, eval_batch_size, steps, least, most = (32, 32, 240, 3, 20) if encoder else (64, 256, 1200, 8, 40)
+        batch_size = self.batch_size or batch_size
+        steps_per_epoch = -(-rows // (batch_size * self.accumulation_steps))
+        return dataclasses.replace(
+            self,
+            epochs=self.epochs or min(most, max(least, round(steps / steps_per_epoch))),
+            batch_size=batch_size,
+            eval_batch_size=self.eval_batch_size or eval_batch_size,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from paddlenlp_embtune import pipeline
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.specs import TrainSpec
 from tests.encoders import encoder_of_rows
 from tests.helpers import ROWS, Run
 
@@ -102,9 +103,34 @@ def test_folders_are_relative_to_the_recipe_and_names_are_not(tmp_path: Path) ->
         assert embtune.Recipe.load(tmp_path / "r.yaml").model.encoder == meant
 
 
-def test_epochs_of_an_encoder_are_few(rows: Path) -> None:
-    made = recipe(train={"batch_size": 16})
-    assert pipeline.settle(made, pipeline.prepare(made)).train.epochs == 3
+def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
+    made = recipe(train={}, export={"engines": []})
+    settled = pipeline.settle(made, pipeline.prepare(made)).train
+    assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == (20, 32, 32)
+    result = pipeline.train(recipe(train={"epochs": 1}, export={"engines": []}), rows / "run")
+    on = embtune.Recipe.from_dict({"data": {"train": "train.tsv"}, "model": {"start": str(result.bundle)}})
+    assert pipeline.settle(on, pipeline.prepare(on)).train.epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("stated", "rows", "encoder", "meant"),
+    [
+        ({}, 500, True, (15, 32, 32)),
+        ({}, 5153, True, (3, 32, 32)),
+        ({}, 20, True, (20, 32, 32)),
+        ({"batch_size": 16, "accumulation_steps": 2}, 1500, True, (5, 16, 32)),
+        ({"epochs": 4, "eval_batch_size": 8}, 20, True, (4, 32, 8)),
+        ({}, 5153, False, (15, 64, 256)),
+        ({}, 20, False, (40, 64, 256)),
+        ({}, 10**6, False, (8, 64, 256)),
+    ],
+)
+def test_what_is_not_stated_follows_from_the_rows(
+    stated: dict[str, int], rows: int, encoder: bool, meant: tuple[int, int, int]
+) -> None:
+    settled = TrainSpec(**stated).settled(rows, encoder=encoder)  # type: ignore[arg-type]
+    assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == meant
+    assert settled.settled(7, encoder=not encoder) == settled
 
 
 def test_parameters_of_an_encoder_are_listed(rows: Path, run: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from paddlenlp_embtune import Recipe, RecipeError
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.recipe import GroupSpec, TrainSpec
+from paddlenlp_embtune.recipe import FreezeSpec, GroupSpec, TrainSpec
 
 FULL: dict[str, Any] = {
     "domain": "finance",
@@ -268,8 +268,8 @@ GROUP_ILLEGAL |= {"rate": [0, -1e-3, NAN, None, "fast"], "weight_decay": [-0.1, 
 KINDS: list[tuple[list[Any], dict[str, list[str]]]] = [
     ([3, ["a"]], {"data": ["train", "label_column"], "text": ["tokenizer"], "vectors": ["source"], "train": ["loss"]}),
     (["yes", 1, None], {"data": ["skip_empty"], "text": ["lowercase"], "early_stopping": ["restore_best"]}),
-    ([0, -1, 1.5, "3", None], {"text": ["min_count", "max_length"], "train": ["batch_size", "eval_batch_size"]}),
-    ([0, -1, 1.5, "3"], {"train": ["epochs"]}),
+    ([0, -1, 1.5, "3", None], {"text": ["min_count", "max_length"]}),
+    ([0, -1, 1.5, "3"], {"train": ["epochs", "batch_size", "eval_batch_size"]}),
     ([-0.1, 1.1, INF, None], {"train": ["class_balance"]}),
     ([0, -1, INF, "3"], {"early_stopping": ["patience_evals"]}),
     ([0, -1, INF], {"health": ["every_epochs"], "freeze": ["unfreeze_at_epoch"]}),
@@ -292,14 +292,14 @@ def test_values_that_cannot_be_trained_with(value: dict[str, Any]) -> None:
         Recipe.from_dict(value)
 
 
-@pytest.mark.parametrize("options", [{"epochs": "3"}, {"epochs": 1.5}, {"batch_size": None}], ids=str)
+@pytest.mark.parametrize("options", [{"epochs": "3"}, {"epochs": 1.5}, {"batch_size": "8"}], ids=str)
 def test_kinds_are_checked_at_construction(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         TrainSpec(**options)
 
 
 def test_freeze_must_release_within_the_run() -> None:
-    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 3, but the run has 3 epochs.*below train\.epochs"):
+    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 3, but train\.epochs is 3.*below train\.epochs"):
         Recipe.from_dict({"train": {"epochs": 3}, "freeze": {"unfreeze_at_epoch": 3}})
     assert Recipe.from_dict({"train": {"epochs": 4}, "freeze": {"unfreeze_at_epoch": 3}}).freeze is not None
     assert Recipe.from_dict({"train": {"epochs": 1}, "freeze": None}).freeze is None
@@ -322,9 +322,16 @@ def test_other_paths_are_too_and_names_stay(tmp_path: Path) -> None:
     assert load("vectors: {source: ./ernie}", tmp_path).vectors.source == str(tmp_path / "ernie")
 
 
+def test_the_default_freeze_gives_way() -> None:
+    assert Recipe(train=TrainSpec(epochs=1)).freeze is None
+    assert Recipe(train=TrainSpec(epochs=2)).freeze == FreezeSpec()
+    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 1, but train\.epochs is 1"):
+        Recipe(train=TrainSpec(epochs=1), freeze=FreezeSpec(groups=("head",)))
+
+
 def test_fingerprint_follows_the_values_not_the_writing(tmp_path: Path) -> None:
     here = load("seed: 3\ntrain: {epochs: 5}\nmodel: {options: {a: 1, b: 2}}", tmp_path)
-    there = load("model: {options: {b: 2, a: 1}}\ntrain: {batch_size: 64, epochs: 5}\n# same\nseed: 3\nclip: {}", tmp_path)
+    there = load("model: {options: {b: 2, a: 1}}\ntrain: {recompute: no, epochs: 5}\n# same\nseed: 3\nclip: {}", tmp_path)
     assert here.fingerprint() == there.fingerprint()
     prints = {here.fingerprint(), Recipe.from_dict(FULL).fingerprint(), Recipe().fingerprint()}
     assert len(prints | {dataclasses.replace(here, seed=4).fingerprint()}) == 4

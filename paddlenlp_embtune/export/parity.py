@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["TOLERANCE", "parity_batches", "verify_padding", "verify_parity"]
 
 TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
+_SMALL = 7
 
 Ids = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
@@ -36,27 +38,30 @@ def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, ma
         max_length: the longest random text.
         seed: seeds the random texts.
     Returns:
-        Arrays (B, L) int64 padded with 0.
+        Arrays (B, L) int64 padded with 0, of 1,024 tokens at most or one row. Small ones mix real and random rows, large ones
+        are real texts as long as there are any: beside a long random row they would mostly be padding.
     """
     generator = np.random.default_rng(seed)
     lengths = [1, 2, 3, max_length, *generator.integers(1, max_length + 1, 24).tolist()]
     made = [generator.integers(1, vocabulary_size, length).tolist() for length in lengths]
-    rows = [list(ids) for ids in encoded] + made
-    order = generator.permutation(len(rows)).tolist()
+    real, drawn = (deque(rows[index] for index in generator.permutation(len(rows)).tolist()) for rows in (list(encoded), made))
     batches: list[Ids] = []
-    while order:
-        size = _BATCH_SIZES[len(batches) % len(_BATCH_SIZES)]
-        while size > 1 and size * max(len(rows[index]) for index in order[:size]) > TOKENS_PER_BATCH:
-            size //= 2
-        batches.append(pad([rows[index] for index in order[:size]]))
-        del order[:size]
+    while real or drawn:
+        size = min(_BATCH_SIZES[len(batches) % len(_BATCH_SIZES)], len(real) + len(drawn))
+        rows: list[Sequence[int]] = []
+        while len(rows) < size:
+            source = drawn if drawn and (not real or (size <= _SMALL and len(rows) % 2 == 0)) else real
+            if rows and (len(rows) + 1) * max(map(len, (*rows, source[0]))) > TOKENS_PER_BATCH:
+                break
+            rows.append(source.popleft())
+        batches.append(pad(rows))
     return batches
 
 
 def verify_padding(
     model: Any, batches: Sequence[Ids], *, temperature: float = 1.0, tolerance: float = TOLERANCE
 ) -> list[Probabilities]:
-    """Run batches through the live model with and without further padding; the answers must be the same.
+    """Run batches through the live model, small ones with further padding too; the answers must be the same.
 
     Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
     keeps.
@@ -66,15 +71,14 @@ def verify_padding(
     Raises:
         ParityError: a probability differs by ``tolerance`` or more.
     """
-    answers = []
-    for batch in batches:
-        answers.append(_probabilities(model, batch, temperature))
-        most = getattr(model, "most_tokens", None)
+    answers = [_probabilities(model, batch, temperature) for batch in batches]
+    most = getattr(model, "most_tokens", None)
+    for batch, answer in zip(batches, answers, strict=True):
         further = 5 if most is None else min(5, most - batch.shape[1])
-        if further <= 0:
+        if len(batch) > _SMALL or further <= 0:
             continue
         wider = np.pad(batch, ((0, 0), (0, further)), constant_values=PAD_ID)
-        difference = float(np.abs(answers[-1] - _probabilities(model, wider, temperature)).max())
+        difference = float(np.abs(answer - _probabilities(model, wider, temperature)).max())
         if not difference < tolerance:
             raise ParityError(
                 f"answers of {type(model).__name__} depend on padding: {further} more padding tokens change a probability by "
@@ -93,7 +97,9 @@ def verify_parity(
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
 ) -> ParityRecord:
-    """Run batches through an engine, twice each, and compare its probabilities with those of the live model.
+    """Run batches through an engine and compare its probabilities with those of the live model.
+
+    Small batches run again when all others have been between, which an engine that remembers something does not survive.
 
     Args:
         expected: the live model's answers to the batches, as :func:`verify_padding` returns them.
@@ -103,16 +109,15 @@ def verify_parity(
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
     Raises:
-        ParityError: a probability differs by ``tolerance`` or more, is not finite, or the two runs differ by as much.
+        ParityError: a probability differs by ``tolerance`` or more, in either run, or is not finite.
     """
-    worst, same_labels, texts = 0.0, True, 0
-    for batch, live in zip(batches, expected, strict=True):
-        for answer in (engine.run(batch), engine.run(batch)):
-            found = softmax(answer / temperature)
-            difference = float(np.abs(found - live).max())
-            worst = max(worst, difference if np.isfinite(difference) else np.inf)
-            same_labels &= bool((found.argmax(axis=1) == live.argmax(axis=1)).all())
-        texts += len(batch)
+    worst, same_labels, texts = 0.0, True, sum(map(len, batches))
+    pairs = list(zip(batches, expected, strict=True))
+    for batch, live in (*pairs, *((batch, live) for batch, live in reversed(pairs) if len(batch) <= _SMALL)):
+        found = softmax(engine.run(batch) / temperature)
+        difference = float(np.abs(found - live).max())
+        worst = max(worst, difference if np.isfinite(difference) else np.inf)
+        same_labels &= bool((found.argmax(axis=1) == live.argmax(axis=1)).all())
     if not worst < tolerance:
         raise ParityError(
             f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); legal: below "

@@ -104,7 +104,7 @@ def build_trainer(
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
     Args:
-        recipe: sizes, seed and loss.
+        recipe: sizes, seed and loss, as ``settle`` leaves them.
         model: maps (B, L) int64 ids to (B, C) float32 logits.
         rows: training and development rows.
         labels: class names in order, C.
@@ -129,7 +129,6 @@ def build_trainer(
         per_device_eval_batch_size=recipe.train.eval_batch_size,
         evaluation_strategy="epoch",
         logging_strategy="steps",
-        logging_steps=max(1, (len(rows[0]) + unlabelled) // recipe.train.batch_size // 5),
         save_strategy="no",
         save_total_limit=2,
         seed=recipe.seed,
@@ -138,6 +137,7 @@ def build_trainer(
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
+    arguments.logging_steps = max(1, (len(rows[0]) + unlabelled) // arguments.per_device_train_batch_size // 5)
     train, dev = (encode_rows(part, labels, tokenizer, text=recipe.text) for part in rows)
     dev = dev.by_length()
     weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)

@@ -55,8 +55,10 @@ def _layerwise(decay: float, rate: float = 1e-4) -> dict[str, float]:
     return {"rate": rate, "decay": decay, "head_rate": 5e-4}
 
 
+# What is said here replaces a part of BASE; an empty part is left to the defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "text CNN": {"model": {}, "train": {}, "freeze": {}, "schedule": {}, "text": {"max_length": 256}},
+    "one line": {part: {} for part in (*BASE, "text") if part != "model"},
     "full": {"layerwise": _layerwise(1.0)},
     "full, default rates": {},
     "layer-wise rates": {"layerwise": _layerwise(0.9)},
@@ -165,7 +167,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
         train = _some_of(DATA / folder / "train.tsv", int(rows), seed, Path(scratch)) if rows else DATA / folder / "train.tsv"
         plain |= {"seed": seed, "data": {"train": str(train), "dev": str(DATA / folder / "dev.tsv")}}
         kept = os.environ.get("EMBTUNE_RUNS")
-        out = Path(kept, f"{data}-{name}-{seed}".replace(" ", "-")) if kept else Path(scratch, "run")
+        out = Path(kept, f"{data} {name} {Path(ENCODER).name} {seed}".replace(" ", "-")) if kept else Path(scratch, "run")
         resume = checkpoints_of(out).is_dir()
         started = time.process_time()
         result = pipeline.train(

@@ -123,7 +123,24 @@ def test_a_model_whose_answers_depend_on_padding_is_not_written(tmp_path: Path) 
     assert names(tmp_path) == set()
 
 
-def test_parity_compares_both_runs(bundle: Bundle) -> None:
+def test_parity_batches_mix_where_they_are_small_and_hold_every_text_once() -> None:
+    texts = [[number] * (5 + number % 20) for number in range(1000, 1256)]
+    batches = parity_batches(texts, vocabulary_size=1000, max_length=256)
+    rows = [[token for token in row.tolist() if token] for batch in batches for row in batch]
+    assert sorted(row for row in rows if row[0] >= 1000) == texts
+    assert len(rows) == len(texts) + 28
+    assert max(map(len, rows)) == 256
+    assert {batch.shape[0] for batch in batches} >= {1, 2, 3, 4, 16, 32}
+    assert all(batch.size <= 1024 or len(batch) == 1 for batch in batches)
+    assert any((batch == 0).sum() > batch.size / 3 for batch in batches if len(batch) <= 7)
+    # Padding took three quarters of the work when long random rows stood beside headlines in batches of all sizes.
+    assert sum(batch.size for batch in batches) < 2 * sum(map(len, rows))
+    assert [batch.tolist() for batch in parity_batches(texts, vocabulary_size=1000, max_length=256)] == [
+        batch.tolist() for batch in batches
+    ]
+
+
+def test_parity_runs_small_batches_again_after_all_others(bundle: Bundle) -> None:
     class Moody:
         calls = 0
 
