@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from paddlenlp_embtune import builtin, host
-from paddlenlp_embtune.cli.console import err, per_class_table, show_event
+from paddlenlp_embtune.cli.console import RunDisplay, err, per_class_table
 from paddlenlp_embtune.data import read_rows
 from paddlenlp_embtune.recipe import Recipe
 
@@ -40,7 +40,7 @@ def demo(
     from paddlenlp_embtune.pipeline import train
 
     recipe = dataclasses.replace(Recipe.load(builtin.FINANCE / "recipe.yaml"), seed=seed)
-    result = train(recipe, out, overwrite=True, listeners=[show_event])
+    result = train(recipe, out, overwrite=True, listeners=[RunDisplay()])
     _test(result.bundle)
     with host.quiet():
         from paddlenlp import Taskflow

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import err, show_event, watched
+from paddlenlp_embtune.cli.console import RunDisplay, err, watched
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.recipe import Recipe
 
@@ -76,7 +76,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
 
     with watched("reading vectors") as progress, watched("asking the teacher") as teaching:
         result = run_recipe(
-            recipe, out, overwrite=overwrite, resume=resume, listeners=[show_event], progress=progress, teaching=teaching
+            recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:

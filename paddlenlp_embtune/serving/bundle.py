@@ -43,7 +43,7 @@ class ParityRecord:
         max_probability_difference: the largest absolute difference of any class probability.
         tolerance: what was allowed.
         texts: rows compared, over all batches.
-        batches: batches compared, of mixed sizes and lengths, each run twice.
+        batches: batches compared, of mixed sizes and lengths.
         same_labels: whether every row got the same label.
         temperature: that the logits were divided by; at a lower one, a difference counts for more.
     """

@@ -152,7 +152,8 @@ class RateCallback(EmbtuneCallback):
         if "loss" not in logs or not self.groups:
             return
         rates = {name: 0.0 if name in self._frozen else rate for name, rate in self._set.items()}
-        self.record.write("rates", epoch=state.epoch, step=state.global_step, loss=logs["loss"], rates=rates)
+        place = {"epoch": state.epoch, "step": state.global_step, "steps": state.max_steps}
+        self.record.write("rates", **place, loss=logs["loss"], rates=rates)
         if self.report is not None:
             self.report({f"rate/{name}": rate for name, rate in rates.items()})
 
