@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,13 @@ class PretrainingResult:
 
 
 def go_on(
-    pretrained: Pretrained, texts: Sequence[str], out: Path, spec: PretrainingSpec, *, overwrite: bool = False
+    pretrained: Pretrained,
+    texts: Sequence[str],
+    out: Path,
+    spec: PretrainingSpec,
+    *,
+    overwrite: bool = False,
+    listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
 ) -> PretrainingResult:
     """Train an encoder to guess hidden tokens of texts, and write it as a folder.
 
@@ -100,6 +106,7 @@ def go_on(
         out: folder of the encoder, new; see :func:`paddlenlp_embtune.encoders.saving.save_encoder`.
         spec: how.
         overwrite: replace an encoder there.
+        listeners: called with every event of the training.
     Raises:
         DataError: too few texts.
         RecipeError: the tokenizer has no ``[MASK]``, texts may be longer than the encoder reads, or ``out`` is taken, or is no
@@ -111,6 +118,7 @@ def go_on(
     from paddlenlp_embtune.models.masked import MaskedLanguageModel
     from paddlenlp_embtune.tuning import attach, last_checkpoint
     from paddlenlp_embtune.tuning.masked import FirstLossCallback, MaskedTrainer, masked_loss
+    from paddlenlp_embtune.tuning.record import RunRecord
     from paddlenlp_embtune.tuning.trainer import seed_everything
 
     vocabulary = pretrained.tokenizer.vocabulary
@@ -132,7 +140,8 @@ def go_on(
         checkpoint_seconds=spec.checkpoint_seconds,
     )
     first = FirstLossCallback(lambda: masked_loss(model, held, hiding, seed=spec.seed))
-    attach(trainer, _recipe(spec), tokens=vocabulary.tokens, identity=_identity(pretrained, windows, spec))
+    record, identity = RunRecord(listeners=tuple(listeners)), _identity(pretrained, windows, spec)
+    attach(trainer, _recipe(spec), record=record, tokens=vocabulary.tokens, identity=identity)
     trainer.add_callback(first)
     with alone_at(out):
         _check_place(out, overwrite=overwrite)  # another may have ended there meanwhile

@@ -76,6 +76,8 @@ def test_the_command(tmp_path: Path, run: Run) -> None:
     assert code == 0, said
     assert json.loads(told)["steps"] == 4
     assert "nats" in said
+    assert "loss" in said.partition("nats")[0]
+    assert said.count("epoch") >= 2
     code, _, said = run("pretrain", tmp_path / "tiny", *options)
     assert code == 2
     assert "choose another --out, or pass --overwrite" in " ".join(said.split())

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.console import RunDisplay, err
 from paddlenlp_embtune.cli.corpus import read_texts_of
 from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, OverwriteOption
 from paddlenlp_embtune.starting import pretrained_encoder
@@ -46,7 +46,7 @@ def pretrain(
     spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, rate=rate, seed=seed)
     found = pretrained_encoder(encoder)
     read = [text for file in texts for text in read_texts_of(file, text_column)]
-    result = go_on(found, read, out, spec, overwrite=overwrite)
+    result = go_on(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
     err.print(
         f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "
         f"{result.held_out:,} held-out windows: {result.loss_before:.3f} -> {result.loss_after:.3f} nats",
