@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +121,7 @@ def _hold(context: Any, *tensors: Any) -> None:
 
 def _array(tensor: Any) -> Array:
     """Look at a tensor's values in place; the array must not be written to."""
-    view: Array = np.from_dlpack(tensor.detach())
-    return view
+    return cast("Array", np.from_dlpack(tensor.detach()))
 
 
 def _tensor(array: Array) -> Any:
