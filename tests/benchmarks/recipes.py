@@ -44,6 +44,7 @@ BASE: dict[str, Any] = {
     "export": {"engines": ["onnxruntime"]},
 }
 EPOCHS_OF_FEW_ROWS = 10
+RELEASE_OF_FEW_ROWS = 10
 LAYERS = 12
 
 
@@ -162,6 +163,8 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     plain = {key: value for key, value in plain.items() if value != {}}
     if rows and plain.get("train") == BASE["train"]:
         plain["train"] = {**BASE["train"], "epochs": EPOCHS_OF_FEW_ROWS}
+    if rows and "unfreeze_at_step" in (plain.get("freeze") or {}):
+        plain["freeze"] = {**plain["freeze"], "unfreeze_at_step": RELEASE_OF_FEW_ROWS}
     events: list[Any] = []
     with tempfile.TemporaryDirectory() as scratch:
         train = _some_of(DATA / folder / "train.tsv", int(rows), seed, Path(scratch)) if rows else DATA / folder / "train.tsv"
