@@ -24,6 +24,7 @@ from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
+from paddlenlp_embtune.specs import PRETRAINED
 from paddlenlp_embtune.starting import Progress, check_labels, start_of
 from paddlenlp_embtune.teaching import Teaching, prepare_teaching
 from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
@@ -31,7 +32,7 @@ from paddlenlp_embtune.vectors import Coverage
 
 __all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
 
-_ENCODERS = ("encoder", "pretrained")
+_ENCODERS = ("encoder", PRETRAINED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +148,7 @@ def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
     if prepared.bundle is not None:
         model = dataclasses.replace(model, name=model_name(prepared.bundle))
     rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
-    encoder = prepared.pretrained is not None or model.name in _ENCODERS
-    return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=encoder))
+    return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=model.name in _ENCODERS))
 
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.run_checks import alone_at, check_place, checkpoints_of
+from paddlenlp_embtune.run_checks import alone_at, check_out, checkpoints_of
 from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import split_windows
 
@@ -113,7 +113,7 @@ def go_on(
             encoder.
     """
     _check(pretrained, spec)
-    _check_place(out, overwrite=overwrite)
+    _check_out(out, overwrite=overwrite)
     windows, held = _windows(pretrained, texts, spec)
     from paddlenlp_embtune.models.masked import MaskedLanguageModel
     from paddlenlp_embtune.tuning import attach, last_checkpoint
@@ -144,7 +144,7 @@ def go_on(
     attach(trainer, _recipe(spec), record=record, tokens=vocabulary.tokens, identity=identity)
     trainer.add_callback(first)
     with alone_at(out):
-        _check_place(out, overwrite=overwrite)  # another may have ended there meanwhile
+        _check_out(out, overwrite=overwrite)  # another may have ended there meanwhile
         checkpoint = last_checkpoint(checkpoints)
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
@@ -169,8 +169,8 @@ def _recipe(spec: PretrainingSpec) -> Recipe:
     )
 
 
-def _check_place(out: Path, *, overwrite: bool) -> None:
-    check_place(out, overwrite=overwrite, sign=CONFIG, what="encoder")
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    check_out(out, overwrite=overwrite, sign=CONFIG, what="encoder")
 
 
 def _check(pretrained: Pretrained, spec: PretrainingSpec) -> None:

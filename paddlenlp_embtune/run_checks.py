@@ -18,7 +18,7 @@ __all__ = [
     "check_checkpoints",
     "check_dev_rows",
     "check_length",
-    "check_place",
+    "check_out",
     "check_run_dir",
     "checkpoints_of",
 ]
@@ -104,7 +104,7 @@ def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> No
     )
 
 
-def check_place(out: Path, *, overwrite: bool, sign: str, what: str) -> None:
+def check_out(out: Path, *, overwrite: bool, sign: str, what: str) -> None:
     """Refuse a place that holds anything else than an earlier result of the same kind, or one that is not to be replaced.
 
     Args:
@@ -127,12 +127,12 @@ def check_place(out: Path, *, overwrite: bool, sign: str, what: str) -> None:
 
 
 def check_run_dir(run_dir: Path, *, overwrite: bool) -> None:
-    """Refuse a place for a run that ``check_place`` refuses, or whose folder holds versions that somebody saved by hand.
+    """Refuse a place for a run that ``check_out`` refuses, or whose folder holds versions that somebody saved by hand.
 
     Raises:
         RecipeError: it does.
     """
-    check_place(run_dir, overwrite=overwrite, sign=RECORD, what="earlier run")
+    check_out(run_dir, overwrite=overwrite, sign=RECORD, what="earlier run")
     if others := _other_versions(run_dir):
         raise RecipeError(
             f"{run_dir / VERSIONS} holds {len(others)} versions that no run wrote, {others[0]!r} first; move that folder away "

@@ -35,7 +35,7 @@ class RunDisplay:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Print one event."""
         if event["event"] == "rates":
-            _rates(event, left=self._seconds_left(event))
+            _rates(event, self._seconds_left(event))
         else:
             show_event(event)
 
@@ -103,7 +103,7 @@ def _phase(event: Mapping[str, Any]) -> None:
     err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)")
 
 
-def _rates(event: Mapping[str, Any], left: float | None = None) -> None:
+def _rates(event: Mapping[str, Any], left: float | None) -> None:
     rates = [f"{name} {rate:.1e}" for name, rate in event["rates"].items()]
     shown = "  ".join(rates if len(rates) <= _MANY_GROUPS else (rates[0], "…", *rates[-2:]))
     minutes = "" if left is None or left < _WORTH_SAYING else f"  {left / 60:.0f} min left at most"
@@ -222,7 +222,6 @@ _FORMS = {
     "phase": _phase,
     "quantized": _quantized,
     "rate_scaled": _rate_scaled,
-    "rates": _rates,
     "restored": _restored,
     "resumed": _resumed,
     "stopped": _stopped,
