@@ -16,7 +16,7 @@ from tests.helpers import TinyRun, python
 NAME = "paddlenlp_embtune"
 ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
-    ("errors", "hookspecs", "files", "imports", "schema", "arrays_only"),
+    ("errors", "hookspecs", "files", "imports", "schema", "arrays_only", "utils"),
     ("host", "registry"),
     (
         "recipe",
@@ -128,7 +128,7 @@ LEAN = {
 
 @pytest.mark.parametrize("path", [path for path in MODULES if _room(path) in LEAN], ids=_label)
 def test_lean_rooms_need_numpy_only(path: Path) -> None:
-    own = {"errors", "files", "schema", "arrays_only", _room(path), *LEAN[_room(path)]}
+    own = {"errors", "files", "schema", "arrays_only", "utils", _room(path), *LEAN[_room(path)]}
     for line, module in _imported(path):
         top = module.split(".")[0]
         assert top in (NAME, "numpy", *sys.stdlib_module_names), f"{_label(path)}:{line} imports {module}"

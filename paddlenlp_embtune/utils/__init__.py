@@ -1,0 +1,1 @@
+"""Helpers that know nothing of domains, models or Paddle: standard library, numpy and PyYAML only."""
