@@ -114,6 +114,7 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
     from paddlenlp_embtune import registry, tuning
     from paddlenlp_embtune.tuning.alarms import settled_alarms
+    from paddlenlp_embtune.tuning.divergence import chance_loss
     from paddlenlp_embtune.tuning.groups import group_specs, groups_named
 
     groups = tuning.resolve_groups(model, group_specs(recipe, model))
@@ -145,7 +146,9 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     if (stop := recipe.early_stopping) is not None:
         patience = stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3))
         waiting = (lambda: freezing.waiting) if freezing is not None else None
-        stopping = tuning.EarlyStoppingCallback.from_spec(stop, patience_evals=patience, waiting=waiting)
+        stopping = tuning.EarlyStoppingCallback.from_spec(
+            stop, patience_evals=patience, waiting=waiting, chance=chance_loss(model, recipe.distill)
+        )
         callbacks.append(stopping)
     if recipe.average is not None:
         callbacks.append(

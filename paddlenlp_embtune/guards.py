@@ -25,7 +25,8 @@ class EarlyStoppingSpec:
             least.
         start_delay_evals: the first so many evaluations count for the best weights but not against patience. Evaluations
             while groups still wait for their release never count against it, nor for this delay.
-        divergence_ratio: stop when a logged training loss is more than this many times the first one, above 1; None never does.
+        divergence_ratio: stop when the training loss stays above this many times what it was in the first steps, or what a
+            guess has (ln C for C classes) if that is more; above 1; None never does. A loss that is not finite always stops.
         restore_best: put the best weights back into the model at the end.
     """
 

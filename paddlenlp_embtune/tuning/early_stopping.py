@@ -14,6 +14,7 @@ from paddlenlp_embtune.control import PlateauSpec
 from paddlenlp_embtune.guards import EarlyStoppingSpec
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.tuning.callback import EmbtuneCallback, ask_nothing, stand_still
+from paddlenlp_embtune.tuning.divergence import LEAST_CHANCE, LossWatch
 from paddlenlp_embtune.tuning.plateau import MetricWatch, metric_name, metric_value
 
 paddle = host.require_paddle()
@@ -40,8 +41,10 @@ class EarlyStoppingCallback(EmbtuneCallback):
         start_delay_evals: the first so many evaluations never count against patience.
         waiting: tells whether groups still wait for their release; evaluations until then count neither against patience nor
             for the delay. None means never.
-        divergence_ratio: stop when a logged training loss is more than this many times the first one; None never does.
+        divergence_ratio: stop when the training loss stays above this many times what it was in the first steps, or what a
+            guess has if that is more; None never does.
         restore_best: put the best weights back into the model at the end.
+        chance: the training loss of a guess, such as the logarithm of the number of classes.
     Raises:
         RecipeError: an illegal value; or, at the first evaluation, a metric that is not there.
     """
@@ -57,6 +60,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         waiting: Callable[[], bool] | None = None,
         divergence_ratio: float | None = 5.0,
         restore_best: bool = True,
+        chance: float = LEAST_CHANCE,
     ) -> None:
         super().__init__()
         # The rules for the values are the recipe's.
@@ -79,7 +83,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
             PlateauSpec(metric=spec.metric, mode=mode, min_delta=min_delta, patience_evals=patience_evals)
         )
         self._delay_left = start_delay_evals
-        self._first_loss: float | None = None
+        self._loss = LossWatch(divergence_ratio, chance=chance)
         self._best: dict[str, Any] = {}
         self._finished = False
         self._held = False
@@ -87,11 +91,17 @@ class EarlyStoppingCallback(EmbtuneCallback):
 
     @classmethod
     def from_spec(
-        cls, spec: EarlyStoppingSpec, *, patience_evals: int, waiting: Callable[[], bool] | None = None
+        cls,
+        spec: EarlyStoppingSpec,
+        *,
+        patience_evals: int,
+        waiting: Callable[[], bool] | None = None,
+        chance: float = LEAST_CHANCE,
     ) -> EarlyStoppingCallback:
         """Build the callback that a recipe asks for, with the patience that follows from its number of epochs."""
-        fields = {name: getattr(spec, name) for name in ("mode", "min_delta", "start_delay_evals", "divergence_ratio")}
-        return cls(spec.metric, patience_evals=patience_evals, waiting=waiting, restore_best=spec.restore_best, **fields)
+        names = ("mode", "min_delta", "start_delay_evals", "divergence_ratio", "restore_best")
+        fields = {name: getattr(spec, name) for name in names}
+        return cls(spec.metric, patience_evals=patience_evals, waiting=waiting, chance=chance, **fields)
 
     @property
     def best_value(self) -> float | None:
@@ -111,7 +121,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch, or go on where the checkpoint left off."""
         self._watch = MetricWatch(self._watch.spec)
-        self._delay_left, self._first_loss, self.stop_reason = self.spec.start_delay_evals, None, None
+        self._loss = LossWatch(self._loss.ratio, chance=self._loss.chance)
+        self._delay_left, self.stop_reason = self.spec.start_delay_evals, None
         self.best_step, self.best_epoch, self._best = 0, 0.0, {}
         super().on_train_begin(args, state, control, **kwargs)
         self._finished = False
@@ -134,17 +145,15 @@ class EarlyStoppingCallback(EmbtuneCallback):
             ask_nothing(control)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Compare the training loss with the first one."""
+        """See whether the training loss has gone astray."""
         loss = (kwargs.get("logs") or {}).get("loss")
         if loss is None or self._finished or self.stop_reason is not None:
             return
-        if self._first_loss is None:
-            self._first_loss = float(loss)
-        ratio = self.spec.divergence_ratio
         if not math.isfinite(loss):
-            self._stop(control, StopReason.NOT_FINITE, state, loss=float(loss))
-        elif ratio is not None and loss > ratio * self._first_loss > 0:
-            self._stop(control, StopReason.DIVERGED, state, loss=float(loss), first_loss=self._first_loss)
+            self._stop(control, StopReason.NOT_FINITE, state, loss=str(float(loss)))
+        elif self._loss.update(float(loss), step=int(state.global_step)):
+            figures = {"smoothed_loss": self._loss.smoothed, "limit": self._loss.limit, "first_loss": self._loss.reference}
+            self._stop(control, StopReason.DIVERGED, state, loss=float(loss), **figures)
 
     def take_invalid_loss(self, loss: float, state: Any) -> bool:
         """Decide to stop at a loss that is not finite, before it reaches a weight; the host asks this instead of raising."""
@@ -216,7 +225,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
             "best_step": self.best_step,
             "best_epoch": self.best_epoch,
             "delay_left": self._delay_left,
-            "first_loss": self._first_loss,
+            "loss": self._loss.state(),
             "stop_reason": self.stop_reason.value if self.stop_reason is not None else None,
             "best_weights": {name: w if isinstance(w, np.ndarray) else w.numpy() for name, w in self._best.items()},
         }
@@ -225,6 +234,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
         """Go on counting where the checkpoint left off."""
         self._watch.load_state(state)
         self.best_step, self.best_epoch = state["best_step"], state["best_epoch"]
-        self._delay_left, self._first_loss = state["delay_left"], state["first_loss"]
+        self._delay_left = state["delay_left"]
+        if "loss" in state:  # not in a checkpoint of a version that went by the first loss alone
+            self._loss.load_state(state["loss"])
         self.stop_reason = StopReason(state["stop_reason"]) if state["stop_reason"] else None
         self._best = dict(state.get("best_weights") or {})

@@ -336,7 +336,7 @@ def test_a_loss_that_grows_many_times_stops_and_the_best_weights_come_back(tmp_p
     embtune.attach(trainer, recipe({"divergence_ratio": ratio, "patience_evals": 9}))
     trainer.train()
     assert stop_of(trainer).stop_reason is (None if ratio is None else StopReason.DIVERGED)
-    assert trainer.state.global_step == (12 if ratio is None else 7)
+    assert trainer.state.global_step == (12 if ratio is None else 10)
     assert_same(state_of(trainer.model), steps.states[STEPS])
 
 
@@ -344,11 +344,11 @@ def test_a_loss_that_grows_many_times_stops_and_the_best_weights_come_back(tmp_p
     ("cause", "reason"), [(Poison(6), StopReason.NOT_FINITE), (BlowUp(), StopReason.DIVERGED)], ids=["not finite", "diverged"]
 )
 def test_the_reason_to_stop_is_the_first_one(tmp_path: Path, cause: TrainerCallback, reason: StopReason) -> None:
-    trainer = scored(tmp_path, lambda step: 0.5, cause, logging_steps=1)
+    trainer = scored(tmp_path, lambda step: float(step <= STEPS), cause, logging_steps=1)
     trainer.criterion = getattr(cause, "criterion", trainer.criterion)
-    record = embtune.attach(trainer, recipe({"patience_evals": 1}))
+    record = embtune.attach(trainer, recipe({"patience_evals": 2}))
     trainer.train()
-    assert trainer.state.global_step == 7
+    assert trainer.state.global_step == (7 if reason is StopReason.NOT_FINITE else 10)
     assert [event["reason"] for event in record.of("stopped")] == [reason.value]
     assert stop_of(trainer).stop_reason is reason
 
