@@ -21,6 +21,7 @@ from paddlenlp_embtune.errors import (
     PatternError,
     PluginError,
     RecipeError,
+    TrainingError,
     VectorError,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "RecipeError",
+    "TrainingError",
     "VectorError",
     "attach",
     "hookimpl",

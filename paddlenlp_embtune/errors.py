@@ -9,6 +9,7 @@ EmbtuneError
  +-- ParityError                        two engines disagree about the same texts
  +-- PluginError                        a plugin broke the contract of a hook
  +-- HostError                          Paddle or PaddleNLP cannot do what was asked
+ +-- TrainingError                      a training went astray before it had learned anything
  +-- MissingDependencyError (ImportError)  an optional package is not installed
 
 Every message says what is wrong with the value shown, what is legal, and the next step.
@@ -29,6 +30,7 @@ __all__ = [
     "PatternError",
     "PluginError",
     "RecipeError",
+    "TrainingError",
     "VectorError",
     "legal_names",
 ]
@@ -68,6 +70,10 @@ class PluginError(EmbtuneError):
 
 class HostError(EmbtuneError):
     """Paddle or PaddleNLP cannot do what was asked of it."""
+
+
+class TrainingError(EmbtuneError):
+    """A training went astray before it had learned anything worth keeping."""
 
 
 class MissingDependencyError(EmbtuneError, ImportError):

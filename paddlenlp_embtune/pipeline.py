@@ -15,6 +15,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
+from paddlenlp_embtune.errors import TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -29,6 +30,7 @@ from paddlenlp_embtune.run_checks import (
 )
 from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
+from paddlenlp_embtune.tuning.outcome import outcome_notes, refuse_wreck
 from paddlenlp_embtune.tuning.record import RunRecord
 
 if TYPE_CHECKING:
@@ -47,12 +49,14 @@ class RunResult:
         bundle: folder of the bundle.
         metrics: figures of the bundle on the development rows, through its first exported engine.
         seconds: wall time of the training loop alone.
+        notes: what must be known about how the training ended, a sentence each; empty where it ended as it should.
     """
 
     run_dir: Path
     bundle: Path
     metrics: Mapping[str, Any]
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -81,8 +85,8 @@ def train(
         progress: called with the bytes of a vector file that have been read, and their number.
         teaching: called with the texts that a teacher has answered, and their number.
     Raises:
-        RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError: see their docstrings; the
-            message says what to do.
+        RecipeError, DataError, VectorError, HostError, ParityError, BundleError, PluginError, TrainingError: see their
+            docstrings; the message says what to do.
     """
     run_dir = Path(out)
     checkpoints = checkpoints_of(run_dir)
@@ -106,7 +110,11 @@ def train(
             record.write("data", **data_summary(prepared))
             record.write("vectors", **prepared.origins)
             prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
-            trainer, seconds = _tune(recipe, prepared, record, checkpoints)
+            try:
+                trainer, seconds = _tune(recipe, prepared, record, checkpoints)
+            except TrainingError:
+                shutil.rmtree(checkpoints, ignore_errors=True)  # going on from there would end the same way
+                raise
             metrics, failure = deliver(recipe, prepared, trainer, folder, record)
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -117,7 +125,7 @@ def train(
             f"embtune export {run_dir / 'bundle'} {engines}"
         ) from failure
     registry.current().call("embtune_after_train", trainer=trainer, recipe=recipe, run_dir=run_dir)
-    return RunResult(run_dir, run_dir / "bundle", metrics, seconds)
+    return RunResult(run_dir, run_dir / "bundle", metrics, seconds, outcome_notes(record))
 
 
 def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
@@ -220,6 +228,7 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
+    refuse_wreck(record)
     drop_map(trainer.model)
     if recipe.adapter is not None:
         merge_adapter(trainer.model)

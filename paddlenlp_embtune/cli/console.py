@@ -172,15 +172,21 @@ def _parity(event: Mapping[str, Any]) -> None:
 def _calibrated(event: Mapping[str, Any]) -> None:
     err.print(
         f"calibrated: temperature {event['temperature']:.3f}; calibration error {event['ece_before']:.4f} -> "
-        f"{event['ece_held_out']:.4f} (on rows it was not fitted on), likelihood loss {event['nll_before']:.4f} -> "
-        f"{event['nll_after']:.4f}, {event['rows']} rows"
+        f"{event['ece_held_out']:.4f}, likelihood loss {event['nll_before']:.4f} -> {event['nll_held_out']:.4f} (both on rows "
+        f"it was not fitted on), {event['rows']} rows, {event['errors']} of them wrong",
+        soft_wrap=True,
     )
+    if event["note"]:
+        say_notes([event["note"]])
     if event["target_precision"] is not None:
         precision = "none" if event["precision"] is None else f"{event['precision']:.1%}"
+        other = "none" if event["precision_held_out"] is None else f"{event['precision_held_out']:.1%}"
         thresholds = ", ".join(f"{label} {value:.2f}" for label, value in event["thresholds"].items())
         err.print(
             f"thresholds for a precision of {event['target_precision']:.0%}: {escape(thresholds)}; they let "
-            f"{event['answered']:.1%} of the rows through, of which {precision} are right"
+            f"{event['answered']:.1%} of the rows through, of which {precision} are right; of rows that they were not chosen "
+            f"on, {other}",
+            soft_wrap=True,
         )
 
 

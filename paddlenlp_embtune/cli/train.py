@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import RunDisplay, err, watched
+from paddlenlp_embtune.cli.console import RunDisplay, err, say_notes, watched
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.recipe import Recipe
 
@@ -78,9 +78,12 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
         result = run_recipe(
             recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )
+    say_notes(result.notes)
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}
+        if result.notes:
+            answer["notes"] = list(result.notes)
         print(json.dumps(answer, ensure_ascii=False))
     else:
         print(result.bundle)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import DataError, MissingDependencyError
+from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.evaluation.insight import calibration_table
+from paddlenlp_embtune.evaluation.temperature import fit_temperature, negative_log_likelihood, parts, settle_temperature
 from paddlenlp_embtune.serving.answers import passes
 from paddlenlp_embtune.serving.bundle import Bundle, Calibration
 from paddlenlp_embtune.serving.predictor import Predictor
@@ -29,13 +29,11 @@ __all__ = [
 ]
 
 LEAST_ROWS = 20
-_BINS, _PARTS = 15, 5
+_BINS = 15
 _LEAST_ANSWERS = 5
-_LOWEST, _HIGHEST = 0.05, 20.0
 
 Floats = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.int64]
-AtTemperature = Callable[[float], npt.NDArray[np.float32]]
 
 
 def calibration_error(probabilities: Floats, truth: Ids, *, bins: int = _BINS) -> float:
@@ -50,12 +48,6 @@ def calibration_error(probabilities: Floats, truth: Ids, *, bins: int = _BINS) -
     return float(calibration_table(confidence, right, bins)["ece"])
 
 
-def negative_log_likelihood(probabilities: Floats, truth: Ids) -> float:
-    """Return the mean of -ln of the right label's probability; (N, C) probabilities and (N,) class numbers."""
-    chosen = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
-
-
 def brier_score(probabilities: Floats, truth: Ids) -> float:
     """Return the mean squared distance of (N, C) probabilities from the right labels, (N,): 0 to 2.
 
@@ -64,34 +56,6 @@ def brier_score(probabilities: Floats, truth: Ids) -> float:
     """
     exact = np.eye(probabilities.shape[1])[truth]
     return float(np.square(probabilities.astype(np.float64) - exact).sum(axis=1).mean())
-
-
-def fit_temperature(at: AtTemperature, truth: Ids) -> float:
-    """Find the temperature that makes the right labels likeliest.
-
-    Args:
-        at: gives (N, C) probabilities at a temperature.
-        truth: (N,) class numbers.
-    Returns:
-        0.05 to 20: below 1 where the model was too timid, above 1 where it was too sure.
-    Raises:
-        MissingDependencyError: scipy is not installed.
-    Source:
-        Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2
-    """
-    try:
-        optimize: Any = importlib.import_module("scipy.optimize")
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'calibration needs scipy; install it with: pip install "paddlenlp-embtune[cpu]", or: pip install scipy'
-        ) from None
-    found = optimize.minimize_scalar(
-        lambda logarithm: negative_log_likelihood(at(float(np.exp(logarithm))), truth),
-        bounds=(np.log(_LOWEST), np.log(_HIGHEST)),
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
-    return round(float(np.exp(found.x)), 4)
 
 
 def fit_thresholds(probabilities: Floats, truth: Ids, labels: Sequence[str], *, target_precision: float) -> dict[str, float]:
@@ -118,9 +82,14 @@ def fit_thresholds(probabilities: Floats, truth: Ids, labels: Sequence[str], *, 
         elif good[-1] == len(rows) - 1:
             thresholds[label] = 0.0
         else:
-            # Between the last answer that may pass and the first that may not, so that rounding does not decide.
-            thresholds[label] = float((score[rows[good[-1]]] + score[rows[good[-1] + 1]]) / 2)
+            thresholds[label] = _between(float(score[rows[good[-1]]]), float(score[rows[good[-1] + 1]]))
     return thresholds
+
+
+def _between(passes_last: float, fails_first: float) -> float:
+    """Return a threshold between two scores, so that rounding does not decide; in float32, as answers are compared."""
+    middle = float(np.float32((passes_last + fails_first) / 2))
+    return middle if middle > np.float32(fails_first) else passes_last
 
 
 def calibrate(
@@ -133,7 +102,8 @@ def calibrate(
 ) -> Bundle:
     """Fit a bundle's temperature, and thresholds if a precision is wanted, on labelled rows, and write both into it.
 
-    The labels that texts get stay the same, but for long texts whose windows disagree.
+    The labels that texts get stay the same. The temperature stays 1 where the rows do not bear another one out, and
+    ``manifest.calibration.note`` says why.
 
     Args:
         bundle: an opened bundle.
@@ -151,20 +121,21 @@ def calibrate(
         raise DataError(f"target_precision is {target_precision}; legal: above 0 and below 1")
     with Predictor(bundle, engine=best_engine(bundle.manifest)) as predictor:
         at = predictor.scaled_probabilities(texts)
-    temperature = fit_temperature(at, truth)
-    before, after = at(1.0), at(temperature)
-    thresholds = (
-        fit_thresholds(after, truth, bundle.manifest.labels, target_precision=target_precision)
-        if target_precision is not None
-        else {}
-    )
-    limits = np.array([thresholds.get(label, 0.0) for label in bundle.manifest.labels], dtype=np.float32)
+    fit = settle_temperature(at, truth)
+    before, after = at(1.0), at(fit.temperature)
+    thresholds: dict[str, float] = {}
+    limits = np.zeros(len(bundle.manifest.labels), dtype=np.float32)
+    held_out: float | None = None
+    if target_precision is not None:
+        thresholds = fit_thresholds(after, truth, bundle.manifest.labels, target_precision=target_precision)
+        limits = _limits(thresholds, bundle.manifest.labels)
+        held_out = _precision_held_out(after, truth, bundle.manifest.labels, target_precision)
     passed = passes(after, limits)
     record = Calibration(
         rows=len(truth),
         ece_before=calibration_error(before, truth),
         ece_after=calibration_error(after, truth),
-        ece_held_out=calibration_error(_cross_fitted(at, truth), truth),
+        ece_held_out=calibration_error(fit.held_out, truth),
         nll_before=negative_log_likelihood(before, truth),
         nll_after=negative_log_likelihood(after, truth),
         brier_before=brier_score(before, truth),
@@ -172,8 +143,12 @@ def calibrate(
         target_precision=target_precision,
         answered=float(passed.mean()),
         precision=float((after.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None,
+        nll_held_out=negative_log_likelihood(fit.held_out, truth),
+        precision_held_out=held_out,
+        errors=fit.errors,
+        note=fit.note,
     )
-    changes = {"temperature": temperature, "thresholds": thresholds, "calibration": record}
+    changes = {"temperature": fit.temperature, "thresholds": thresholds, "calibration": record}
     return reseal(bundle, target or bundle.path, **changes)
 
 
@@ -194,15 +169,14 @@ def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *
     return np.asarray([known.index(label) for label in labels], dtype=np.int64)
 
 
-def _cross_fitted(at: AtTemperature, truth: Ids) -> npt.NDArray[np.float32]:
-    """Probabilities of each fifth of the rows at the temperature fitted on the others."""
-    result: npt.NDArray[np.float32] = at(1.0).copy()
-    part = np.random.default_rng(0).permutation(len(truth)) % _PARTS
-    for number in range(_PARTS):
-        rest, own = part != number, part == number
+def _limits(thresholds: Mapping[str, float], labels: Sequence[str]) -> npt.NDArray[np.float32]:
+    return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)
 
-        def others(temperature: float, rest: npt.NDArray[np.bool_] = rest) -> npt.NDArray[np.float32]:
-            return at(temperature)[rest]
 
-        result[own] = at(fit_temperature(others, truth[rest]))[own]
-    return result
+def _precision_held_out(probabilities: Floats, truth: Ids, labels: Sequence[str], target: float) -> float | None:
+    """Return the share of right answers among those that pass thresholds which were chosen on other rows; None if none do."""
+    passed = np.zeros(len(truth), dtype=np.bool_)
+    for rest, own in parts(len(truth)):
+        thresholds = fit_thresholds(probabilities[rest], truth[rest], labels, target_precision=target)
+        passed[own] = passes(probabilities[own].astype(np.float32), _limits(thresholds, labels))
+    return float((probabilities.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None

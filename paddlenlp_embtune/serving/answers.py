@@ -39,6 +39,11 @@ def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats
     Returns:
         (N, C) float32 probabilities, and for each text, (N,) int64, the window that spoke most for its label: the decisive one.
     """
+    result, decisive = _aggregated(windows, reading, method)
+    return result.astype(np.float32, copy=False), decisive
+
+
+def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tuple[npt.NDArray[Any], Ids]:
     first = reading.first[:-1]
     if len(first) == len(windows):
         return windows, first
@@ -54,13 +59,41 @@ def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats
         start + int(windows[start:end, label].argmax())
         for start, end, label in zip(first, reading.first[1:], best, strict=True)
     ]
-    return result.astype(np.float32), np.asarray(decisive, dtype=np.int64)
+    return result, np.asarray(decisive, dtype=np.int64)
 
 
 def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
-    """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them."""
+    """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
+
+    No temperature changes a text's label or its decisive window: it acts on the answer of all windows together, and where
+    float32 cannot tell the best two labels apart any more, the best one stays just above the other.
+
+    Args:
+        logits: of windows.
+        reading: which windows belong to which text.
+        temperature: 0.001 to 1000.
+        windows: how windows are put together.
+    """
     method = windows.aggregate if windows is not None else "mean"
-    return aggregate(softmax(logits / np.float32(temperature)), reading, method=method)
+    first = reading.first[:-1]
+    if len(first) == len(logits):
+        result = softmax(logits / np.float32(temperature))
+        return _keep_best(result, logits.argmax(axis=1)), first
+    plain, decisive = _aggregated(softmax(logits.astype(np.float64)), reading, method)
+    with np.errstate(divide="ignore"):
+        result = softmax(np.log(plain) / temperature).astype(np.float32)
+    alone = np.diff(reading.first) == 1  # a text's answer is the same whether others beside it have windows or not
+    result[alone] = softmax(logits[first[alone]] / np.float32(temperature))
+    best = np.where(alone, logits[first].argmax(axis=1), plain.argmax(axis=1))
+    return _keep_best(result, best), decisive
+
+
+def _keep_best(probabilities: Floats, best: Ids) -> Floats:
+    """Let the label that is best without rounding be the first of the highest, in place."""
+    lost = np.flatnonzero(probabilities.argmax(axis=1) != best)
+    if lost.size:
+        probabilities[lost, best[lost]] = np.nextafter(probabilities[lost].max(axis=1), np.float32(2))
+    return probabilities
 
 
 def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -98,12 +97,15 @@ class Calibration:
     Args:
         rows: labelled rows that it was fitted on.
         ece_before, ece_after: expected calibration error at temperature 1 and at the fitted one, on those rows; 15 bins.
-        ece_held_out: that of rows which the temperature was not fitted on, by cross-fitting in five parts.
+        ece_held_out, nll_held_out: those of rows which the temperature was not fitted on, by cross-fitting in five parts.
         nll_before, nll_after: mean negative log-likelihood of the right label, in natural logarithms.
         brier_before, brier_after: mean squared distance from the right label, 0 to 2.
         target_precision: what the thresholds were chosen for; None if there are none.
         answered: share of the rows that the thresholds let through.
         precision: share of right answers among them.
+        precision_held_out: that of rows which the thresholds were not chosen on, by cross-fitting in five parts.
+        errors: rows whose label was wrong; a temperature is fitted to them.
+        note: why the temperature is 1, or stands on little; None where there is nothing to say.
     """
 
     rows: int
@@ -117,6 +119,10 @@ class Calibration:
     target_precision: float | None = None
     answered: float = 1.0
     precision: float | None = None
+    nll_held_out: float | None = None
+    precision_held_out: float | None = None
+    errors: int | None = None
+    note: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +138,7 @@ class Manifest:
         vocabulary_sha256: fingerprint of the vocabulary that the weights were trained with.
         max_length: the most tokens that the model reads at once.
         windows: how longer texts are read; None cuts them.
-        temperature: logits are divided by it.
+        temperature: logits are divided by it, of several windows the logarithms of their mean; 0.001 to 1000.
         thresholds: an answer of a label with a lower score is no answer; labels that are not named always are.
         calibration: how temperature and thresholds were found; None if they were not.
         quantized: programs of lower precision by its name.
@@ -170,7 +176,8 @@ class Manifest:
     files: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        _require(math.isfinite(self.temperature) and self.temperature > 0, "temperature", self.temperature, "above 0")
+        # Further out, a logit divided by it may leave what float32 holds.
+        _require(1e-3 <= self.temperature <= 1e3, "temperature", self.temperature, "0.001 to 1000")
         _require(self.max_length >= 1, "max_length", self.max_length, "1 or more")
         _require(len(set(self.labels)) == len(self.labels) >= 2, "labels", self.labels, "two or more, each once")
         _require(bool(self.engines), "engines", self.engines, "one or more")

@@ -33,6 +33,12 @@ _TEXTS = (
     "订单增加，利润上升。费用下降！后市如何？仍需观察；" * 40,
 )
 
+_SCORES = "softmax(logits / temperature) of each window, aggregated over the windows of a text"
+_SCORES_OF_WINDOWS = (
+    "softmax(logits) of each window, aggregated over the windows of a text, each to the power of 1 / temperature, divided by "
+    "the sum of these; of a single window this is softmax(logits / temperature)"
+)
+
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """Describe a bundle's inputs and outputs without a word about Python."""
@@ -63,7 +69,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         },
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
         "answer": {
-            "scores": "softmax(logits / temperature) of each window, aggregated over the windows of a text",
+            "scores": _SCORES if manifest.windows is None else _SCORES_OF_WINDOWS,
             "labels": list(manifest.labels),
             "ordered": manifest.ordered,
             "temperature": manifest.temperature,
