@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError
-from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation import classification_report, watched_metrics
 from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.preparation import Prepared, data_summary, term_groups
@@ -51,7 +52,7 @@ def deliver(
         return predict_logits(trainer.model, dev, batch_size=trainer.args.per_device_eval_batch_size)
 
     if hasattr(trainer.model, "fit_after_training"):
-        trainer.model.fit_after_training(logits, truth)
+        _fit_after_training(recipe, trainer.model, logits, truth, prepared.labels)
     answers = logits()
     live = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
     teacher = _beside_teacher(prepared, truth, answers, live)
@@ -96,11 +97,52 @@ def deliver(
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
     write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     record.write("metrics", **metrics)
+    record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
     _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
     _keep_versions(recipe, prepared, trainer, folder)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
+
+
+def _watched_metric(recipe: Recipe) -> tuple[str, str]:
+    """The metric that the recipe watches, without ``eval_``, and whether more or less of it is better."""
+    if recipe.early_stopping is not None:
+        metric, mode = recipe.early_stopping.metric, recipe.early_stopping.mode
+    elif recipe.average is not None:
+        average = recipe.average.settled(None)
+        metric, mode = str(average.metric), str(average.mode)
+    else:
+        metric, mode = "f1_macro", "max"
+    return metric.removeprefix("eval_"), mode
+
+
+def _fit_after_training(
+    recipe: Recipe, model: Any, logits: Callable[[], npt.NDArray[np.float32]], truth: list[int], labels: Sequence[str]
+) -> None:
+    """Let a model fit what it fits when the best weights are back, by the metric that chose these where it can."""
+    metric, mode = _watched_metric(recipe)
+
+    def score(found: npt.NDArray[np.float32]) -> float:
+        value = watched_metrics(truth, found.argmax(axis=1).tolist(), labels).get(metric, 0.0)  # a loss: by likelihood alone
+        return value if mode == "max" else -value
+
+    if "score" in inspect.signature(model.fit_after_training).parameters:
+        model.fit_after_training(logits, truth, score=score)
+    else:
+        model.fit_after_training(logits, truth)
+
+
+def _shipped(
+    recipe: Recipe, record: RunRecord, truth: list[int], predicted: list[int], labels: Sequence[str]
+) -> dict[str, Any]:
+    """Say what the bundle itself reaches in the metric that the recipe watches, or else in macro F1, and which weights it has."""
+    found = watched_metrics(truth, predicted, labels)
+    metric = _watched_metric(recipe)[0]
+    metric = metric if metric in found else "f1_macro"
+    averaged = any(event["kept"] == "average" for event in record.of("averaged"))
+    weights = "average" if averaged else "best" if record.of("restored") else "last"
+    return {"metric": metric, "value": found[metric], "weights": weights}
 
 
 def _beside_teacher(

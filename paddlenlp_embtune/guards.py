@@ -60,25 +60,35 @@ class AverageSpec:
         every_steps: for ``ema``, steps between two updates (each with decay to this power), 1 or more.
         start_epoch: the 0-based epoch from which weights are averaged; None means 0 for ``ema`` and the last quarter of the
             epochs for ``swa``.
-        metric, mode: what decides whether the average is better.
+        metric, mode: what decides whether the average is better; None takes those of early stopping, or else ``f1_macro`` and
+            ``max``.
     """
 
     kind: str = "ema"
     decay: float = 0.99
     every_steps: int = 10
     start_epoch: int | None = None
-    metric: str = "f1_macro"
-    mode: str = "max"
+    metric: str | None = None
+    mode: str | None = None
 
     KINDS = ("ema", "swa")
 
     def __post_init__(self) -> None:
         check_types(self, where="average", error=RecipeError)
         require_name("average.kind", self.kind, self.KINDS)
-        require_name("average.mode", self.mode, MODES)
+        if self.mode is not None:
+            require_name("average.mode", self.mode, MODES)
+        require(self.metric is not None or self.mode is None, "average.mode", self.mode, "null without average.metric")
         require(0 < self.decay < 1, "average.decay", self.decay, "above 0 and below 1")
         require(self.every_steps >= 1, "average.every_steps", self.every_steps, "1 or more")
         require(self.start_epoch is None or self.start_epoch >= 0, "average.start_epoch", self.start_epoch, "0 or more")
+
+    def settled(self, stopping: EarlyStoppingSpec | None) -> AverageSpec:
+        """Return the same with a metric and a mode: its own, or else those of early stopping."""
+        metric, mode = self.metric, self.mode or "max"
+        if metric is None:
+            metric, mode = (stopping.metric, stopping.mode) if stopping is not None else ("f1_macro", "max")
+        return dataclasses.replace(self, metric=metric, mode=mode)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,8 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
     rows; where ``text.windows`` is set, each window of a long text is a row with the text's label. If the method also takes
     ``answers``, unlabelled texts are among the rows, with the label -100, and a teacher's probabilities for all of them come
     with it, where there are any. So for ``fit_after_training(logits_of, labels)`` with the development rows, whole texts
-    always, after the best weights are back. A student whose ``forward`` calls a method ``features(input_ids)`` for the vector
+    always, after the best weights are back; if it also takes ``score``, it gets what tells how good logits are by the metric
+    that the recipe watches. A student whose ``forward`` calls a method ``features(input_ids)`` for the vector
     of a text, (B, H), can learn the teacher's vectors too (``distill.hidden``).
     """
 

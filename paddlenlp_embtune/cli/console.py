@@ -155,7 +155,14 @@ def _average(event: Mapping[str, Any]) -> None:
 
 
 def _averaged(event: Mapping[str, Any]) -> None:
-    err.print(f"kept: the {event['kept']}")
+    metric, average, last = event["metric"].removeprefix("eval_"), event["average"], event["last"]
+    figures = "" if average is None or last is None else f" ({metric} of the average {average:.4f}, of the weights {last:.4f})"
+    err.print(f"kept: the {event['kept']}{figures}")
+
+
+def _shipped(event: Mapping[str, Any]) -> None:
+    weights = {"average": "the average of the weights", "best": "the best weights", "last": "the last weights"}
+    err.print(f"the bundle has {weights[event['weights']]}: {event['metric']} {event['value']:.4f} on the development rows")
 
 
 def _restored(event: Mapping[str, Any]) -> None:
@@ -230,6 +237,7 @@ _FORMS = {
     "rate_scaled": _rate_scaled,
     "restored": _restored,
     "resumed": _resumed,
+    "shipped": _shipped,
     "stopped": _stopped,
     "teacher": _teacher,
     "trained": _trained,

@@ -1,5 +1,5 @@
 """Evaluation: what a classifier is worth on labelled rows."""
 
-from paddlenlp_embtune.evaluation.classification import agreement, classification_report
+from paddlenlp_embtune.evaluation.classification import agreement, classification_report, watched_metrics
 
-__all__ = ["agreement", "classification_report"]
+__all__ = ["agreement", "classification_report", "watched_metrics"]

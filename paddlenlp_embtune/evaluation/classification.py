@@ -11,7 +11,7 @@ import numpy as np
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 
-__all__ = ["agreement", "classification_report"]
+__all__ = ["agreement", "classification_report", "watched_metrics"]
 
 
 def classification_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
@@ -55,6 +55,12 @@ def classification_report(truth: Sequence[int], predicted: Sequence[int], labels
         "per_class": per_class,
         "confusion": metrics.confusion_matrix(truth, predicted, labels=numbers).tolist(),
     }
+
+
+def watched_metrics(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
+    """Return what a recipe can watch: ``accuracy``, ``f1_macro``, and what :func:`agreement` gives."""
+    report = classification_report(truth, predicted, labels)
+    return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
 
 
 def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -> dict[str, float]:

@@ -121,21 +121,32 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             self.ngram_table.set_value(table)
             self.ngram_bias.set_value(bias)
 
-    def fit_after_training(self, logits_of: Callable[[], npt.NDArray[np.float32]], labels: Sequence[int]) -> None:
-        """Choose the share of the regression in the average, among tenths, by log-likelihood on rows held out from training.
+    def fit_after_training(
+        self,
+        logits_of: Callable[[], npt.NDArray[np.float32]],
+        labels: Sequence[int],
+        *,
+        score: Callable[[npt.NDArray[np.float32]], float] | None = None,
+    ) -> None:
+        """Choose the share of the regression in the average, among tenths, on rows held out from training.
 
         Args:
             logits_of: computes the (N, C) float32 logits of the held-out rows with this model in evaluation mode.
             labels: N class numbers.
+            score: how good logits are, more being better; of shares that are equally good, and without it, the one with the
+                highest log-likelihood is taken.
         """
         if not self.ngram_buckets:
             return
-        likelihoods = []
+        found = []
         for share in _SHARES:
             self.ngram_share.set_value(np.array([share], dtype=np.float32))
-            log_probabilities = np.log(np.maximum(softmax(logits_of()), 1e-12))
-            likelihoods.append(float(log_probabilities[np.arange(len(labels)), labels].mean()))
-        self.ngram_share.set_value(np.array([_SHARES[int(np.argmax(likelihoods))]], dtype=np.float32))
+            logits = logits_of()
+            log_probabilities = np.log(np.maximum(softmax(logits), 1e-12))
+            likelihood = float(log_probabilities[np.arange(len(labels)), labels].mean())
+            found.append((score(logits) if score is not None else 0.0, likelihood))
+        best = max(range(len(_SHARES)), key=found.__getitem__)
+        self.ngram_share.set_value(np.array([_SHARES[best]], dtype=np.float32))
 
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""

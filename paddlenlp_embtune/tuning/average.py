@@ -52,12 +52,13 @@ class AverageCallback(EmbtuneCallback):
         best_restored: bool = False,
     ) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec = spec.settled(None)
+        self._metric = metric_name(self.spec.metric or "")
         self.evaluate = evaluate
         self.project = project
         self.stopped = stopped
         self.best_restored = best_restored
-        watched = PlateauSpec(metric=metric_name(spec.metric), mode=spec.mode)
+        watched = PlateauSpec(metric=self._metric, mode=self.spec.mode or "max")
         self._last, self._mean = MetricWatch(watched), MetricWatch(watched)
         self._average: Weights = {}
         self._best: Weights = {}
@@ -117,7 +118,7 @@ class AverageCallback(EmbtuneCallback):
         metrics = kwargs.get("metrics") or {}
         if self.evaluate is None or not state.global_step or not self._parameters or self._idle:
             return
-        value = metric_value(metrics, self.spec.metric, what="the average of the weights")
+        value = metric_value(metrics, self._metric, what="the average of the weights")
         if value is None:
             return
         self._last.update(value)
@@ -152,7 +153,8 @@ class AverageCallback(EmbtuneCallback):
         if better:
             self._install(self._best or self._average)
         self._parameters = {}
-        self.record.write("averaged", kept="average" if better else "weights", average=best, last=last, updates=self._updates)
+        kept = "average" if better else "weights"
+        self.record.write("averaged", kept=kept, metric=self._metric, average=best, last=last, updates=self._updates)
 
     def _update(self, share: float) -> None:
         for name, parameter in self._parameters.items():

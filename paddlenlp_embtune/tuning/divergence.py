@@ -53,7 +53,7 @@ class LossWatch:
     """Tells a loss that has gone astray from one high batch, and from a low one at the start.
 
     The limit is the ratio times the larger of the chance level and the median of the run's first three losses. It is crossed
-    when the median of the last five logged losses is above it, three of them at least, and the newest is too. Until three
+    when the median of the last five logged losses (at first, of three or four) is above it, and the newest is too. Until three
     losses and ten steps are known, the limit is five times as high, so that a run that starts badly, such as a trained model
     on labels that it does not expect, has time to recover.
 

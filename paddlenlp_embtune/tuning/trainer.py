@@ -25,7 +25,7 @@ from paddlenlp_embtune.data.lessons import Lessons
 from paddlenlp_embtune.data.windowed import encode_texts
 from paddlenlp_embtune.distilling import DistillSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.evaluation import agreement, classification_report
+from paddlenlp_embtune.evaluation import watched_metrics
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.answers import softmax
 from paddlenlp_embtune.specs import TextSpec
@@ -149,9 +149,7 @@ def build_trainer(
 
     def compute_metrics(prediction: Any) -> dict[str, float]:
         logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
-        truth, predicted = numbers.tolist(), logits.argmax(-1).tolist()
-        report = classification_report(truth, predicted, labels)
-        return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
+        return watched_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
 
     return LengthBatchedTrainer(
         model=model,

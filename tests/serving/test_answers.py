@@ -14,7 +14,7 @@ import pytest
 
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.answers import aggregate, level_of, softmax, thresholds_of
+from paddlenlp_embtune.serving.answers import aggregate, level_of, probabilities_of, softmax, thresholds_of
 from paddlenlp_embtune.serving.reading import Reading
 from paddlenlp_embtune.serving.sealing import reseal
 from paddlenlp_embtune.text import clean
@@ -293,3 +293,37 @@ def test_the_temperature_of_the_bundle_is_used_once(bundle: Bundle, tmp_path: Pa
     np.testing.assert_allclose(
         Predictor(bundle).scaled_probabilities(TEXTS)(2.5), Predictor(warm).probabilities(TEXTS), atol=1e-7
     )
+
+
+def spread(counts: list[int]) -> Reading:
+    """Texts with so many windows of one token."""
+    return Reading([[1]] * sum(counts), np.cumsum([0, *counts]))
+
+
+@pytest.mark.parametrize("method", ["mean", "length", "max"])
+@pytest.mark.parametrize("temperature", [0.001, 0.05, 0.5, 3.0, 20.0, 1000.0])
+@pytest.mark.parametrize("scale", [1e-7, 1e-3, 1.0, 30.0, 1e4])
+def test_no_temperature_changes_a_label_or_the_decisive_window(method: str, temperature: float, scale: float) -> None:
+    generator = np.random.default_rng(0)
+    counts = generator.integers(1, 5, 200).tolist()
+    logits = (generator.normal(size=(sum(counts), 3)) * scale).astype(np.float32)
+    logits[::7, 1] = np.nextafter(logits[::7].max(axis=1), np.float32(np.inf))  # as near a tie as can be
+    windows = WindowSpec(overlap_tokens=1, aggregate=method)
+    with np.errstate(all="raise", under="ignore"):
+        plain, decisive = probabilities_of(logits, spread(counts), temperature=1.0, windows=windows)
+        found, again = probabilities_of(logits, spread(counts), temperature=temperature, windows=windows)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found.argmax(axis=1), plain.argmax(axis=1))
+    np.testing.assert_array_equal(again, decisive)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 2.5, 20.0])
+def test_a_text_of_one_window_gets_the_same_scores_beside_others_with_more(temperature: float) -> None:
+    logits = np.random.default_rng(1).normal(size=(9, 3)).astype(np.float32) * 5
+    counts = [1, 3, 1, 2, 1, 1]
+    found, _ = probabilities_of(logits, spread(counts), temperature=temperature, windows=WindowSpec(overlap_tokens=1))
+    for text, row in ((0, 0), (2, 4), (4, 7), (5, 8)):
+        alone, _ = probabilities_of(logits[row : row + 1], spread([1]), temperature=temperature, windows=None)
+        assert found[text].tobytes() == alone[0].tobytes()

@@ -66,12 +66,15 @@ class Port:
         return self.session.run([self.about["output"]["name"]], {said["name"]: batch})[0]
 
     def scores(self, logits: np.ndarray, lengths: list[int]) -> np.ndarray:
-        exponents = np.exp(logits.astype(np.float64) / self.about["answer"]["temperature"])
+        exponents = np.exp(logits.astype(np.float64))
         table = exponents / exponents.sum(axis=1, keepdims=True)
         method = (self.about["windows"] or {"aggregate": "mean"})["aggregate"]
         if method == "max":
-            return table.max(axis=0) / table.max(axis=0).sum()
-        return np.average(table, axis=0, weights=lengths if method == "length" else None)
+            found = table.max(axis=0) / table.max(axis=0).sum()
+        else:
+            found = np.average(table, axis=0, weights=lengths if method == "length" else None)
+        powers = found ** (1 / self.about["answer"]["temperature"])
+        return powers / powers.sum()
 
 
 def fixtures(folder: Path) -> list[dict[str, Any]]:
