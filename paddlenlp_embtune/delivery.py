@@ -136,7 +136,7 @@ def _fit_after_training(
 def _shipped(
     recipe: Recipe, record: RunRecord, truth: list[int], predicted: list[int], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Say what the bundle itself reaches in the metric that the recipe watches, or else in macro F1, and which weights it has."""
+    """Say what the bundle itself reaches in the metric that the recipe watches, or in macro F1, and which weights it has."""
     found = watched_metrics(truth, predicted, labels)
     metric = _watched_metric(recipe)[0]
     metric = metric if metric in found else "f1_macro"

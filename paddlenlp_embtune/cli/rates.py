@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.console import err, say_notes
 from paddlenlp_embtune.cli.curve import draw, draw_png
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.recipe import Recipe
@@ -64,6 +64,12 @@ def rates(
         err.print(f"[bold]{curve.group or 'all groups'}[/]: loss against the rate", highlight=False)
         err.print(draw(curve.rates, curve.smoothed), markup=False)
     err.print(_proposals(curves))
+    say_notes(
+        f"the loss of {curve.group or 'all groups'} does not fall at any rate by more than batches differ, so no rate is "
+        "proposed; try more --steps, other limits, or a larger batch_size"
+        for curve in curves
+        if curve.proposal is None
+    )
     if plot is not None:
         draw_png(plot, {curve.group or "all groups": curve for curve in curves})
         err.print(f"curves: {plot}", markup=False)

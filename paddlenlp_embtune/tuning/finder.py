@@ -15,6 +15,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import DataError, HostError, RecipeError
 from paddlenlp_embtune.tuning.clip import clip_norm
+from paddlenlp_embtune.tuning.divergence import chance_loss
 from paddlenlp_embtune.tuning.groups import ParameterGroup, groups_named, optimizer_groups
 
 paddle = host.require_paddle()
@@ -36,7 +37,8 @@ class RateCurve:
         smoothed: the losses, smoothed.
         steepest: the rate at which the smoothed loss falls fastest; None where it never falls.
         minimum: the rate at which it is lowest.
-        blew_up_at: the rate at which the test stopped early; None if it did not.
+        blew_up_at: the rate at which the test stopped early, as the smoothed loss was four times its lowest value and four
+            times that of a guess, or not finite; None if it did not.
     """
 
     group: str | None
@@ -107,9 +109,10 @@ def _losses(
 ) -> Iterator[float]:
     base = max(each.spec.rate for each in groups)
     cls, options = type(trainer).get_optimizer_cls_and_kwargs(trainer.args)
+    chance = chance_loss(trainer.model, getattr(trainer, "distill", None))
     optimizer = cls(learning_rate=float(rates[0]), parameters=optimizer_groups(groups, base_rate=base), **options)
     trainer.model.train()
-    best, average = math.inf, 0.0
+    best, average = 0.0, 0.0  # of the steps before, from the second on
     for step, inputs in zip(range(len(rates)), _batches(trainer), strict=False):
         optimizer.set_lr(float(rates[step]))
         loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(inputs))
@@ -117,9 +120,9 @@ def _losses(
         yield value
         average = _SMOOTHING * average + (1 - _SMOOTHING) * value
         smoothed = average / (1 - _SMOOTHING ** (step + 1))
-        if not math.isfinite(value) or smoothed > _BLOW_UP * best:
+        if not math.isfinite(value) or smoothed > _BLOW_UP * max(best, chance):
             return
-        best = min(best, smoothed)
+        best = min(best, smoothed) if step else smoothed
         loss.backward()
         if global_norm is not None:
             clip_norm([p.grad for p in members if p.grad is not None], global_norm)
@@ -181,7 +184,7 @@ def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[f
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
         smoothed.append(average / (1 - _SMOOTHING ** (step + 1)))
     seen = rates[: len(finite)]
-    steepest, minimum = propose(seen, np.array(smoothed))
+    steepest, minimum = propose(seen, np.array(smoothed), noise=_noise(finite))
     blew_up = float(rates[len(losses) - 1]) if len(losses) < len(rates) or len(finite) < len(losses) else None
     return RateCurve(
         group=group,
@@ -194,17 +197,29 @@ def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[f
     )
 
 
-def propose(rates: npt.NDArray[np.float64], smoothed: npt.NDArray[np.float64]) -> tuple[float | None, float]:
+def _noise(losses: Sequence[float]) -> float:
+    """How far losses of batches are apart at the lowest rates, which change nothing yet: a standard deviation."""
+    first = np.asarray(losses[: max(4, len(losses) // 2)])
+    return float(np.median(np.abs(np.diff(first)))) if len(first) > 1 else 0.0
+
+
+def propose(
+    rates: npt.NDArray[np.float64], smoothed: npt.NDArray[np.float64], *, noise: float = 0.0
+) -> tuple[float | None, float]:
     """Return the rate of the steepest fall before the lowest loss, None if the loss never falls, and that of the lowest loss.
 
+    Args:
+        rates: rising.
+        smoothed: the losses.
+        noise: a fall that is not larger is none.
     Shapes:
         rates: (N,), rising; smoothed: (N,)
     """
-    lowest = int(np.argmin(smoothed))
     # The first losses are few and noisy; a slope is measured over a stretch, not between two points.
     begin, width = len(rates) // 10, max(4, len(rates) // 10)
+    lowest = begin + int(np.argmin(smoothed[begin:]))
     starts = np.arange(begin, max(begin, lowest - width + 1))
     slopes = (smoothed[starts + width] - smoothed[starts]) / (np.log(rates[starts + width]) - np.log(rates[starts]))
-    if not slopes.size or slopes.min() >= 0:
-        return None, float(rates[lowest])
+    if not slopes.size or slopes.min() >= 0 or smoothed[begin : lowest + 1].max() - smoothed[lowest] <= noise:
+        return None, float(rates[int(np.argmin(smoothed))])
     return float(rates[starts[int(np.argmin(slopes))] + width // 2]), float(rates[lowest])

@@ -44,9 +44,11 @@ def test_calibrate_prints_the_path_and_talks_on_stderr(here: Path, run: Run) -> 
     assert (code, out) == (0, "bundle\n"), err
     assert "calibrated: temperature" in err
     assert "thresholds for a precision of 80%: bad" in err
+    assert "note: all 200 rows are right, but a temperature is fitted to errors, so it is 1" in err.replace("\n", " ")
     manifest = Bundle.open("bundle").manifest
-    assert manifest.temperature != 1
+    assert manifest.temperature == 1
     assert manifest.calibration is not None
+    assert manifest.calibration.note is not None
     assert (manifest.calibration.rows, manifest.calibration.target_precision) == (200, 0.8)
     assert set(manifest.thresholds) == set(LABELS)
     assert hidden(here) == []

@@ -104,3 +104,55 @@ def test_a_frozen_group_is_refused(tmp_path: Path) -> None:
     trainer.model.embedding.weight.stop_gradient = True
     with pytest.raises(HostError, match="everything in 'embedding' is frozen"):
         find_rates(trainer, resolve_groups(trainer.model, SPECS), group="embedding")
+
+
+def test_a_low_first_loss_hides_no_fall() -> None:
+    rates = np.geomspace(1e-6, 1.0, 60)
+    losses = 1.0 - 0.5 / (1 + np.exp(-2 * (np.log10(rates) + 3))) + np.where(rates > 0.1, 5 * rates, 0)
+    losses[:3] = 0.01
+    steepest, minimum = propose(rates, losses)
+    assert steepest is not None
+    assert 3e-4 < steepest < 3e-3
+    assert 1e-2 < minimum <= 0.11
+
+
+def test_noise_is_no_fall() -> None:
+    rates = np.geomspace(1e-6, 1.0, 100)
+    smoothed = 0.7 + 0.01 * np.sin(np.arange(100))
+    assert propose(rates, smoothed, noise=0.1)[0] is None
+    assert propose(rates, smoothed - np.linspace(0, 0.4, 100), noise=0.1)[0] is not None
+
+
+class Staged(paddle.nn.Layer):
+    """A loss that a list gives, whatever the rate."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses = iter(losses)
+
+    def forward(self, logits: Any, labels: Any) -> Any:
+        return logits.sum() * 0.0 + next(self.losses)
+
+
+def staged(folder: Path, losses: list[float]) -> Any:
+    trainer = make_trainer(folder)
+    trainer.criterion = Staged(losses)
+    return find_rates(trainer, resolve_groups(trainer.model, SPECS), steps=len(losses))
+
+
+@pytest.mark.parametrize("first", [0.0, 0.01, 0.05])
+def test_a_trained_model_whose_first_batch_is_easy_has_not_blown_up(tmp_path: Path, first: float) -> None:
+    curve = staged(tmp_path, [first, *[0.5] * 39])
+    assert curve.blew_up_at is None
+    assert len(curve.losses) == 40
+
+
+def test_a_loss_far_beyond_chance_stops_the_test_and_one_that_is_not_finite_does_too(tmp_path: Path) -> None:
+    curve = staged(tmp_path, [0.7] * 20 + [50.0] * 20)
+    assert curve.blew_up_at is not None
+    assert len(curve.losses) <= 22
+    curve = staged(tmp_path, [0.7] * 20 + [float("nan")] * 20)
+    assert len(curve.losses) == 20
+    assert curve.blew_up_at == pytest.approx(curve.rates[-1], rel=2)
+    with pytest.raises(HostError, match="not finite at the lowest rate"):
+        staged(tmp_path, [float("nan")] * 10)
