@@ -30,7 +30,7 @@ from paddlenlp_embtune.run_checks import (
 )
 from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
-from paddlenlp_embtune.tuning.outcome import outcome_notes, refuse_wreck
+from paddlenlp_embtune.tuning.outcome import outcome_notes, wreck_is_told
 from paddlenlp_embtune.tuning.record import RunRecord
 
 if TYPE_CHECKING:
@@ -226,9 +226,9 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
         trainer.add_callback(LessonsCallback(lambda folder: save_lessons(folder / ANSWERS, lessons, teaching)))
     checkpoint = last_checkpoint(checkpoints)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    with wreck_is_told(record):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
-    refuse_wreck(record)
     drop_map(trainer.model)
     if recipe.adapter is not None:
         merge_adapter(trainer.model)

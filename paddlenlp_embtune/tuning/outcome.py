@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paddlenlp_embtune.errors import TrainingError
+from paddlenlp_embtune.errors import EmbtuneError, TrainingError
 from paddlenlp_embtune.tuning.record import RunRecord
 
-__all__ = ["outcome_notes", "refuse_wreck"]
+__all__ = ["outcome_notes", "refuse_wreck", "wreck_is_told"]
 
+_HOSTS_WORDS = "Loss contains inf or nan"
 _ASTRAY = ("diverged", "not_finite")
 _ADVICE = (
     "lower the rates (embtune rates proposes some), let them rise more slowly (schedule.warmup_ratio), or look at the rows"
@@ -37,6 +39,28 @@ def refuse_wreck(record: RunRecord) -> None:
         raise TrainingError(
             f"{_what_happened(stopped)}, and early_stopping.restore_best is false, so nothing is kept; {_ADVICE}"
         )
+
+
+@contextlib.contextmanager
+def wreck_is_told(record: RunRecord) -> Iterator[None]:
+    """Refuse what the training inside a ``with`` block left, as :func:`refuse_wreck` does.
+
+    Weights that are far off also break what looks at them afterwards, and a Trainer without early stopping raises an error of
+    its own at a loss that is not finite; the cause is told in place of both.
+
+    Raises:
+        TrainingError: see above.
+    """
+    try:
+        yield
+    except (EmbtuneError, ValueError) as error:
+        refuse_wreck(record)
+        if _HOSTS_WORDS in str(error):
+            raise TrainingError(
+                f"the loss was not finite, and early_stopping is null, so nothing is kept; {_ADVICE}"
+            ) from error
+        raise
+    refuse_wreck(record)
 
 
 def outcome_notes(record: RunRecord) -> tuple[str, ...]:

@@ -110,3 +110,13 @@ def test_a_run_that_diverges_later_ships_its_best_weights_and_says_so_last(
     assert "the bundle has the best weights before it" in note
     assert record.startswith("record: ")
     assert json.loads(out)["notes"] == [note.removeprefix("note: ")]
+
+
+@pytest.mark.parametrize("stop", ["{}", "null"])
+def test_rates_that_break_everything_are_named_as_the_cause(work: Path, run: Run, stop: str) -> None:
+    prepare(work, "groups: [{name: all, rate: 1.0e+20}]", "freeze: null", f"early_stopping: {stop}")
+    text = error_of(run("train", "own.yaml", "--out", "run"), 1)
+    assert "the loss was nan" in text or "the loss was not finite" in text
+    assert "nothing is kept; lower the rates" in text
+    assert not (work / "run").exists()
+    assert not (work / "run.checkpoints").exists()
