@@ -110,18 +110,24 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     data = recipe.data
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
-    columns = {"text_column": data.text_column, "label_column": data.label_column, "skip_empty": data.skip_empty}
-    rows = read_rows(data.train, **columns)  # type: ignore[arg-type]
+    columns: dict[str, Any] = {
+        "text_column": data.text_column,
+        "label_column": data.label_column,
+        "skip_empty": data.skip_empty,
+    }
+    columns |= {"encoding": data.encoding, "quoting": data.quoting}
+    rows = read_rows(data.train, **columns)
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
-        dev = read_rows(data.dev, **columns)  # type: ignore[arg-type]
+        dev = read_rows(data.dev, **columns)
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     report = check_rows(rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
-        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column)
+        how = {"encoding": data.encoding, "quoting": data.quoting}
+        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     start = start_of(recipe, (*rows.texts, *unlabelled), progress=progress)
     if start.bundle is not None:
@@ -167,8 +173,9 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "duplicates": prepared.report.duplicates,
         "conflicts": prepared.report.conflicts,
         "leaks": prepared.report.leaks,
-        "skipped_empty": prepared.train.skipped_empty,
-        "warnings": prepared.report.warnings(),
+        "skipped_empty": prepared.train.skipped_empty + prepared.dev.skipped_empty,
+        "skipped_blank": prepared.train.skipped_blank + prepared.dev.skipped_blank,
+        "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks()],
         "vocabulary": len(prepared.tokenizer.vocabulary),
         "dev_unknown_rate": round(unknown.rate, 6),
         "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},

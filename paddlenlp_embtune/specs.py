@@ -9,6 +9,7 @@ from typing import Any
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import WindowSpec
+from paddlenlp_embtune.utils.reading import check_reading
 from paddlenlp_embtune.vectors.spellings import FALLBACKS
 
 __all__ = [
@@ -50,6 +51,10 @@ class DataSpec:
         labels: the labels in order; None takes those of the domain, or else those found in the data.
         dev_ratio: share of the training rows held out when there is no ``dev``, above 0 and below 1.
         skip_empty: drop rows with an empty text, and say how many, instead of refusing the file.
+        encoding: of the files, such as ``gb18030``; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16
+            where that is plain.
+        quoting: what double quotes in a TSV or CSV file are: quotes around fields (``csv``), text (``none``), or what the file
+            looks like (``auto``).
     """
 
     train: str | None = None
@@ -59,9 +64,12 @@ class DataSpec:
     labels: tuple[str, ...] | None = None
     dev_ratio: float = 0.1
     skip_empty: bool = False
+    encoding: str | None = None
+    quoting: str = "auto"
 
     def __post_init__(self) -> None:
         check_types(self, where="data", error=RecipeError)
+        check_reading(self.encoding, self.quoting, where="data.", error=RecipeError)
         require(0.0 < self.dev_ratio < 1.0, "data.dev_ratio", self.dev_ratio, "above 0 and below 1")
         if self.labels is not None:
             require(len(self.labels) >= 2, "data.labels", self.labels, "at least two labels")

@@ -110,7 +110,16 @@ class Teaching:
         }
 
 
-def prepare_teaching(spec: DistillSpec, labels: Sequence[str], train: Rows, dev: Rows, *, text_column: str) -> Teaching:
+def prepare_teaching(
+    spec: DistillSpec,
+    labels: Sequence[str],
+    train: Rows,
+    dev: Rows,
+    *,
+    text_column: str,
+    encoding: str | None = None,
+    quoting: str = "auto",
+) -> Teaching:
     """Open the teacher and read the unlabelled texts.
 
     Args:
@@ -119,6 +128,8 @@ def prepare_teaching(spec: DistillSpec, labels: Sequence[str], train: Rows, dev:
         train: its training rows.
         dev: its development rows.
         text_column: where unlabelled texts stand in a file that has columns.
+        encoding: of files of texts, see :func:`paddlenlp_embtune.data.read_rows`.
+        quoting: in them, see there.
     Raises:
         BundleError: the teacher is no bundle, is damaged, or has no files for an engine that can run here.
         DataError: the teacher has other labels, or a file of texts cannot be read or has none that are new.
@@ -131,7 +142,9 @@ def prepare_teaching(spec: DistillSpec, labels: Sequence[str], train: Rows, dev:
             f"distill.hidden is {spec.hidden}, but the teacher {teacher.path} has nothing for the engine paddle, which gives "
             f"vectors of texts; it has {', '.join(teacher.manifest.engines)}; set distill.hidden to 0, or train it again"
         )
-    unlabelled = read_unlabelled(spec.unlabelled, train.texts, dev.texts, text_column=text_column)
+    unlabelled = read_unlabelled(
+        spec.unlabelled, train.texts, dev.texts, text_column=text_column, encoding=encoding, quoting=quoting
+    )
     texts = (*train.texts, *unlabelled.texts, *dev.texts)
     return Teaching(spec, teacher, engine, columns, unlabelled, texts, (len(train), len(dev)))
 

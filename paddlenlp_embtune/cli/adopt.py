@@ -9,6 +9,7 @@ import typer
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import show_event
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.schema import to_plain
 
@@ -34,6 +35,8 @@ def adopt(
     ] = None,
     data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
 ) -> None:
     """Make a bundle of a sequence classifier that was fine-tuned with PaddleNLP alone; nothing in its folder is executed."""
     host.require_paddle()
@@ -48,7 +51,9 @@ def adopt(
         domain=domain,
         max_length=max_length,
         engines=tuple(dict.fromkeys(engine or ("onnxruntime",))),
-        sample_texts=read_texts(data, text_column=text_column)[:256] if data is not None else (),
+        sample_texts=read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:256]
+        if data is not None
+        else (),
     )
     for name, parity in written.manifest.parity.items():
         show_event({"event": "parity", "engine": name, **to_plain(parity)})

@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.cli.console import show_event
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.cli.corpus import labelled_rows
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
 
@@ -30,12 +31,14 @@ def calibrate(
     out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
     label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
 ) -> None:
     """Fit a bundle's temperature on labelled rows, so that its scores mean what they say; and thresholds for a precision."""
     from paddlenlp_embtune.evaluation.calibration import calibrate as fit
 
     opened = Bundle.open(bundle)
-    rows = read_rows(data, text_column=text_column, label_column=label_column)
+    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
     written = fit(opened, rows.texts, rows.labels, target_precision=target_precision, target=out)
     manifest = written.manifest
     event = {"event": "calibrated", "temperature": manifest.temperature, "thresholds": dict(manifest.thresholds)}

@@ -6,13 +6,16 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
-from paddlenlp_embtune.data import stream_texts
+from paddlenlp_embtune.cli.console import say_notes
+from paddlenlp_embtune.data import Rows, read_rows, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
 from paddlenlp_embtune.text import PAD, UNK
 from paddlenlp_embtune.text.building import TOKENIZERS, build_tokenizer
+from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
     "Used",
+    "labelled_rows",
     "listed_tokens",
     "one_of",
     "read_texts_of",
@@ -51,13 +54,35 @@ def one_of(**given: object) -> str | None:
     return named[0] if named else None
 
 
-def read_texts_of(path: Path, text_column: str) -> list[str]:
-    """Read texts, of a ``.txt`` one a line.
+def labelled_rows(
+    path: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str, skip_empty: bool = False
+) -> Rows:
+    """Read labelled rows, and say what was left out and how the file was read, where it was not plain.
+
+    Raises:
+        DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_rows`.
+    """
+    rows = read_rows(
+        path,
+        text_column=text_column,
+        label_column=label_column,
+        skip_empty=skip_empty,
+        encoding=encoding,
+        quoting=quoting,
+    )
+    say_notes(rows.remarks())
+    return rows
+
+
+def read_texts_of(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
+    """Read texts, of a ``.txt`` one a line, and say how the file was read, where it was not plain.
 
     Raises:
         DataError: the file cannot be read, or holds nothing but blanks.
     """
-    texts = list(stream_texts(path, text_column=text_column))
+    notes = list[str]()
+    texts = list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes))
+    say_notes(notes)
     if not any(text.strip() for text in texts):
         raise DataError(f"{path} holds no text; legal: one or more that are not blank")
     return texts
@@ -67,22 +92,27 @@ def read_tokens(file: Path) -> list[str]:
     """Read tokens, one a line, each kept as it stands; empty lines are passed over.
 
     Raises:
-        DataError: there is no such file, it is not UTF-8, or names none.
+        DataError: there is no such file, it cannot be read, or names none.
     """
     try:
-        lines = file.read_bytes().decode("utf-8-sig").split("\n")
-    except FileNotFoundError:
+        tokens = [token for token in read_lines(file, error=DataError) if token]
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"there is no file {file}; legal: tokens, one a line, UTF-8") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8: byte {error.start}; legal: tokens, one a line") from None
-    tokens = [token for line in lines if (token := line.removesuffix("\r"))]
     if not tokens:
         raise DataError(f"{file} names no token; legal: one a line")
     return tokens
 
 
 def used_tokens(
-    path: Path, *, tokenizer: str | None, vocabulary: Path | None, min_count: int, cased: bool, text_column: str
+    path: Path,
+    *,
+    tokenizer: str | None,
+    vocabulary: Path | None,
+    min_count: int,
+    cased: bool,
+    text_column: str,
+    encoding: str | None = None,
+    quoting: str = "auto",
 ) -> Used:
     """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
 
@@ -100,7 +130,7 @@ def used_tokens(
         raise RecipeError(
             f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
         )
-    texts = read_texts_of(path, text_column)
+    texts = read_texts_of(path, text_column, encoding=encoding, quoting=quoting)
     built = build_tokenizer(
         name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
     )

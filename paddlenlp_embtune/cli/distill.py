@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune import registry
+from paddlenlp_embtune.cli.options import EncodingOption, MaybeQuotingOption
 from paddlenlp_embtune.cli.train import run
 from paddlenlp_embtune.recipe import DataSpec, DistillSpec, ModelSpec, Recipe, TextSpec, TrainSpec
 from paddlenlp_embtune.specs import PRETRAINED
@@ -45,6 +46,8 @@ def distill(
     ] = None,
     text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
     label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
+    encoding: EncodingOption = None,
+    quoting: MaybeQuotingOption = None,
     epochs: Annotated[Optional[int], typer.Option(help="Passes over labelled and unlabelled texts.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Seeds data order, dropout and initialisation.")] = None,
     max_length: Annotated[Optional[int], typer.Option(help="The student's texts are cut to this many tokens.")] = None,
@@ -55,7 +58,11 @@ def distill(
     """Train a small model on the answers of a large one; a recipe with a part "distill" does the same."""
     builds = student != PRETRAINED and student in registry.current().names("model")
     recipe = Recipe(
-        data=DataSpec(**_given(train=data, dev=dev, text_column=text_column, label_column=label_column)),
+        data=DataSpec(
+            **_given(
+                train=data, dev=dev, text_column=text_column, label_column=label_column, encoding=encoding, quoting=quoting
+            )
+        ),
         text=TextSpec(**_given(max_length=max_length)),
         model=ModelSpec(name=student) if builds else ModelSpec(encoder=student),
         train=TrainSpec(**_given(epochs=epochs)),

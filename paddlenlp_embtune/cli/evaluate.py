@@ -9,7 +9,8 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.cli.console import err, per_class_table
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.cli.corpus import labelled_rows
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.serving import Predictor
@@ -27,13 +28,15 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Labelled rows: .tsv, .csv, .json or .jsonl, UTF-8.")],
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
     label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     engine: Annotated[str, typer.Option(help="onnxruntime, paddle_inference or paddle.")] = "onnxruntime",
     threads: Annotated[Optional[int], typer.Option(min=1, help="Threads of one run of the engine.")] = None,
     skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Leave rows with an empty text out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a bundle on labelled rows."""
-    rows = read_rows(data, text_column=text_column, label_column=label_column, skip_empty=skip_empty)
+    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting, skip_empty=skip_empty)
     predictor = Predictor(bundle, engine=engine, threads=threads)
     number = {label: index for index, label in enumerate(predictor.labels)}
     for label in rows.labels:

@@ -9,6 +9,7 @@ import typer
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.cli.console import err, show_event
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.schema import to_plain
@@ -35,6 +36,8 @@ def export(
     out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
     data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
 ) -> None:
     """Export a bundle's weights for engines, prove that they agree, and put them into the bundle; or export to Triton."""
     if (triton is None) == (not engine):
@@ -57,7 +60,7 @@ def export(
     host.calm_logging()
     from paddlenlp_embtune.export import add_engines
 
-    texts = read_texts(data, text_column=text_column)[:512] if data is not None else ()
+    texts = read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:512] if data is not None else ()
     written = add_engines(opened, out or bundle, engines=engines, sample_texts=texts)
     for chosen in engines:
         show_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})

@@ -14,13 +14,16 @@ __all__ = [
     "CasedOption",
     "ColumnOption",
     "DamagedOption",
+    "EncodingOption",
     "FallbacksOption",
     "FormatOption",
     "JsonOption",
     "LabelOption",
     "LabelledOption",
     "LeastOption",
+    "MaybeQuotingOption",
     "OverwriteOption",
+    "QuotingOption",
     "StoreOption",
     "TensorOption",
     "TokenizerOption",
@@ -44,6 +47,15 @@ FallbacksOption = Annotated[
         "as in training."
     ),
 ]
+EncodingOption = Annotated[
+    Optional[str],
+    typer.Option(help="Encoding of the data, such as gb18030 or big5; by default UTF-8, or another where that is plain."),
+]
+_QUOTES = (
+    "What double quotes in TSV and CSV data are: quotes around fields (csv), text (none), or what the file looks like (auto)."
+)
+QuotingOption = Annotated[str, typer.Option(metavar="auto|csv|none", help=_QUOTES)]
+MaybeQuotingOption = Annotated[Optional[str], typer.Option(metavar="auto|csv|none", help=_QUOTES)]
 LabelOption = Annotated[str, typer.Option(help="Column or key of the label.")]
 LabelledOption = Annotated[
     Optional[Path], typer.Option(help="Labelled rows that the model was not trained on, to calibrate and measure with.")

@@ -14,7 +14,8 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from paddlenlp_embtune.cli.console import err
+from paddlenlp_embtune.cli.console import err, say_notes
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.serving import Predictor
@@ -59,6 +60,8 @@ def predict(
         typer.Option(help="Texts: .txt (one a line), .tsv, .csv, .json or .jsonl; without it, stdin, one a line."),
     ] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     engine: Annotated[str, typer.Option(help="onnxruntime, paddle_inference or paddle.")] = "onnxruntime",
     precision: Annotated[str, typer.Option(help="fp32, or what the bundle was quantized to.")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
@@ -96,12 +99,17 @@ def predict(
         windows=windows,
         abstain_below=abstain_below,
     )
-    texts = stream_texts(data, text_column=text_column) if data is not None else stream_standard_input()
+    notes = list[str]()
+    if data is not None:
+        texts = stream_texts(data, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes)
+    else:
+        texts = stream_standard_input(encoding=encoding)
     explain = explain or explain_label is not None or page is not None
     if explain:
         predictor.explain([], label=explain_label)  # refuses a wrong label before anything is printed
-    sections = []
+    sections, answered, cut = [], 0, 0
     for answer in _watched(predictor.stream(texts, scores=scores)):
+        answered, cut = answered + 1, cut + ("cut" in answer)
         terms = ""
         if explain:
             (explanation,) = predictor.explain([answer["text"]], label=explain_label)
@@ -117,6 +125,12 @@ def predict(
             print(f"{label}\t{answer['score']:.4f}\t{shown}{terms}", flush=explain)
         if explain and explanation.label is not None and page is None and not as_json:
             err.print(_coloured(explanation), soft_wrap=True)
+    if cut:
+        notes.append(
+            f"{cut:,} of {answered:,} texts have more than the {predictor.bundle.manifest.max_length} tokens that the model "
+            "reads; the rest of them was left out; --windows reads all of it"
+        )
+    say_notes(notes)
     if page is not None:
         write_text(page, "".join([_PAGE, *sections, "</body></html>\n"]))
         err.print(f"explanations: {page}", markup=False, soft_wrap=True)

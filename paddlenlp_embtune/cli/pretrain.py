@@ -12,7 +12,7 @@ import typer
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import RunDisplay, err
 from paddlenlp_embtune.cli.corpus import read_texts_of
-from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, OverwriteOption
+from paddlenlp_embtune.cli.options import ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.starting import pretrained_encoder
 
 __all__ = ["add_to"]
@@ -30,6 +30,8 @@ def pretrain(
     texts: Annotated[list[Path], typer.Option(help="Texts of the domain, one a line in a .txt file; repeat for more files.")],
     out: Annotated[Path, typer.Option(help="Folder of the trained encoder, for model.encoder.")],
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     epochs: Annotated[int, typer.Option(help="Passes over the texts, after one for the new head alone.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Texts in a step.")] = 32,
     max_length: Annotated[int, typer.Option(help="Longer texts are read in windows of so many tokens.")] = 128,
@@ -45,7 +47,7 @@ def pretrain(
 
     spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, rate=rate, seed=seed)
     found = pretrained_encoder(encoder)
-    read = [text for file in texts for text in read_texts_of(file, text_column)]
+    read = [text for file in texts for text in read_texts_of(file, text_column, encoding=encoding, quoting=quoting)]
     result = go_on(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
     err.print(
         f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "

@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.cli.console import show_event
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.cli.corpus import labelled_rows
+from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
 
@@ -32,12 +33,14 @@ def quantize(
     out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
     label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
 ) -> None:
     """Add a program of lower precision, measured on labelled rows; one that is not worth having is refused."""
     from paddlenlp_embtune.export import quantize as add
 
     opened = Bundle.open(bundle)
-    rows = read_rows(data, text_column=text_column, label_column=label_column)
+    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
     written = add(opened, rows.texts, rows.labels, precision=precision, method=method, tolerance=tolerance, target=out)
     show_event({"event": "quantized", "precision": precision, **to_plain(written.manifest.quantized[precision])})
     print(written.path)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from paddlenlp_embtune import registry
-from paddlenlp_embtune.data import Rows, read_rows
+from paddlenlp_embtune.cli.corpus import labelled_rows
+from paddlenlp_embtune.data import Rows
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_names
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.serving.bundle import MANIFEST
@@ -24,7 +25,7 @@ __all__ = [
     "chosen_groups",
     "domain_groups",
     "find_store",
-    "labelled_rows",
+    "labelled_rows_of",
     "open_bundle",
     "out",
     "plain_version",
@@ -121,13 +122,15 @@ def refuse_existing(to: Path, *, overwrite: bool) -> None:
         raise DataError(f"{to} is there already; replace it with --overwrite, or choose another --out")
 
 
-def labelled_rows(bundle: Bundle, data: Path, text_column: str, label_column: str) -> Rows:
+def labelled_rows_of(
+    bundle: Bundle, data: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str
+) -> Rows:
     """Read labelled rows whose labels a bundle knows.
 
     Raises:
         DataError: it does not know one, or the file cannot be read.
     """
-    rows = read_rows(data, text_column=text_column, label_column=label_column)
+    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
     for label in dict.fromkeys(rows.labels):
         if label not in (known := bundle.manifest.labels):
             raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {legal_names(label, known)}")

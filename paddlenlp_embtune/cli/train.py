@@ -11,6 +11,7 @@ import typer
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import RunDisplay, err, say_notes, watched
+from paddlenlp_embtune.cli.options import EncodingOption, MaybeQuotingOption
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.recipe import Recipe
 
@@ -29,6 +30,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/last"),
     text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
     label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
+    encoding: EncodingOption = None,
+    quoting: MaybeQuotingOption = None,
     labels: Annotated[Optional[str], typer.Option(help="The labels in order, with commas; else those of the data.")] = None,
     domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
     encoder: Annotated[
@@ -53,6 +56,8 @@ def train(
             "label_column": label_column,
             "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
             "skip_empty": skip_empty or None,
+            "encoding": encoding,
+            "quoting": quoting,
         },
         "train": {"epochs": epochs},
         "text": {"max_length": max_length},

@@ -21,10 +21,12 @@ from paddlenlp_embtune.cli.options import (
     CasedOption,
     ColumnOption,
     DamagedOption,
+    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
     LeastOption,
+    QuotingOption,
     TensorOption,
     TokenizerOption,
     TokensOption,
@@ -133,6 +135,8 @@ def coverage(
     min_count: LeastOption = 1,
     cased: CasedOption = False,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     format: FormatOption = None,  # noqa: A002
@@ -150,7 +154,14 @@ def coverage(
     tried, found = fallbacks_of(fallbacks, tokenizer), format_of(file, format)
     if source is not None:
         used = used_tokens(
-            source, tokenizer=tokenizer, vocabulary=vocabulary, min_count=min_count, cased=cased, text_column=text_column
+            source,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            min_count=min_count,
+            cased=cased,
+            text_column=text_column,
+            encoding=encoding,
+            quoting=quoting,
         )
     else:
         assert keep_vocabulary is not None

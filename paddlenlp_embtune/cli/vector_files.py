@@ -14,11 +14,13 @@ from paddlenlp_embtune.cli.options import (
     CasedOption,
     ColumnOption,
     DamagedOption,
+    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
     LeastOption,
     OverwriteOption,
+    QuotingOption,
     TensorOption,
     TokenizerOption,
     TokensOption,
@@ -67,6 +69,8 @@ def convert(
     min_count: LeastOption = 1,
     cased: CasedOption = False,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     tokens: TokensOption = None,
@@ -91,7 +95,14 @@ def convert(
     tried, found, used = fallbacks_of(fallbacks, tokenizer), format_of(source, format), None
     if keep_texts is not None:
         used = used_tokens(
-            keep_texts, tokenizer=tokenizer, vocabulary=vocabulary, min_count=min_count, cased=cased, text_column=text_column
+            keep_texts,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            min_count=min_count,
+            cased=cased,
+            text_column=text_column,
+            encoding=encoding,
+            quoting=quoting,
         )
     elif keep_vocabulary is not None:
         used = listed_tokens(keep_vocabulary)

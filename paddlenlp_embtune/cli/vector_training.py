@@ -11,7 +11,7 @@ import typer
 from paddlenlp_embtune.cli import vector_files
 from paddlenlp_embtune.cli.console import err, say_notes, watched
 from paddlenlp_embtune.cli.corpus import read_texts_of
-from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, JsonOption, OverwriteOption
+from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
 from paddlenlp_embtune.cli.stored import print_json
 from paddlenlp_embtune.errors import RecipeError, legal_names
@@ -48,6 +48,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Seeds what is drawn.")] = 0,
     cased: CasedOption = False,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,7 +68,7 @@ def train(
         longest=longest,
         seed=seed,
     )
-    read = [text for file in texts for text in read_texts_of(file, text_column)]
+    read = [text for file in texts for text in read_texts_of(file, text_column, encoding=encoding, quoting=quoting)]
     # Words that are too rare to be learnt are cut into their characters, as the recipe's tokenizer cuts them.
     built = build_tokenizer(tokenizer, texts=read, lowercase=not cased, min_count=min_count)
     first, fallbacks = (None, None) if start is None else _start(start, tokenizer, built.vocabulary.tokens)

@@ -14,12 +14,21 @@ from paddlenlp_embtune.cli import vector_files, vector_training
 from paddlenlp_embtune.cli import versions as comparing
 from paddlenlp_embtune.cli.console import err, show_event
 from paddlenlp_embtune.cli.corpus import read_tokens
-from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, LabelledOption, LabelOption, OverwriteOption, StoreOption
+from paddlenlp_embtune.cli.options import (
+    ColumnOption,
+    EncodingOption,
+    JsonOption,
+    LabelledOption,
+    LabelOption,
+    OverwriteOption,
+    QuotingOption,
+    StoreOption,
+)
 from paddlenlp_embtune.cli.stored import (
     chosen_groups,
     domain_groups,
     find_store,
-    labelled_rows,
+    labelled_rows_of,
     open_bundle,
     out,
     plain_version,
@@ -164,11 +173,17 @@ def restore(
     data: LabelledOption = None,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
 ) -> None:
     """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
     refuse_existing(to, overwrite=overwrite)
     opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-    rows = labelled_rows(opened, data, text_column, label_column) if data is not None else None
+    rows = (
+        labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+        if data is not None
+        else None
+    )
     found = saved.version(version)
     tokens, table = saved.load(found.name)
     own = opened.vocabulary.tokens

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.cli.options import ColumnOption, LabelOption, StoreOption
-from paddlenlp_embtune.cli.stored import chosen_groups, find_store, labelled_rows, open_bundle, out, print_json, table_of
+from paddlenlp_embtune.cli.options import ColumnOption, EncodingOption, LabelOption, QuotingOption, StoreOption
+from paddlenlp_embtune.cli.stored import chosen_groups, find_store, labelled_rows_of, open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.serving import Bundle
@@ -48,6 +48,8 @@ def diff(
     ] = None,
     data: Annotated[Optional[Path], typer.Option(help="Training texts, to sort the drift by how often tokens occur.")] = None,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     count: Annotated[int, typer.Option(min=1, max=100, help="Tokens and terms to list.")] = 20,
     neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -58,7 +60,9 @@ def diff(
     opened = find_store(store, beside=bundle)
     pair = opened.version(before), opened.version(after)
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
-    counts = _counts(data, text_column, cut) if data is not None and cut is not None else None
+    counts = (
+        _counts(data, text_column, cut, encoding=encoding, quoting=quoting) if data is not None and cut is not None else None
+    )
     found = difference(
         opened.load(pair[0].name),
         opened.load(pair[1].name),
@@ -85,11 +89,13 @@ def ab(
     seed: Annotated[int, typer.Option(min=0, help="Seeds the resamples.")] = 0,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Label the same rows with two versions under the same model, and say whether chance is enough for the difference."""
     opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-    rows = labelled_rows(opened, data, text_column, label_column)
+    rows = labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
     names = saved.version(a).name, saved.version(b).name
     tables = [_table_for(opened, saved, name) for name in names]
     host.require_paddle()
@@ -137,9 +143,11 @@ def _table_for(bundle: Bundle, store: VectorStore, name: str) -> npt.NDArray[np.
     return whole
 
 
-def _counts(data: Path, text_column: str, cut: Callable[[str], Sequence[str]]) -> Counter[str]:
+def _counts(
+    data: Path, text_column: str, cut: Callable[[str], Sequence[str]], *, encoding: str | None, quoting: str
+) -> Counter[str]:
     seen: Counter[str] = Counter()
-    for text in read_texts(data, text_column=text_column):
+    for text in read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting):
         seen.update(cut(text))
     return seen
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from paddlenlp_embtune.cli import vocabulary_of_bundles
 from paddlenlp_embtune.cli.console import err, watched
 from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, read_tokens, shown
-from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, JsonOption, OverwriteOption
+from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.cli.stored import open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import stream_texts
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
@@ -61,6 +61,8 @@ def compare(
     max_length: Annotated[Optional[int], typer.Option(min=1, help="Also show the share of texts that are longer.")] = None,
     cased: CasedOption = False,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Cut the same texts by every tokenizer, and show lengths, unknown tokens, terms kept whole, and speed."""
@@ -68,7 +70,7 @@ def compare(
         raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
     files = _named_files(vocabulary or ())
     wanted = read_terms(terms) if terms is not None else ()
-    read = read_texts_of(data or texts or Path(), text_column)
+    read = read_texts_of(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
     built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
     for name, file in files.items():
         kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"
@@ -99,6 +101,8 @@ def propose(
     to: Annotated[Optional[Path], typer.Option("--out", help="Also write the terms to this file, one a line.")] = None,
     overwrite: OverwriteOption = False,
     text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Propose terms of a domain: strings that hang together and stand free, and that no general dictionary has."""
@@ -112,9 +116,11 @@ def propose(
         tokens |= common_words()
     with watched("counting") as progress:
         found = propose_terms(
-            stream_texts(texts, text_column=text_column),
+            stream_texts(texts, text_column=text_column, encoding=encoding, quoting=quoting),
             known=tokens,
-            background=stream_texts(background, text_column=text_column) if background is not None else (),
+            background=stream_texts(background, text_column=text_column, encoding=encoding, quoting=quoting)
+            if background is not None
+            else (),
             least_count=least_count,
             most=most,
             max_characters=max_characters,

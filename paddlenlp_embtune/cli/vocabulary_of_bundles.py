@@ -10,9 +10,17 @@ import typer
 from paddlenlp_embtune import host
 from paddlenlp_embtune.cli.console import err, say_notes, show_event
 from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, shown
-from paddlenlp_embtune.cli.options import ColumnOption, JsonOption, LabelledOption, LabelOption, OverwriteOption
+from paddlenlp_embtune.cli.options import (
+    ColumnOption,
+    EncodingOption,
+    JsonOption,
+    LabelledOption,
+    LabelOption,
+    OverwriteOption,
+    QuotingOption,
+)
 from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
-from paddlenlp_embtune.cli.stored import labelled_rows, open_bundle, print_json, refuse_existing
+from paddlenlp_embtune.cli.stored import labelled_rows_of, open_bundle, print_json, refuse_existing
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
@@ -47,13 +55,15 @@ def extend(
     ] = None,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
     refuse_existing(to, overwrite=overwrite)
     opened, wanted = open_bundle(bundle), read_terms(terms)
     before = _size(opened)
-    labelled = _labelled(opened, data, text_column, label_column)
+    labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
     table = None
     if vectors is not None:
         keep = known_names([*opened.vocabulary.tokens, *wanted])
@@ -88,6 +98,8 @@ def cut(
     check_data: LabelledOption = None,
     text_column: ColumnOption = "text",
     label_column: LabelOption = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Take the tokens and rows that a domain does not use out of a bundle; every engine is proven anew."""
@@ -96,8 +108,8 @@ def cut(
     refuse_existing(to, overwrite=overwrite)
     opened = open_bundle(bundle)
     before = _size(opened)
-    domain = read_texts_of(texts or data or Path(), text_column)
-    labelled = _labelled(opened, check_data, text_column, label_column)
+    domain = read_texts_of(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
+    labelled = _labelled(opened, check_data, text_column, label_column, encoding=encoding, quoting=quoting)
     _prepare()
     from paddlenlp_embtune.resizing import cut_bundle
     from paddlenlp_embtune.text.cutting import Cut
@@ -115,10 +127,12 @@ def cut(
     _finish(done, before, told, as_json=as_json)
 
 
-def _labelled(bundle: Bundle, data: Path | None, text_column: str, label_column: str) -> dict[str, Any]:
+def _labelled(
+    bundle: Bundle, data: Path | None, text_column: str, label_column: str, *, encoding: str | None, quoting: str
+) -> dict[str, Any]:
     if data is None:
         return {}
-    rows = labelled_rows(bundle, data, text_column, label_column)
+    rows = labelled_rows_of(bundle, data, text_column, label_column, encoding=encoding, quoting=quoting)
     return {"texts": rows.texts, "labels": rows.labels}
 
 

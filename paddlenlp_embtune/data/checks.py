@@ -14,7 +14,18 @@ from paddlenlp_embtune.text import clean
 
 __all__ = ["DataReport", "check_rows", "discover_labels", "hold_out", "text_key"]
 
-_NOISE = re.compile(r"(?![-+.%]?\d|(?<=\d)%)(?:[^\w]|_)")
+_MARKS = "!,.:;。、､…·\"'“”‘’()[\\]{}《》〈〉「」『』【】〔〕〖〗«»"
+# What only parts sentences and words is dropped. All else may carry meaning: arrows, emoji, signs, the star of *ST.
+_PART = re.compile(
+    r"(?P<face>[:;=][-^']?[()\[\]])"
+    r"|(?P<loss>\([-+]?\d[\d.,]*%?\))"  # a number in brackets is negative
+    rf"|(?P<between>(?<=\d)[\s{_MARKS}]+(?=\d)|(?<=[〇零一二三四五六七八九十])[.:·](?=[〇零一二三四五六七八九十]))"
+    r"|(?P<point>\.(?=\d))"
+    r"|(?P<dash>(?<=\d)\s?[—–―~〜]+|[—–―~〜]+(?=\s?\d))"
+    r"|(?P<doubt>\?[?!\s]*)"
+    r"|(?P<space>(?<=[0-9a-z])\s(?=[0-9a-z]))"
+    rf"|[\s{_MARKS}—–―~〜]"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +47,7 @@ class DataReport:
     leaks: int
 
     def warnings(self) -> list[str]:
-        """Return one line for everything a careful person would mend."""
+        """Return one line for all that a careful person would look at."""
         train, dev = self.rows
         lines = []
         if self.leaks:
@@ -101,7 +112,8 @@ def hold_out(rows: Rows, *, ratio: float, seed: int) -> tuple[Rows, Rows]:
     for index, text in enumerate(rows.texts):
         sides[text_key(text) in dev].append(index)
     train, held = sides
-    kept = dataclasses.replace(rows.take(train, rows.source), skipped_empty=rows.skipped_empty)
+    side = rows.take(train, rows.source)
+    kept = dataclasses.replace(rows, texts=side.texts, labels=side.labels)
     return kept, rows.take(held, f"{rows.source} ({len(held)} rows held out)")
 
 
@@ -131,9 +143,20 @@ def check_rows(train: Rows, dev: Rows, labels: Sequence[str]) -> DataReport:
 
 
 def text_key(text: str) -> str:
-    """A text without case, width, white space and most punctuation: texts with equal keys are one text.
+    """A text without case, width, white space and what only parts sentences: texts with equal keys are one text.
 
-    Signs, points and percent signs stay where they touch a digit: +5% is not -5%.
+    What may tell meanings apart stays: signs, arrows, emoji, question marks, spaces between Latin words, and whatever stands
+    between two digits. +5% is not -5%, 10:1 is not 101, and a question is not its statement.
     """
-    folded = clean(text, lowercase=True)
-    return _NOISE.sub("", folded) or folded
+    folded = clean(text, lowercase=True).replace("\u2212", "-")
+    return _PART.sub(_kept, folded) or folded
+
+
+def _kept(part: re.Match[str]) -> str:
+    """What stays of a part that is dropped elsewhere."""
+    kind, found = part.lastgroup, part[0]
+    if kind in ("face", "loss", "point"):
+        return found
+    if kind == "between":
+        return "".join(found.split()) or " "
+    return {"dash": "-", "doubt": "?", "space": " "}.get(kind or "", "")

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from paddlenlp_embtune.errors import DataError, legal_names
-from paddlenlp_embtune.text import clean
+from paddlenlp_embtune.data.records import Records, text_of
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.cleaning import is_blank
 
-__all__ = ["FORMATS", "Rows", "parse_record", "read_rows", "read_texts", "require_column", "split_lines", "text_of"]
+__all__ = ["Rows", "read_rows"]
 
-FORMATS = {
-    ".tsv": "TSV",
-    ".txt": "TSV",
-    ".csv": "CSV",
-    ".json": "JSON",
-    ".jsonl": "JSON lines",
-    ".ndjson": "JSON lines",
-}
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +25,16 @@ class Rows:
         labels: N labels.
         source: the path they came from.
         skipped_empty: rows that were left out because their text was empty.
+        skipped_blank: rows without a character in any field, as spreadsheets leave behind; they are passed over.
+        notes: what a user may want to know about how the file was read.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     source: str
     skipped_empty: int = 0
+    skipped_blank: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -48,30 +43,58 @@ class Rows:
         """Return some of the rows under another name."""
         return Rows(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source)
 
+    def remarks(self) -> list[str]:
+        """Return one line for all that was left out, and for how the file was read."""
+        lines = list(self.notes)
+        if self.skipped_empty:
+            lines.append(f"{self.source}: {self.skipped_empty} rows with an empty text were left out")
+        if self.skipped_blank:
+            lines.append(f"{self.source}: {self.skipped_blank} rows without any text or label were passed over")
+        return lines
 
-def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_empty: bool = False) -> Rows:
+
+def read_rows(
+    path: str | Path,
+    *,
+    text_column: str,
+    label_column: str,
+    skip_empty: bool = False,
+    encoding: str | None = None,
+    quoting: str = "auto",
+) -> Rows:
     """Read labelled rows; the format follows from the file's ending.
 
     Args:
-        path: a ``.tsv``, ``.csv``, ``.json`` or ``.jsonl`` file in UTF-8, with a header where the format has one.
+        path: a ``.tsv``, ``.csv``, ``.json`` or ``.jsonl`` file, with a header where the format has one.
         text_column: column or key of the text.
         label_column: column or key of the label; numbers are taken as their decimal text.
         skip_empty: leave rows with an empty text out instead of refusing the file.
+        encoding: of the file; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16 where it is plain.
+        quoting: ``auto``, ``csv`` or ``none``: whether double quotes stand around fields, or are text. A CSV file has them
+            around fields, a TSV file where all its quotes are such.
     Raises:
         DataError: the file is missing, empty or in another encoding; a column is missing; a text or a label is empty.
+        RecipeError: there is no such encoding or quoting.
     """
     path = Path(path)
     texts: list[str] = []
     labels: list[str] = []
     empty: list[str] = []
-    for place, record in _records(path, (text_column, label_column)):
+    blank = 0
+    records = Records(path, (text_column, label_column), encoding=encoding, quoting=quoting)
+    for place, record in records:
+        if records.is_table and not any(record.values()):
+            blank += 1
+            continue
         text = text_of(record[text_column], f"{text_column!r} in {place} of {path}")
         label = text_of(record[label_column], f"{label_column!r} in {place} of {path}").strip()
-        if not clean(text, lowercase=False):
+        if is_blank(text):
             empty.append(place)
             continue
         if not label:
             raise DataError(f"{place} of {path} has no label in column {label_column!r}; give it one, or remove the row")
+        if _SURROGATE.search(label):
+            raise DataError(f"{place} of {path} has the label {label!r}, which holds half a character; correct the label")
         texts.append(text)
         labels.append(label)
     if empty and not skip_empty:
@@ -81,157 +104,4 @@ def read_rows(path: str | Path, *, text_column: str, label_column: str, skip_emp
         )
     if not texts:
         raise DataError(f"{path} holds no rows; legal: a header and at least one labelled text")
-    return Rows(tuple(texts), tuple(labels), str(path), len(empty))
-
-
-def read_texts(path: str | Path, *, text_column: str) -> list[str]:
-    """Read texts without labels; a ``.txt`` file is one text a line, other formats need the column.
-
-    Blank texts are kept, so that answers line up with the file.
-
-    Raises:
-        DataError: as :func:`read_rows`, but for empty texts and labels.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".txt":
-        return split_lines(_decode(path))
-    records = _records(path, (text_column,), keep_blank=True)
-    return [text_of(record[text_column], f"{text_column!r} in {place} of {path}") for place, record in records]
-
-
-def split_lines(content: str) -> list[str]:
-    """Split on line feeds, with or without carriage returns before them, and nowhere else."""
-    lines = content.split("\n")
-    if not lines[-1]:
-        del lines[-1]
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _records(path: Path, columns: Sequence[str], *, keep_blank: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (place for messages, record) with all the columns asked for present."""
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(f"{path} ends in {path.suffix!r}; {legal_names(path.suffix, FORMATS)}")
-    content = _decode(path)
-    if not content.strip():
-        raise DataError(f"{path} is empty; legal: a header and at least one labelled text")
-    records = _delimited(content, kind, path, keep_blank=keep_blank) if kind in ("TSV", "CSV") else _json(content, kind, path)
-    for place, record in records:
-        for column in columns:
-            require_column(record, column, f"{place} of {path}")
-        yield place, record
-
-
-def require_column(record: Iterable[str], column: str, where: str) -> None:
-    """Refuse a header or a record that lacks a column.
-
-    Raises:
-        DataError: naming those there are.
-    """
-    if column not in record:
-        raise DataError(
-            f"{where} has no column {column!r}; {legal_names(column, record)}; choose with --text-column and --label-column"
-        )
-
-
-def _decode(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}; "
-            f"convert it, for example with: iconv -f GB18030 -t UTF-8 {path.name}"
-        ) from None
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}; legal: a path to a {', '.join(FORMATS)} file") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _delimited(content: str, kind: str, path: Path, *, keep_blank: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """TSV without quoting, split on line feeds only; CSV with quoting as RFC 4180 has it."""
-    table = _tsv(content) if kind == "TSV" else _csv(content, path)
-    _, header = next(table)
-    for column in header:
-        if header.count(column) > 1:
-            raise DataError(f"{path} has {header.count(column)} columns called {column!r}; legal: each name once")
-    for number, cells in table:
-        if not any(cells) and not (keep_blank and len(header) == 1):
-            continue
-        if len(cells) != len(header):
-            raise DataError(
-                f"line {number} of {path} has {len(cells)} fields, the header has {len(header)} ({', '.join(header)}); "
-                f"{kind} fields are separated by {'one tab, without quoting' if kind == 'TSV' else 'commas'}"
-            )
-        yield f"line {number}", dict(zip(header, cells, strict=True))
-
-
-def _tsv(content: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(split_lines(content), start=1):
-        yield number, line.split("\t")
-
-
-def _csv(content: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of the record's last line, cells)."""
-    former = csv.field_size_limit(len(content) + 1)
-    try:
-        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-        rows = [(reader.line_num, cells or [""]) for cells in reader]
-    except csv.Error as error:
-        raise DataError(f"{path} is not a CSV file: {error}") from None
-    finally:
-        csv.field_size_limit(former)
-    yield from rows
-
-
-def _json(content: str, kind: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if kind == "JSON":
-        value = _parse(content, str(path))
-        if not isinstance(value, list):
-            raise DataError(f"{path} holds one {type(value).__name__}; legal: a list of objects")
-        items = [(f"item {number}", item) for number, item in enumerate(value, start=1)]
-    else:
-        lines = [(number, line) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
-        yield from ((f"line {number}", parse_record(line, f"line {number} of {path}")) for number, line in lines)
-        return
-    for place, item in items:
-        yield place, _record(item, f"{place} of {path}")
-
-
-def parse_record(line: str, where: str) -> dict[str, Any]:
-    """Read one line of JSON lines.
-
-    Raises:
-        DataError: it is no JSON, or no object.
-    """
-    return _record(_parse(line, where), where)
-
-
-def _record(item: Any, where: str) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise DataError(f"{where} is {item!r}; legal: an object with a text and a label")
-    return item
-
-
-def _parse(content: str, where: str) -> Any:
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON: {error}") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def text_of(value: Any, where: str) -> str:
-    """Return a text, or a number as its decimal text.
-
-    Raises:
-        DataError: it is something else.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise DataError(f"{where} is {value!r}; legal: a text")
+    return Rows(tuple(texts), tuple(labels), str(path), len(empty), blank, tuple(records.notes))

@@ -2,80 +2,75 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
-from paddlenlp_embtune.data.rows import FORMATS, parse_record, read_texts, require_column, text_of
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.data.records import Records, line_reader, text_of
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.utils.decoding import BLOCK
+from paddlenlp_embtune.utils.reading import check_reading
 
-__all__ = ["stream_standard_input", "stream_texts"]
+__all__ = ["read_texts", "stream_standard_input", "stream_texts"]
+
+_logger = logging.getLogger(__name__)
 
 
-def stream_texts(path: str | Path, *, text_column: str) -> Iterator[str]:
-    """Yield texts without labels; blank ones too, so that answers line up with the file.
+def stream_texts(
+    path: str | Path,
+    *,
+    text_column: str,
+    encoding: str | None = None,
+    quoting: str = "auto",
+    notes: list[str] | None = None,
+) -> Iterator[str]:
+    """Yield texts without labels: as many as the file has rows, blank ones too, so that answers line up with it.
 
-    A ``.txt`` file is one text a line. That, TSV and JSON lines are read line by line, other formats at once.
+    A ``.txt`` file is one text a line, other formats need the column. All but ``.json`` are read as they are asked for.
 
+    Args:
+        path: of the file; a pipe will do.
+        text_column: column or key of the text; null is an empty text.
+        encoding: as for :func:`paddlenlp_embtune.data.read_rows`.
+        quoting: as there.
+        notes: gets, at the end of the file, what a user may want to know about how it was read; None logs it.
     Raises:
-        DataError: as :func:`paddlenlp_embtune.data.read_texts`; what a line is wrong about is said when it is reached.
+        DataError: as :func:`paddlenlp_embtune.data.read_rows`, but for empty texts and labels; what a line is wrong about is
+            said when it is reached.
+        RecipeError: there is no such encoding or quoting.
     """
     path = Path(path)
-    kind = "text" if path.suffix.lower() == ".txt" else FORMATS.get(path.suffix.lower())
-    if kind not in ("text", "TSV", "JSON lines") or not path.is_file():
-        yield from read_texts(path, text_column=text_column)
+    records = Records(path, (text_column,), encoding=encoding, quoting=quoting)
+    if path.suffix.lower() == ".txt":
+        yield from records.lines()
+    else:
+        for place, record in records:
+            value = record[text_column]
+            yield "" if value is None else text_of(value, f"{text_column!r} in {place} of {path}")
+    if notes is not None:
+        notes += records.notes
         return
-    with path.open("rb") as file:
-        lines = _lines(file, str(path))
-        if kind == "text":
-            yield from lines
-        elif kind == "TSV":
-            yield from _tsv(lines, path, text_column)
-        else:
-            yield from _json_lines(lines, path, text_column)
+    for note in records.notes:
+        _logger.warning("%s", note)
 
 
-def stream_standard_input() -> Iterator[str]:
+def read_texts(path: str | Path, *, text_column: str, encoding: str | None = None, quoting: str = "auto") -> list[str]:
+    """Read all that :func:`stream_texts` yields."""
+    return list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting))
+
+
+def stream_standard_input(*, encoding: str | None = None) -> Iterator[str]:
     """Yield the lines of stdin as they come.
 
     Raises:
-        DataError: stdin is not UTF-8.
+        DataError: the encoding of stdin cannot be told, or a line is too long.
+        RecipeError: there is no such encoding.
     """
-    yield from _lines(sys.stdin.buffer, "stdin")
-
-
-def _lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    """Split on line feeds, with or without carriage returns before them, and nowhere else."""
-    place = 0
-    for number, raw in enumerate(file):
-        try:
-            line = raw.decode("utf-8" if number else "utf-8-sig")
-        except UnicodeDecodeError as error:
-            at = place + len(raw) - len(error.object) + error.start
-            raise DataError(f"{name} is not UTF-8: byte {at} is {error.object[error.start]:#04x}") from None
-        place += len(raw)
-        yield line.removesuffix("\n").removesuffix("\r")
-
-
-def _tsv(lines: Iterator[str], path: Path, column: str) -> Iterator[str]:
-    header = next(lines, "").split("\t")
-    require_column(header, column, f"line 1 of {path}")
-    at = header.index(column)
-    for number, line in enumerate(lines, start=2):
-        cells = line.split("\t")
-        if not any(cells) and len(header) > 1:
-            continue
-        if len(cells) != len(header):
-            raise DataError(
-                f"line {number} of {path} has {len(cells)} fields, the header has {len(header)} ({', '.join(header)})"
-            )
-        yield cells[at]
-
-
-def _json_lines(lines: Iterator[str], path: Path, column: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            where = f"line {number} of {path}"
-            record = parse_record(line, where)
-            require_column(record, column, where)
-            yield text_of(record[column], f"{column!r} in {where}")
+    declared = check_reading(encoding, "auto", where="--", error=RecipeError)
+    stdin = cast(io.BufferedReader, sys.stdin.buffer)
+    blocks = iter(lambda: stdin.read1(BLOCK), b"")
+    for line, _ in line_reader(blocks, "stdin", declared):
+        yield line

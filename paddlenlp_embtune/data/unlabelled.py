@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from paddlenlp_embtune.data.checks import text_key
 from paddlenlp_embtune.data.streams import stream_texts
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text import clean
+from paddlenlp_embtune.text import is_blank
 
 __all__ = ["Unlabelled", "read_unlabelled"]
 
@@ -32,7 +32,15 @@ class Unlabelled:
     in_dev: int = 0
 
 
-def read_unlabelled(paths: Sequence[str], train: Sequence[str], dev: Sequence[str], *, text_column: str) -> Unlabelled:
+def read_unlabelled(
+    paths: Sequence[str],
+    train: Sequence[str],
+    dev: Sequence[str],
+    *,
+    text_column: str,
+    encoding: str | None = None,
+    quoting: str = "auto",
+) -> Unlabelled:
     """Read texts without labels; leave out blank ones, copies, and those of the labelled rows.
 
     Raises:
@@ -43,13 +51,15 @@ def read_unlabelled(paths: Sequence[str], train: Sequence[str], dev: Sequence[st
     dev_keys, train_keys = {text_key(text) for text in dev}, {text_key(text) for text in train}
     seen: set[bytes] = set()
     kept, counts = list[str](), dict.fromkeys(("read", "blank", "duplicates", "in_train", "in_dev"), 0)
-    for text in (text for path in paths for text in stream_texts(path, text_column=text_column)):
+    for text in (
+        text for path in paths for text in stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting)
+    ):
         counts["read"] += 1
         key = text_key(text)
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=12).digest()  # texts may be many
         why = (
             "blank"
-            if not clean(text, lowercase=False)
+            if is_blank(text)
             else "in_dev"
             if key in dev_keys
             else "in_train"

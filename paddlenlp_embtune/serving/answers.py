@@ -179,6 +179,8 @@ def word_answers(
     if levels:
         columns["level"], columns["level_spread"] = (part.tolist() for part in level_of(probabilities))
     answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for index in reading.cut:
+        answers[index]["cut"] = True
     for index in np.flatnonzero([not reading.ids[window] for window in decisive]):
         _say_nothing(answers[index])
     return answers

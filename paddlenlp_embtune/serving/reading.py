@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.text import Tokenizer
+from paddlenlp_embtune.text import Tokenizer, is_blank
 from paddlenlp_embtune.text.windows import WindowSpec, split_windows
 
 __all__ = ["Reading", "chunks", "read_texts"]
@@ -24,11 +24,13 @@ class Reading:
         ids: of each window; empty for a text without a visible character.
         first: number of each text's first window, (N + 1,) int64, W at the end.
         places: begin and end of each window in its text; None where long texts are cut instead.
+        cut: numbers of the texts that have more ids than the model reads, of which the rest was left out.
     """
 
     ids: Sequence[Sequence[int]]
     first: npt.NDArray[np.int64]
     places: Sequence[tuple[int, int]] | None = None
+    cut: Sequence[int] = ()
 
 
 def read_texts(
@@ -45,20 +47,26 @@ def read_texts(
     Raises:
         TypeError: something is not a text; the message gives its index.
     """
-    ids, places, first = list[Sequence[int]](), list[tuple[int, int]](), [0]
+    ids, places, first, cut = list[Sequence[int]](), list[tuple[int, int]](), [0], list[int]()
+    behind = max_length - len(tokenizer.suffix)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text number {start + index} is {text!r} of type {type(text).__name__}; legal: str")
-        whole = tokenizer.encode(text, max_length=max_length + (windows is not None))
-        if windows is None or len(whole) <= max_length:
+        # One id more than the model reads tells whether there is more; it costs next to nothing.
+        whole = [] if is_blank(text) else tokenizer.encode(text, max_length=max_length + 1)
+        if len(whole) <= max_length:
             ids.append(whole)
             places.append((0, len(text)))
+        elif windows is None:
+            ids.append([*whole[:behind], *tokenizer.suffix])
+            places.append((0, len(text)))
+            cut.append(index)
         else:
             parts = split_windows(text, tokenizer, max_length=max_length, overlap=windows.overlap_tokens)
             ids.extend(tokenizer.encode(text[begin:end], max_length=max_length) for begin, end in parts)
             places.extend(parts)
         first.append(len(ids))
-    return Reading(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None)
+    return Reading(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None, cut)
 
 
 def chunks(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from paddlenlp_embtune.text.unicode_classes import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, spelled
+
 __all__ = ["steps_of"]
 
-_CLEANING = (
-    "Replace each lone surrogate by U+FFFD.",
-    "Remove U+0000 to U+0008, U+000E to U+001B, U+007F to U+0084, U+0086 to U+009F, U+00AD, U+061C, U+180E, U+200B to "
-    "U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF, U+FFFE and U+FFFF.",
+_REPLACED = f"Replace {spelled(BLANKS)} by U+0020, and each of these by what follows it: " + " ".join(
+    f"U+{code:04X} U+{ord(ideograph):04X}," for code, ideograph in sorted(RADICALS.items())
+).rstrip(",")
+_WANTED = {
+    1: (f"Remove {spelled(FORMER_CONTROLS)}.",),
+    2: (f"Remove {spelled(tuple(sorted((*CONTROLS, *IGNORABLE))))}.", f"{_REPLACED}."),
+}
+_FOLDING = (
     "Of each run of characters with a canonical combining class other than 0, keep the first 30.",
     "Normalize to Unicode NFKC.",
     "Make each run of white space (Unicode's White_Space, and U+001C to U+001F) one U+0020, and remove it at both ends.",
     "If `lowercase`, map to lower case (Unicode, full mapping).",
 )
+_BLANK = (
+    "A text has no ids, and so no label, where each of its characters is white space (Unicode's White_Space, and U+001C to "
+    f"U+001F) or one of {spelled(tuple(sorted((*CONTROLS, *IGNORABLE, *BLANKS))))}."
+)
 _LOOK_UP = "Look each token up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none."
 _KEEP = "Keep the first `max_length` ids. A text without ids has no label."
 _STEPS: dict[str, tuple[str, ...]] = {
     "char": (
-        *_CLEANING,
         "Look each code point up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none.",
         _KEEP,
     ),
@@ -38,7 +47,6 @@ _STEPS: dict[str, tuple[str, ...]] = {
         "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
     ),
     "word": (
-        *_CLEANING,
         "If `user_terms` is not 0, find the lines of user_dictionary.txt in the text: the leftmost first, of those the "
         "longest, and none that begins or ends between two ASCII letters or digits. Each is a token. The next steps cut what "
         "is between.",
@@ -77,8 +85,6 @@ _STEPS: dict[str, tuple[str, ...]] = {
     ),
 }
 _TERMS = (
-    "The last `count` lines of `vocabulary` are terms. Make a cleaned copy of the text with the steps that are indented here:",
-    *(f"  {step}" for step in _CLEANING),
     "Find the terms in the cleaned copy: the leftmost first, of those the longest, and none that begins or ends between two "
     "ASCII letters or digits. Leave out those that begin or end within what one character as given, or several that were "
     "composed, became. Where none is left, the text is read with the steps of `base` alone.",
@@ -95,9 +101,21 @@ def steps_of(config: Mapping[str, Any]) -> list[str]:
     Args:
         config: what a tokenizer's ``config`` returned.
     """
-    if config["name"] != "terms":
-        return list(_STEPS.get(str(config["name"]), ()))
+    return [_BLANK, *_steps(config)]
+
+
+def _steps(config: Mapping[str, Any]) -> list[str]:
+    name, cleaning = str(config["name"]), _cleaning(int(config.get("cleaning", 1)))
+    if name in ("char", "word"):
+        return [*cleaning, *_STEPS[name]]
+    if name != "terms":
+        return list(_STEPS.get(name, ()))
     piecewise = config["base"]["name"] in ("sentencepiece", "ernie_m")
     folds = "the normalizer of sentencepiece.model has a name that ends in _cf" if piecewise else "`lowercase` of `base`"
-    terms = [step.replace("`lowercase`", folds) for step in _TERMS]
-    return [*terms, *steps_of(config["base"])]
+    first = "The last `count` lines of `vocabulary` are terms. Make a cleaned copy of the text with the indented steps:"
+    terms = [step.replace("`lowercase`", folds) for step in (first, *(f"  {step}" for step in cleaning), *_TERMS)]
+    return [*terms, *_steps(config["base"])]
+
+
+def _cleaning(rule: int) -> tuple[str, ...]:
+    return ("Replace each lone surrogate by U+FFFD.", *_WANTED[rule], *_FOLDING)

@@ -1,6 +1,6 @@
 """Text to ids: cleaning, tokenizers, vocabulary. Needs numpy only; words need jieba, and SentencePiece its package."""
 
-from paddlenlp_embtune.text.cleaning import clean
+from paddlenlp_embtune.text.cleaning import clean, is_blank
 from paddlenlp_embtune.text.rebuilding import tokenizer_files, tokenizer_from_config
 from paddlenlp_embtune.text.sentencepieces import SentencePieceTokenizer
 from paddlenlp_embtune.text.terms import Extension, TermTokenizer, extend
@@ -25,6 +25,7 @@ __all__ = [
     "WordTokenizer",
     "clean",
     "extend",
+    "is_blank",
     "own_ids",
     "pad",
     "tokenizer_files",

@@ -100,7 +100,7 @@ def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
     """Build the same tokenizer on the kept tokens, in their order; a token that stands twice keeps its last place."""
     vocabulary = tokenizer.vocabulary
     if isinstance(tokenizer, TermTokenizer):
-        return TermTokenizer(_cut(tokenizer.base, keep), tokenizer.terms)
+        return TermTokenizer(_cut(tokenizer.base, keep), tokenizer.terms, tokenizer.cleaning)
     if isinstance(tokenizer, SentencePieceTokenizer):
         there = {piece.text for piece in PieceModel.read(tokenizer.model).pieces}
         model = cut_sentencepiece(tokenizer.model, there.intersection(keep))
@@ -110,7 +110,7 @@ def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
     if isinstance(tokenizer, WordTokenizer):
         return dataclasses.replace(tokenizer, vocabulary=_only(vocabulary, {*keep, *tokenizer.user_terms}))
     if isinstance(tokenizer, CharTokenizer):
-        return CharTokenizer(_only(vocabulary, keep), tokenizer.lowercase)
+        return CharTokenizer(_only(vocabulary, keep), tokenizer.lowercase, tokenizer.cleaning)
     if isinstance(tokenizer, WordPieceTokenizer):
         return WordPieceTokenizer(_only(vocabulary, keep), tokenizer.lowercase)
     raise DataError(f"a {type(tokenizer).__name__} cannot be cut; legal: char, word, wordpiece, sentencepiece")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from operator import add
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text.cleaning import clean
+from paddlenlp_embtune.text.cleaning import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import PAD, UNK
 
 __all__ = ["MOST_CHARACTERS", "TermMatcher", "clean_term", "unique_terms"]
@@ -62,17 +62,18 @@ class TermMatcher:
         return 0
 
 
-def clean_term(term: str, *, lowercase: bool, number: int) -> str:
+def clean_term(term: str, *, lowercase: bool, number: int, cleaning: int = CLEANING) -> str:
     """Clean a term as texts are cleaned.
 
     Args:
         term: as given.
         lowercase: as texts are cleaned.
         number: of its line, for the message.
+        cleaning: the rule, as texts are cleaned.
     Raises:
         DataError: it is empty or too long, or holds a line break or a lone surrogate, or is the name of a special token.
     """
-    cleaned = clean(term, lowercase=lowercase)
+    cleaned = clean(term, lowercase=lowercase, cleaning=cleaning)
     if len(term.splitlines()) > 1 or any(character in "\r\n" or "\ud800" <= character <= "\udfff" for character in term):
         fault = "holds a line break or a lone surrogate"
     elif not cleaned:
@@ -87,13 +88,14 @@ def clean_term(term: str, *, lowercase: bool, number: int) -> str:
     raise DataError(f"line {number}: the term {shown} {fault}; legal: 1 to {MOST_CHARACTERS} characters on one line; mend it")
 
 
-def unique_terms(terms: Iterable[str], *, lowercase: bool) -> tuple[str, ...]:
+def unique_terms(terms: Iterable[str], *, lowercase: bool, cleaning: int = CLEANING) -> tuple[str, ...]:
     """Clean terms and drop the repeated ones.
 
     Raises:
         DataError: as ``clean_term`` does.
     """
-    return tuple(dict.fromkeys(clean_term(term, lowercase=lowercase, number=n) for n, term in enumerate(terms, start=1)))
+    cleaned = (clean_term(term, lowercase=lowercase, number=n, cleaning=cleaning) for n, term in enumerate(terms, start=1))
+    return tuple(dict.fromkeys(cleaned))
 
 
 def _within_word(text: str, at: int) -> bool:

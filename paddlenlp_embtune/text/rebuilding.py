@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.cleaning import CLEANING
 from paddlenlp_embtune.text.erniem import ErnieMTokenizer
 from paddlenlp_embtune.text.sentencepieces import SENTENCEPIECE_MODEL, SentencePieceTokenizer
 from paddlenlp_embtune.text.terms import TermTokenizer
@@ -28,12 +29,12 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "terms": {"count": int, "base": dict},
 }
 _OPTIONAL: dict[str, dict[str, Any]] = {
-    "char": {"lowercase": True},
+    "char": {"lowercase": True, "cleaning": 1},
     "wordpiece": {"lowercase": True},
-    "word": {"lowercase": True, "hmm": False, "split_unknown": True, "user_terms": 0},
+    "word": {"lowercase": True, "hmm": False, "split_unknown": True, "user_terms": 0, "cleaning": 1},
     "sentencepiece": {"markers": False},
     "ernie_m": {"lowercase": False},
-    "terms": {},
+    "terms": {"cleaning": 1},
 }
 _OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
 
@@ -86,7 +87,13 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         given = {key: value for key, value in config.items() if key != "name"}
         complete = given.keys() >= _REQUIRED[name].keys() and given.keys() <= types.keys()
         if complete and all(_is(value, types[key]) for key, value in given.items()):
-            return {"name": name, **_OPTIONAL[name], **given}
+            options = {"name": name, **_OPTIONAL[name], **given}
+            if not 1 <= options.get("cleaning", 1) <= CLEANING:
+                raise DataError(
+                    f"the tokenizer cleans texts by rule {options['cleaning']}, this release knows rules 1 to {CLEANING}; use "
+                    "the release that wrote it"
+                )
+            return options
     kind = name if isinstance(name, str) and name in _REQUIRED else None
     raise DataError(
         f"the tokenizer {_short(config)} is not known; legal: {'; or '.join(map(_form, [kind] if kind else _REQUIRED))}"
@@ -108,7 +115,7 @@ def _with_terms(options: Mapping[str, Any], vocabulary: Vocabulary, files: Files
         )
     edge = len(vocabulary) - count
     base = tokenizer_from_config(options["base"], Vocabulary(vocabulary.tokens[:edge]), files)
-    return TermTokenizer(base, vocabulary.tokens[edge:])
+    return TermTokenizer(base, vocabulary.tokens[edge:], options["cleaning"])
 
 
 def _read(files: Files, name: str) -> bytes:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text.cleaning import clean
+from paddlenlp_embtune.text.cleaning import CLEANING, clean
 from paddlenlp_embtune.text.matching import TermMatcher, clean_term
 from paddlenlp_embtune.text.offsets import aligned, locate
 from paddlenlp_embtune.text.tokenizers import Tokenizer
@@ -29,18 +29,21 @@ class TermTokenizer:
     Args:
         base: the tokenizer as it was; its ids stay.
         terms: cleaned, none of them a token of ``base``, each once; their ids follow those of ``base``.
+        cleaning: the rule that terms are found by, see :func:`paddlenlp_embtune.text.clean`; that of ``base``, if it has one.
     Raises:
         DataError: a term is not legal, or stands in the vocabulary already.
     """
 
     base: Tokenizer
     terms: tuple[str, ...]
+    cleaning: int = CLEANING
 
     def __post_init__(self) -> None:
         if isinstance(self.base, TermTokenizer):
             raise DataError("terms cannot be added on top of added terms; legal: one list of terms; use extend to lengthen it")
+        object.__setattr__(self, "cleaning", getattr(self.base, "cleaning", self.cleaning))
         for number, term in enumerate(self.terms, start=1):
-            if clean_term(term, lowercase=self.lowercase, number=number) != term:
+            if clean_term(term, lowercase=self.lowercase, number=number, cleaning=self.cleaning) != term:
                 raise DataError(f"line {number}: the term {term!r} is not clean; legal: as texts are cleaned; use extend")
             if term in self.base.vocabulary:
                 raise DataError(f"line {number}: the term {term!r} is a token already; legal: new terms; leave it out")
@@ -49,7 +52,7 @@ class TermTokenizer:
         self.vocabulary  # noqa: B018 - made now, not at the first text
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"base": self.base, "terms": self.terms}
+        return {"base": self.base, "terms": self.terms, "cleaning": self.cleaning}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -85,7 +88,7 @@ class TermTokenizer:
             DataError: ``max_length`` leaves no room for a token.
         """
         fixed = len(self.prefix) + len(self.suffix)
-        cleaned = clean(text, lowercase=self.lowercase)
+        cleaned = clean(text, lowercase=self.lowercase, cleaning=self.cleaning)
         spans, straight = self._spans(text, cleaned)
         # Characters and words are read from the cleaned text, where it is the same: cleaning is most of the work.
         direct = getattr(self.base, "encode_cleaned", None)
@@ -121,7 +124,7 @@ class TermTokenizer:
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary and files."""
-        return {"name": "terms", "count": len(self.terms), "base": self.base.config()}
+        return {"name": "terms", "count": len(self.terms), "base": self.base.config(), "cleaning": self.cleaning}
 
     def files(self) -> Mapping[str, bytes]:
         """Return what ``base`` needs beside its vocabulary."""
@@ -136,9 +139,9 @@ class TermTokenizer:
         found = self._matcher.spans(cleaned)
         if not found:
             return [], True
-        if aligned(text, cleaned, lowercase=self.lowercase):
+        if aligned(text, cleaned, lowercase=self.lowercase, cleaning=self.cleaning):
             return [(begin, end, cleaned[begin:end]) for begin, end in found], True
-        places = locate(text, lowercase=self.lowercase)
+        places = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
         named = [
             (places[begin][0], places[end - 1][1], cleaned[begin:end])
             for begin, end in found
@@ -150,7 +153,7 @@ class TermTokenizer:
         """Cut a text into terms, and what is between them with an empty name."""
         done = 0
         if spans is None:
-            spans, _ = self._spans(text, clean(text, lowercase=self.lowercase))
+            spans, _ = self._spans(text, clean(text, lowercase=self.lowercase, cleaning=self.cleaning))
         for begin, end, term in spans:
             if done < begin:
                 yield done, begin, ""
@@ -187,8 +190,9 @@ def extend(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, E
     added: dict[str, None] = {}
     known: dict[str, None] = {}
     repeated: list[str] = []
+    cleaning = getattr(tokenizer, "cleaning", CLEANING)
     for number, given in enumerate(terms, start=1):
-        term = clean_term(given, lowercase=tokenizer.lowercase, number=number)
+        term = clean_term(given, lowercase=tokenizer.lowercase, number=number, cleaning=cleaning)
         if len(term) == 1 and term in tokenizer.vocabulary:
             raise DataError(
                 f"line {number}: the term {term!r} is a single character that has an id; legal: terms of two characters or "
@@ -201,5 +205,5 @@ def extend(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, E
         else:
             added[term] = None
     former = tokenizer if isinstance(tokenizer, TermTokenizer) else TermTokenizer(tokenizer, ())
-    extended = TermTokenizer(former.base, (*former.terms, *added))
+    extended = TermTokenizer(former.base, (*former.terms, *added), former.cleaning)
     return extended, Extension(tuple(added), tuple(known), tuple(repeated))

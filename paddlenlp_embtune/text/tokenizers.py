@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.text.cleaning import clean
+from paddlenlp_embtune.text.cleaning import CLEANING, clean
 from paddlenlp_embtune.text.offsets import locate
 from paddlenlp_embtune.text.vocabulary import PAD_ID, Vocabulary
 
@@ -65,6 +65,7 @@ class CharTokenizer:
     Args:
         vocabulary: the characters that have ids.
         lowercase: fold case first.
+        cleaning: the rule that texts are cleaned by, see :func:`paddlenlp_embtune.text.clean`.
     """
 
     prefix: ClassVar[tuple[int, ...]] = ()
@@ -72,14 +73,15 @@ class CharTokenizer:
 
     vocabulary: Vocabulary
     lowercase: bool = True
+    cleaning: int = CLEANING
 
     def tokens(self, text: str) -> list[str]:
         """Cut a text into characters after cleaning it."""
-        return list(clean(text, lowercase=self.lowercase))
+        return list(clean(text, lowercase=self.lowercase, cleaning=self.cleaning))
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text into the ids of its first ``max_length`` characters."""
-        return self.encode_cleaned(clean(text, lowercase=self.lowercase), max_length=max_length)
+        return self.encode_cleaned(clean(text, lowercase=self.lowercase, cleaning=self.cleaning), max_length=max_length)
 
     def encode_cleaned(self, cleaned: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text that has been cleaned into the ids of its first ``max_length`` characters."""
@@ -88,11 +90,11 @@ class CharTokenizer:
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
         """Find where in a text its first ``limit`` characters come from, begin and end."""
-        return locate(text, lowercase=self.lowercase, limit=limit)
+        return locate(text, lowercase=self.lowercase, cleaning=self.cleaning, limit=limit)
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
-        return {"name": "char", "lowercase": self.lowercase}
+        return {"name": "char", "lowercase": self.lowercase, "cleaning": self.cleaning}
 
     def files(self) -> Mapping[str, bytes]:
         """Return nothing: the vocabulary is all that it needs."""

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text.cleaning import clean
+from paddlenlp_embtune.text.cleaning import CLEANING, clean
 from paddlenlp_embtune.text.dictionary import WordCutter, dictionary_sha256, word_cutter
 from paddlenlp_embtune.text.matching import TermMatcher, unique_terms
 from paddlenlp_embtune.text.offsets import append_place, locate
@@ -39,6 +39,7 @@ class WordTokenizer:
         hmm: guess at words that the dictionary lacks, as jieba does by default.
         split_unknown: cut words without an id into their characters.
         dictionary_sha256: what jieba's dictionary must be; None takes what is installed.
+        cleaning: the rule that texts are cleaned by, see :func:`paddlenlp_embtune.text.clean`.
     Raises:
         MissingDependencyError: jieba is not installed.
         DataError: jieba's dictionary is another one, or a term is not legal.
@@ -53,6 +54,7 @@ class WordTokenizer:
     hmm: bool = False
     split_unknown: bool = True
     dictionary_sha256: str | None = None
+    cleaning: int = CLEANING
 
     def __post_init__(self) -> None:
         found = dictionary_sha256(hmm=self.hmm)
@@ -65,7 +67,7 @@ class WordTokenizer:
                 "the version of jieba that the tokenizer was made with"
             )
         object.__setattr__(self, "dictionary_sha256", found)
-        object.__setattr__(self, "user_terms", unique_terms(self.user_terms, lowercase=self.lowercase))
+        object.__setattr__(self, "user_terms", unique_terms(self.user_terms, lowercase=self.lowercase, cleaning=self.cleaning))
         word_cutter(hmm=self.hmm)  # loads it now, not at the first text
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,11 +75,11 @@ class WordTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """Cut a text into words; unknown ones into characters where ``split_unknown`` says so."""
-        return list(self._tokens(clean(text, lowercase=self.lowercase)))
+        return list(self._tokens(clean(text, lowercase=self.lowercase, cleaning=self.cleaning)))
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text into the ids of its first ``max_length`` words."""
-        return self.encode_cleaned(clean(text, lowercase=self.lowercase), max_length=max_length)
+        return self.encode_cleaned(clean(text, lowercase=self.lowercase, cleaning=self.cleaning), max_length=max_length)
 
     def encode_cleaned(self, cleaned: str, *, max_length: int | None = None) -> list[int]:
         """Turn a text that has been cleaned into the ids of its first ``max_length`` words."""
@@ -86,9 +88,10 @@ class WordTokenizer:
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
         """Find where in a text its first ``limit`` words come from, begin and end."""
-        lengths = list(map(len, islice(self._tokens(clean(text, lowercase=self.lowercase)), limit and limit + _MARGIN)))
+        cleaned = clean(text, lowercase=self.lowercase, cleaning=self.cleaning)
+        lengths = list(map(len, islice(self._tokens(cleaned), limit and limit + _MARGIN)))
         needed = None if limit is None else sum(lengths)
-        characters = locate(text, lowercase=self.lowercase, limit=needed)
+        characters = locate(text, lowercase=self.lowercase, cleaning=self.cleaning, limit=needed)
         places, first = list[tuple[int, int]](), 0
         for length in lengths:
             end = first + length
@@ -101,6 +104,7 @@ class WordTokenizer:
         return {
             "name": "word",
             "lowercase": self.lowercase,
+            "cleaning": self.cleaning,
             "hmm": self.hmm,
             "split_unknown": self.split_unknown,
             "user_terms": len(self.user_terms),

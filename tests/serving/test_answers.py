@@ -90,7 +90,8 @@ def test_without_windows_long_texts_are_cut(bundle: Bundle, tmp_path: Path) -> N
     windowed = changed(bundle, tmp_path, windows=WindowSpec(overlap_tokens=3, aggregate="max"))
     for predictor in (Predictor(bundle), Predictor(bundle, windows=False), Predictor(windowed, windows=False)):
         found = predictor.predict([LONG, "停"], scores=True)
-        assert [set(answer) for answer in found] == [set(expected[0])] * 2
+        assert [set(answer) for answer in found] == [{*expected[0], "cut"}, set(expected[0])]
+        assert found[0]["cut"] is True
         assert "window" not in found[0]
         np.testing.assert_allclose(list(found[0]["scores"].values()), list(expected[0]["scores"].values()), atol=1e-6)
 

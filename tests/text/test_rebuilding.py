@@ -49,7 +49,9 @@ def test_junk_is_refused(config: dict[str, Any]) -> None:
 def test_the_message_names_the_forms() -> None:
     with pytest.raises(DataError) as caught:
         tokenizer_files({"name": "terms"})
-    assert str(caught.value).endswith("legal: {'name': 'terms', 'count': a number, 'base': {another tokenizer}}")
+    assert str(caught.value).endswith(
+        "legal: {'name': 'terms', 'count': a number, 'base': {another tokenizer}, 'cleaning': a number}"
+    )
     with pytest.raises(DataError) as caught:
         tokenizer_files({"name": "x" * 5000})
     assert len(str(caught.value)) < 900

@@ -117,7 +117,8 @@ def test_extending_reports_and_appends() -> None:
     assert (report.added, report.known, report.repeated) == (("股票质押式回购",), ("etf",), ())
     assert twice.vocabulary.tokens == (*once.vocabulary.tokens, "股票质押式回购")
     assert twice.base is CHAR
-    assert twice.config() == {"name": "terms", "count": 3, "base": {"name": "char", "lowercase": True}}
+    base = {"name": "char", "lowercase": True, "cleaning": 2}
+    assert twice.config() == {"name": "terms", "count": 3, "base": base, "cleaning": 2}
     nothing, report = extend(CHAR, [])
     assert nothing.vocabulary.tokens == CHAR.vocabulary.tokens
     assert nothing.encode("质押") == CHAR.encode("质押")
