@@ -233,6 +233,8 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
     if recipe.adapter is not None:
         merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
+    train_cut, dev_cut = trainer.cut
+    record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
     return trainer, seconds
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,8 @@ from paddlenlp_embtune.specs import PRETRAINED
 from paddlenlp_embtune.starting import Progress, check_labels, start_of
 from paddlenlp_embtune.teaching import Teaching, prepare_teaching
 from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
+from paddlenlp_embtune.text.cleaning import CLEANING
+from paddlenlp_embtune.text.termlists import read_term_list, tell_unused, unused_terms
 from paddlenlp_embtune.vectors import Coverage
 
 __all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
@@ -51,6 +53,8 @@ class Prepared:
         pretrained: whose weights the encoder starts with. With neither, all weights but the table are new.
         teaching: the teacher, and the unlabelled texts that it is asked about; None without ``distill``.
         lessons: its answers; None until it has been asked.
+        remarks: one line each about further input that was left out: terms, or parts of their lines.
+        unused_terms: terms of the recipe's list that no text contains, cleaned.
     """
 
     train: Rows
@@ -65,6 +69,8 @@ class Prepared:
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
     lessons: Lessons | None = None
+    remarks: tuple[str, ...] = ()
+    unused_terms: tuple[str, ...] = ()
 
     @cached_property
     def origins(self) -> dict[str, Any]:
@@ -129,12 +135,25 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         how = {"encoding": data.encoding, "quoting": data.quoting}
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
-    start = start_of(recipe, (*rows.texts, *unlabelled), progress=progress)
+    texts = (*rows.texts, *unlabelled)
+    start = start_of(recipe, texts, progress=progress)
     if start.bundle is not None:
         check_labels(start.bundle, labels)
     ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
     found = (start.tokenizer, start.table, start.coverage, start.bundle, start.pretrained)
-    return Prepared(rows, dev, labels, ordered, report, *found, teaching)
+    remarks, unused = _terms_unused(recipe, start.tokenizer, texts)
+    return Prepared(rows, dev, labels, ordered, report, *found, teaching, remarks=remarks, unused_terms=unused)
+
+
+def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what to say about the recipe's list of terms, and those of them that no text contains."""
+    if recipe.text.terms is None:
+        return (), ()
+    listed = read_term_list(Path(recipe.text.terms))
+    cleaning = getattr(tokenizer, "cleaning", CLEANING)
+    unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
+    told = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
+    return (*listed.remarks(), *told), unused
 
 
 def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
@@ -175,7 +194,8 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "leaks": prepared.report.leaks,
         "skipped_empty": prepared.train.skipped_empty + prepared.dev.skipped_empty,
         "skipped_blank": prepared.train.skipped_blank + prepared.dev.skipped_blank,
-        "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks()],
+        "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
+        "unused_terms": len(prepared.unused_terms),
         "vocabulary": len(prepared.tokenizer.vocabulary),
         "dev_unknown_rate": round(unknown.rate, 6),
         "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.formats import VectorTable
 from paddlenlp_embtune.text import Extension, TermTokenizer, Tokenizer, Vocabulary, extend, own_ids
+from paddlenlp_embtune.text.termlists import read_term_list
 from paddlenlp_embtune.vectors import Coverage, Origin
 from paddlenlp_embtune.vectors.extension import extend_table
 from paddlenlp_embtune.vectors.transfer import initialise_into
@@ -22,21 +22,8 @@ Table = npt.NDArray[np.float32]
 
 
 def read_terms(path: Path) -> tuple[str, ...]:
-    """Read domain terms, one a line; blank lines are passed over.
-
-    Raises:
-        DataError: the file cannot be read, is not UTF-8, or holds none.
-    """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"cannot read the terms {path}: {error.strerror}; legal: a file with one term a line") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8, one term a line") from None
-    terms = tuple(line.strip() for line in lines if line.strip())
-    if not terms:
-        raise DataError(f"{path} holds no term; legal: one a line")
-    return terms
+    """Read domain terms, one a line or in jieba's format, as :func:`paddlenlp_embtune.text.termlists.read_term_list` does."""
+    return read_term_list(path).terms
 
 
 def extended(

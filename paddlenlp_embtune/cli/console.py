@@ -210,6 +210,15 @@ def _trained(event: Mapping[str, Any]) -> None:
     err.print(f"trained: {event['steps']} steps in {event['seconds']:.1f} s")
 
 
+def _cut(event: Mapping[str, Any]) -> None:
+    if event["train"] or event["dev"]:
+        err.print(
+            f"  [yellow]note:[/] cut at {event['max_length']} tokens: {event['train']} texts to train on, {event['dev']} to "
+            "watch; the rest of them was left out; raise text.max_length, or set text.windows",
+            soft_wrap=True,
+        )
+
+
 def _metrics(event: Mapping[str, Any]) -> None:
     err.print(f"on {escape(str(event['data']))}, through {event['engine']}:")
     err.print(per_class_table(event))
@@ -226,6 +235,7 @@ _FORMS = {
     "average": _average,
     "averaged": _averaged,
     "calibrated": _calibrated,
+    "cut": _cut,
     "data": _data,
     "early_stopping": _early_stopping,
     "groups": _groups,

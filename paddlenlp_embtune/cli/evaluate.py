@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune.cli.console import err, per_class_table
+from paddlenlp_embtune.cli.console import err, per_class_table, say_notes
 from paddlenlp_embtune.cli.corpus import labelled_rows
 from paddlenlp_embtune.cli.options import EncodingOption, QuotingOption
 from paddlenlp_embtune.errors import DataError, legal_names
@@ -44,7 +44,11 @@ def evaluate(
             raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {legal_names(label, number)}")
     predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
     report = classification_report([number[label] for label in rows.labels], predicted, predictor.labels)
-    answer = {**report, "engine": engine, "bundle": str(bundle), "data": str(data)}
+    if cut := predictor.count_cut(rows.texts):
+        most = predictor.bundle.manifest.max_length
+        told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads; the rest was left out"
+        say_notes([told])
+    answer = {**report, "cut": cut, "engine": engine, "bundle": str(bundle), "data": str(data)}
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     else:

@@ -12,19 +12,19 @@ import typer
 from rich.markup import escape
 
 from paddlenlp_embtune.cli import vocabulary_of_bundles
-from paddlenlp_embtune.cli.console import err, watched
+from paddlenlp_embtune.cli.console import err, say_notes, watched
 from paddlenlp_embtune.cli.corpus import one_of, read_texts_of, read_tokens, shown
 from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.cli.stored import open_bundle, out, print_json, table_of
 from paddlenlp_embtune.data import stream_texts
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
 from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.term_rows import read_terms
 from paddlenlp_embtune.text import Tokenizer
 from paddlenlp_embtune.text.building import build_tokenizer
 from paddlenlp_embtune.text.comparison import compare_tokenizers
 from paddlenlp_embtune.text.dictionary import common_words
 from paddlenlp_embtune.text.proposals import Proposal, propose_terms
+from paddlenlp_embtune.text.termlists import read_term_list, tell_unused, unused_terms
 
 __all__ = ["add_to", "app"]
 
@@ -69,8 +69,12 @@ def compare(
     if one_of(data=data, texts=texts) is None:
         raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
     files = _named_files(vocabulary or ())
-    wanted = read_terms(terms) if terms is not None else ()
+    listed = read_term_list(terms) if terms is not None else None
+    wanted = listed.terms if listed is not None else ()
     read = read_texts_of(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
+    if listed is not None:
+        unused = unused_terms(wanted, read, lowercase=not cased)
+        say_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
     built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
     for name, file in files.items():
         kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"

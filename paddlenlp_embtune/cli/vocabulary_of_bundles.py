@@ -24,7 +24,7 @@ from paddlenlp_embtune.cli.stored import labelled_rows_of, open_bundle, print_js
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
-from paddlenlp_embtune.term_rows import read_terms
+from paddlenlp_embtune.text.termlists import read_term_list
 from paddlenlp_embtune.vectors import wanted as known_names
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def extend(
 ) -> None:
     """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
     refuse_existing(to, overwrite=overwrite)
-    opened, wanted = open_bundle(bundle), read_terms(terms)
+    opened, listed = open_bundle(bundle), read_term_list(terms)
+    wanted = listed.terms
+    say_notes(listed.remarks())
     before = _size(opened)
     labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
     table = None

@@ -32,6 +32,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         ids: N lists of ids.
         labels: N class numbers; -100 for a row without a label, which only a teacher can answer for.
         taught: what a teacher said of each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
+        cut: how many of the texts had more ids, which were left out.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         labels: Sequence[int],
         *,
         taught: Mapping[str, npt.NDArray[Any]] | None = None,
+        cut: int = 0,
     ) -> None:
         super().__init__()
+        self.cut = cut
         self.ids = ids
         self.labels = labels
         self.taught = dict(taught or {})
@@ -71,13 +74,15 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
 
     def with_lessons(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
         """Return the texts with others behind them, and what a teacher said of all of them in this order."""
-        return EncodedDataset([*self.ids, *compact(others.ids)], [*self.labels, *others.labels], taught=taught)
+        ids, cut = [*self.ids, *compact(others.ids)], self.cut + others.cut
+        return EncodedDataset(ids, [*self.labels, *others.labels], taught=taught, cut=cut)
 
     def by_length(self) -> EncodedDataset:
         """Return the same rows, shortest first; for evaluation, where the order does not matter."""
         order = np.argsort(self.lengths, kind="stable")
         taught = {name: values[order] for name, values in self.taught.items()}
-        return EncodedDataset([self.ids[i] for i in order], [self.labels[i] for i in order], taught=taught)
+        ids, labels = [self.ids[i] for i in order], [self.labels[i] for i in order]
+        return EncodedDataset(ids, labels, taught=taught, cut=self.cut)
 
 
 def compact(ids: Sequence[Sequence[int]]) -> list[Any]:

@@ -121,4 +121,6 @@ def encode_texts(
         TypeError: something is not a text; the message gives its index.
     """
     reading = read_texts(texts, tokenizer, max_length=max_length, windows=windows)
-    return EncodedDataset(reading.ids, truth) if windows is None else WindowedDataset(reading, truth, windows)
+    if windows is not None:
+        return WindowedDataset(reading, truth, windows)
+    return EncodedDataset(reading.ids, truth, cut=len(reading.cut))

@@ -15,6 +15,7 @@ from paddlenlp_embtune.encoders.torch_arrays import read_torch_arrays
 from paddlenlp_embtune.errors import BundleError, DataError, VectorError
 from paddlenlp_embtune.formats.tensors import FLOATS, open_tensors, widen
 from paddlenlp_embtune.text import PAD, Vocabulary
+from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
     "CONFIG",
@@ -96,12 +97,11 @@ def read_tokens(file: Path) -> list[str]:
         BundleError: the file is missing or is not UTF-8.
     """
     try:
-        text = file.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_lines(file, error=BundleError)
+    except (OSError, BundleError) as error:
         raise BundleError(
             f"the vocabulary of {file.parent} cannot be read: {error}; put {file.name} of the checkpoint there"
         ) from None
-    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def vocabulary_of_rows(tokens: list[str], *, rows: int, file: Path) -> tuple[Vocabulary, int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.formats.gathering import Gatherer
@@ -18,7 +21,14 @@ __all__ = ["WORD2VEC_BINARY"]
 
 _BLOCK = 1 << 20
 _TOKEN_MOST = 1 << 12
+_TOKEN_USUAL = 64
 _HEADER_MOST = 64
+_AHEAD = 3
+_LEAST, _MOST = 1e-12, 1e6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+Row = tuple[int, int]
+"""Where in the data the token of a row begins and ends."""
 
 
 @dataclasses.dataclass
@@ -72,32 +82,149 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
 def _read_block(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> int:
     """Read the whole rows that are there; return how many."""
     data, offset, size = cursor.data, cursor.offset, 4 * gatherer.width
+    found, at = _plain_rows(data, size, rows - done)
+    if _is_suspicious(data, found, at, size):
+        found, at = _searched_rows(cursor, gatherer, done, rows)
     tokens: list[str] = []
     parts: list[bytes] = []
     places: list[int] = []
-    at = number = 0
-    while done + number < rows:
-        # Some writers put a line feed behind each row, so here one may stand before the next.
-        start = at + 1 if data[at : at + 1] == b"\n" else at
+    for number, (start, space) in enumerate(found):
+        token = _decode(data[start:space], gatherer, done + number, offset + start)
+        if token is not None and gatherer.wants(token):
+            tokens.append(token)
+            parts.append(data[space + 1 : space + 1 + size])
+            places.append(offset + start)
+    if tokens:
+        values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), gatherer.width)
+        gatherer.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
+    if done + len(found) < rows:
+        _advance(cursor, at, gatherer, done + len(found), rows)
+    else:
+        cursor.data, cursor.offset = data[at:], offset + at
+    return len(found)
+
+
+def _plain_rows(data: bytes, size: int, most: int) -> tuple[list[Row], int]:
+    """Find the whole rows of tokens without spaces, and where the next one begins."""
+    found, at = list[Row](), 0
+    while len(found) < most:
+        start = _start_of(data, at)
         space = data.find(b" ", start, start + _TOKEN_MOST)
         end = space + 1 + size
         if space < 0 or end > len(data):
             break
-        token = _decode(data[start:space], gatherer, done + number, offset + start)
-        if token is not None and gatherer.wants(token):
-            tokens.append(token)
-            parts.append(data[space + 1 : end])
-            places.append(offset + start)
+        found.append((start, space))
         at = end
-        number += 1
-    if tokens:
-        values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), gatherer.width)
-        gatherer.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
-    if done + number < rows:
-        _advance(cursor, at, gatherer, done + number, rows)
-    else:
-        cursor.data, cursor.offset = data[at:], offset + at
-    return number
+    return found, at
+
+
+def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
+    """Whether rows may not be where they seem: a token with a space, as gensim writes them, moves all that follows."""
+    values = np.frombuffer(b"".join(data[space + 1 : space + 1 + size] for _, space in found), dtype="<f4")
+    if not _are_usual(values):
+        return True
+    if len(data) - at > _TOKEN_MOST and data.find(b" ", at, at + _TOKEN_MOST) < 0:
+        return True
+    return not all(_is_token(data[start:space]) for start, space in found)
+
+
+def _searched_rows(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> tuple[list[Row], int]:
+    """Find rows whose tokens may hold spaces: those behind which tokens and usual values follow.
+
+    Raises:
+        VectorError: damaged rows are skipped, and nothing tells where the next one begins.
+    """
+    search = _Search(cursor.data, 4 * gatherer.width, rows, cursor.ended)
+    margin = 0 if cursor.ended else _AHEAD * (search.size + _TOKEN_USUAL)
+    found, at = list[Row](), 0
+    while done + len(found) < rows and at + margin <= len(cursor.data):
+        number = done + len(found)
+        row = search.row(at, number)
+        if row is None:
+            if gatherer.options.damaged == "skip" and not search.is_aligned(at, number):
+                raise VectorError(
+                    f"{gatherer.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
+                    f"{cursor.offset + at:,}; the width in the header is wrong, or a token cannot be read; save the vectors as "
+                    "text"
+                )
+            start = _start_of(cursor.data, at)
+            row = start, cursor.data.find(b" ", start, start + _TOKEN_MOST)
+        if row[1] < 0 or row[1] + 1 + search.size > len(cursor.data):
+            break
+        found.append(row)
+        at = row[1] + 1 + search.size
+    return found, at
+
+
+@dataclasses.dataclass
+class _Search:
+    """Tells rows apart by what can follow them.
+
+    Args:
+        data: from the beginning of a row on.
+        size: bytes of the values of a row.
+        rows: how many the file has.
+        ended: whether the file ends with the data.
+    """
+
+    data: bytes
+    size: int
+    rows: int
+    ended: bool
+
+    def row(self, at: int, number: int) -> Row | None:
+        """The row that begins at a place, with as short a token as can be; None where none makes sense."""
+        for start, space in self._candidates(at):
+            values = np.frombuffer(self.data[space + 1 : space + 1 + self.size], dtype="<f4")
+            if _are_usual(values) and self.can_follow(space + 1 + self.size, number + 1, _AHEAD):
+                return start, space
+        return None
+
+    def is_aligned(self, at: int, number: int) -> bool:
+        """Whether rows follow the row at a place, whatever it holds itself, if its token has no space."""
+        start = _start_of(self.data, at)
+        space = self.data.find(b" ", start, start + _TOKEN_MOST)
+        return space >= 0 and self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
+
+    def can_follow(self, at: int, number: int, depth: int) -> bool:
+        """Whether rows can begin at a place, so many of them, or the file can end there."""
+        if number == self.rows:
+            return not self.ended or not self.data[at:].strip(b"\r\n\0 ")
+        if at + self.size > len(self.data):
+            return not self.ended
+        for _, space in self._candidates(at):
+            values = np.frombuffer(self.data[space + 1 : space + 1 + self.size], dtype="<f4")
+            if _are_usual(values) and (depth == 1 or self.can_follow(space + 1 + self.size, number + 1, depth - 1)):
+                return True
+        return False
+
+    def _candidates(self, at: int) -> Iterator[Row]:
+        start = _start_of(self.data, at)
+        space = self.data.find(b" ", start + 1, start + _TOKEN_MOST)
+        while space > 0 and space + 1 + self.size <= len(self.data) and _is_token(self.data[start:space]):
+            yield start, space
+            space = self.data.find(b" ", space + 1, start + _TOKEN_MOST)
+
+
+def _start_of(data: bytes, at: int) -> int:
+    """Some writers put a line feed behind each row, so one may stand before the next."""
+    return at + 1 if data[at : at + 1] == b"\n" else at
+
+
+def _is_token(token: bytes) -> bool:
+    if not token:
+        return False
+    try:
+        return _CONTROL.search(token.decode("utf-8")) is None
+    except UnicodeDecodeError:
+        return False
+
+
+def _are_usual(values: npt.NDArray[np.float32]) -> bool:
+    """Whether numbers are of the size that vectors have; letters that are read as numbers are not."""
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(values)
+        return bool(((sizes == 0) | ((sizes > _LEAST) & (sizes < _MOST))).all())
 
 
 def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) -> None:
@@ -112,12 +239,12 @@ def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) 
             f"{gatherer.name}: row {row + 1:,} of {rows:,}, at byte {cursor.offset + at:,}, has no token of up to "
             f"{_TOKEN_MOST:,} bytes with a space behind it; the width in the header is wrong, or the file is of another format"
         )
-    cursor.more(at)
     if cursor.ended:
         raise VectorError(
-            f"{gatherer.name} is cut off in row {row + 1:,} of {rows:,}, which begins at byte {cursor.offset:,}; the file "
+            f"{gatherer.name} is cut off in row {row + 1:,} of {rows:,}, which begins at byte {cursor.offset + at:,}; the file "
             f"ends {rest:,} bytes later, and the values alone need {4 * gatherer.width:,}; fetch it again"
         )
+    cursor.more(at)
 
 
 def _decode(token: bytes, gatherer: Gatherer, row: int, byte: int) -> str | None:

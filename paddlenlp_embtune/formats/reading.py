@@ -17,7 +17,7 @@ from paddlenlp_embtune.formats.lac import read_lac
 from paddlenlp_embtune.formats.options import Reader, ReadOptions
 from paddlenlp_embtune.formats.streams import read_head
 from paddlenlp_embtune.formats.table import VectorTable
-from paddlenlp_embtune.formats.textual import GLOVE, WORD2VEC
+from paddlenlp_embtune.formats.textual import GLOVE, WORD2VEC, first_pair
 
 __all__ = ["FORMATS", "detect_format", "read_vectors"]
 
@@ -85,6 +85,7 @@ def detect_format(path: Path, *, formats: Mapping[str, Reader] | None = None) ->
     if path.is_file():
         _refuse_pickle(path)
     head = read_head(path)
+    _refuse_others(path, head)
     guests = {name: reader for name, reader in known.items() if reader is not FORMATS.get(name)}
     claims = [name for name, reader in guests.items() if _claims(reader, path, head)]
     if len(claims) > 1:
@@ -111,6 +112,22 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
+def _refuse_others(path: Path, head: bytes) -> None:
+    """Refuse what holds vectors, but not as one dense table in one file, and name the cause."""
+    if head[257:262] == b"ustar":
+        inside = head[:100].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        raise VectorError(
+            f"{path} is a tar archive with {inside!r} and perhaps more; unpack it first, for example with: tar -xf {path.name}, "
+            "and give the file inside"
+        )
+    if (pair := first_pair(head)) is not None:
+        raise VectorError(
+            f"{path} holds sparse vectors, pairs of a column and a value such as {pair!r}, as PPMI is written; only dense ones "
+            "can be read: take a file of the same source that was made with SGNS or GloVe, or reduce it, for example by a "
+            "truncated SVD"
+        )
+
+
 def _holds_pickle(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -128,7 +145,7 @@ def _unrecognised(path: Path, head: bytes, known: Mapping[str, Reader]) -> str:
     if not head:
         return f"{path} is empty; fetch it again"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return f"{path} begins with the byte order mark of UTF-16; convert it to UTF-8, for example with iconv"
+        return f"{path} begins with the byte order mark of UTF-16; save it as UTF-8"
     if head[:2] == b"PK":
         return f"{path} is a zip without arrays; unpack it first, and give the file inside"
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.formats.gathering import Gatherer
 from paddlenlp_embtune.formats.options import ReadOptions
+from paddlenlp_embtune.utils.documents import read_bounded
+from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
     "FLOATS",
@@ -172,7 +175,7 @@ def parse_tokens(data: bytes, where: str) -> list[str]:
 
 
 def read_vocabulary(path: Path | None, rows: int, source: str) -> list[str | None]:
-    """Read one token a line, UTF-8, split at line feeds only; None for a line that cannot be decoded.
+    """Read one token a line; None for a line of a file in UTF-8 that cannot be decoded.
 
     Raises:
         VectorError: there is no vocabulary, or it has other than ``rows`` lines.
@@ -182,15 +185,24 @@ def read_vocabulary(path: Path | None, rows: int, source: str) -> list[str | Non
             f"{source} holds {rows:,} vectors and no tokens; give the tokens as vocabulary, a file with one a line"
         )
     try:
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+        tokens = _tokens_of(path)
     except OSError as error:
         raise VectorError(f"the vocabulary {path} cannot be read: {error.strerror}") from None
-    if len(lines) != rows:
-        raise VectorError(f"the vocabulary {path} has {len(lines):,} lines, and {source} {rows:,} rows; legal: one line a row")
+    if len(tokens) != rows:
+        raise VectorError(f"the vocabulary {path} has {len(tokens):,} lines, and {source} {rows:,} rows; legal: one line a row")
+    return tokens
+
+
+def _tokens_of(path: Path) -> list[str | None]:
+    try:
+        return list(read_lines(path, error=VectorError))
+    except VectorError:
+        content = read_bounded(path, error=VectorError)
+    lines = re.split(rb"\r{0,2}\n|\r", content.removeprefix(b"\xef\xbb\xbf"))
     tokens: list[str | None] = []
-    for line in lines:
+    for line in lines[: len(lines) - (not lines[-1])]:
         try:
-            tokens.append(line.removesuffix(b"\r").decode("utf-8"))
+            tokens.append(line.decode("utf-8"))
         except UnicodeDecodeError:
             tokens.append(None)
     return tokens

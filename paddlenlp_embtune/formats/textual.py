@@ -1,13 +1,14 @@
 """Vectors as text, a token and its numbers a line: word2vec's, which fastText's ``.vec`` is too, and GloVe's without header.
 
 Lines end at line feeds only, fields at spaces and tabs only; all other characters may be part of a token. A token may hold
-spaces, as some of GloVe's do: the last fields of a line are the numbers. A token whose last word is a number is not believed:
-then the line has too many numbers.
+spaces, as some of GloVe's do: the last fields of a line are the numbers. A token whose last word is a number is believed only
+where the header states the width and that number is a whole one beside values that are not; else the line has too many numbers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,11 @@ from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.formats.streams import Stream
 from paddlenlp_embtune.formats.table import VectorTable
 
-__all__ = ["GLOVE", "WORD2VEC", "looks_like_rows", "parse_header"]
+__all__ = ["GLOVE", "WORD2VEC", "first_pair", "looks_like_rows", "parse_header"]
 
 _BOM = b"\xef\xbb\xbf"
 _SAMPLE = 50
+_PAIR = re.compile(rb"\d+:[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
@@ -109,7 +111,7 @@ def _first_block(parts: Iterator[Block], path: Path) -> Block:
     if block is None:
         raise VectorError(f"{path} is empty; fetch it again")
     if block.data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise VectorError(f"{path} begins with the byte order mark of UTF-16; convert it to UTF-8, for example with iconv")
+        raise VectorError(f"{path} begins with the byte order mark of UTF-16; save it as UTF-8")
     return block
 
 
@@ -212,12 +214,20 @@ class _TextReader:
             return None
         begins, ends, end = fields_from_right(block.data[:tail], start, width)
         words = block.data[start:end].split()
-        if len(begins) < width or (len(words) > 1 and is_number(words[-1])):
+        values = [block.data[begin:stop] for begin, stop in zip(begins, ends, strict=True)]
+        if len(begins) < width or (len(words) > 1 and is_number(words[-1]) and not self._ends_token(words[-1], values)):
             found = len(block.data[start:tail].split()) - 1
             whence = "as its first lines have" if self.declared is None else "as its header says"
             self.gatherer.damaged("of another width", f"line {block.line + row} has {found} values; legal: {width}, {whence}")
             return None
         return end, (begins, ends)
+
+    def _ends_token(self, number: bytes, values: list[bytes]) -> bool:
+        """Whether a number before the values belongs to the token, as in ``windows 10``.
+
+        The width is stated, the number is whole, and few of the values of the line are.
+        """
+        return self.declared is not None and number.isdigit() and 2 * sum(map(bytes.isdigit, values)) < len(values)
 
     def _decode(self, block: Block, start: int, end: int, line: int) -> str | None:
         try:
@@ -228,7 +238,7 @@ class _TextReader:
             self.gatherer.damaged(
                 "whose token is not UTF-8",
                 f"line {line}, byte {block.offset + start + error.start}: the token {block.data[start:end][:40]!r} is not "
-                "UTF-8; Chinese text in another encoding: iconv -f GB18030 -t UTF-8",
+                "UTF-8; if the file is in another encoding, such as GB18030, save it as UTF-8",
             )
         return None
 
@@ -243,6 +253,14 @@ class _TextReader:
             where = f"line {block.line + chosen[row]}, byte {block.offset + start}"
             self.gatherer.damaged("with a value that is no number", f"{where}: {_shown(block.data[start:end])} is no number")
         return np.setdiff1d(np.arange(len(chosen)), bad)
+
+
+def first_pair(text: bytes) -> str | None:
+    """Return the first pair of a column and a value where the first lines of a text are tokens with such pairs."""
+    lines = text.split(b"\n", 3)[:3]
+    rows = [line.split()[1:3] for line in lines[parse_header(lines[0]) is not None :]]
+    pairs = [field for row in rows for field in row]
+    return pairs[0].decode("ascii") if pairs and all(map(_PAIR.fullmatch, pairs)) else None
 
 
 def _shown(data: bytes) -> str:

@@ -60,7 +60,7 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
         HTTPException: 400 it is not JSON, 422 it asks something that is not legal.
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_once)
     except UnicodeDecodeError as error:
         raise refusal(400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
     except RecursionError:
@@ -107,6 +107,14 @@ def _too_large(size: str, limit: int) -> Exception:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON value")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object has the key {next(name for name in names if names.count(name) > 1)[:100]!r} twice")
+    return found
 
 
 def _kind(value: Any) -> str:

@@ -36,6 +36,9 @@ class Answer(BaseModel):
 
     label: Optional[str] = Field(description="The label; null for a text without a visible character.", examples=["强烈利好"])
     score: float = Field(description="Probability of the label.", examples=[0.93])
+    cut: Optional[bool] = Field(
+        None, description="True where the text has more tokens than the model reads: the rest was left out.", examples=[True]
+    )
     abstained: Optional[bool] = Field(None, description="Where thresholds are set: whether the score is below its label's.")
     window: Optional[Window] = Field(None, description="Where long texts are read in windows: the decisive one.")
     scores: Optional[dict[str, float]] = Field(None, description="Probability of every label, if asked for.")

@@ -28,6 +28,8 @@ _TEXTS = (
     "  空格\t和\n换行  ",
     "國際會議延期",
     "\u200b零宽\ufeff字符\x07",
+    "⻓期⻛险⾦融❤\ufe0f",
+    "\u3164\u2800\ufe0f",
     "<b>粗体</b> &amp; [SEP] http://example.com/?a=1",
     "",
     "订单增加，利润上升。费用下降！后市如何？仍需观察；" * 40,
@@ -74,6 +76,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             "ordered": manifest.ordered,
             "temperature": manifest.temperature,
             "thresholds": dict(manifest.thresholds),
+            "cut": "true in an answer where the text has more ids than max_length without windows, and the rest was left out",
             "abstain": "where the score is below its label's threshold, or that threshold is 1; labels without one have 0",
         },
         "programs": {

@@ -98,6 +98,7 @@ class Predictor:
 
             - ``text`` as given, ``label``, and ``score``, the label's probability. A text without a visible character gets
               ``label`` None and ``score`` 0.0.
+            - ``cut``, True, where the text has more tokens than the model reads, and the rest was left out; else no such key.
             - ``abstained`` where thresholds are set: whether the score is below that of its label.
             - ``window`` where long texts are read in windows: ``start`` and ``end`` in the text of the one that spoke most for
               the label, and ``windows``, how many there were.
@@ -169,6 +170,15 @@ class Predictor:
         reading = self._read(texts)
         logits = self._runner.submit(reading.ids)()
         return lambda temperature: self._aggregate(logits, reading, temperature)[0]
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Count the texts that have more tokens than the model reads, so that the rest of them is left out.
+
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        _refuse_one_text(texts)
+        return len(self._read(texts).cut)
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
         """Tell which characters of texts speak for a label, and which against it.

@@ -15,6 +15,7 @@ from paddlenlp_embtune.text.tokenizers import CharTokenizer, Tokenizer
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 from paddlenlp_embtune.text.words import WordTokenizer
+from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = ["TOKENIZERS", "build_tokenizer"]
 
@@ -116,7 +117,7 @@ def _vocabulary(path: Path) -> Vocabulary:
     content = _read(path, "a vocab.txt")
     if b"\0" in content:
         raise DataError(f"{path} is binary; legal: a vocab.txt with one token a line; a .model file goes with sentencepiece")
-    return Vocabulary.load(path)
+    return Vocabulary(read_lines(path, error=DataError))
 
 
 def _read(path: Path, kind: str) -> bytes:

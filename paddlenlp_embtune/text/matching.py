@@ -50,6 +50,17 @@ class TermMatcher:
                 done = end
         return found
 
+    def contained(self, text: str) -> set[str]:
+        """Return all terms that a cleaned text contains, also those within or across others."""
+        found = set[str]()
+        for at, begin in enumerate(map(add, text, text[1:] + " ")):
+            if begin in self._lengths or (self._singles and begin[0] in self._lengths):
+                for length in (*self._lengths.get(begin, ()), *self._lengths.get(begin[0], ())):
+                    part, end = text[at : at + length], at + length
+                    if part in self._terms and not _within_word(text, at) and not _within_word(text, end):
+                        found.add(part)
+        return found
+
     def _end(self, text: str, at: int) -> int:
         """Where the longest term that begins at a place ends; 0 where none does."""
         if _within_word(text, at):

@@ -45,11 +45,15 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         distill: how the teacher's answers count; None where no row has any.
+        cut: texts to train on and development texts that were cut at the maximum length.
     """
 
-    def __init__(self, *arguments: Any, distill: DistillSpec | None = None, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, distill: DistillSpec | None = None, cut: tuple[int, int] = (0, 0), **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.distill = distill
+        self.cut = cut
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
         """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
@@ -161,6 +165,7 @@ def build_trainer(
         compute_metrics=compute_metrics,
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
         distill=recipe.distill if lessons is not None else None,
+        cut=(train.cut, dev.cut),
     )
 
 

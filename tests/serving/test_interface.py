@@ -153,7 +153,7 @@ def test_fixtures_are_what_serving_answers(folder: Path) -> None:
 def test_the_interface_says_what_the_bundle_says(folder: Path) -> None:
     about, manifest = Port(folder).about, Bundle.open(folder).manifest
     assert about["version"] == 1
-    assert {key: value for key, value in about["answer"].items() if key not in ("scores", "abstain")} == {
+    assert {key: value for key, value in about["answer"].items() if key not in ("scores", "abstain", "cut")} == {
         "labels": list(manifest.labels),
         "ordered": manifest.ordered,
         "temperature": manifest.temperature,
