@@ -24,7 +24,7 @@ _TOKEN_MOST = 1 << 12
 _TOKEN_USUAL = 64
 _HEADER_MOST = 64
 _AHEAD = 3
-_LEAST, _MOST = 1e-12, 1e6
+_LEAST, _MOST = 1e-8, 1e6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Row = tuple[int, int]
@@ -132,23 +132,21 @@ def _searched_rows(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) ->
     """Find rows whose tokens may hold spaces: those behind which tokens and usual values follow.
 
     Raises:
-        VectorError: damaged rows are skipped, and nothing tells where the next one begins.
+        VectorError: nothing tells where a row ends.
     """
     search = _Search(cursor.data, 4 * gatherer.width, rows, cursor.ended)
     margin = 0 if cursor.ended else _AHEAD * (search.size + _TOKEN_USUAL)
     found, at = list[Row](), 0
     while done + len(found) < rows and at + margin <= len(cursor.data):
         number = done + len(found)
-        row = search.row(at, number)
-        if row is None:
-            if gatherer.options.damaged == "skip" and not search.is_aligned(at, number):
-                raise VectorError(
-                    f"{gatherer.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
-                    f"{cursor.offset + at:,}; the width in the header is wrong, or a token cannot be read; save the vectors as "
-                    "text"
-                )
-            start = _start_of(cursor.data, at)
-            row = start, cursor.data.find(b" ", start, start + _TOKEN_MOST)
+        likely = search.candidates(at, number)
+        if len(likely) > 1 or (gatherer.options.damaged == "skip" and not likely and search.is_astray(at, number)):
+            raise VectorError(
+                f"{gatherer.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
+                f"{cursor.offset + at:,}: a token holds spaces, or the width in the header is wrong; save the vectors as text"
+            )
+        start = _start_of(cursor.data, at)
+        row = likely[0] if likely else (start, cursor.data.find(b" ", start, start + _TOKEN_MOST))
         if row[1] < 0 or row[1] + 1 + search.size > len(cursor.data):
             break
         found.append(row)
@@ -171,20 +169,25 @@ class _Search:
     size: int
     rows: int
     ended: bool
+    _known: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict)
+    _usual: dict[int, bool] = dataclasses.field(default_factory=dict)
+    _rows: dict[int, list[Row]] = dataclasses.field(default_factory=dict)
 
-    def row(self, at: int, number: int) -> Row | None:
-        """The row that begins at a place, with as short a token as can be; None where none makes sense."""
-        for start, space in self._candidates(at):
-            values = np.frombuffer(self.data[space + 1 : space + 1 + self.size], dtype="<f4")
-            if _are_usual(values) and self.can_follow(space + 1 + self.size, number + 1, _AHEAD):
-                return start, space
-        return None
+    def candidates(self, at: int, number: int) -> list[Row]:
+        """The rows that may begin at a place: a token, values of a usual size, and further rows behind them."""
+        return [
+            (start, space)
+            for start, space in self._candidates(at)
+            if self._has_usual(space + 1) and self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
+        ]
 
-    def is_aligned(self, at: int, number: int) -> bool:
-        """Whether rows follow the row at a place, whatever it holds itself, if its token has no space."""
+    def is_astray(self, at: int, number: int) -> bool:
+        """Whether what begins at a place, with a token without a space, is no row: letters as values, and no row behind it."""
         start = _start_of(self.data, at)
         space = self.data.find(b" ", start, start + _TOKEN_MOST)
-        return space >= 0 and self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
+        values = np.frombuffer(self.data[space + 1 : space + 1 + self.size][: self.size // 4 * 4], dtype="<f4")
+        odd = space < 0 or len(values) * 4 < self.size or not _are_usual(values[np.isfinite(values)])
+        return odd and not self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
 
     def can_follow(self, at: int, number: int, depth: int) -> bool:
         """Whether rows can begin at a place, so many of them, or the file can end there."""
@@ -192,13 +195,25 @@ class _Search:
             return not self.ended or not self.data[at:].strip(b"\r\n\0 ")
         if at + self.size > len(self.data):
             return not self.ended
-        for _, space in self._candidates(at):
-            values = np.frombuffer(self.data[space + 1 : space + 1 + self.size], dtype="<f4")
-            if _are_usual(values) and (depth == 1 or self.can_follow(space + 1 + self.size, number + 1, depth - 1)):
-                return True
-        return False
+        if (known := self._known.get((at, depth))) is None:
+            known = self._known[at, depth] = any(
+                self._has_usual(space + 1) and (depth == 1 or self.can_follow(space + 1 + self.size, number + 1, depth - 1))
+                for _, space in self._candidates(at)
+            )
+        return known
 
-    def _candidates(self, at: int) -> Iterator[Row]:
+    def _has_usual(self, at: int) -> bool:
+        if (known := self._usual.get(at)) is None:
+            values = np.frombuffer(self.data, dtype="<f4", count=self.size // 4, offset=at)
+            known = self._usual[at] = _are_usual(values)
+        return known
+
+    def _candidates(self, at: int) -> list[Row]:
+        if (known := self._rows.get(at)) is None:
+            known = self._rows[at] = list(self._tokens(at))
+        return known
+
+    def _tokens(self, at: int) -> Iterator[Row]:
         start = _start_of(self.data, at)
         space = self.data.find(b" ", start + 1, start + _TOKEN_MOST)
         while space > 0 and space + 1 + self.size <= len(self.data) and _is_token(self.data[start:space]):
@@ -222,9 +237,8 @@ def _is_token(token: bytes) -> bool:
 
 def _are_usual(values: npt.NDArray[np.float32]) -> bool:
     """Whether numbers are of the size that vectors have; letters that are read as numbers are not."""
-    with np.errstate(invalid="ignore"):
-        sizes = np.abs(values)
-        return bool(((sizes == 0) | ((sizes > _LEAST) & (sizes < _MOST))).all())
+    sizes = np.abs(values)
+    return bool(((sizes < _MOST) & ((sizes > _LEAST) | (sizes == 0))).all())
 
 
 def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) -> None:

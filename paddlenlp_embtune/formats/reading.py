@@ -117,7 +117,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
     if head[257:262] == b"ustar":
         inside = head[:100].partition(b"\0")[0].decode("utf-8", "backslashreplace")
         raise VectorError(
-            f"{path} is a tar archive with {inside!r} and perhaps more; unpack it first, for example with: tar -xf {path.name}, "
+            f"{path} is a tar archive with {inside!r} and perhaps more; unpack it first, with: tar -xf {path.name}, "
             "and give the file inside"
         )
     if (pair := first_pair(head)) is not None:

@@ -19,8 +19,8 @@ _SHOWN = 5
 _TAGS = frozenset(
     re.findall(
         r"\w+",
-        "a ad ag an b c d df dg e eng f g h i j k l m mg mq n ng nr nrfg nrt ns nt nz o p q r rg rr rz s t tg u ud ug uj ul uv uz "
-        "v vd vg vi vn vq x y z zg",
+        "a ad ag an b c d df dg e eng f g h i j k l m mg mq n ng nr nrfg nrt ns nt nz o p q r rg rr rz s t tg u ud ug uj ul uv "
+        "uz v vd vg vi vn vq x y z zg",
     )
 )
 _ENTRY = re.compile(r"(?P<term>.+?)(?:[ \t]+(?P<count>\d+))?(?:[ \t]+(?P<tag>[a-z]{1,4}))?")
