@@ -135,7 +135,7 @@ def _searched_rows(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) ->
         VectorError: nothing tells where a row ends.
     """
     search = _Search(cursor.data, 4 * gatherer.width, rows, cursor.ended)
-    margin = 0 if cursor.ended else _AHEAD * (search.size + _TOKEN_USUAL)
+    margin = 0 if cursor.ended else (_AHEAD + 2) * (search.size + _TOKEN_USUAL)
     found, at = list[Row](), 0
     while done + len(found) < rows and at + margin <= len(cursor.data):
         number = done + len(found)

@@ -115,10 +115,9 @@ def _refuse_pickle(path: Path) -> None:
 def _refuse_others(path: Path, head: bytes) -> None:
     """Refuse what holds vectors, but not as one dense table in one file, and name the cause."""
     if head[257:262] == b"ustar":
-        inside = head[:100].partition(b"\0")[0].decode("utf-8", "backslashreplace")
         raise VectorError(
-            f"{path} is a tar archive with {inside!r} and perhaps more; unpack it first, with: tar -xf {path.name}, "
-            "and give the file inside"
+            f"{path} is a tar archive, which holds files of vectors but is none; unpack it first, with: tar -xf {path.name}, and "
+            "give the file inside"
         )
     if (pair := first_pair(head)) is not None:
         raise VectorError(

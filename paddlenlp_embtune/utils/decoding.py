@@ -48,7 +48,7 @@ _OTHER_FILES = (
 )
 _LEGACY = ("gb18030", "cp950", "big5hkscs")
 _WIDE = ("utf-16-le", "utf-16-be")
-_SAMPLE = 1 << 16
+_SAMPLE, _HEAD = 1 << 16, 64
 _LEAST_SHARE, _MOST_RIVAL = 0.3, 0.5
 _LEAST_COMMON = 3
 _DAMAGED_SHARE = 0.1
@@ -176,9 +176,9 @@ class BlockDecoder:
             yield text
 
     def _head(self) -> bytes:
-        """The first block, and further ones only where it may be part of a byte order mark."""
+        """The first block, and further ones where it is too short to show how the text begins, and no line is waited for."""
         head = next(self._blocks, b"")
-        while head and any(mark.startswith(head) and mark != head for mark, _ in _MARKS) and (more := next(self._blocks, b"")):
+        while head and len(head) < _HEAD and b"\n" not in head and (more := next(self._blocks, b"")):
             head += more
         return head
 
