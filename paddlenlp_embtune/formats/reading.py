@@ -115,10 +115,7 @@ def _refuse_pickle(path: Path) -> None:
 def _refuse_others(path: Path, head: bytes) -> None:
     """Refuse what holds vectors, but not as one dense table in one file, and name the cause."""
     if head[257:262] == b"ustar":
-        raise VectorError(
-            f"{path} is a tar archive, which holds files of vectors but is none; unpack it first, with: tar -xf {path.name}, and "
-            "give the file inside"
-        )
+        raise VectorError(f"{path} is a tar archive; unpack it first, with: tar -xf {path.name}, and give the file inside")
     if (pair := first_pair(head)) is not None:
         raise VectorError(
             f"{path} holds sparse vectors, pairs of a column and a value such as {pair!r}, as PPMI is written; only dense ones "

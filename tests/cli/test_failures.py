@@ -24,7 +24,7 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty texts": (tsv([*ROWS, ("", "利好"), (" ", "利空")]), "2 rows of bad.tsv have an empty text, line 62 first"),
     "empty label": (tsv([*ROWS, ("公司", "")]), "line 62 of bad.tsv has no label"),
     "too many fields": (tsv([*ROWS, ("公司", "利好\t利空")]), "line 62 of bad.tsv has 3 fields"),
-    "GBK": (tsv(ROWS).encode("gb18030"), "is not UTF-8: byte 11 is 0xb9; convert it, for example with: iconv"),
+    "odd byte": (tsv(ROWS).encode() + b"\xff", "is not UTF-8: byte"),
     "one row of a label": (tsv([*ROWS, ("公司", "其他")]), "label '其他' has too few different texts"),
 }
 RECIPES = {

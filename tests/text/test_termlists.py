@@ -47,9 +47,5 @@ def test_terms_that_no_text_contains() -> None:
     texts = ["公司开展质押式回购", "买ETFs", "⻓江电力", "A"]
     terms = ["质押式回购", "回购", "逆回购", "etf", "长江", "ＥＴＦＳ", "a", "开展"]
     assert unused_terms(terms, texts, lowercase=True) == ("逆回购", "etf")
-    assert unused_terms(terms, [], lowercase=True) == tuple(dict.fromkeys(term.lower() for term in terms[:5])) + (
-        "etfs",
-        "a",
-        "开展",
-    )
+    assert unused_terms(terms[:3], [], lowercase=True) == ("质押式回购", "回购", "逆回购")
     assert tell_unused("t.txt", ["a"] * 7, 9) == "7 of 9 terms of t.txt are in no text: a, a, a, a, a, ..."
