@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 def distill(
     teacher: Annotated[str, typer.Argument(help="Folder of a bundle, or of its run; its labels are those of --data.")],
-    data: Annotated[str, typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl, UTF-8.")],
+    data: Annotated[str, typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")],
     student: Annotated[
         str, typer.Option(help="A registered model, or a smaller encoder: its name, or a folder such as ./ernie.")
     ] = "textcnn",

@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    data: Annotated[Path, typer.Option(help="Labelled rows: .tsv, .csv, .json or .jsonl, UTF-8.")],
+    data: Annotated[Path, typer.Option(help="Labelled rows: .tsv, .csv, .json or .jsonl.")],
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
     label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
     encoding: EncodingOption = None,

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FormatOption = Annotated[Optional[str], typer.Option("--format", help="Format of the vectors; by default found by content.")]
-TokensOption = Annotated[Optional[Path], typer.Option(help="Tokens of an array that holds none, one a line, UTF-8.")]
+TokensOption = Annotated[Optional[Path], typer.Option(help="Tokens of an array that holds none, one a line.")]
 TensorOption = Annotated[Optional[str], typer.Option(help="Name of the table in a file that holds several.")]
 DamagedOption = Annotated[str, typer.Option(help="What becomes of damaged rows: refuse (the file) or skip (and count them).")]
 TokenizerOption = Annotated[Optional[str], typer.Option(help=f"What cuts the texts: {', '.join(TOKENIZERS)}; char by default.")]

@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def rates(
     recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
-    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl, UTF-8.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
     group: Annotated[
         Optional[list[str]], typer.Option(help="Raise the rate of this group alone; repeat for more. Default: all together.")
     ] = None,

@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 def train(
     recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
-    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl, UTF-8.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
     dev: Annotated[Optional[str], typer.Option(help="Rows to watch; without them, a tenth of --data is held out.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/last"),
     text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,

@@ -124,7 +124,7 @@ def merge(
         Optional[list[str]],
         typer.Option(metavar="NAME", help="Take the rows that the terms of this group are made of; repeat."),
     ] = None,
-    rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of these tokens, one a line, UTF-8.")] = None,
+    rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of these tokens, one a line.")] = None,
     groups: Annotated[Optional[Path], typer.Option(help="Groups of terms: JSON or YAML, a list of terms by name.")] = None,
     domain: Annotated[Optional[str], typer.Option(help="The groups of terms of this domain.")] = None,
     bundle: Annotated[

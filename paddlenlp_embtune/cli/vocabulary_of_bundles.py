@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
 
 def extend(
     bundle: BundleArgument,
-    terms: Annotated[Path, typer.Option(help="Terms to add, one a line, UTF-8.")],
+    terms: Annotated[Path, typer.Option(help="Terms to add, one a line, or a dictionary in jieba's format.")],
     to: OutOption,
     overwrite: OverwriteOption = False,
     data: LabelledOption = None,

@@ -52,6 +52,9 @@ class Table:
         width = len(header)
         named = max(at for at, column in enumerate(header, start=1) if column)
         for number, cells in self._records(source):
+            if len(cells) == width:
+                yield number, dict(zip(header, cells, strict=True))
+                continue
             if len(cells) == 1 and not cells[0].strip() and width > 1:
                 yield number, dict.fromkeys(header, "")
                 continue

@@ -103,6 +103,8 @@ class Records:
     def _is_quoted(self, kind: str) -> bool:
         if kind == "CSV" or self._quoting != "auto" or not self._path.is_file():
             return self._quoting == "csv" or (kind == "CSV" and self._quoting == "auto")
+        if not any(b'"' in block for block in self._blocks(None)):
+            return False
         quoted, count = looks_quoted(self._reader(), DELIMITERS[kind])
         if quoted:
             self.notes.append(

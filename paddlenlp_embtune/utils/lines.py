@@ -66,39 +66,38 @@ class LineReader:
             for chunk in self._decoder:
                 text = held + chunk
                 kept = len(text) - min(2, len(text) - len(text.rstrip("\r")))  # a line feed may follow
-                text, held = text[:kept], text[kept:]
-                for line, end in _split(text):
-                    parts.append(line)
-                    size += len(line)
-                    if size > self._longest:
-                        raise self._too_long()
-                    if end:
-                        self.number += 1
-                        yield "".join(parts) if len(parts) > 1 else line, end
-                        parts, size = [], 0
+                whole, rest = _split(text[:kept])
+                held = text[kept:]
+                if whole:
+                    self._check_length(size + len(whole[0][0]))
+                    whole[0] = "".join([*parts, whole[0][0]]), whole[0][1]
+                    parts, size = [], 0
+                for pair in whole:
+                    self.number += 1
+                    yield pair
+                parts.append(rest)
+                size += len(rest)
+                self._check_length(size)
         except UndecodableError as fault:
             number = self.number + 1 + len(_END.findall(held + fault.before))
             raise self._error(f"{self._name} {fault.fault}, in line {number}; {self._advice}") from None
-        for line, end in _split(held):
-            parts.append(line)
-            if end or any(parts):
-                self.number += 1
-                yield "".join(parts), end
-            parts = []
-        if parts and any(parts):
+        whole, rest = _split("".join([*parts, held]))
+        for pair in [*whole, *([(rest, "")] if rest else [])]:
             self.number += 1
-            yield "".join(parts), ""
+            yield pair
 
-    def _too_long(self) -> EmbtuneError:
-        return self._error(
-            f"line {self.number + 1} of {self._name} has more than {self._longest:,} characters, the most that is read of one "
-            "line; break it up, or check that this is a file of text"
-        )
+    def _check_length(self, size: int) -> None:
+        if size > self._longest:
+            raise self._error(
+                f"line {self.number + 1} of {self._name} has more than {self._longest:,} characters, the most that is read of "
+                "one line; break it up, or check that this is a file of text"
+            )
 
 
 def split_lines(content: str) -> list[str]:
     """Split a text as :class:`LineReader` does: at LF, CR, CR LF and CR CR LF, and nowhere else."""
-    return [line for line, end in _split(content) if end or line]
+    whole, rest = _split(content)
+    return [line for line, _ in whole] + ([rest] if rest else [])
 
 
 def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = None) -> list[str]:
@@ -112,13 +111,10 @@ def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = 
     return [line for line, _ in LineReader(blocks, str(path), error=error, encoding=encoding)]
 
 
-def _split(text: str) -> Iterator[tuple[str, str]]:
-    """Yield lines with their ends; the last one has none."""
+def _split(text: str) -> tuple[list[tuple[str, str]], str]:
+    """Return whole lines with their ends, and what stands behind the last end."""
     if "\r" not in text:
-        *lines, last = text.split("\n")
-        for line in lines:
-            yield line, "\n"
-        yield last, ""
-        return
+        *lines, rest = text.split("\n")
+        return [(line, "\n") for line in lines], rest
     parts = _END.split(text)
-    yield from zip(parts[::2], [*parts[1::2], ""], strict=True)
+    return list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]
