@@ -21,6 +21,8 @@ FULL: dict[str, Any] = {
         "labels": ["强烈利空", "no", "1", "null", " 中性 "],
         "dev_ratio": 0.25,
         "skip_empty": True,
+        "encoding": "gb18030",
+        "quoting": "csv",
     },
     "text": {
         "tokenizer": "sentencepiece",
