@@ -143,7 +143,10 @@ def test_vectors_of_another_kind_share_no_token(tmp_path: Path) -> None:
         start(vectors={"source": str(vectors_file(tmp_path, ["word", "other"]))}, text={"extra_rows": 0})
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"", "no term"), (b"\n \n", "no term"), (b"\xff\xfe", "no term"), (b"a\n\xff\xff", "not UTF-8")])
+NO_TERMS = [(b"", "no term"), (b"\n \n", "no term"), (b"\xff\xfe", "no term"), (b"a\n\xff\xff", "not UTF-8")]
+
+
+@pytest.mark.parametrize(("content", "told"), NO_TERMS)
 def test_lists_without_terms_are_refused(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "terms.txt").write_bytes(content)
     with pytest.raises(DataError, match=told):
