@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
+from tests.helpers import TinyRun
 
 BUNDLE = str(FINANCE / "bundle")
 TEXTS = ["公司的业绩大好，我们都要买入", "被立案调查，市场上没有人说好"]
@@ -59,3 +60,11 @@ def test_a_declared_encoding_reaches_the_reader(tmp_path: Path) -> None:
     code, _, err = embtune("evaluate", BUNDLE, "--data", str(path), "--encoding", "klingon")
     assert code == 2
     assert "--encoding is 'klingon'" in err
+
+
+def test_the_record_counts_the_texts_that_were_cut(tiny_run: TinyRun) -> None:
+    lines = (tiny_run.folder / "record.jsonl").read_text(encoding="utf-8").splitlines()
+    events = {event["event"]: event for event in map(json.loads, lines)}
+    assert events["cut"]["max_length"] > 0
+    assert {"train", "dev"} <= events["cut"].keys()
+    assert {"skipped_empty", "skipped_blank", "unused_terms"} <= events["data"].keys()
