@@ -142,6 +142,7 @@ class _ArrayReader(PickleReader):
         ("collections", "OrderedDict"): "mapping",
         ("builtins", "tuple"): "tuple",
         ("__builtin__", "tuple"): "tuple",
+        ("__builtin__", "bytes"): "bytes",
     }
 
     def __init__(self, stream: Any, size: int) -> None:
@@ -160,6 +161,12 @@ class _ArrayReader(PickleReader):
                 return self._values(dtype, (), "C", data).item()
             case "encode", (text, "latin1" | "latin-1"):
                 return self._encode(text)
+        return self._container(role, args)
+
+    def _container(self, role: str, args: tuple[Any, ...]) -> Any:
+        match role, args:
+            case "bytes", ():  # how protocol 2 writes none
+                return b""
             case "mapping", ():
                 return {}
             case "mapping", (list() as pairs,):

@@ -113,7 +113,7 @@ class _TensorReader(PickleReader):
         super().__init__(io.BytesIO(content), len(content))
         self._archive, self._folder = archive, folder
         self._members = {member.filename: member for member in archive.infolist()}
-        self._room = sum(member.file_size for member in archive.infolist())
+        self._room = 2 * sum(member.file_size for name, member in self._members.items() if name.startswith(f"{folder}data/"))
         self._order = self._byte_order()
         self._storages: dict[str, _Storage] = {}
         self._tensors: dict[Any, _Tensor] = {}
@@ -184,7 +184,7 @@ class _TensorReader(PickleReader):
         held = storage.values
         self._room -= math.prod(size) * held.itemsize
         if self._room < 0:
-            raise PickleError("its tensors have more bytes than its storages")
+            raise PickleError("its tensors have more than twice the bytes of its storages")
         if not math.prod(size):
             return np.empty(size, held.dtype if storage.kind != "BFloat16Storage" else np.float32)
         steps = tuple(step * held.itemsize if number > 1 else 0 for number, step in zip(size, stride, strict=True))
