@@ -3,6 +3,7 @@
 Nothing here imports Paddle when it is imported.
 """
 
+from paddlenlp_embtune.host.checkpoints import keep_last, own_checkpoints, resumed_from, wait_for_others
 from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, keep_freed_memory, prepare_cpu, processor_name, usable_threads
 from paddlenlp_embtune.host.framework import (
     calm_logging,
@@ -18,6 +19,7 @@ from paddlenlp_embtune.host.framework import (
     squared_norm,
     untrace,
 )
+from paddlenlp_embtune.host.random_states import restore_random_state, write_random_states
 from paddlenlp_embtune.host.shims import install_shims
 from paddlenlp_embtune.host.sparse import (
     dense_steps,
@@ -40,15 +42,14 @@ from paddlenlp_embtune.host.trainer import (
     expect_unused_parameters,
     has_groups,
     inner_optimizer,
-    remember_resume,
-    restore_random_state,
-    resumed_from,
     settle_optimizer_state,
     steps_per_epoch,
     visualdl_writer,
 )
+from paddlenlp_embtune.host.trainer_state import TRAINER_STATE, read_trainer_state
 
 __all__ = [
+    "TRAINER_STATE",
     "CpuSetup",
     "after_failure",
     "calm_logging",
@@ -66,9 +67,11 @@ __all__ = [
     "inner_optimizer",
     "install_shims",
     "keep_freed_memory",
+    "keep_last",
     "lazy_steps",
     "mend_layer_norms",
     "merge_gradient",
+    "own_checkpoints",
     "padding_row",
     "prepare_cpu",
     "processor_name",
@@ -76,9 +79,9 @@ __all__ = [
     "rate_multiplier",
     "rate_tensor",
     "read_only_view",
+    "read_trainer_state",
     "refuse_held_rows",
     "refuse_loss_scale",
-    "remember_resume",
     "require_paddle",
     "restore_layer_norms",
     "restore_random_state",
@@ -92,4 +95,6 @@ __all__ = [
     "untrace",
     "usable_threads",
     "visualdl_writer",
+    "wait_for_others",
+    "write_random_states",
 ]

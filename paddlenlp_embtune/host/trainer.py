@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import math
-import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import HostError
@@ -22,13 +20,12 @@ __all__ = [
     "expect_unused_parameters",
     "has_groups",
     "inner_optimizer",
-    "remember_resume",
-    "restore_random_state",
-    "resumed_from",
     "settle_optimizer_state",
     "steps_per_epoch",
     "visualdl_writer",
 ]
+
+_OTHER_CHECKPOINT = "resume from another checkpoint, or with the model and the recipe that this one was made with"
 
 
 def steps_per_epoch(args: Any, train_dataloader: Any) -> int | None:
@@ -38,34 +35,6 @@ def steps_per_epoch(args: Any, train_dataloader: Any) -> int | None:
     except (TypeError, ValueError):  # data that cannot tell its length; Paddle's loader raises ValueError then
         return None
     return max(1, batches // int(args.gradient_accumulation_steps))
-
-
-def remember_resume(trainer: Any, check: Callable[[Path], None] | None = None) -> None:
-    """Make the Trainer note in its arguments which checkpoint it resumes from, which callbacks are never told.
-
-    Args:
-        trainer: a Trainer.
-        check: asked about the checkpoint's folder before anything of it is loaded, as callbacks cannot be; may raise.
-    """
-    load = trainer._load_from_checkpoint
-
-    def load_and_note(resume_from_checkpoint: Any = None) -> Any:
-        trainer.args.embtune_resumed_from = resume_from_checkpoint if isinstance(resume_from_checkpoint, str) else None
-        if check is not None and isinstance(resume_from_checkpoint, str):
-            check(Path(resume_from_checkpoint))
-        if trainer.optimizer is not None and resume_from_checkpoint:
-            optimizer = inner_optimizer(trainer.optimizer)
-            optimizer._accumulators.clear()
-            optimizer._already_create_accumulator.clear()
-        return load(resume_from_checkpoint)
-
-    trainer._load_from_checkpoint = load_and_note
-
-
-def resumed_from(args: Any) -> str | None:
-    """Return the checkpoint that :func:`remember_resume` noted."""
-    noted: str | None = getattr(args, "embtune_resumed_from", None)
-    return noted
 
 
 def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> None:
@@ -185,20 +154,6 @@ def has_groups(optimizer: Any) -> bool:
     return bool(groups) and isinstance(groups[0], dict)
 
 
-def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0) -> None:
-    """Load the random states that the Trainer wrote into a checkpoint for this process; do nothing if it wrote none."""
-    file = checkpoint / ("rng_state.pth" if world_size <= 1 else f"rng_state_{world_size}.pth")
-    if not file.is_file():
-        return
-    paddle = require_paddle()
-    states = paddle.load(str(file), return_numpy=True)
-    states = states if world_size <= 1 else states[rank]
-    random.setstate(states["python"])
-    numpy = importlib.import_module("numpy")
-    numpy.random.set_state(states["numpy"])
-    paddle.framework.core.default_cpu_generator().set_state(states["cpu"])
-
-
 def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> None:
     """Give loaded optimizer state to its parameters now, and leave none waiting.
 
@@ -210,7 +165,7 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> N
         optimizer: the Trainer's, after it has loaded a checkpoint.
         former_names: Paddle's name of a parameter now to its name in the checkpoint.
     Raises:
-        HostError: there is state that belongs to no parameter.
+        HostError: there is state that belongs to no parameter, or is of another shape or type, or some of it is missing.
     """
     optimizer = inner_optimizer(optimizer)
     held = dict(getattr(optimizer, "_accumulators_holder", None) or {})
@@ -234,8 +189,27 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> N
         parameter = re.sub(r"_fp32_master_\d+$", "", name)
         former = re.escape(former_names.get(parameter, parameter))
         pattern = re.compile(rf"{former}(_fp32_master_\d+)?_{re.escape(kind)}_\d+")
-        for key in [key for key in held if pattern.fullmatch(key)]:
-            value.set_value(held.pop(key))
+        found = [key for key in held if pattern.fullmatch(key)]
+        if not found:
+            raise HostError(f"the checkpoint holds no {kind} of the optimizer for the parameter {name!r}; {_OTHER_CHECKPOINT}")
+        for key in found:
+            _fill(value, held.pop(key), key)
+    if held:
+        raise HostError(
+            f"the checkpoint holds {next(iter(held))!r} and {len(held) - 1} more tensors, which this optimizer does not use; "
+            f"{_OTHER_CHECKPOINT}"
+        )
+
+
+def _fill(tensor: Any, value: Any, name: str) -> None:
+    """Give a tensor of the optimizer a value of its own shape and type."""
+    shape, kind = list(value.shape), str(value.dtype).rpartition(".")[2]
+    wanted, own = list(tensor.shape), str(tensor.dtype).rpartition(".")[2]
+    if shape != wanted or kind.replace("uint16", "bfloat16") != own:
+        raise HostError(
+            f"the checkpoint holds {name!r} as {kind} of shape {shape}, expected {own} of shape {wanted}; {_OTHER_CHECKPOINT}"
+        )
+    tensor.set_value(value)
 
 
 def inner_optimizer(optimizer: Any) -> Any:

@@ -15,11 +15,13 @@ from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.regularize import RegularizationCallback, regularize
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
-from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback, last_checkpoint
+from paddlenlp_embtune.tuning.resume import ResumeCallback
 from paddlenlp_embtune.tuning.rows import RowsCallback
+from paddlenlp_embtune.tuning.seals import SealCallback
 from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
+from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
 __all__ = [
     "AverageCallback",

@@ -27,7 +27,8 @@ from paddlenlp_embtune.tuning.rates import RateCallback
 from paddlenlp_embtune.tuning.record import RunRecord
 from paddlenlp_embtune.tuning.regularize import regularize
 from paddlenlp_embtune.tuning.replicas import ReplicaCallback
-from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
+from paddlenlp_embtune.tuning.resume import ResumeCallback
+from paddlenlp_embtune.tuning.seals import SealCallback
 from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
@@ -96,7 +97,8 @@ def attach(
     plain = recipe.to_dict()
     tokens = tokens if tokens is not None else tokens_of(trainer)
     vocabulary = VocabularyCallback(tokens) if tokens is not None else None
-    host.remember_resume(trainer, vocabulary.check if vocabulary is not None else None)
+    seal = SealCallback()
+    host.own_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *([vocabulary] if vocabulary is not None else []),
@@ -113,7 +115,7 @@ def attach(
             warmup_steps=_warmup_steps(recipe, groups),
             report=trainer.log,
         ),
-        SealCallback(),
+        seal,
     ]
     rates = next(callback for callback in callbacks if isinstance(callback, RateCallback))
     watched = watched if watched is not None else Watched(tokens=tokens)
@@ -123,6 +125,7 @@ def attach(
             introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
     host.close_writers_last(trainer)
+    host.keep_last(trainer, seal)
     host.after_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
     return record
 

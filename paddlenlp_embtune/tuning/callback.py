@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.files import write_arrays, write_text
+from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
+from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.schema import differences
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.utils.array_files import ArrayFile, write_array_file
+from paddlenlp_embtune.utils.documents import read_json
 
 with host.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["EmbtuneCallback", "ask_nothing", "checkpoint_folder", "stand_still"]
+__all__ = ["EmbtuneCallback", "ask_nothing", "checkpoint_folder", "checkpoint_of", "stand_still"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -56,6 +58,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
 
         Raises:
             RecipeError: the checkpoint was made under other settings; the message lists the differences.
+            HostError: what it holds of this callback is damaged.
         """
         self._saved_as = _claim(self, state)
         if not state.global_step:
@@ -64,7 +67,13 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         if folder is not None and (folder / self._file("json")).is_file():
             saved = self._read(folder)
             _refuse_other_settings(folder, self._saved_as, saved.pop("settings", {}), self.settings())
-            self.load_state(saved)
+            try:
+                self.load_state(saved)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                if isinstance(error, EmbtuneError):
+                    raise
+                file, reason = folder / self._file("json"), " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise HostError(f"{file} is damaged ({reason}); resume from another checkpoint") from None
             return
         logger.warning(
             "%s resumes at step %d without its state: no %s beside the checkpoint in %s; it begins afresh",
@@ -78,24 +87,28 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         """Write the state into the checkpoint that the Trainer has just saved."""
         if not state.is_world_process_zero:
             return
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        folder = checkpoint_of(args, state)
         plain, arrays = _separate(self.state())
         plain["settings"] = dict(self.settings())
         if arrays:
-            write_arrays(folder / self._file("safetensors"), arrays)
+            write_array_file(folder / self._file("safetensors"), arrays)
         write_text(folder / self._file("json"), json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
     def _read(self, folder: Path) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((folder / self._file("json")).read_text(encoding="utf-8"))
-        if (folder / self._file("safetensors")).is_file():
-            from safetensors.numpy import load_file
-
-            for key, value in load_file(folder / self._file("safetensors")).items():
-                part, _, name = key.partition("/")
-                if name:
-                    state.setdefault(part, {})[name] = value
-                else:
-                    state[part] = value
+        file = folder / self._file("json")
+        state = read_json(file, error=HostError, finite=False)
+        if not isinstance(state, dict) or not isinstance(state.get("settings", {}), dict):
+            raise HostError(f"{file} is damaged: it holds no JSON object; resume from another checkpoint")
+        arrays = folder / self._file("safetensors")
+        for key, value in (ArrayFile(arrays, error=HostError).read_all() if arrays.exists() else {}).items():
+            part, _, name = key.partition("/")
+            if name:
+                inner = state.setdefault(part, {})
+                if not isinstance(inner, dict):
+                    raise HostError(f"{file} and {arrays.name} both hold {part!r}; resume from another checkpoint")
+                inner[name] = value
+            else:
+                state[part] = value
         return state
 
     def _file(self, ending: str) -> str:
@@ -111,6 +124,11 @@ def checkpoint_folder(args: Any, state: Any) -> Path | None:
         if folder is not None and Path(folder).is_dir():
             return Path(folder)
     return None
+
+
+def checkpoint_of(args: Any, state: Any) -> Path:
+    """Return the folder that the Trainer writes a checkpoint of this step into."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
 
 
 def stand_still(model: Any, control: Any) -> None:

@@ -12,6 +12,7 @@ from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.text.identity import describe_difference
 from paddlenlp_embtune.tuning.callback import checkpoint_folder
+from paddlenlp_embtune.utils.documents import read_json
 
 with host.quiet():
     from paddlenlp.trainer import TrainerCallback
@@ -47,10 +48,9 @@ class VocabularyCallback(TrainerCallback):  # type: ignore[misc]
         """
         if not (folder / VOCABULARY).is_file():
             return
-        try:
-            trained = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise HostError(f"{folder / VOCABULARY} is damaged: {error}; resume from another checkpoint") from None
+        trained = read_json(folder / VOCABULARY, error=HostError)
+        if not isinstance(trained, list) or not all(isinstance(token, str) for token in trained):
+            raise HostError(f"{folder / VOCABULARY} is damaged: it is no list of tokens; resume from another checkpoint")
         if difference := describe_difference(trained, self.tokens):
             raise HostError(
                 f"{folder.name} was trained with another vocabulary: {difference}; bring its texts, terms and vectors "

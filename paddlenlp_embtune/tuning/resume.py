@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.files import write_text
-from paddlenlp_embtune.tuning.callback import EmbtuneCallback, checkpoint_folder
+from paddlenlp_embtune.tuning.callback import EmbtuneCallback, checkpoint_folder, checkpoint_of
 
-with host.quiet():
-    from paddlenlp.trainer import TrainerCallback
-
-__all__ = ["ResumeCallback", "SealCallback", "last_checkpoint"]
-
-_SEAL = "embtune_complete.json"
+__all__ = ["ResumeCallback"]
 
 
 class ResumeCallback(EmbtuneCallback):
@@ -95,6 +84,11 @@ class ResumeCallback(EmbtuneCallback):
             setattr(control, name, asked or getattr(control, name))
         self._later = {}
 
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the random states of every process, and what the base class writes."""
+        host.write_random_states(checkpoint_of(args, state), args)
+        super().on_save(args, state, control, **kwargs)
+
     def state(self) -> Mapping[str, Any]:
         """The random state at the begin of the epoch, Paddle's names of the parameters, and the record of training so far."""
         names = {name: parameter.name for name, parameter in self._model.named_parameters()} if self._model is not None else {}
@@ -106,61 +100,3 @@ class ResumeCallback(EmbtuneCallback):
         self._names = dict(state.get("parameter_names") or {})
         self._epoch_start = {key: state[key] for key in ("keys", "position") if key in state}
         self.record.restore(state.get("events") or [])
-
-
-class SealCallback(TrainerCallback):  # type: ignore[misc]
-    """Marks checkpoints as complete, and refuses to resume from one that is not; put it after all others.
-
-    It also drops checkpoints beyond ``save_total_limit``, which the Trainer does in several processes only.
-    """
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse a checkpoint that another callback began and that was never finished.
-
-        Raises:
-            HostError: the process died while it wrote the checkpoint.
-        """
-        folder = checkpoint_folder(args, state)
-        if folder is None or (folder / _SEAL).is_file() or not any(folder.glob("embtune_*.json")):
-            return
-        whole = last_checkpoint(folder.parent)
-        raise HostError(
-            f"{folder.name} is incomplete: the process died while it was written; "
-            + (f"resume from {whole.name}" if whole is not None else "there is no complete one beside it, so start afresh")
-        )
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the mark, then drop what is older than need be."""
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_text(folder / _SEAL, json.dumps({"step": int(state.global_step)}) + "\n")
-            if args.world_size <= 1 and args.save_total_limit:
-                _drop_older(folder, best=state.best_model_checkpoint, limit=int(args.save_total_limit))
-
-
-def _drop_older(newest: Path, *, best: str | None, limit: int) -> None:
-    """Keep so many checkpoints up to the newest, and the best one."""
-    steps = _steps(newest.parent)
-    number = next(step for step, folder in steps.items() if folder == newest)
-    older = sorted((step for step in steps if step < number), reverse=True)
-    for step in older[max(limit, 1) - 1 :]:
-        if best is None or steps[step] != Path(best):
-            shutil.rmtree(steps[step], ignore_errors=True)
-
-
-def last_checkpoint(output_dir: str | Path) -> Path | None:
-    """Return the newest complete checkpoint of a Trainer that a recipe was attached to, or None.
-
-    The Trainer's own search takes the newest folder, also when the process was killed while it wrote it.
-    """
-    steps = _steps(Path(output_dir))
-    for step in sorted(steps, reverse=True):
-        if (steps[step] / _SEAL).is_file():
-            return steps[step]
-    return None
-
-
-def _steps(output_dir: Path) -> dict[int, Path]:
-    """The folders of checkpoints by their steps."""
-    found = re.compile(r"checkpoint-(\d+)")
-    return {int(match[1]): path for path in output_dir.glob("checkpoint-*") if (match := found.fullmatch(path.name))}

@@ -37,20 +37,22 @@ def shorten(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:
+def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], finite: bool = True) -> Any:
     """Parse one JSON document.
 
     Args:
         content: the text, or its bytes in UTF-8, with or without a byte order mark.
         where: what it came from, for messages.
         error: the exception to raise.
+        finite: refuse NaN and infinities, which are no JSON, although Python writes them.
     Raises:
         EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MOST_DEPTH``, holds a number that is
             not finite or has thousands of digits, or names a key twice in one object.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once)
+        constant, number = (_refuse_constant, _finite) if finite else (None, None)
+        value = json.loads(text, parse_constant=constant, parse_float=number, object_pairs_hook=_once)
         _check_depth(value)
     except RecursionError:
         raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None
@@ -59,13 +61,13 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError]) -
     return value
 
 
-def read_json(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOST_BYTES) -> Any:
+def read_json(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOST_BYTES, finite: bool = True) -> Any:
     """Read one JSON document from a file, as :func:`parse_json` does.
 
     Raises:
         EmbtuneError: of the type given; see :func:`parse_json` and :func:`read_bounded`.
     """
-    return parse_json(read_bounded(path, error=error, most_bytes=most_bytes), str(path), error=error)
+    return parse_json(read_bounded(path, error=error, most_bytes=most_bytes), str(path), error=error, finite=finite)
 
 
 def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOST_BYTES) -> bytes:

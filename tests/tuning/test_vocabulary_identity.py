@@ -37,7 +37,7 @@ def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Pa
         with pytest.raises(HostError, match="1 tokens are new at the end, 'new' first"):
             train(tmp_path, [*TOKENS, "new"], resume=tmp_path / "checkpoint-4")
     (tmp_path / "checkpoint-4" / "embtune_vocabulary.json").write_text("[", encoding="utf-8")
-    with pytest.raises(HostError, match=r"embtune_vocabulary\.json is damaged"):
+    with pytest.raises(HostError, match=r"checkpoint-4 is damaged: embtune_vocabulary\.json has 1 bytes"):
         train(tmp_path, TOKENS, resume=tmp_path / "checkpoint-4")
 
 

@@ -1,0 +1,33 @@
+"""The folders of a Trainer's checkpoints, and which of them were written to their end; without Paddle."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+__all__ = ["SEAL", "checkpoints_by_step", "last_checkpoint"]
+
+logger = logging.getLogger("paddlenlp_embtune")
+
+SEAL = "embtune_complete.json"
+
+
+def last_checkpoint(output_dir: str | Path) -> Path | None:
+    """Return the newest complete checkpoint of a Trainer that a recipe was attached to, or None.
+
+    The Trainer's own search takes the newest folder, also when the process was killed while it wrote it. Files are not hashed
+    here, but when training goes on from the checkpoint.
+    """
+    folders = checkpoints_by_step(Path(output_dir))
+    for step in sorted(folders, reverse=True):
+        if (folders[step] / SEAL).exists():
+            return folders[step]
+        logger.warning("%s was not written to its end and is passed over", folders[step])
+    return None
+
+
+def checkpoints_by_step(output_dir: Path) -> dict[int, Path]:
+    """The folders of checkpoints by their steps."""
+    found = re.compile(r"checkpoint-(\d+)")
+    return {int(match[1]): path for path in output_dir.glob("checkpoint-*") if (match := found.fullmatch(path.name))}
