@@ -140,7 +140,7 @@ def _state(plain: Any, *, like: Any, any_engine: bool = False) -> Any:
             raise ValueError("a number of Paddle's generator has more than 64 bits")
         if isinstance(part, str) and not (_WORDS.fullmatch(part) and (any_engine or part.count(" ") == now.count(" "))):
             raise ValueError("it is no state of the engine of Paddle's generator")
-    kind = type(like)
-    made = kind.__new__(kind)
+    kind: Any = type(like)
+    made: Any = kind.__new__(kind)
     made.__setstate__(tuple(list(part.encode("ascii")) if isinstance(part, str) else part for part in plain))
     return made

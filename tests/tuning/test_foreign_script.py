@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
+from safetensors.numpy import load_file
 
 import paddlenlp_embtune as embtune
 from tests.helpers import ROWS, python, tsv
@@ -93,9 +94,12 @@ def fine_tune(desk: Path, script: str, *, epochs: int, out: str, env: Mapping[st
 
 
 def weights(folder: Path) -> Weights:
-    """Weights that PaddleNLP saved in a folder, by name."""
+    """Weights that PaddleNLP saved in a folder, or that stand in a checkpoint of a Trainer with a recipe, by name."""
+    if (folder / "model.safetensors").is_file():
+        read: Weights = load_file(folder / "model.safetensors")
+        return dict(sorted(read.items()))
     loaded: Weights = paddle.load(str(folder / WEIGHTS), return_numpy=True)
-    return loaded
+    return dict(sorted(loaded.items()))
 
 
 def weights_by_epoch(out: Path) -> list[Weights]:
