@@ -27,6 +27,8 @@ from paddlenlp_embtune.run_checks import (
     check_length,
     check_run_dir,
     checkpoints_of,
+    drop_idle,
+    keeping_checkpoints,
 )
 from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
@@ -103,7 +105,9 @@ def train(
         check_free()  # another run may have ended there while this one read its data
         if overwrite and not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        with replace_folder(run_dir) as folder:
+        if not resume:
+            drop_idle(checkpoints)
+        with keeping_checkpoints(checkpoints), replace_folder(run_dir) as folder:
             recipe.save(folder / "recipe.yaml")
             record = RunRecord(folder / RECORD, listeners=tuple(listeners))
             record.write("start", recipe=recipe.fingerprint(), cpu=dataclasses.asdict(host.cpu_setup()))

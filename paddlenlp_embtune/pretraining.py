@@ -21,7 +21,7 @@ from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.run_checks import alone_at, check_out, checkpoints_of
+from paddlenlp_embtune.run_checks import alone_at, check_out, checkpoints_of, keeping_checkpoints
 from paddlenlp_embtune.schema import check_types, require
 from paddlenlp_embtune.text.windows import split_windows
 
@@ -143,7 +143,7 @@ def go_on(
     record, identity = RunRecord(listeners=tuple(listeners)), _identity(pretrained, windows, spec)
     attach(trainer, _recipe(spec), record=record, tokens=vocabulary.tokens, identity=identity)
     trainer.add_callback(first)
-    with alone_at(out):
+    with alone_at(out), keeping_checkpoints(checkpoints):
         _check_out(out, overwrite=overwrite)  # another may have ended there meanwhile
         checkpoint = last_checkpoint(checkpoints)
         started = time.perf_counter()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS
-from paddlenlp_embtune.errors import DataError, RecipeError
+from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
 from paddlenlp_embtune.versions import VectorStore
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "check_out",
     "check_run_dir",
     "checkpoints_of",
+    "drop_idle",
+    "keeping_checkpoints",
 ]
 
 RECORD = "record.jsonl"
@@ -92,16 +96,44 @@ def check_dev_rows(recipe: Recipe, rows: int) -> None:
 
 
 def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse to pass over the checkpoints of an unfinished run.
+    """Refuse to pass over the checkpoints of an unfinished run, unless none of them was written to its end.
 
     Raises:
         RecipeError: there are some, and nothing was said about them.
     """
-    if resume or overwrite or not checkpoints.is_dir():
+    if resume or overwrite or not checkpoints.is_dir() or _is_idle(checkpoints):
         return
     raise RecipeError(
         f"{checkpoints} holds checkpoints of a run that was not finished; go on with --resume, or begin afresh with --overwrite"
     )
+
+
+@contextlib.contextmanager
+def keeping_checkpoints(checkpoints: Path) -> Iterator[None]:
+    """When the run in this block fails, keep checkpoints that it can go on from and say so, and remove all others.
+
+    Raises:
+        BundleError: the block raised it, and there are such checkpoints; the message names them.
+    """
+    try:
+        yield
+    except BaseException as error:
+        drop_idle(checkpoints)
+        if isinstance(error, BundleError) and checkpoints.is_dir():
+            reason = str(error).removesuffix("; nothing was left behind")
+            raise BundleError(f"{reason}; its checkpoints stay in {checkpoints}: go on with --resume") from error
+        raise
+
+
+def drop_idle(checkpoints: Path) -> None:
+    """Remove the checkpoints of a run if none was written to its end and nothing else stands beside them."""
+    if checkpoints.is_dir() and _is_idle(checkpoints):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _is_idle(checkpoints: Path) -> bool:
+    begun = set(checkpoints_by_step(checkpoints).values())
+    return all(path in begun and not (path / SEAL).exists() for path in checkpoints.iterdir())
 
 
 def check_out(out: Path, *, overwrite: bool, sign: str, what: str) -> None:

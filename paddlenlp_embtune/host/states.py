@@ -101,7 +101,8 @@ def read_state(folder: Path, name: str, *, like: Mapping[str, Any] | None = None
         state = read_values(folder / _PICKLED[name], error=HostError)
         if not isinstance(state, dict):
             raise HostError(f"{folder / _PICKLED[name]} holds no state by name; {_NEXT_STEP}")
-        state.pop("LR_Scheduler", None)  # stands in the schedule's own file, too
+        for other in ("LR_Scheduler", "StructuredToParameterName@@"):  # the first has a file of its own, too
+            state.pop(other, None)
     else:
         raise HostError(f"{folder} lacks {arrays.name} or {rest.name}; {_NEXT_STEP}")
     if like is not None:

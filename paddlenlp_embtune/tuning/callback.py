@@ -65,7 +65,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
             return
         folder = checkpoint_folder(args, state)
         if folder is not None and (folder / self._file("json")).is_file():
-            saved = self._read(folder)
+            saved = self._read(folder, kwargs.get("model"))
             _refuse_other_settings(folder, self._saved_as, saved.pop("settings", {}), self.settings())
             try:
                 self.load_state(saved)
@@ -94,13 +94,16 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
             write_array_file(folder / self._file("safetensors"), arrays)
         write_text(folder / self._file("json"), json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
-    def _read(self, folder: Path) -> dict[str, Any]:
+    def _read(self, folder: Path, model: Any) -> dict[str, Any]:
         file = folder / self._file("json")
         state = read_json(file, error=HostError, finite=False)
         if not isinstance(state, dict) or not isinstance(state.get("settings", {}), dict):
             raise HostError(f"{file} is damaged: it holds no JSON object; resume from another checkpoint")
         arrays = folder / self._file("safetensors")
-        for key, value in (ArrayFile(arrays, error=HostError).read_all() if arrays.exists() else {}).items():
+        stored = ArrayFile(arrays, error=HostError) if arrays.is_symlink() or arrays.exists() else None
+        if stored is not None and model is not None:
+            _check_parameters(stored, model)
+        for key, value in (stored.read_all() if stored is not None else {}).items():
             part, _, name = key.partition("/")
             if name:
                 inner = state.setdefault(part, {})
@@ -157,6 +160,22 @@ def _claim(callback: EmbtuneCallback, state: Any) -> str:
         name = f"{type(callback).__name__}-{number}"
     _claims.append((weakref.ref(state), weakref.ref(callback), name))
     return name
+
+
+def _check_parameters(stored: ArrayFile, model: Any) -> None:
+    """Refuse values of parameters, stored as PART/NAME, that are of another shape than the model's.
+
+    Raises:
+        HostError: some are.
+    """
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    for key, array in stored.arrays.items():
+        name = key.partition("/")[2]
+        if name in shapes and array.shape != shapes[name]:
+            raise HostError(
+                f"{stored.path} holds {key!r} of shape {list(array.shape)}, expected {list(shapes[name])}; resume from another "
+                "checkpoint"
+            )
 
 
 def _refuse_other_settings(folder: Path, name: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

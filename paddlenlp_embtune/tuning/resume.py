@@ -97,6 +97,11 @@ class ResumeCallback(EmbtuneCallback):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Keep them for the first epoch of the resumed run, and go on with the record."""
-        self._names = dict(state.get("parameter_names") or {})
-        self._epoch_start = {key: state[key] for key in ("keys", "position") if key in state}
+        self._names = {str(name): str(own) for name, own in dict(state.get("parameter_names") or {}).items()}
+        self._epoch_start = {}
+        if "keys" in state:
+            keys, position = state["keys"], state["position"]
+            if keys.shape != (624,) or keys.dtype != np.uint32 or type(position) is not int or not 0 <= position <= 624:
+                raise ValueError("keys and position are no state of numpy's generator")
+            self._epoch_start = {"keys": keys, "position": position}
         self.record.restore(state.get("events") or [])
