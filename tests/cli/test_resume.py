@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import pipeline
-from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.errors import BundleError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.run_checks import alone_at
 from paddlenlp_embtune.tuning import last_checkpoint
 from tests.helpers import RECIPE, ROWS, embtune, tsv
+from tests.hostile.damages import DAMAGES, flips, payload
 
 SLOWLY = RECIPE.replace("epochs: 2, batch_size: 16", "epochs: 30, batch_size: 8, checkpoint_seconds: 0") + (
     "export: {engines: []}\naverage: {every_steps: 3}\nearly_stopping: {patience_evals: 30}\n"
@@ -117,3 +119,70 @@ def test_a_run_that_ended_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch:
     with pytest.raises(RecipeError, match=r"run is not empty \(it holds record\.jsonl\); choose another --out"):
         pipeline.train(recipe, "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["record.jsonl"]
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_the_next(work: Path) -> None:
+    recipe = Recipe.load("quick.yaml")
+    plain = {**recipe.to_dict(), "groups": [{"name": "all", "parameters": ["no_such.*"], "rate": 0.01}]}
+    with pytest.raises(RecipeError, match=r"no_such"):
+        pipeline.train(Recipe.from_dict(plain), "run")
+    assert not (work / "run.checkpoints").exists()
+    (work / "run.checkpoints" / "checkpoint-3").mkdir(parents=True)  # begun, never sealed
+    (work / "run.checkpoints" / "checkpoint-3" / "model.safetensors").write_bytes(b"half")
+    pipeline.train(recipe, "run")
+    assert not (work / "run.checkpoints").exists()
+
+
+def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe.from_dict({**Recipe.load("quick.yaml").to_dict(), "train": {"epochs": 2, "checkpoint_seconds": 0}})
+
+    def full(*_: Any) -> Any:
+        raise BundleError("cannot write the bundle run: No space left on device; nothing was left behind")
+
+    with monkeypatch.context() as context:
+        context.setattr(pipeline, "deliver", full)
+        with pytest.raises(
+            BundleError, match=r"No space left on device; its checkpoints stay in .*run\.checkpoints: go on with --"
+        ):
+            pipeline.train(recipe, "run")
+    with pytest.raises(RecipeError, match="go on with --resume"):
+        pipeline.train(recipe, "run")
+    assert pipeline.train(recipe, "run", resume=True).bundle.is_dir()
+    assert not (work / "run.checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(SLOWLY, encoding="utf-8")
+    start_and_kill(tmp_path, after_steps=12)
+    checkpoints, kept = tmp_path / "run.checkpoints", tmp_path / "kept"
+    checkpoints.rename(kept)
+    newest = last_checkpoint(kept)
+    assert newest is not None
+    marker = tmp_path / "executed"
+    changes: dict[str, tuple[str, Any]] = {
+        "flipped": ("model.safetensors", lambda path: path.write_bytes(next(flips(path, 1, seed=1)))),
+        "emptied": ("model.safetensors", DAMAGES["emptied"]),
+        "junk": ("optimizer.safetensors", DAMAGES["junk"]),
+        "further": ("optimizer.pdopt", lambda path: path.write_bytes(payload(marker, 4))),
+        "payload": ("rng_state.json", lambda path: path.write_bytes(payload(marker, 2))),
+        "seal": ("embtune_complete.json", lambda path: path.write_bytes(next(flips(path, 1, seed=2)))),
+    }
+    for what, (name, change) in changes.items():
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        shutil.copytree(kept, checkpoints)
+        change(checkpoints / newest.name / name)
+        refused = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
+        errors = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
+        assert refused.returncode == 1, what
+        assert "Traceback" not in refused.stderr, what
+        assert len(errors) == 1, refused.stderr
+        assert "is damaged" in errors[0], what
+        assert name in errors[0], what
+        assert "go on from there" in errors[0], what
+        assert not marker.exists(), what
+        assert not (tmp_path / "run").exists(), what
+    shutil.rmtree(checkpoints)
+    shutil.copytree(kept, checkpoints)
+    assert embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path).returncode == 0
