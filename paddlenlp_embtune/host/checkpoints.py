@@ -241,6 +241,8 @@ def _load_optimizer(trainer: Any, folder: Path) -> None:
     paddle = require_paddle()
     schedule = read_state(folder, "scheduler", like=trainer.lr_scheduler.state_dict())
     state = read_state(folder, "optimizer")
+    if not state:
+        raise HostError(f"the state of the optimizer in {folder} is empty; resume from another checkpoint")
     if (masters := state.get("master_weights")) is not None:
         state["master_weights"] = {name: paddle.to_tensor(value) for name, value in masters.items()}
     trainer.optimizer.set_state_dict({**state, "LR_Scheduler": dict(schedule)})

@@ -20,6 +20,7 @@ __all__ = [
     "expect_unused_parameters",
     "has_groups",
     "inner_optimizer",
+    "parameters_with_state",
     "settle_optimizer_state",
     "steps_per_epoch",
     "visualdl_writer",
@@ -154,7 +155,13 @@ def has_groups(optimizer: Any) -> bool:
     return bool(groups) and isinstance(groups[0], dict)
 
 
-def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> None:
+def parameters_with_state(optimizer: Any) -> list[str]:
+    """Return Paddle's names of the parameters that an optimizer holds state for, sorted."""
+    rows = inner_optimizer(optimizer)._accumulators.values()
+    return sorted({_parameter(name) for by_parameter in rows for name in by_parameter})
+
+
+def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, expected: Sequence[str] | None = None) -> None:
     """Give loaded optimizer state to its parameters now, and leave none waiting.
 
     Paddle keeps loaded state aside until a parameter first trains. It then asserts that there is state for every parameter,
@@ -164,12 +171,14 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> N
     Args:
         optimizer: the Trainer's, after it has loaded a checkpoint.
         former_names: Paddle's name of a parameter now to its name in the checkpoint.
+        expected: what :func:`parameters_with_state` gave when the checkpoint was written; None asks for nothing.
     Raises:
         HostError: there is state that belongs to no parameter, or is of another shape or type, or some of it is missing.
     """
     optimizer = inner_optimizer(optimizer)
     held = dict(getattr(optimizer, "_accumulators_holder", None) or {})
     if not held:
+        _check_owners(set(), expected)
         return
     optimizer._accumulators_holder = {}
     groups = optimizer._param_groups
@@ -181,12 +190,13 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> N
             f"the checkpoint holds optimizer state for {len(unknown)} tensors that belong to no parameter of this model, "
             f"{unknown[0]!r} first; resume with the model that the checkpoint was made with"
         )
+    _check_owners(set(owner.values()), expected)
     block = require_paddle().base.framework.default_main_program().global_block()
     wanted = {name for name in owner.values() if name is not None}
     optimizer._create_accumulators(block, [by_former[name] for name in by_former if name in wanted])
     tensors = {(kind, name): value for kind, rows in optimizer._accumulators.items() for name, value in rows.items()}
     for (kind, name), value in tensors.items():
-        parameter = re.sub(r"_fp32_master_\d+$", "", name)
+        parameter = _parameter(name)
         former = re.escape(former_names.get(parameter, parameter))
         pattern = re.compile(rf"{former}(_fp32_master_\d+)?_{re.escape(kind)}_\d+")
         found = [key for key in held if pattern.fullmatch(key)]
@@ -199,6 +209,19 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str]) -> N
             f"the checkpoint holds {next(iter(held))!r} and {len(held) - 1} more tensors, which this optimizer does not use; "
             f"{_OTHER_CHECKPOINT}"
         )
+
+
+def _check_owners(found: set[str | None], expected: Sequence[str] | None) -> None:
+    if expected is not None and (other := sorted(found.symmetric_difference(expected), key=str)):
+        raise HostError(
+            f"the checkpoint's optimizer has state for {len(found)} parameters, and had it for {len(set(expected))}; the first that "
+            f"differs is {other[0]!r}; {_OTHER_CHECKPOINT}"
+        )
+
+
+def _parameter(name: str) -> str:
+    """The parameter's own name, where the optimizer keeps a copy in float32."""
+    return re.sub(r"_fp32_master_\d+$", "", name)
 
 
 def _fill(tensor: Any, value: Any, name: str) -> None:

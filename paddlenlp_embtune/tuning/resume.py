@@ -35,7 +35,9 @@ class ResumeCallback(EmbtuneCallback):
         self._names: dict[str, str] = {}
         self._within_epoch = False
         self._later: dict[str, bool] = {}
+        self._with_state: list[str] | None = None
         self._model: Any = None
+        self._optimizer: Any = None
         self._first_event = 0
 
     def settings(self) -> Mapping[str, Any]:
@@ -44,8 +46,8 @@ class ResumeCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore random states, and give loaded optimizer state to its parameters."""
-        self._model = kwargs["model"]
-        self._first_event = len(self.record.events)
+        self._model, self._optimizer = kwargs["model"], kwargs["optimizer"]
+        self._first_event, self._with_state = len(self.record.events), None
         super().on_train_begin(args, state, control, **kwargs)
         folder = checkpoint_folder(args, state)
         if folder is None:
@@ -57,7 +59,7 @@ class ResumeCallback(EmbtuneCallback):
         self.record.write("resumed", epoch=state.epoch, step=int(state.global_step), checkpoint=folder.name)
         now = {name: parameter.name for name, parameter in self._model.named_parameters()}
         former = {now[name]: old for name, old in self._names.items() if name in now}
-        host.settle_optimizer_state(kwargs["optimizer"], former)
+        host.settle_optimizer_state(self._optimizer, former, expected=self._with_state)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore, or remember, the state from which the order of this epoch's rows is drawn."""
@@ -93,10 +95,12 @@ class ResumeCallback(EmbtuneCallback):
         """The random state at the begin of the epoch, Paddle's names of the parameters, and the record of training so far."""
         names = {name: parameter.name for name, parameter in self._model.named_parameters()} if self._model is not None else {}
         events = self.record.events[self._first_event :]
-        return {**self._epoch_start, "parameter_names": names, "events": events}
+        trained = host.parameters_with_state(self._optimizer) if self._optimizer is not None else []
+        return {**self._epoch_start, "parameter_names": names, "optimizer_parameters": trained, "events": events}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Keep them for the first epoch of the resumed run, and go on with the record."""
+        self._with_state = [str(name) for name in state["optimizer_parameters"]]
         self._names = {str(name): str(own) for name, own in dict(state.get("parameter_names") or {}).items()}
         self._epoch_start = {}
         if "keys" in state:
