@@ -214,8 +214,8 @@ def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, e
 def _check_owners(found: set[str | None], expected: Sequence[str] | None) -> None:
     if expected is not None and (other := sorted(found.symmetric_difference(expected), key=str)):
         raise HostError(
-            f"the checkpoint's optimizer has state for {len(found)} parameters, and had it for {len(set(expected))}; the first that "
-            f"differs is {other[0]!r}; {_OTHER_CHECKPOINT}"
+            f"the checkpoint's optimizer has state for {len(found)} parameters, and had it for {len(set(expected))}; the first "
+            f"that differs is {other[0]!r}; {_OTHER_CHECKPOINT}"
         )
 
 
