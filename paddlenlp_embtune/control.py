@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 
 __all__ = [
     "MODES",
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 MODES = ("max", "min")
+_MOST_RATE = 1e6
 
 
 def require_name(name: str, value: str, legal: tuple[str, ...]) -> None:
@@ -50,6 +51,7 @@ class PlateauSpec:
         require_name("plateau.mode", self.mode, MODES)
         require(self.min_delta >= 0, "plateau.min_delta", self.min_delta, "0 or more")
         require(self.patience_evals >= 1, "plateau.patience_evals", self.patience_evals, "1 or more")
+        require_at_most("plateau.patience_evals", self.patience_evals)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class GroupSpec:
         parameters: patterns of parameter names, ``*`` stands for anything.
         layers: patterns of layer classes, for example ``LayerNorm``; takes the parameters that such layers hold themselves.
         depths: numbers of the layers of an encoder, 0 the lowest, -1 the highest.
-        rate: the absolute peak learning rate, above 0.
+        rate: the absolute peak learning rate, above 0 and at most 1e6.
         weight_decay: decoupled weight decay (AdamW), 0 or more.
         decay_bias_and_norm: also decay biases and the parameters of normalisation layers.
         schedule: how this group's rate moves; None follows the recipe's schedule.
@@ -114,6 +116,8 @@ class GroupSpec:
         require(bool(self.name), "group name", self.name, "a name")
         require(self.rate > 0, f"rate of group {self.name!r}", self.rate, "above 0")
         require(self.weight_decay >= 0, f"weight_decay of group {self.name!r}", self.weight_decay, "0 or more")
+        for name in ("rate", "weight_decay"):
+            require_at_most(f"{name} of group {self.name!r}", getattr(self, name), _MOST_RATE)
         require(self.parameters != (), f"parameters of group {self.name!r}", self.parameters, "a pattern, or null")
         require(self.layers != (), f"layers of group {self.name!r}", self.layers, "a pattern of layer classes, or null")
         require(self.depths != (), f"depths of group {self.name!r}", self.depths, "a number, or null")
@@ -153,6 +157,7 @@ class LayerwiseSpec:
         for name in ("rate", "embedding_rate", "head_rate"):
             value = getattr(self, name)
             require(value is None or value > 0, f"layerwise.{name}", value, "above 0")
+            require_at_most(f"layerwise.{name}", value, _MOST_RATE)
         require(0 < self.decay <= 1, "layerwise.decay", self.decay, "above 0 and at most 1")
         require(self.weight_decay >= 0, "layerwise.weight_decay", self.weight_decay, "0 or more")
 
@@ -202,6 +207,10 @@ class FreezeSpec:
             value = getattr(self, name)
             require(value is None or value >= 1, f"freeze.{name}", value, "1 or more")
         require(self.warmup_steps >= 0, "freeze.warmup_steps", self.warmup_steps, "0 or more")
+        for name in ("unfreeze_at_epoch", "unfreeze_at_step", "every_epochs", "every_steps"):
+            require_at_most(f"freeze.{name}", getattr(self, name))
+        for name in ("refreeze_at_epoch", "refreeze_at_step", "warmup_steps"):
+            require_at_most(f"freeze.{name}", getattr(self, name))
         self._check_release()
         self._check_refreeze()
 
@@ -278,6 +287,7 @@ class RowsSpec:
             "above -1 and below 1, or null",
         )
         require(self.trust_every_steps >= 1, "rows.trust_every_steps", self.trust_every_steps, "1 or more")
+        require_at_most("rows.trust_every_steps", self.trust_every_steps)
         empty = self.train is None and not self.protect and self.trust_cosine is None
         require(not empty, "rows", "empty", "at least one of train, protect and trust_cosine; leave rows out for none")
         both = [row for row in self.train or () if any(row == other and type(row) is type(other) for other in self.protect)]

@@ -16,7 +16,10 @@ import pluggy
 
 from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, legal_names
 
-__all__ = ["Entry", "Lazy", "Registry", "current", "use"]
+__all__ = ["BUILTIN", "Entry", "Lazy", "Registry", "current", "use"]
+
+BUILTIN = "builtin"
+"""The owner of what ships in the box."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +91,11 @@ class Registry:
                 f"{kind} {name!r} of the plugin {entry.owner!r} cannot be loaded from {entry.value.path!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+    def owner(self, kind: str, name: str) -> str:
+        """Return the name of the plugin that registered something; empty where nothing is called so."""
+        entry = self._entries.get((kind, name))
+        return entry.owner if entry is not None else ""
 
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call a hook on every plugin that implements it, the one registered last first, and return what they return.
