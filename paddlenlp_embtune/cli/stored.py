@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from paddlenlp_embtune import registry
+from paddlenlp_embtune.cli.terminal import out
 from paddlenlp_embtune.data import Rows, read_rows
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_names
 from paddlenlp_embtune.serving import Bundle
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 _STORE = "vectors"
-out = Console(highlight=False)
 Groups = Mapping[str, Sequence[str]]
 
 

@@ -50,8 +50,8 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
         raise _not_built(name, checked, error) from error
     if not isinstance(model, paddle.nn.Layer):
         raise PluginError(
-            f"the model {name!r} of the plugin {_owner(name)!r} built {shorten(model)}; a builder must return a paddle.nn.Layer "
-            "(see embtune_register_models)"
+            f"the model {name!r} of the plugin {_owner(name)!r} built {shorten(model)}; a builder must return a "
+            "paddle.nn.Layer (see embtune_register_models)"
         )
     return model
 
@@ -75,9 +75,11 @@ def _checked_options(builder: Any, name: str, options: Mapping[str, Any]) -> dic
 
 def _hints_of(builder: Any) -> dict[str, Any]:
     """The annotations of what a builder is called with; none where they cannot be resolved."""
-    function = builder.__init__ if inspect.isclass(builder) else getattr(builder, "func", builder)
-    if not inspect.isclass(builder) and not inspect.isroutine(function):
-        function = getattr(type(function), "__call__", function)
+    function = getattr(builder, "func", builder)  # of a functools.partial
+    if inspect.isclass(function):
+        function = function.__init__
+    elif not inspect.isroutine(function):
+        function = type(function).__call__
     try:
         return typing.get_type_hints(function)
     except Exception:  # a name that only type checkers import

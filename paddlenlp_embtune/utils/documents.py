@@ -80,12 +80,14 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
-        EmbtuneError: of the type given; the file is larger, or cannot be read.
+        EmbtuneError: of the type given; the file is larger, is a named pipe, which might never end, or cannot be read.
     """
     try:
+        if path.is_fifo():
+            raise error(f"{path} is a named pipe; give a file")
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, EmbtuneError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
         raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; give a readable file") from None
@@ -167,7 +169,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse what the tags ``!!set``, ``!!binary``, ``!!omap`` and ``!!timestamp`` make, which is no mapping, list or scalar."""
+    """Refuse what is no mapping, list or scalar: what tags such as ``!!set``, ``!!binary`` and ``!!omap`` make."""
     level = [value]
     while level:
         for item in level:
@@ -206,7 +208,7 @@ def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: ty
 
 
 def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader, where: str, error: type[EmbtuneError]) -> None:
-    """Refuse a key that is there twice, also in two writings of one value, such as ``1`` and ``0x1``, or ``yes`` and ``true``."""
+    """Refuse a key that is there twice, also in two spellings of one value, such as ``yes`` and ``true``."""
     import yaml
 
     lines: dict[Hashable, int] = {}
