@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError
+from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import classification_report, watched_metrics
 from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import write_text
@@ -79,7 +79,7 @@ def deliver(
             bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
         if recipe.export.int8 is not None:
             bundle = _quantized(recipe, prepared, bundle, record)
-    except (ParityError, HostError) as error:
+    except (ParityError, HostError, PluginError) as error:
         failure = error
         record.write("export_failed", message=str(error))
     for name, parity in bundle.manifest.parity.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
-from paddlenlp_embtune.errors import TrainingError
+from paddlenlp_embtune.errors import EmbtuneError, TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -110,12 +111,13 @@ def train(
             record.write("data", **data_summary(prepared))
             record.write("vectors", **prepared.origins)
             prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
-            try:
-                trainer, seconds = _tune(recipe, prepared, record, checkpoints)
-            except TrainingError:
-                shutil.rmtree(checkpoints, ignore_errors=True)  # going on from there would end the same way
-                raise
-            metrics, failure = deliver(recipe, prepared, trainer, folder, record)
+            with _naming_plugins():
+                try:
+                    trainer, seconds = _tune(recipe, prepared, record, checkpoints)
+                except TrainingError:
+                    shutil.rmtree(checkpoints, ignore_errors=True)  # going on from there would end the same way
+                    raise
+                metrics, failure = deliver(recipe, prepared, trainer, folder, record)
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:
@@ -234,6 +236,23 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
         merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
     return trainer, seconds
+
+
+@contextlib.contextmanager
+def _naming_plugins() -> Iterator[None]:
+    """Name the plugin in whose code an error was raised that nobody foresaw: in a callback, a loss or a model.
+
+    Raises:
+        PluginError: a plugin's code raised something.
+    """
+    try:
+        yield
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        if (named := registry.current().blame(error)) is not None:
+            raise named from error
+        raise
 
 
 def _taught(

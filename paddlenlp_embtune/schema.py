@@ -200,7 +200,7 @@ def _convert_scalar(hint: Any, value: Any, where: str, error: type[EmbtuneError]
             return number
     elif hint in (int, str, types.NoneType, None):
         if isinstance(value, hint or types.NoneType):
-            if hint is int and abs(value) > _MOST_WHOLE:
+            if isinstance(value, int) and abs(value) > _MOST_WHOLE:
                 raise error(f"{where} must be below 2**63, not a number of {value.bit_length()} bits")
             return value
     elif _fits(hint, value):

@@ -28,6 +28,7 @@ from paddlenlp_embtune.text import (
     extend,
 )
 from paddlenlp_embtune.text.building import build_tokenizer
+from paddlenlp_embtune.utils.documents import shorten
 from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
 
 __all__ = [
@@ -120,7 +121,7 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
         RecipeError: there is no format or source of that name.
         VectorError: as :func:`paddlenlp_embtune.formats.reading.read_vectors`.
     """
-    spec, formats = recipe.vectors, registry.current().of_kind("vector format")
+    spec, formats = recipe.vectors, registry.current().all_guarded("vector format")
     if not is_path(spec.source) and spec.source not in formats:
         names = [name for name in ("lac", "random") if name == "random" or name in formats]
         raise RecipeError(
@@ -217,7 +218,9 @@ def pretrained_encoder(name: str) -> Pretrained:
 
     known = registry.current()
     if name in known.names("encoder"):
-        found: Pretrained = known.get("encoder", name)()
+        found = known.guarded("encoder", name)()
+        if not isinstance(found, Pretrained):
+            raise known.breach("encoder", name, f"returned {shorten(found)}")
         return found
     return load_encoder(name, known=known.names("encoder"))
 

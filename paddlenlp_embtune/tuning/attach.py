@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
 from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.tuning.checks import MetricCheckCallback
@@ -31,6 +31,10 @@ from paddlenlp_embtune.tuning.resume import ResumeCallback, SealCallback
 from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
+from paddlenlp_embtune.utils.documents import shorten
+
+with host.quiet():
+    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["attach"]
 
@@ -80,7 +84,7 @@ def attach(
         HostError: the Trainer has an optimizer already, or no model.
         RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
         PatternError: a pattern matched no parameter, or two groups claim one.
-        PluginError: a plugin's hook raised.
+        PluginError: a plugin's hook raised, or returned something else than its contract says.
     """
     _check_trainer(trainer)
     host.keep_freed_memory()
@@ -255,7 +259,12 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
 
 
 def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
-    found: list[Any] = []
-    for callbacks in reversed(registry.current().call("embtune_register_callbacks", recipe=recipe, model=model)):
+    hook, found = "embtune_register_callbacks", list[Any]()
+    for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
+        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, TrainerCallback) for each in callbacks):
+            raise PluginError(
+                f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "
+                f"empty if the recipe asks for none; correct the plugin, or leave it out with: embtune --block {owner}"
+            )
         found.extend(callbacks)
     return found
