@@ -152,6 +152,8 @@ class Recipe:
             RecipeError: the file is missing, is not YAML, or holds an illegal value.
         """
         path = Path(path)
+        if path.is_dir():
+            raise RecipeError(f"cannot read the recipe {path}: it is a folder; give the path of a YAML file")
         try:
             content = read_bounded(path, error=RecipeError, most_bytes=_MOST_BYTES)
         except OSError as error:

@@ -47,7 +47,9 @@ class DataSpec:
         dev: path of the development file; None holds ``dev_ratio`` of the training rows out, stratified by label.
         text_column: column or key of the text.
         label_column: column or key of the label.
-        labels: the labels in order; None takes those of the domain, or else those found in the data.
+        labels: the labels in the order of their numbers; None takes those of the domain, or else those found in the data.
+        ordered: whether the order of the labels means something, from one end of a scale to the other, so that answers have a
+            level; None takes what the domain, the bundle of ``model.start`` or the teacher says of these labels, else false.
         dev_ratio: share of the training rows held out when there is no ``dev``, above 0 and below 1.
         skip_empty: drop rows with an empty text, and say how many, instead of refusing the file.
     """
@@ -57,6 +59,7 @@ class DataSpec:
     text_column: str = "text"
     label_column: str = "label"
     labels: tuple[str, ...] | None = None
+    ordered: bool | None = None
     dev_ratio: float = 0.1
     skip_empty: bool = False
 

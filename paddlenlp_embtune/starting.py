@@ -130,7 +130,8 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
     if spec.format is not None and spec.format not in formats:
         raise RecipeError(f"vectors.format is {spec.format!r}; {legal_names(spec.format, formats)}, or null")
     options = ReadOptions(
-        format=spec.format,
+        # A name is a name, whatever lies in the current folder.
+        format=spec.format if is_path(spec.source) or spec.source not in formats else spec.format or spec.source,
         keep=keep,
         vocabulary=Path(spec.tokens) if spec.tokens is not None else None,
         tensor=spec.tensor,

@@ -19,6 +19,7 @@ FULL: dict[str, Any] = {
         "text_column": "正文: #1",
         "label_column": "yes",
         "labels": ["强烈利空", "no", "1", "null", " 中性 "],
+        "ordered": True,
         "dev_ratio": 0.25,
         "skip_empty": True,
     },
@@ -346,9 +347,18 @@ def test_not_a_recipe(content: str | bytes, tmp_path: Path) -> None:
         load(content, tmp_path)
 
 
-def test_an_impossible_date(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError):
-        load("domain: 2024-13-01", tmp_path)
+@pytest.mark.parametrize("written", ["2024-13-01", "2024-01-31", "1:30", "007", "="])
+def test_texts_that_yaml_takes_for_something_else(written: str, tmp_path: Path) -> None:
+    assert load(f"data: {{labels: [{written}, other]}}", tmp_path).data.labels == (written, "other")
+    with pytest.raises(RecipeError, match="epochs must be a whole number"):
+        load(f"train: {{epochs: {written}}}", tmp_path)
+
+
+@pytest.mark.parametrize("written", ["no", "on", "~", "1", "1.5"])
+def test_labels_without_quotes_say_how_to_write_them(written: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.labels\[0\] must be a text.*put the text in quotes"):
+        load(f"data: {{labels: [{written}, other]}}", tmp_path)
+    assert load(f"data: {{labels: ['{written}', other]}}", tmp_path).data.labels == (written, "other")
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "."])

@@ -29,7 +29,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/last"),
     text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
     label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
-    labels: Annotated[Optional[str], typer.Option(help="The labels in order, with commas; else those of the data.")] = None,
+    labels: Annotated[Optional[str], typer.Option(help="The labels, with commas; by default those of the data.")] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="The order of the labels means something: answers get a level.")
+    ] = False,
     domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
     encoder: Annotated[
         Optional[str],
@@ -52,6 +55,7 @@ def train(
             "text_column": text_column,
             "label_column": label_column,
             "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
+            "ordered": ordered or None,
             "skip_empty": skip_empty or None,
         },
         "train": {"epochs": epochs},

@@ -167,7 +167,7 @@ def _show(found: dict[str, Any]) -> None:
             table.add_row(row["name"], str(row["rows"]), str(row["rows_touched"]), *figures)
         out.print(table)
     if found["missing"]:
-        err.print(f"terms without a row: {', '.join(found['missing'])}", markup=False)
+        err.print(f"terms of which a part has no row: {', '.join(found['missing'])}", markup=False)
 
 
 def _show_groups(found: dict[str, Any]) -> None:

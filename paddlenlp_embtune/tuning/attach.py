@@ -33,6 +33,8 @@ from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
 from paddlenlp_embtune.utils.documents import shorten
 
+paddle = host.require_paddle()
+
 with host.quiet():
     from paddlenlp.trainer import TrainerCallback
 
@@ -81,12 +83,13 @@ def attach(
     Returns:
         The record that the callbacks write to.
     Raises:
-        HostError: the Trainer has an optimizer already, or no model.
+        HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU.
         RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised, or returned something else than its contract says.
     """
     _check_trainer(trainer)
+    _check_precision(trainer.args)
     host.keep_freed_memory()
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
@@ -139,6 +142,21 @@ def _check_trainer(trainer: Any) -> None:
             f"the Trainer has an optimizer already ({type(trainer.optimizer).__name__}), so groups cannot be set; call attach "
             "before train(), and build the Trainer without optimizers=..."
         )
+
+
+def _check_precision(arguments: Any) -> None:
+    """Refuse half precision on a CPU, which the host ignores in one place and breaks off over in another.
+
+    Raises:
+        HostError: the arguments ask for it.
+    """
+    if not str(paddle.get_device()).startswith("cpu"):
+        return
+    for name in ("fp16", "bf16", "fp16_full_eval", "bf16_full_eval"):
+        if getattr(arguments, name, False):
+            raise HostError(
+                f"the Trainer's arguments have {name}=True, which needs a GPU, and this runs on a CPU; leave it out"
+            )
 
 
 def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:

@@ -15,7 +15,7 @@ from paddlenlp_embtune.errors import EmbtuneError
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["MOST_BYTES", "MOST_DEPTH", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten"]
+__all__ = ["MOST_BYTES", "MOST_DEPTH", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten", "write_json"]
 
 MOST_DEPTH = 64
 """Levels of nesting that a document may have."""
@@ -26,6 +26,7 @@ MOST_BYTES = 256 << 20
 _MOST_NODES = 1_000_000
 """Nodes that a YAML document may have once its aliases are expanded."""
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$")
 _FLOAT = re.compile(
     r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
@@ -42,6 +43,12 @@ def shorten(value: object) -> str:
         return _shortener.repr(value)
     except Exception:  # a foreign object may raise anything, and so does an int of more than 4,300 digits
         return f"a {type(value).__name__}"
+
+
+def write_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON that every encoding of Unicode can hold: lone surrogates are escaped, all else is as it is."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:
