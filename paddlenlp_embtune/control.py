@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = [
     "MODES",
@@ -27,7 +28,7 @@ _MOST_RATE = 1e6
 def require_name(name: str, value: str, legal: tuple[str, ...]) -> None:
     """Refuse a name that is not among the legal ones."""
     if value not in legal:
-        raise RecipeError(f"{name} is {value!r}; {legal_names(value, legal)}")
+        raise RecipeError(f"{name} is {shorten(value)}; {legal_names(value, legal)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,15 +115,17 @@ class GroupSpec:
     def __post_init__(self) -> None:
         check_types(self, where="group", error=RecipeError)
         require(bool(self.name), "group name", self.name, "a name")
-        require(self.rate > 0, f"rate of group {self.name!r}", self.rate, "above 0")
-        require(self.weight_decay >= 0, f"weight_decay of group {self.name!r}", self.weight_decay, "0 or more")
+        require(self.rate > 0, f"rate of group {shorten(self.name)}", self.rate, "above 0")
+        require(self.weight_decay >= 0, f"weight_decay of group {shorten(self.name)}", self.weight_decay, "0 or more")
         for name in ("rate", "weight_decay"):
-            require_at_most(f"{name} of group {self.name!r}", getattr(self, name), _MOST_RATE)
-        require(self.parameters != (), f"parameters of group {self.name!r}", self.parameters, "a pattern, or null")
-        require(self.layers != (), f"layers of group {self.name!r}", self.layers, "a pattern of layer classes, or null")
-        require(self.depths != (), f"depths of group {self.name!r}", self.depths, "a number, or null")
+            require_at_most(f"{name} of group {shorten(self.name)}", getattr(self, name), _MOST_RATE)
+        require(self.parameters != (), f"parameters of group {shorten(self.name)}", self.parameters, "a pattern, or null")
+        require(self.layers != (), f"layers of group {shorten(self.name)}", self.layers, "a pattern of layer classes, or null")
+        require(self.depths != (), f"depths of group {shorten(self.name)}", self.depths, "a number, or null")
         chosen = [key for key in ("parameters", "layers", "depths") if getattr(self, key) is not None]
-        require(len(chosen) <= 1, f"what group {self.name!r} is chosen by", chosen, "one of parameters, layers and depths")
+        require(
+            len(chosen) <= 1, f"what group {shorten(self.name)} is chosen by", chosen, "one of parameters, layers and depths"
+        )
 
     @property
     def takes_rest(self) -> bool:

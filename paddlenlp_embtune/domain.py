@@ -8,6 +8,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import check_types
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["Domain"]
 
@@ -42,4 +43,6 @@ class Domain:
         if not self.name:
             raise RecipeError("the name of a domain must not be empty")
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise RecipeError(f"domain {self.name!r} has the labels {self.labels!r}; legal: two or more, each once")
+            raise RecipeError(
+                f"domain {shorten(self.name)} has the labels {shorten(self.labels)}; legal: two or more, each once"
+            )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from paddlenlp_embtune.control import MODES, require_name
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["AlarmSpec", "AverageSpec", "EarlyStoppingSpec", "HealthSpec"]
 
@@ -130,8 +131,13 @@ class AlarmSpec:
         require_name("alarm.action", self.action, self.ACTIONS)
         require(bool(self.measure), "alarm.measure", self.measure, "the name of a measure")
         given = [bound for bound in (self.above, self.below) if bound is not None]
-        require(len(given) == 1, f"alarm on {self.measure!r} states", given, "one of above and below")
-        require(math.isfinite(given[0]), f"alarm on {self.measure!r} states", given[0], "a finite threshold as above or below")
+        require(len(given) == 1, f"alarm on {shorten(self.measure)} states", given, "one of above and below")
+        require(
+            math.isfinite(given[0]),
+            f"alarm on {shorten(self.measure)} states",
+            given[0],
+            "a finite threshold as above or below",
+        )
         require(self.after_evals >= 0, "alarm.after_evals", self.after_evals, "0 or more")
         require_at_most("alarm.after_evals", self.after_evals)
         require(0 < self.factor < 1, "alarm.factor", self.factor, "above 0 and below 1")

@@ -16,7 +16,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
-from paddlenlp_embtune.errors import EmbtuneError, TrainingError
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError, TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -90,6 +90,8 @@ def train(
             docstrings; the message says what to do.
     """
     run_dir = Path(out)
+    if not run_dir.resolve().name:
+        raise RecipeError(f"a run cannot be written to {run_dir}; give a folder below it")
     checkpoints = checkpoints_of(run_dir)
 
     def check_free() -> None:

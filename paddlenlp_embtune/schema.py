@@ -172,7 +172,7 @@ def _convert_mapping(hint: Any, value: Any, where: str, error: type[EmbtuneError
         if isinstance(key, bool) or not isinstance(key, (str, int)):
             raise error(f"{where} has the key {shorten(key)}, which must be a text{_quoting(key)}")
     item_hint = (*typing.get_args(hint), Any, Any)[1]
-    return {_text(key): _convert(item_hint, item, f"{where}.{_text(key)}", error) for key, item in value.items()}
+    return {_text(key): _convert(item_hint, item, f"{where}.{_text(key)[:80]}", error) for key, item in value.items()}
 
 
 def _convert_sequence(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:

@@ -63,7 +63,7 @@ def _checked_options(builder: Any, name: str, options: Mapping[str, Any]) -> dic
         legal = [parameter for parameter in parameters if parameter not in _SIZES]
         for option in options:
             if option not in legal:
-                raise RecipeError(f"model.options of {name} has no {option!r}; {legal_names(option, legal)}")
+                raise RecipeError(f"model.options of {name} has no {shorten(option)}; {legal_names(option, legal)}")
     hints = _hints_of(builder)
     checked = dict(options)
     for option, value in options.items():

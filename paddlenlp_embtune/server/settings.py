@@ -12,7 +12,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import MOST, build, check_types, require_at_most, to_plain
-from paddlenlp_embtune.utils.documents import parse_json
+from paddlenlp_embtune.utils.documents import parse_json, shorten
 
 __all__ = ["TOKEN_VARIABLE", "ServerSettings", "named_bundles", "read_token"]
 
@@ -106,7 +106,7 @@ class ServerSettings:
         for name in self.models:
             if not _NAME.fullmatch(name):
                 raise RecipeError(
-                    f"a model cannot be named {name!r}; legal: letters, digits and '_', then also '.' and '-', at most 64; "
+                    f"a model cannot be named {shorten(name)}; legal: letters, digits and '_', then also '.' and '-', at most 64; "
                     "name it with NAME=PATH"
                 )
 

@@ -88,6 +88,7 @@ def find_rates(
         raise RecipeError(f"the range of rates is {lowest} to {highest}; legal: above 0, the first below the second")
     if steps < 10:
         raise RecipeError(f"steps is {steps}; legal: 10 or more")
+    require_at_most("steps", steps, 1_000_000)
     chosen = list(groups) if group is None else groups_named(groups, [group], what="the rate finder")
     rates = np.geomspace(lowest, highest, steps)
     model = trainer.model

@@ -35,12 +35,15 @@ _FLOAT = re.compile(
 
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
+_shortener.maxlevel = 3
+_LONGEST_SHOWN = 300
 
 
 def shorten(value: object) -> str:
-    """Return a value's ``repr`` for a message, at most about 80 characters of each part and six parts of each container."""
+    """Return a value's ``repr`` for a message: at most 80 characters of each part, six parts of each container, 300 in all."""
     try:
-        return _shortener.repr(value)
+        shown = _shortener.repr(value)
+        return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
     except Exception:  # a foreign object may raise anything, and so does an int of more than 4,300 digits
         return f"a {type(value).__name__}"
 
