@@ -37,6 +37,8 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
             type, or the model cannot be built with it.
     """
     builder = registry.current().get("model", name)
+    if not callable(builder):
+        raise registry.current().breach("model", name, f"is {shorten(builder)}, which cannot be called")
     sizes = {"vocabulary_size": vocabulary_size, "dimension": dimension, "num_labels": num_labels}
     for size, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
@@ -49,10 +51,7 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
     except Exception as error:
         raise _not_built(name, checked, error) from error
     if not isinstance(model, paddle.nn.Layer):
-        raise PluginError(
-            f"the model {name!r} of the plugin {_owner(name)!r} built {shorten(model)}; a builder must return a "
-            "paddle.nn.Layer (see embtune_register_models)"
-        )
+        raise registry.current().breach("model", name, f"returned {shorten(model)}")
     return model
 
 

@@ -106,8 +106,8 @@ class ServerSettings:
         for name in self.models:
             if not _NAME.fullmatch(name):
                 raise RecipeError(
-                    f"a model cannot be named {shorten(name)}; legal: letters, digits and '_', then also '.' and '-', at most 64; "
-                    "name it with NAME=PATH"
+                    f"a model cannot be named {shorten(name)}; legal: letters, digits and '_', then also '.' and '-', at most "
+                    "64; name it with NAME=PATH"
                 )
 
     def to_json(self) -> str:
