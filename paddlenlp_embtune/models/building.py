@@ -52,6 +52,8 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
         raise _not_built(name, checked, error) from error
     if not isinstance(model, paddle.nn.Layer):
         raise registry.current().breach("model", name, f"returned {shorten(model)}")
+    if not callable(getattr(model, "config", None)):
+        raise registry.current().breach("model", name, f"returned a {type(model).__name__} without config()")
     return model
 
 

@@ -159,11 +159,15 @@ class _Layer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         super().__init__()
         self.embedding = paddle.nn.Embedding(vocabulary_size, dimension)
 
+    def config(self) -> dict[str, Any]:
+        return {}
+
 
 MODELS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no function": (3, {}, "the model 'odd' of the plugin 'mine'"),
     "raises": (_raises, {}, "the plugin 'mine' cannot be built with no options: KeyError"),
     "no layer": (lambda vocabulary_size, dimension, num_labels: 3, {}, "returns a paddle.nn.Layer"),
+    "no config": (lambda **sizes: paddle.nn.Linear(2, 2), {}, "returned a Linear without config()"),
     "other sizes": (lambda rows: 3, {}, "the plugin 'mine' cannot be built"),
     "annotated": (_Layer, {"depth": "deep"}, "model.options.depth must be a whole number, not str 'deep'"),
     "embedding": (_Layer, {}, "embedding_parameter of _Layer is 'nothing.weight', which is none of its 1 parameters"),
