@@ -19,7 +19,8 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
     "domain": ("embtune_register_domains", "a Domain"),
     "model": (
         "embtune_register_models",
-        "builder(vocabulary_size=V, dimension=D, num_labels=C, **options) returns a paddle.nn.Layer with config()",
+        "builder(vocabulary_size=V, dimension=D, num_labels=C, **options) returns a paddle.nn.Layer with config(), which maps "
+        "(B, L) ids to (B, C) logits",
     ),
     "encoder": ("embtune_register_encoders", "builder() returns a Pretrained"),
     "loss": (

@@ -39,7 +39,8 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
 
     A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)``, where options are checked
     against its annotations first, and returns a ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being
-    padding, to (B, C) float32 logits. The layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``.
+    padding, to (B, C) float32 logits. The layer names its embedding parameter in ``embedding_parameter`` and tells how to build
+    it again in ``config()``.
 
     If it has a method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded
     rows; where ``text.windows`` is set, each window of a long text is a row with the text's label. If the method also takes

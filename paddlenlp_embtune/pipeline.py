@@ -100,7 +100,8 @@ def train(
 
     check_free()
     check_names(recipe)
-    prepared = prepare(recipe, progress=progress)
+    with _naming_plugins():
+        prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
     with alone_at(run_dir):
         check_free()  # another run may have ended there while this one read its data
@@ -142,7 +143,7 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
     Raises:
         RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
     """
-    from paddlenlp_embtune.models import build_model, set_embedding, with_table
+    from paddlenlp_embtune.models import build_model, set_embedding, try_model, with_table
     from paddlenlp_embtune.models.adapters import add_adapter
     from paddlenlp_embtune.models.engine import load_layer
     from paddlenlp_embtune.models.pretrained import classifier_on
@@ -164,6 +165,8 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
             options=recipe.model.options,
         )
         set_embedding(model, prepared.table)
+        sizes = {"vocabulary_size": len(prepared.tokenizer.vocabulary), "num_labels": len(prepared.labels)}
+        try_model(model, recipe.model.name, **sizes)
     if recipe.adapter is not None:
         add_adapter(model, recipe.adapter)
     check_length(recipe, model)

@@ -45,6 +45,7 @@ __all__ = [
 Progress = Callable[[int, int], object]
 Table = npt.NDArray[np.float32]
 _RANDOM_DIMENSION = 128
+_PROBE = "公司拟回购 A 股 3%"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +223,11 @@ def pretrained_encoder(name: str) -> Pretrained:
         found = known.guarded("encoder", name)()
         if not isinstance(found, Pretrained):
             raise known.breach("encoder", name, f"returned {shorten(found)}")
+        ids = found.tokenizer.encode(_PROBE)
+        if not isinstance(ids, list) or not all(
+            isinstance(each, (int, np.integer)) and 0 <= each < len(found.table) for each in ids
+        ):
+            raise known.breach("encoder", name, f"has a tokenizer that encodes {_PROBE!r} as {shorten(ids)}")
         return found
     return load_encoder(name, known=known.names("encoder"))
 

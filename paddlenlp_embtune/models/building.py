@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.contracts import cause
 from paddlenlp_embtune.errors import EmbtuneError, HostError, PluginError, RecipeError, legal_names
 from paddlenlp_embtune.schema import MOST, convert
 from paddlenlp_embtune.utils.documents import shorten
 
 paddle = host.require_paddle()
 
-__all__ = ["build_model", "embedding_name", "set_embedding", "with_table"]
+__all__ = ["build_model", "embedding_name", "set_embedding", "try_model", "with_table"]
 
 _SIZES = ("vocabulary_size", "dimension", "num_labels")
 
@@ -55,6 +56,32 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
     if not callable(getattr(model, "config", None)):
         raise registry.current().breach("model", name, f"returned a {type(model).__name__} without config()")
     return model
+
+
+def try_model(model: Any, name: str, *, vocabulary_size: int, num_labels: int) -> None:
+    """Run two invented rows through the model of a plugin in evaluation mode, before anything is trained.
+
+    Raises:
+        PluginError: it raises, or its logits are of another shape.
+    """
+    known = registry.current()
+    if known.owner("model", name) in ("", registry.BUILTIN):
+        return
+    ids = np.array([[1, 2, 1], [2, 0, 0]], dtype=np.int64) % vocabulary_size
+    model.eval()
+    try:
+        with paddle.no_grad():
+            logits = model(paddle.to_tensor(ids))
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        raise known.breach("model", name, f"built a layer that raised {cause(error)}") from error
+    model.train()
+    if not isinstance(logits, paddle.Tensor) or tuple(logits.shape) != (len(ids), num_labels):
+        what = f"a tensor of the shape {tuple(logits.shape)}" if isinstance(logits, paddle.Tensor) else shorten(logits)
+        raise known.breach(
+            "model", name, f"built a layer that mapped ids of the shape {ids.shape} to {what}, not (2, {num_labels})"
+        )
 
 
 def _checked_options(builder: Any, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import logging
@@ -19,6 +20,7 @@ import paddlenlp_embtune as embtune
 from paddlenlp_embtune import PluginError, Recipe, hookimpl, hookspecs, manager, registry, train
 from paddlenlp_embtune.contracts import CONTRACTS
 from paddlenlp_embtune.starting import pretrained_encoder, read_source
+from tests.encoders import encoder_of_rows
 from tests.helpers import QUICK, ROWS, Run, error_of, tsv
 
 
@@ -163,12 +165,27 @@ class _Layer(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return {}
 
 
+class _Pooled(_Layer):
+    embedding_parameter = "embedding.weight"
+
+    def __init__(self, *, further: int | None, **sizes: int) -> None:
+        super().__init__(**sizes)
+        self.further = further
+        self.head = paddle.nn.Linear(sizes["dimension"], sizes["num_labels"])
+
+    def forward(self, ids: Any) -> Any:
+        logits = self.head(self.embedding(ids).mean(axis=1))
+        return paddle.concat([logits, logits[:, : self.further + 0]], axis=1)  # type: ignore[operator]
+
+
 MODELS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no function": (3, {}, "the model 'odd' of the plugin 'mine'"),
     "raises": (_raises, {}, "the plugin 'mine' cannot be built with no options: KeyError"),
     "no layer": (lambda vocabulary_size, dimension, num_labels: 3, {}, "returns a paddle.nn.Layer"),
     "no config": (lambda **sizes: paddle.nn.Linear(2, 2), {}, "returned a Linear without config()"),
     "other sizes": (lambda rows: 3, {}, "the plugin 'mine' cannot be built"),
+    "other logits": (lambda **sizes: _Pooled(**sizes, further=1), {}, "to a tensor of the shape (2, 4), not (2, 3)"),
+    "fails": (lambda **sizes: _Pooled(**sizes, further=None), {}, "built a layer that raised TypeError"),
     "annotated": (_Layer, {"depth": "deep"}, "model.options.depth must be a whole number, not str 'deep'"),
     "embedding": (_Layer, {}, "embedding_parameter of _Layer is 'nothing.weight', which is none of its 1 parameters"),
 }
@@ -233,6 +250,21 @@ def test_encoders_that_break_their_contract(put: Callable[..., registry.Registry
     with pytest.raises(PluginError) as raised:
         pretrained_encoder("odd")
     _told(raised.value, "encoder")
+
+
+class _OddTokenizer:
+    vocabulary = tuple(range(len(encoder_of_rows().table)))
+
+    def encode(self, text: str, *, max_length: int | None = None) -> Any:
+        return list(text)
+
+
+def test_an_encoder_whose_tokenizer_gives_no_ids(put: Callable[..., registry.Registry]) -> None:
+    odd = dataclasses.replace(encoder_of_rows(), tokenizer=_OddTokenizer())
+    put(embtune_register_encoders=lambda: {"odd": lambda: odd})
+    with pytest.raises(PluginError) as raised:
+        pretrained_encoder("odd")
+    assert "has a tokenizer that encodes" in _told(raised.value, "encoder")
 
 
 @pytest.mark.parametrize("reader", [3, _raises, lambda source: None], ids=["3", "raises", "one argument"])
