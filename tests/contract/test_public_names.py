@@ -37,6 +37,7 @@ PUBLIC = [
     "Recipe",
     "RecipeError",
     "Run",
+    "TrainingError",
     "VectorError",
     "VectorTable",
     "attach",
