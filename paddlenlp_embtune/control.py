@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 MODES = ("max", "min")
-_MOST_RATE = 1e6
 
 
 def require_name(name: str, value: str, legal: tuple[str, ...]) -> None:
@@ -95,7 +94,7 @@ class GroupSpec:
         parameters: patterns of parameter names, ``*`` stands for anything.
         layers: patterns of layer classes, for example ``LayerNorm``; takes the parameters that such layers hold themselves.
         depths: numbers of the layers of an encoder, 0 the lowest, -1 the highest.
-        rate: the absolute peak learning rate, above 0 and at most 1e6.
+        rate: the absolute peak learning rate, above 0.
         weight_decay: decoupled weight decay (AdamW), 0 or more.
         decay_bias_and_norm: also decay biases and the parameters of normalisation layers.
         schedule: how this group's rate moves; None follows the recipe's schedule.
@@ -117,8 +116,6 @@ class GroupSpec:
         require(bool(self.name), "group name", self.name, "a name")
         require(self.rate > 0, f"rate of group {shorten(self.name)}", self.rate, "above 0")
         require(self.weight_decay >= 0, f"weight_decay of group {shorten(self.name)}", self.weight_decay, "0 or more")
-        for name in ("rate", "weight_decay"):
-            require_at_most(f"{name} of group {shorten(self.name)}", getattr(self, name), _MOST_RATE)
         require(self.parameters != (), f"parameters of group {shorten(self.name)}", self.parameters, "a pattern, or null")
         require(self.layers != (), f"layers of group {shorten(self.name)}", self.layers, "a pattern of layer classes, or null")
         require(self.depths != (), f"depths of group {shorten(self.name)}", self.depths, "a number, or null")
@@ -160,7 +157,6 @@ class LayerwiseSpec:
         for name in ("rate", "embedding_rate", "head_rate"):
             value = getattr(self, name)
             require(value is None or value > 0, f"layerwise.{name}", value, "above 0")
-            require_at_most(f"layerwise.{name}", value, _MOST_RATE)
         require(0 < self.decay <= 1, "layerwise.decay", self.decay, "above 0 and at most 1")
         require(self.weight_decay >= 0, "layerwise.weight_decay", self.weight_decay, "0 or more")
 

@@ -59,7 +59,7 @@ class PretrainingSpec:
         check_types(self, where="pretraining", error=RecipeError)
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 8)):
             require(getattr(self, name) >= least, f"pretraining.{name}", getattr(self, name), f"{least} or more")
-        for name, most in (("epochs", 1_000_000), ("batch_size", 1_000_000), ("max_length", 65_536), ("rate", 1e6)):
+        for name, most in (("epochs", 1_000_000), ("batch_size", 1_000_000), ("max_length", 65_536)):
             require_at_most(f"pretraining.{name}", getattr(self, name), most)
         require(0 <= self.seed < 2**32, "pretraining.seed", self.seed, "0 or more and below 2**32")
         require(self.rate > 0, "pretraining.rate", self.rate, "above 0")
