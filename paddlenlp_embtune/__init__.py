@@ -27,30 +27,46 @@ from paddlenlp_embtune.errors import (
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.domain import Domain
+    from paddlenlp_embtune.encoders.pretrained import Pretrained
+    from paddlenlp_embtune.formats.options import ReadOptions
+    from paddlenlp_embtune.formats.table import VectorTable
     from paddlenlp_embtune.hookspecs import hookimpl
     from paddlenlp_embtune.host import prepare_cpu
     from paddlenlp_embtune.pipeline import train
-    from paddlenlp_embtune.recipe import Recipe
+    from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, Recipe
+    from paddlenlp_embtune.registry import Lazy
+    from paddlenlp_embtune.report.run import Run
+    from paddlenlp_embtune.serving.engines import EngineOptions
+    from paddlenlp_embtune.serving.explain import Attribution
     from paddlenlp_embtune.serving.predictor import Predictor
     from paddlenlp_embtune.tuning.attach import attach
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlarmSpec",
+    "Attribution",
     "BundleError",
     "DataError",
     "Domain",
     "EmbtuneError",
+    "EngineOptions",
+    "GroupSpec",
     "HostError",
+    "Lazy",
     "MissingDependencyError",
     "ParityError",
     "PatternError",
     "PluginError",
     "Predictor",
+    "Pretrained",
+    "ReadOptions",
     "Recipe",
     "RecipeError",
+    "Run",
     "TrainingError",
     "VectorError",
+    "VectorTable",
     "attach",
     "hookimpl",
     "prepare_cpu",
@@ -58,9 +74,18 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AlarmSpec": "recipe",
+    "Attribution": "serving.explain",
     "Domain": "domain",
+    "EngineOptions": "serving.engines",
+    "GroupSpec": "recipe",
+    "Lazy": "registry",
     "Predictor": "serving.predictor",
+    "Pretrained": "encoders.pretrained",
+    "ReadOptions": "formats.options",
     "Recipe": "recipe",
+    "Run": "report.run",
+    "VectorTable": "formats.table",
     "attach": "tuning.attach",
     "hookimpl": "hookspecs",
     "prepare_cpu": "host",

@@ -8,7 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune.control import require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 
 __all__ = ["ADAPTER_KINDS", "AdapterSpec"]
 
@@ -75,6 +75,7 @@ class AdapterSpec:
         for name in ("rank", "tokens", "bottleneck"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"adapter.{name}", value, "1 or more")
+            require_at_most(f"adapter.{name}", value, 65_536)
         require(self.alpha is None or self.alpha > 0, "adapter.alpha", self.alpha, "above 0")
         require(self.dropout is None or 0 <= self.dropout < 1, "adapter.dropout", self.dropout, "0 or more and below 1")
         require(self.targets != (), "adapter.targets", self.targets, "a pattern of names of linear layers, or null")

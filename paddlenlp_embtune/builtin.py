@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.hookspecs import hookimpl
-from paddlenlp_embtune.recipe import GroupSpec, LayerwiseSpec, Recipe
+from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, LayerwiseSpec, Recipe
 from paddlenlp_embtune.registry import Lazy
 
 __all__ = ["FINANCE"]
@@ -139,8 +139,8 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
                 every_epochs=health.every_epochs,
                 geometry_every_steps=health.geometry_every_steps,
                 gradient_every_steps=health.gradient_every_steps,
-                alarms=settled_alarms(health.alarms, known.of_kind("alarm"), drift=health.drift_alarm),
-                measures=known.of_kind("health metric"),
+                alarms=settled_alarms(health.alarms, known.all_instances("alarm", AlarmSpec), drift=health.drift_alarm),
+                measures=known.all_guarded("health metric"),
             )
         )
     if (stop := recipe.early_stopping) is not None:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from paddlenlp_embtune.errors import RecipeError, legal_names
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = [
     "MODES",
@@ -26,7 +27,7 @@ MODES = ("max", "min")
 def require_name(name: str, value: str, legal: tuple[str, ...]) -> None:
     """Refuse a name that is not among the legal ones."""
     if value not in legal:
-        raise RecipeError(f"{name} is {value!r}; {legal_names(value, legal)}")
+        raise RecipeError(f"{name} is {shorten(value)}; {legal_names(value, legal)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class PlateauSpec:
         require_name("plateau.mode", self.mode, MODES)
         require(self.min_delta >= 0, "plateau.min_delta", self.min_delta, "0 or more")
         require(self.patience_evals >= 1, "plateau.patience_evals", self.patience_evals, "1 or more")
+        require_at_most("plateau.patience_evals", self.patience_evals)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,13 +114,15 @@ class GroupSpec:
     def __post_init__(self) -> None:
         check_types(self, where="group", error=RecipeError)
         require(bool(self.name), "group name", self.name, "a name")
-        require(self.rate > 0, f"rate of group {self.name!r}", self.rate, "above 0")
-        require(self.weight_decay >= 0, f"weight_decay of group {self.name!r}", self.weight_decay, "0 or more")
-        require(self.parameters != (), f"parameters of group {self.name!r}", self.parameters, "a pattern, or null")
-        require(self.layers != (), f"layers of group {self.name!r}", self.layers, "a pattern of layer classes, or null")
-        require(self.depths != (), f"depths of group {self.name!r}", self.depths, "a number, or null")
+        require(self.rate > 0, f"rate of group {shorten(self.name)}", self.rate, "above 0")
+        require(self.weight_decay >= 0, f"weight_decay of group {shorten(self.name)}", self.weight_decay, "0 or more")
+        require(self.parameters != (), f"parameters of group {shorten(self.name)}", self.parameters, "a pattern, or null")
+        require(self.layers != (), f"layers of group {shorten(self.name)}", self.layers, "a pattern of layer classes, or null")
+        require(self.depths != (), f"depths of group {shorten(self.name)}", self.depths, "a number, or null")
         chosen = [key for key in ("parameters", "layers", "depths") if getattr(self, key) is not None]
-        require(len(chosen) <= 1, f"what group {self.name!r} is chosen by", chosen, "one of parameters, layers and depths")
+        require(
+            len(chosen) <= 1, f"what group {shorten(self.name)} is chosen by", chosen, "one of parameters, layers and depths"
+        )
 
     @property
     def takes_rest(self) -> bool:
@@ -202,6 +206,10 @@ class FreezeSpec:
             value = getattr(self, name)
             require(value is None or value >= 1, f"freeze.{name}", value, "1 or more")
         require(self.warmup_steps >= 0, "freeze.warmup_steps", self.warmup_steps, "0 or more")
+        for name in ("unfreeze_at_epoch", "unfreeze_at_step", "every_epochs", "every_steps"):
+            require_at_most(f"freeze.{name}", getattr(self, name))
+        for name in ("refreeze_at_epoch", "refreeze_at_step", "warmup_steps"):
+            require_at_most(f"freeze.{name}", getattr(self, name))
         self._check_release()
         self._check_refreeze()
 
@@ -278,6 +286,7 @@ class RowsSpec:
             "above -1 and below 1, or null",
         )
         require(self.trust_every_steps >= 1, "rows.trust_every_steps", self.trust_every_steps, "1 or more")
+        require_at_most("rows.trust_every_steps", self.trust_every_steps)
         empty = self.train is None and not self.protect and self.trust_cosine is None
         require(not empty, "rows", "empty", "at least one of train, protect and trust_cosine; leave rows out for none")
         both = [row for row in self.train or () if any(row == other and type(row) is type(other) for other in self.protect)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError
+from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import classification_report, watched_metrics
 from paddlenlp_embtune.evaluation.insight import insight
 from paddlenlp_embtune.files import write_text
@@ -23,6 +22,7 @@ from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.answers import softmax
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.utils.documents import write_json
 from paddlenlp_embtune.vectors.movement import movement
 from paddlenlp_embtune.versions import VectorStore
 
@@ -79,7 +79,7 @@ def deliver(
             bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
         if recipe.export.int8 is not None:
             bundle = _quantized(recipe, prepared, bundle, record)
-    except (ParityError, HostError) as error:
+    except (ParityError, HostError, PluginError) as error:
         failure = error
         record.write("export_failed", message=str(error))
     for name, parity in bundle.manifest.parity.items():
@@ -95,7 +95,7 @@ def deliver(
     }
     if teacher:
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
-    write_text(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "metrics.json", write_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
     _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
@@ -222,7 +222,7 @@ def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Pat
         counts=counts,
         rows_of=lambda term: own_ids(prepared.tokenizer, term),
     )
-    write_text(folder / INSIGHT, json.dumps({"dev": dev, "movement": moved}, ensure_ascii=False) + "\n")
+    write_text(folder / INSIGHT, write_json({"dev": dev, "movement": moved}) + "\n")
 
 
 def _without_folders(recipe: Recipe) -> Recipe:

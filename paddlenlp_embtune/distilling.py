@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 
 __all__ = ["DistillSpec"]
 
@@ -45,6 +45,7 @@ class DistillSpec:
         check_types(self, where="distill", error=RecipeError)
         require(bool(self.teacher), "distill.teacher", self.teacher, "the path of a bundle")
         require(self.temperature > 0, "distill.temperature", self.temperature, "above 0; 1 to 10 is usual")
+        require_at_most("distill.temperature", self.temperature, 1e6)
         require(0 < self.alpha <= 1, "distill.alpha", self.alpha, "above 0, at most 1")
         require(self.hidden >= 0, "distill.hidden", self.hidden, "0 or more")
         require(all(self.unlabelled), "distill.unlabelled", list(self.unlabelled), "paths of files")

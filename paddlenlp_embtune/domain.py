@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.schema import check_types
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["Domain"]
 
@@ -23,7 +25,7 @@ class Domain:
         lexicon: a weight for each term, negative to positive.
         bundle: folder of the bundle that serves the domain by default; None if there is none.
     Raises:
-        RecipeError: fewer than two labels, or one twice.
+        RecipeError: fewer than two labels, or one twice, or a value of another type.
     """
 
     name: str
@@ -34,5 +36,13 @@ class Domain:
     bundle: Path | None = None
 
     def __post_init__(self) -> None:
+        given: object = self.bundle  # plugins write paths as texts too
+        if isinstance(given, str):
+            object.__setattr__(self, "bundle", Path(given))
+        check_types(self, where="domain", error=RecipeError)
+        if not self.name:
+            raise RecipeError("the name of a domain must not be empty")
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise RecipeError(f"domain {self.name!r} has the labels {self.labels!r}; legal: two or more, each once")
+            raise RecipeError(
+                f"domain {shorten(self.name)} has the labels {shorten(self.labels)}; legal: two or more, each once"
+            )

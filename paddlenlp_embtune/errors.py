@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+_LONGEST = 200
+
+
 class EmbtuneError(Exception):
     """The root of every error that this package raises on purpose."""
 
@@ -91,7 +94,9 @@ def legal_names(value: str, legal: Iterable[str], *, limit: int = 12) -> str:
         For example ``nearest: 'encoder'; legal: decoder, encoder``.
     """
     names = sorted({str(name) for name in legal})
-    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(str(value)[:_LONGEST], [name[:_LONGEST] for name in names], n=1, cutoff=0.4)
     nearest = f"nearest: {close[0]!r}; " if close else ""
-    shown = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+    shown = ", ".join(name[:_LONGEST] for name in names[:limit]) + (
+        f", ... ({len(names)} in all)" if len(names) > limit else ""
+    )
     return f"{nearest}legal: {shown or '(none)'}"

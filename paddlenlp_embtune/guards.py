@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from paddlenlp_embtune.control import MODES, require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["AlarmSpec", "AverageSpec", "EarlyStoppingSpec", "HealthSpec"]
 
@@ -48,6 +49,8 @@ class EarlyStoppingSpec:
         require(self.start_delay_evals >= 0, "early_stopping.start_delay_evals", self.start_delay_evals, "0 or more")
         require(ratio is None or ratio > 1, "early_stopping.divergence_ratio", ratio, "above 1, or null")
         require(self.min_delta >= 0, "early_stopping.min_delta", self.min_delta, "0 or more")
+        for name in ("patience_evals", "start_delay_evals"):
+            require_at_most(f"early_stopping.{name}", getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,8 @@ class AverageSpec:
         require(self.metric is not None or self.mode is None, "average.mode", self.mode, "null without average.metric")
         require(0 < self.decay < 1, "average.decay", self.decay, "above 0 and below 1")
         require(self.every_steps >= 1, "average.every_steps", self.every_steps, "1 or more")
+        for name in ("every_steps", "start_epoch"):
+            require_at_most(f"average.{name}", getattr(self, name))
         require(self.start_epoch is None or self.start_epoch >= 0, "average.start_epoch", self.start_epoch, "0 or more")
 
     def settled(self, stopping: EarlyStoppingSpec | None) -> AverageSpec:
@@ -126,9 +131,15 @@ class AlarmSpec:
         require_name("alarm.action", self.action, self.ACTIONS)
         require(bool(self.measure), "alarm.measure", self.measure, "the name of a measure")
         given = [bound for bound in (self.above, self.below) if bound is not None]
-        require(len(given) == 1, f"alarm on {self.measure!r} states", given, "one of above and below")
-        require(math.isfinite(given[0]), f"alarm on {self.measure!r} states", given[0], "a finite threshold as above or below")
+        require(len(given) == 1, f"alarm on {shorten(self.measure)} states", given, "one of above and below")
+        require(
+            math.isfinite(given[0]),
+            f"alarm on {shorten(self.measure)} states",
+            given[0],
+            "a finite threshold as above or below",
+        )
         require(self.after_evals >= 0, "alarm.after_evals", self.after_evals, "0 or more")
+        require_at_most("alarm.after_evals", self.after_evals)
         require(0 < self.factor < 1, "alarm.factor", self.factor, "above 0 and below 1")
         require(0 < self.row_drift <= 2, "alarm.row_drift", self.row_drift, "above 0 and at most 2")
         if self.clear is not None:
@@ -177,4 +188,5 @@ class HealthSpec:
         for name in ("every_epochs", "geometry_every_steps", "gradient_every_steps"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"health.{name}", value, "1 or more")
+            require_at_most(f"health.{name}", value)
         require(0 < self.drift_alarm <= 2, "health.drift_alarm", self.drift_alarm, "above 0 and at most 2")

@@ -1,9 +1,11 @@
 """Every hook of paddlenlp-embtune, with its contract.
 
 A plugin is a module or an object whose functions carry the names below and are marked with ``paddlenlp_embtune.hookimpl``.
-Values may be ``paddlenlp_embtune.registry.Lazy("package.module:name")``, which is imported when it is first used.
-It is found through the entry-point group ``paddlenlp_embtune``, or handed over as ``plugins=[...]``. Hooks that register
-return a list (an empty one is fine); ``before_`` and ``after_`` hooks return None.
+They take the arguments of the hook, or fewer, by name; wrappers, generators, and arguments with defaults are refused.
+Values may be ``paddlenlp_embtune.Lazy("package.module:name")``, which is imported when it is first used.
+A plugin is found through the entry-point group ``paddlenlp_embtune``, or handed over as ``plugins=[...]``. Hooks that register
+return a list or a mapping (an empty one is fine); ``before_`` and ``after_`` hooks return None. What breaks its contract ends
+the command with an error that names the plugin. All classes named here are in ``paddlenlp_embtune`` itself.
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ def embtune_register_domains() -> list[Domain]:  # type: ignore[empty-body]
 def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return model builders by name.
 
-    A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)`` and returns a
-    ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being padding, to (B, C) float32 logits. The
-    layer names its embedding parameter in ``embedding_parameter`` and tells how to build it again in ``config()``.
+    A builder is called as ``builder(vocabulary_size=V, dimension=D, num_labels=C, **options)``, where options are checked
+    against its annotations first, and returns a ``paddle.nn.Layer`` whose ``forward(input_ids)`` maps (B, L) int64 ids, 0 being
+    padding, to (B, C) float32 logits. The layer names its embedding parameter in ``embedding_parameter`` and tells how to build
+    it again in ``config()``.
 
     If it has a method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded
     rows; where ``text.windows`` is set, each window of a long text is a row with the text's label. If the method also takes
@@ -54,7 +57,7 @@ def embtune_register_encoders() -> Mapping[str, Callable[[], Pretrained]]:  # ty
     """Return pretrained encoders by name, for ``model: {encoder: NAME}``.
 
     A builder is called without arguments, when the encoder is first wanted, and returns a
-    :class:`paddlenlp_embtune.encoders.Pretrained`: the kind of the encoder, its weights as arrays, and its tokenizer.
+    :class:`paddlenlp_embtune.Pretrained`: the kind of the encoder, its weights as arrays, and its tokenizer.
     """
 
 
@@ -81,7 +84,7 @@ def embtune_register_vector_formats() -> Mapping[str, Callable[..., Any]]:  # ty
     """Return vector readers by format name.
 
     A reader is called as ``reader(source, options)`` with the ``source`` of the recipe and
-    ``paddlenlp_embtune.formats.ReadOptions``, and returns a ``paddlenlp_embtune.formats.VectorTable``. A reader may have an
+    ``paddlenlp_embtune.ReadOptions``, and returns a ``paddlenlp_embtune.VectorTable``. A reader may have an
     attribute ``detects``, called as ``detects(path, head)`` with the path of a file or folder and its first bytes, decompressed
     (none of a folder), which says whether the reader is for it; readers of plugins are asked before those in the box. A source
     that is no file or folder and has the name of a format is handed to that reader.
@@ -92,7 +95,9 @@ def embtune_register_vector_formats() -> Mapping[str, Callable[..., Any]]:  # ty
 def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # type: ignore[empty-body]
     """Return measures of an embedding by name.
 
-    A measure is called as ``measure(start=table, now=table)`` with two (V, D) float32 arrays and returns one number.
+    A measure is called as ``measure(start=table, now=table)`` with two (V, D) float32 arrays, which it must not change, and
+    returns one finite number. One that raises or returns something else is left out of the check, with a warning and an event
+    ``measure_failed`` in the record; the run goes on.
     """
 
 
@@ -108,7 +113,7 @@ def embtune_register_alarms() -> Mapping[str, AlarmSpec]:  # type: ignore[empty-
 def embtune_register_report_sections() -> Mapping[str, Callable[..., str]]:  # type: ignore[empty-body]
     """Return sections of the report by title.
 
-    A section is called as ``section(run)`` with the :class:`paddlenlp_embtune.report.Run` of a run folder and returns HTML;
+    A section is called as ``section(run)`` with the :class:`paddlenlp_embtune.Run` of a run folder and returns HTML;
     text from data must be escaped by it.
     """
 
@@ -118,7 +123,8 @@ def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: igno
     """Return loss factories by name.
 
     ``factory(class_weights=w)``, with (C,) float32 weights whose mean over the training rows is 1, gives a callable of (B, C)
-    logits and (B,) int64 labels that returns a scalar. The Trainer calls it in evaluations too, without gradients.
+    logits and (B,) int64 labels that returns a scalar. The Trainer calls it in evaluations too, without gradients. It is tried
+    on four invented rows before training.
     """
 
 
@@ -135,10 +141,10 @@ def embtune_register_exporters() -> Mapping[str, Callable[..., Any]]:  # type: i
 def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return engines by name.
 
-    An engine factory is called as ``factory(bundle, options)`` with ``serving.EngineOptions``, and returns an object whose
+    An engine factory is called as ``factory(bundle, options)`` with ``EngineOptions``, and returns an object whose
     ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Of an engine with a true ``concurrent``,
     runs go side by side, up to ``options.threads`` of them; of others, one after the other. An engine may have
-    ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns a ``serving.explain.Attribution`` for one
+    ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns an ``Attribution`` for one
     text; engines without it are explained by occlusion.
     """
 

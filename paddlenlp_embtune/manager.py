@@ -10,13 +10,13 @@ from typing import Any
 import pluggy
 
 from paddlenlp_embtune import builtin, hookspecs
+from paddlenlp_embtune.contracts import CONTRACTS, cause
 from paddlenlp_embtune.domain import Domain
 from paddlenlp_embtune.errors import PluginError, legal_names
-from paddlenlp_embtune.registry import Entry, Registry
+from paddlenlp_embtune.registry import BUILTIN, Entry, Registry
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["BUILTIN", "hook_names", "installed_names", "load", "owners"]
-
-BUILTIN = "builtin"
 
 _REGISTERING = {
     "embtune_register_domains": "domain",
@@ -40,8 +40,8 @@ def load(*, plugins: Iterable[object] = (), block: Iterable[str] = (), installed
         block: names of plugins that must not be loaded.
         installed: also load the plugins of the entry-point group ``paddlenlp_embtune``.
     Raises:
-        PluginError: a plugin cannot be loaded, breaks a hook's signature, implements an unknown hook, raises while
-            registering, or registers a name that is taken.
+        PluginError: a plugin cannot be loaded, breaks a hook's signature, implements an unknown hook or one in a way that
+            would not be honoured, raises while registering, or registers a name that is taken.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -53,6 +53,7 @@ def load(*, plugins: Iterable[object] = (), block: Iterable[str] = (), installed
     for plugin in plugins:
         _register(manager, plugin, None)
     _check_names(manager)
+    _check_implementations(manager)
     registry = Registry(manager)
     for hook, kind in _REGISTERING.items():
         _collect(registry, hook, kind)
@@ -110,8 +111,11 @@ def _explain(error: pluggy.PluginValidationError) -> str:
     hook = next((name for name in hook_names() if name in str(error)), None)
     if hook is None:
         return str(error)
-    signature = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
-    return f"{' '.join(str(error).split())}; legal: {hook}({signature}), or fewer of these arguments"
+    return f"{' '.join(str(error).split())}; legal: {_signature(hook)}, or fewer of these arguments"
+
+
+def _signature(hook: str) -> str:
+    return f"{hook}({', '.join(inspect.signature(getattr(hookspecs, hook)).parameters)})"
 
 
 def _check_names(manager: pluggy.PluginManager) -> None:
@@ -131,6 +135,40 @@ def _check_names(manager: pluggy.PluginManager) -> None:
         raise PluginError(f"{error}; {legal_names(unknown, hook_names())}") from error
 
 
+def _check_implementations(manager: pluggy.PluginManager) -> None:
+    """Refuse implementations that would be called otherwise than their plugin expects.
+
+    Raises:
+        PluginError: one is a wrapper, a generator or a coroutine, or has arguments that are never passed.
+    """
+    for name in hook_names():
+        for implementation in getattr(manager.hook, name).get_hookimpls():
+            if problem := _problem(implementation):
+                raise PluginError(
+                    f"{name} of the plugin {implementation.plugin_name!r} {problem}; expected: a plain function "
+                    f"{_signature(name)}, or with fewer of these arguments"
+                )
+
+
+def _problem(implementation: pluggy.HookImpl) -> str | None:
+    function = implementation.function
+    if implementation.wrapper or implementation.hookwrapper:
+        return "is a wrapper, and hooks are called one by one, with nothing to wrap"
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is a generator or a coroutine, which would never be run"
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some built-in functions
+        return None
+    for parameter in parameters:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            return f"has the argument {parameter}, and arguments are passed by their names"
+        if parameter.name not in implementation.argnames:
+            why = "has a default" if parameter.default is not parameter.empty else "can only be passed by name"
+            return f"has the argument {parameter.name!r}, which {why} and would never be passed"
+    return None
+
+
 def _collect(registry: Registry, hook: str, kind: str) -> None:
     caller = getattr(registry.manager.hook, hook)
     for implementation in caller.get_hookimpls():
@@ -138,14 +176,23 @@ def _collect(registry: Registry, hook: str, kind: str) -> None:
         try:
             found = implementation.function()
         except Exception as error:
-            raise PluginError(f"{hook} of the plugin {owner!r} raised {type(error).__name__}: {error}") from error
+            raise PluginError(f"{hook} of the plugin {owner!r} raised {cause(error)}; {_way_out(owner)}") from error
         for name, value in _named(found, hook, owner):
             registry.add(Entry(kind, name, value, owner))
 
 
 def _named(found: Any, hook: str, owner: str) -> list[tuple[str, Any]]:
-    if isinstance(found, Mapping):
-        return [(str(name), value) for name, value in found.items()]
-    if isinstance(found, (list, tuple)) and all(isinstance(item, Domain) for item in found):
-        return [(item.name, item) for item in found]
-    raise PluginError(f"{hook} of the plugin {owner!r} returned {found!r}; legal: what the hook's contract says")
+    kind = _REGISTERING[hook]
+    if kind == "domain":
+        if isinstance(found, (list, tuple)) and all(isinstance(item, Domain) for item in found):
+            return [(item.name, item) for item in found]
+        expected = "a list of Domain"
+    else:
+        if isinstance(found, Mapping) and all(isinstance(name, str) and name for name in found):
+            return list(found.items())
+        expected = f"a mapping from names to what each stands for: {CONTRACTS[kind][1]}"
+    raise PluginError(f"{hook} of the plugin {owner!r} returned {shorten(found)}; expected: {expected}; {_way_out(owner)}")
+
+
+def _way_out(owner: str) -> str:
+    return f"correct the plugin, or leave it out with: embtune --block {owner}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
-from paddlenlp_embtune.errors import TrainingError
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError, TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -91,6 +92,8 @@ def train(
             docstrings; the message says what to do.
     """
     run_dir = Path(out)
+    if not run_dir.resolve().name:
+        raise RecipeError(f"a run cannot be written to {run_dir}; give a folder below it")
     checkpoints = checkpoints_of(run_dir)
 
     def check_free() -> None:
@@ -99,7 +102,8 @@ def train(
 
     check_free()
     check_names(recipe)
-    prepared = prepare(recipe, progress=progress)
+    with _naming_plugins():
+        prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
     with alone_at(run_dir):
         check_free()  # another run may have ended there while this one read its data
@@ -114,12 +118,13 @@ def train(
             record.write("data", **data_summary(prepared))
             record.write("vectors", **prepared.origins)
             prepared = _taught(recipe, prepared, record, checkpoints=checkpoints, progress=teaching)
-            try:
-                trainer, seconds = _tune(recipe, prepared, record, checkpoints)
-            except TrainingError:
-                shutil.rmtree(checkpoints, ignore_errors=True)  # going on from there would end the same way
-                raise
-            metrics, failure = deliver(recipe, prepared, trainer, folder, record)
+            with _naming_plugins():
+                try:
+                    trainer, seconds = _tune(recipe, prepared, record, checkpoints)
+                except TrainingError:
+                    shutil.rmtree(checkpoints, ignore_errors=True)  # going on from there would end the same way
+                    raise
+                metrics, failure = deliver(recipe, prepared, trainer, folder, record)
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:
@@ -142,7 +147,7 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
     Raises:
         RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
     """
-    from paddlenlp_embtune.models import build_model, set_embedding, with_table
+    from paddlenlp_embtune.models import build_model, set_embedding, try_model, with_table
     from paddlenlp_embtune.models.adapters import add_adapter
     from paddlenlp_embtune.models.engine import load_layer
     from paddlenlp_embtune.models.pretrained import classifier_on
@@ -164,6 +169,8 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
             options=recipe.model.options,
         )
         set_embedding(model, prepared.table)
+        sizes = {"vocabulary_size": len(prepared.tokenizer.vocabulary), "num_labels": len(prepared.labels)}
+        try_model(model, recipe.model.name, **sizes)
     if recipe.adapter is not None:
         add_adapter(model, recipe.adapter)
     check_length(recipe, model)
@@ -240,6 +247,23 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
     train_cut, dev_cut = trainer.cut
     record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
     return trainer, seconds
+
+
+@contextlib.contextmanager
+def _naming_plugins() -> Iterator[None]:
+    """Name the plugin in whose code an error was raised that nobody foresaw: in a callback, a loss or a model.
+
+    Raises:
+        PluginError: a plugin's code raised something.
+    """
+    try:
+        yield
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        if (named := registry.current().blame(error)) is not None:
+            raise named from error
+        raise
 
 
 def _taught(

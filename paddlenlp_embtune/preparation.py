@@ -24,7 +24,7 @@ from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
-from paddlenlp_embtune.specs import PRETRAINED
+from paddlenlp_embtune.specs import PRETRAINED, ModelSpec
 from paddlenlp_embtune.starting import Progress, check_labels, start_of
 from paddlenlp_embtune.teaching import Teaching, prepare_teaching
 from paddlenlp_embtune.text import UNK, Tokenizer, own_ids, unknown_report
@@ -139,7 +139,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     start = start_of(recipe, texts, progress=progress)
     if start.bundle is not None:
         check_labels(start.bundle, labels)
-    ordered = domain.ordered if domain and labels == domain.labels else data.labels is not None
+    teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
+    ordered = _ordered(recipe, labels, domain, start.bundle or teacher)
     found = (start.tokenizer, start.table, start.coverage, start.bundle, start.pretrained)
     remarks, unused = _terms_unused(recipe, start.tokenizer, texts)
     return Prepared(rows, dev, labels, ordered, report, *found, teaching, remarks=remarks, unused_terms=unused)
@@ -154,6 +155,26 @@ def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) ->
     unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
     told = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
     return (*listed.remarks(), *told), unused
+
+
+def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bundle: Bundle | None) -> bool:
+    """Whether the order of the labels means something: as stated, or as the domain, or the bundle gone on from, has it.
+
+    Raises:
+        RecipeError: it is stated of labels that nobody put in order.
+    """
+    of_domain = domain is not None and labels == domain.labels
+    stated = recipe.data.ordered
+    if stated and recipe.data.labels is None and not of_domain and bundle is None:
+        raise RecipeError(
+            f"data.ordered is true, but the labels ({', '.join(labels)}) were found in the data, in no order; state them in "
+            "order in data.labels, or leave data.ordered out"
+        )
+    if stated is not None:
+        return stated
+    if domain is not None and of_domain:
+        return domain.ordered
+    return bundle is not None and bundle.manifest.ordered
 
 
 def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
@@ -172,8 +193,17 @@ def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
     model = recipe.model
     if prepared.bundle is not None:
         model = dataclasses.replace(model, name=model_name(prepared.bundle))
+    model = _with_folder(model)
     rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
     return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=model.name in _ENCODERS))
+
+
+def _with_folder(model: ModelSpec) -> ModelSpec:
+    """Write an encoder's folder as a path, where it was found in the current folder without ``./`` in front of its name."""
+    encoder = model.encoder
+    if encoder is None or encoder in registry.current().names("encoder") or not Path(encoder).expanduser().is_dir():
+        return model
+    return dataclasses.replace(model, encoder=str(Path(encoder).expanduser().absolute()))
 
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.recipe import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
 from paddlenlp_embtune.run_checks import alone_at, check_out, checkpoints_of, keeping_checkpoints
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 from paddlenlp_embtune.text.windows import split_windows
 
 __all__ = ["PretrainingResult", "PretrainingSpec", "go_on"]
@@ -59,6 +59,9 @@ class PretrainingSpec:
         check_types(self, where="pretraining", error=RecipeError)
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 8)):
             require(getattr(self, name) >= least, f"pretraining.{name}", getattr(self, name), f"{least} or more")
+        for name, most in (("epochs", 1_000_000), ("batch_size", 1_000_000), ("max_length", 65_536)):
+            require_at_most(f"pretraining.{name}", getattr(self, name), most)
+        require(0 <= self.seed < 2**32, "pretraining.seed", self.seed, "0 or more and below 2**32")
         require(self.rate > 0, "pretraining.rate", self.rate, "above 0")
         for name in ("share", "held_out"):
             require(0 < getattr(self, name) < 1, f"pretraining.{name}", getattr(self, name), "above 0 and below 1")

@@ -36,6 +36,7 @@ from paddlenlp_embtune.specs import (
     is_folder,
     is_path,
 )
+from paddlenlp_embtune.utils.documents import parse_yaml, read_bounded
 
 __all__ = [
     "AdapterSpec",
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 
+_MOST_BYTES = 1 << 20
 _MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
 _PATHS = {
     "data": ("train", "dev"),
@@ -149,31 +151,33 @@ class Recipe:
         Raises:
             RecipeError: the file is missing, is not YAML, or holds an illegal value.
         """
-        import yaml
-
         path = Path(path)
+        if path.is_dir():
+            raise RecipeError(f"cannot read the recipe {path}: it is a folder; give the path of a YAML file")
         try:
-            value = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = read_bounded(path, error=RecipeError, most_bytes=_MOST_BYTES)
         except OSError as error:
             raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; give the path of a YAML file") from None
-        except (yaml.YAMLError, ValueError) as error:
-            raise RecipeError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
+        value = parse_yaml(content, str(path), error=RecipeError)
         recipe = cls.from_dict(value if value is not None else {})
         return recipe.relative_to(path.parent)
 
     def relative_to(self, folder: Path) -> Recipe:
-        """Return the recipe with its relative paths resolved against a folder."""
+        """Return the recipe with its relative paths resolved against a folder; what may be a name too stays a path to see."""
         return self.with_paths(lambda path: str(folder / path))
 
     def with_paths(self, change: Callable[[str], str]) -> Recipe:
-        """Return the recipe with every path in it changed; names, such as those of vectors in the box, stay."""
+        """Return the recipe with every path in it changed; names, such as those of vectors in the box, stay.
+
+        A changed path that could be taken for a name is written with ``./`` in front.
+        """
         changed = {}
         for part, names in _PATHS.items():
             if (spec := getattr(self, part)) is None:
                 continue
             given = {name: value for name in names if (value := getattr(spec, name)) is not None}
             paths: dict[str, Any] = {
-                name: tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+                name: tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
                 for name, value in given.items()
                 if _MAY_BE_NAMES.get(name, bool)(value)
             }
@@ -186,15 +190,26 @@ class Recipe:
         return plain
 
     def save(self, path: str | Path) -> None:
-        """Write the recipe as YAML, every default written out, replacing the file in one step."""
+        """Write the recipe as YAML, every default written out, replacing the file in one step.
+
+        Relative paths, which are meant from the current folder, are written as absolute ones, so that the file can be loaded
+        from anywhere.
+        """
         import yaml
 
-        write_text(Path(path), yaml.safe_dump(self.to_dict(), allow_unicode=True, sort_keys=False))
+        plain = self.relative_to(Path.cwd()).to_dict()
+        write_text(Path(path), yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the recipe's values, 64 hexadecimal digits."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def _still_path(name: str, path: str) -> str:
+    """Keep a path from being taken for a name, where it may be either."""
+    means_path = _MAY_BE_NAMES.get(name)
+    return path if means_path is None or means_path(path) else f"./{path}"
 
 
 def _check_group_names(groups: Sequence[GroupSpec]) -> None:

@@ -10,13 +10,20 @@ import dataclasses
 import importlib
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
+from paddlenlp_embtune.contracts import Guarded, breach, cause
 from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, legal_names
+from paddlenlp_embtune.utils.documents import shorten
 
-__all__ = ["Entry", "Lazy", "Registry", "current", "use"]
+__all__ = ["BUILTIN", "Entry", "Lazy", "Registry", "current", "use"]
+
+T = TypeVar("T")
+
+BUILTIN = "builtin"
+"""The owner of what ships in the box."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,24 +96,99 @@ class Registry:
                 f"{type(error).__name__}: {error}"
             ) from error
 
+    def owner(self, kind: str, name: str) -> str:
+        """Return the name of the plugin that registered something; empty where nothing is called so."""
+        entry = self._entries.get((kind, name))
+        return entry.owner if entry is not None else ""
+
     def call(self, hook: str, **arguments: Any) -> list[Any]:
         """Call a hook on every plugin that implements it, the one registered last first, and return what they return.
 
         Raises:
             PluginError: a plugin raised; the message names it. Errors of this package pass through as they are.
         """
+        return [found for _, found in self.answers(hook, **arguments)]
+
+    def answers(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Call a hook as :meth:`call` does, and return what each plugin returned with the name of the plugin."""
         results = []
         for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
             wanted = {name: arguments[name] for name in implementation.argnames}
+            owner = implementation.plugin_name
             try:
-                results.append(implementation.function(**wanted))
+                results.append((owner, implementation.function(**wanted)))
             except EmbtuneError:
                 raise
             except Exception as error:
                 raise PluginError(
-                    f"{hook} of the plugin {implementation.plugin_name!r} raised {type(error).__name__}: {error}"
+                    f"{hook} of the plugin {owner!r} raised {cause(error)}; correct the plugin, or leave it out with: embtune "
+                    f"--block {owner}"
                 ) from error
         return results
+
+    def guarded(self, kind: str, name: str) -> Any:
+        """Return what is registered under a name for calling it: what a plugin's raises, and returns wrongly, names the plugin.
+
+        Raises:
+            PluginError: nothing is called so.
+        """
+        value, entry = self.get(kind, name), self._entries[kind, name]
+        return value if entry.owner == BUILTIN else Guarded(entry, value)
+
+    def all_guarded(self, kind: str) -> Mapping[str, Any]:
+        """Return everything of a kind by name, each as :meth:`guarded` returns it."""
+        return {name: self.guarded(kind, name) for name in self.names(kind)}
+
+    def all_instances(self, kind: str, expected: type[T]) -> Mapping[str, T]:
+        """Return everything of a kind by name.
+
+        Raises:
+            PluginError: one is not of the class that is expected.
+        """
+        found = self.of_kind(kind)
+        for name, value in found.items():
+            if not isinstance(value, expected):
+                raise self.breach(kind, name, f"is {shorten(value)}")
+        return found
+
+    def breach(self, kind: str, name: str, what: str) -> PluginError:
+        """Word an error about something that breaks its contract; see :func:`paddlenlp_embtune.contracts.breach`."""
+        return breach(self._entries[kind, name], what)
+
+    def blame(self, error: BaseException) -> PluginError | None:
+        """Word an error that was raised in the code of a plugin, while somebody else was calling it; None if it was not."""
+        owners = self._modules()
+        step, owner = error.__traceback__, None
+        while step is not None:
+            owner = owners.get(str(step.tb_frame.f_globals.get("__name__")), owner)
+            step = step.tb_next
+        if owner is None:
+            return None
+        return PluginError(
+            f"code of the plugin {owner!r} raised {cause(error)}; correct the plugin, or leave it out with: embtune --block "
+            f"{owner}"
+        )
+
+    def _modules(self) -> dict[str, str]:
+        """The modules that plugins' hooks and registered things stand in, with the plugins' names."""
+        found: dict[str, str] = {}
+        for name, plugin in self.manager.list_name_plugin():
+            if plugin is None or name == BUILTIN:
+                continue
+            hooks = [
+                implementation
+                for caller in self.manager.get_hookcallers(plugin) or ()
+                for implementation in caller.get_hookimpls()
+            ]
+            modules = {each.function.__module__ for each in hooks if each.plugin_name == name}
+            values = [entry.value for entry in self._entries.values() if entry.owner == name]
+            modules |= {
+                value.path.partition(":")[0] if isinstance(value, Lazy) else value.__module__
+                for value in values
+                if hasattr(value, "__module__")
+            }
+            found |= dict.fromkeys(modules, name)
+        return found
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of a kind in the order of registration."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from paddlenlp_embtune.control import require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 
 __all__ = ["AdversarialSpec", "RegularizationSpec"]
 
@@ -53,6 +53,7 @@ class AdversarialSpec:
             value = getattr(self, name)
             require(value is None or value > 0, f"adversarial.{name}", value, "above 0")
         require(self.steps is None or self.steps >= 1, "adversarial.steps", self.steps, "1 or more")
+        require_at_most("adversarial.steps", self.steps, 1_000)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require
+from paddlenlp_embtune.schema import check_types, require, require_at_most
 from paddlenlp_embtune.text.windows import WindowSpec
 from paddlenlp_embtune.utils.reading import check_reading
 from paddlenlp_embtune.vectors.spellings import FALLBACKS
@@ -31,7 +31,7 @@ PRETRAINED = "pretrained"
 
 def is_folder(encoder: str) -> bool:
     """Whether an encoder is stated as a folder, and not by a name, which may hold points and slashes too."""
-    return encoder.startswith(("/", "./", "../"))
+    return encoder.startswith(("/", "./", "../")) or encoder in (".", "..")
 
 
 def is_path(source: str) -> bool:
@@ -48,7 +48,9 @@ class DataSpec:
         dev: path of the development file; None holds ``dev_ratio`` of the training rows out, stratified by label.
         text_column: column or key of the text.
         label_column: column or key of the label.
-        labels: the labels in order; None takes those of the domain, or else those found in the data.
+        labels: the labels in the order of their numbers; None takes those of the domain, or else those found in the data.
+        ordered: whether the order of the labels means something, from one end of a scale to the other, so that answers have a
+            level; None takes what the domain, the bundle of ``model.start`` or the teacher says of these labels, else false.
         dev_ratio: share of the training rows held out when there is no ``dev``, above 0 and below 1.
         skip_empty: drop rows with an empty text, and say how many, instead of refusing the file.
         encoding: of the files, such as ``gb18030``; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16
@@ -62,6 +64,7 @@ class DataSpec:
     text_column: str = "text"
     label_column: str = "label"
     labels: tuple[str, ...] | None = None
+    ordered: bool | None = None
     dev_ratio: float = 0.1
     skip_empty: bool = False
     encoding: str | None = None
@@ -88,10 +91,10 @@ class TextSpec:
         terms: path of domain terms, one a line in UTF-8, that are kept whole, each with a row of its own.
         lowercase: fold case before looking a token up.
         min_count: keep characters, or words, that occur at least this often in the training texts.
-        pieces: size of a SentencePiece model that is trained, 100 or more.
+        pieces: size of a SentencePiece model that is trained, 100 to 1,000,000.
         extra_rows: add this many further rows of the vectors, in their own order, for characters, or words, that the training
             texts lack; they keep serving text out of the unknown token.
-        max_length: the most tokens that the model reads at once.
+        max_length: the most tokens that the model reads at once, at most 65,536.
         windows: how longer texts are read, in training and by the bundle; null cuts them.
     """
 
@@ -114,6 +117,10 @@ class TextSpec:
         least = 3 if framed else 1
         legal = "3 or more, for [CLS], [SEP] and a piece between them" if framed else "1 or more"
         require(self.max_length >= least, "text.max_length", self.max_length, legal)
+        require_at_most("text.max_length", self.max_length, 65_536)
+        require_at_most("text.pieces", self.pieces, 1_000_000)
+        for name in ("min_count", "extra_rows"):
+            require_at_most(f"text.{name}", getattr(self, name))
         fixed = self.tokenizer in ("wordpiece", "sentencepiece")
         require(fixed or self.vocabulary is None, "text.vocabulary", self.vocabulary, f"null for {self.tokenizer!r}")
 
@@ -129,10 +136,10 @@ class VectorSpec:
         tensor: name of the table in a source that holds several; None finds the only one that it can be.
         fallbacks: what is tried, in this order, for a token that the source lacks: ``case``, ``marker``, ``width``, ``script``,
             ``subwords``, ``pieces``, ``edit``; None tries the first four, and ``subwords`` where the source can compose.
-        dimension: width of the embedding; None takes the source's. A smaller width is reached by principal
+        dimension: width of the embedding, 1 to 65,536; None takes the source's. A smaller width is reached by principal
             components, a larger one along random directions.
         damaged: ``refuse`` a source with a damaged row, or ``skip`` such rows and count them.
-        rms: the root mean square that the known rows are scaled to, above 0.
+        rms: the root mean square that the known rows are scaled to, 1e-12 to 1e6.
         versions: keep the embedding before and after training in the run's store of versions, as ``start`` and ``end``; None
             does for tables of less than 100,000 rows.
     """
@@ -150,6 +157,8 @@ class VectorSpec:
     def __post_init__(self) -> None:
         check_types(self, where="vectors", error=RecipeError)
         require(self.rms > 0, "vectors.rms", self.rms, "above 0")
+        require(1e-12 <= self.rms <= 1e6, "vectors.rms", self.rms, "1e-12 to 1e6")
+        require_at_most("vectors.dimension", self.dimension, 65_536)
         require(self.dimension is None or self.dimension >= 1, "vectors.dimension", self.dimension, "1 or more, or null")
         require(self.damaged in ("refuse", "skip"), "vectors.damaged", self.damaged, "refuse or skip")
         for name in self.fallbacks or ():
@@ -209,6 +218,7 @@ class SparseSpec:
     def __post_init__(self) -> None:
         check_types(self, where="sparse", error=RecipeError)
         require(self.from_rows >= 0, "sparse.from_rows", self.from_rows, "0 or more, or sparse: null for dense gradients")
+        require_at_most("sparse.from_rows", self.from_rows)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,7 +227,7 @@ class TrainSpec:
 
     Args:
         epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most; for an
-            encoder as many as make about 240 steps, 3 at least and 20 at most.
+            encoder as many as make about 240 steps, 3 at least and 20 at most. Like the sizes below, at most 1,000,000.
         batch_size: rows in a batch of one process; None takes 64, for an encoder 32.
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
@@ -245,6 +255,7 @@ class TrainSpec:
         for name in ("epochs", "batch_size", "accumulation_steps", "eval_batch_size"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "1 or more")
+            require_at_most(f"train.{name}", value, 1_000_000)
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
         seconds = self.checkpoint_seconds
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")

@@ -28,6 +28,7 @@ from paddlenlp_embtune.text import (
     extend,
 )
 from paddlenlp_embtune.text.building import build_tokenizer
+from paddlenlp_embtune.utils.documents import shorten
 from paddlenlp_embtune.vectors import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
 Progress = Callable[[int, int], object]
 Table = npt.NDArray[np.float32]
 _RANDOM_DIMENSION = 128
+_PROBE = "公司拟回购 A 股 3%"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +122,7 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
         RecipeError: there is no format or source of that name.
         VectorError: as :func:`paddlenlp_embtune.formats.reading.read_vectors`.
     """
-    spec, formats = recipe.vectors, registry.current().of_kind("vector format")
+    spec, formats = recipe.vectors, registry.current().all_guarded("vector format")
     if not is_path(spec.source) and spec.source not in formats:
         names = [name for name in ("lac", "random") if name == "random" or name in formats]
         raise RecipeError(
@@ -129,7 +131,8 @@ def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, pr
     if spec.format is not None and spec.format not in formats:
         raise RecipeError(f"vectors.format is {spec.format!r}; {legal_names(spec.format, formats)}, or null")
     options = ReadOptions(
-        format=spec.format,
+        # A name is a name, whatever lies in the current folder.
+        format=spec.format if is_path(spec.source) or spec.source not in formats else spec.format or spec.source,
         keep=keep,
         vocabulary=Path(spec.tokens) if spec.tokens is not None else None,
         tensor=spec.tensor,
@@ -217,7 +220,14 @@ def pretrained_encoder(name: str) -> Pretrained:
 
     known = registry.current()
     if name in known.names("encoder"):
-        found: Pretrained = known.get("encoder", name)()
+        found = known.guarded("encoder", name)()
+        if not isinstance(found, Pretrained):
+            raise known.breach("encoder", name, f"returned {shorten(found)}")
+        ids = found.tokenizer.encode(_PROBE)
+        if not isinstance(ids, list) or not all(
+            isinstance(each, (int, np.integer)) and 0 <= each < len(found.table) for each in ids
+        ):
+            raise known.breach("encoder", name, f"has a tokenizer that encodes {_PROBE!r} as {shorten(ids)}")
         return found
     return load_encoder(name, known=known.names("encoder"))
 

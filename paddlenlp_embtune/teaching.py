@@ -277,7 +277,7 @@ def _asked(teaching: Teaching, progress: Progress | None) -> Lessons:
 def _engine_of(teaching: Teaching) -> tuple[Engine, int]:
     """Return what answers with logits, and beside them with vectors of so many values where those are wanted."""
     if not teaching.spec.hidden:
-        factory = registry.current().get("engine", teaching.engine)
+        factory = registry.current().guarded("engine", teaching.engine)
         options = EngineOptions(threads=host.usable_threads())
         return factory(teaching.teacher, options), 0
     from paddlenlp_embtune.models.engine import load_layer

@@ -11,6 +11,7 @@ import pytest
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import pipeline
+from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving import Bundle, Predictor
@@ -101,6 +102,27 @@ def test_folders_are_relative_to_the_recipe_and_names_are_not(tmp_path: Path) ->
     for stated, meant in (("./ernie", str(tmp_path / "ernie")), ("ernie-3.0-medium-zh", "ernie-3.0-medium-zh"), ("a/b", "a/b")):
         (tmp_path / "r.yaml").write_text(f"model: {{encoder: {stated}}}\n", encoding="utf-8")
         assert embtune.Recipe.load(tmp_path / "r.yaml").model.encoder == meant
+
+
+@pytest.mark.parametrize("stated", ["./tiny", "tiny-folder"])
+def test_a_folder_in_the_working_folder_is_trained_again_from_elsewhere(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, stated: str
+) -> None:
+    """``tiny`` is the name of a registered encoder, too."""
+    save_encoder(encoder_of_rows(), rows / Path(stated).name)
+    (rows / "r.yaml").write_text(
+        f"data: {{train: train.tsv}}\nmodel: {{encoder: {stated}}}\ntext: {{max_length: 32}}\ntrain: {{epochs: 1}}\n"
+        "export: {engines: []}\n",
+        encoding="utf-8",
+    )
+    first = pipeline.train(embtune.Recipe.load("r.yaml"), "one")
+    (rows / "below").mkdir()
+    monkeypatch.chdir(rows / "below")
+    again = pipeline.train(embtune.Recipe.load(rows / "one" / "recipe.yaml"), "two")
+    assert embtune.Recipe.load("two/recipe.yaml").model.encoder == str(rows / Path(stated).name)
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (rows / first.bundle, again.bundle)]
+    assert weights[0] == weights[1]
+    assert "/" in Bundle.open(again.bundle).manifest.recipe["model"]["encoder"]
 
 
 def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:

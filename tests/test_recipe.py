@@ -19,6 +19,7 @@ FULL: dict[str, Any] = {
         "text_column": "正文: #1",
         "label_column": "yes",
         "labels": ["强烈利空", "no", "1", "null", " 中性 "],
+        "ordered": True,
         "dev_ratio": 0.25,
         "skip_empty": True,
         "encoding": "gb18030",
@@ -324,6 +325,53 @@ def test_other_paths_are_too_and_names_stay(tmp_path: Path) -> None:
     assert load("vectors: {source: ./ernie}", tmp_path).vectors.source == str(tmp_path / "ernie")
 
 
+NAMED = [
+    ("model", "encoder", "./ernie"),
+    ("vectors", "source", "./lac"),
+    ("model", "encoder", "../lac"),
+    ("vectors", "source", "./random"),
+]
+
+
+@pytest.mark.parametrize(("part", "key", "path"), NAMED)
+def test_a_path_that_could_be_a_name_stays_one(
+    part: str, key: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "recipe.yaml").write_text(f"{part}: {{{key}: {path}}}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "a")
+    loaded = Recipe.load("recipe.yaml")
+    stated = getattr(getattr(loaded, part), key)
+    assert stated.startswith(("./", "../"))
+    assert Path(stated).resolve() == (tmp_path / "a" / path).resolve()
+    loaded.save("saved.yaml")
+    loaded.with_paths(lambda given: Path(given).name).save("bare.yaml")
+    monkeypatch.chdir(tmp_path / "b")
+    again = getattr(getattr(Recipe.load("../a/saved.yaml"), part), key)
+    assert Path(again).is_absolute()
+    assert Path(again).resolve() == (tmp_path / "a" / path).resolve()
+    assert "/" in getattr(getattr(Recipe.load("../a/bare.yaml"), part), key)
+
+
+def test_what_is_saved_can_be_loaded_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    text = (
+        "data: {train: a.tsv, dev: ../b.tsv}\ntext: {terms: t.txt}\nvectors: {source: x.vec, tokens: t.txt}\n"
+        "distill: {teacher: runs/t, unlabelled: [u.txt, /v.txt], answers: a.safetensors}\nmodel: {start: runs/s}\n"
+    )
+    (tmp_path / "in" / "recipe.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    loaded = Recipe.load("in/recipe.yaml")
+    loaded.save("elsewhere/recipe.yaml")
+    monkeypatch.chdir("/")
+    again = Recipe.load(tmp_path / "elsewhere" / "recipe.yaml")
+    assert again == loaded.relative_to(tmp_path)
+    assert again.data.train == str(tmp_path / "in" / "a.tsv")
+    assert again.distill is not None
+    assert again.distill.unlabelled == (str(tmp_path / "in" / "u.txt"), "/v.txt")
+
+
 def test_the_default_freeze_gives_way() -> None:
     assert Recipe(train=TrainSpec(epochs=1)).freeze is None
     assert Recipe(train=TrainSpec(epochs=2)).freeze == FreezeSpec()
@@ -348,9 +396,18 @@ def test_not_a_recipe(content: str | bytes, tmp_path: Path) -> None:
         load(content, tmp_path)
 
 
-def test_an_impossible_date(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError):
-        load("domain: 2024-13-01", tmp_path)
+@pytest.mark.parametrize("written", ["2024-13-01", "2024-01-31", "1:30", "007", "="])
+def test_texts_that_yaml_takes_for_something_else(written: str, tmp_path: Path) -> None:
+    assert load(f"data: {{labels: [{written}, other]}}", tmp_path).data.labels == (written, "other")
+    with pytest.raises(RecipeError, match="epochs must be a whole number"):
+        load(f"train: {{epochs: {written}}}", tmp_path)
+
+
+@pytest.mark.parametrize("written", ["no", "on", "~", "1", "1.5"])
+def test_labels_without_quotes_say_how_to_write_them(written: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.labels\[0\] must be a text.*put the text in quotes"):
+        load(f"data: {{labels: [{written}, other]}}", tmp_path)
+    assert load(f"data: {{labels: ['{written}', other]}}", tmp_path).data.labels == (written, "other")
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "."])

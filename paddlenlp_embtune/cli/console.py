@@ -7,14 +7,14 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from paddlenlp_embtune.cli.terminal import err, visible
+
 __all__ = ["RunDisplay", "err", "per_class_table", "say_notes", "show_event", "watched"]
 
-err = Console(stderr=True, highlight=False)
 _MANY_GROUPS = 4
 _WORTH_SAYING = 60.0  # seconds
 
@@ -53,7 +53,7 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     table = Table("label", "precision", "recall", "F1", "rows", title_justify="left")
     for label, row in metrics["per_class"].items():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        table.add_row(escape(label), *figures, str(row["support"]))
+        table.add_row(label, *figures, str(row["support"]))
     table.add_section()
     table.add_row("macro F1", "", "", f"{metrics['f1_macro']:.4f}", str(metrics["n"]))
     table.add_row("accuracy", "", "", f"{metrics['accuracy']:.4f}", "")
@@ -63,7 +63,7 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
 def say_notes(notes: Iterable[str]) -> None:
     """Print remarks to stderr, a line each."""
     for note in notes:
-        err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        err.print(f"[yellow]note:[/] {escape(note)}", markup=True, soft_wrap=True)
 
 
 def _data(event: Mapping[str, Any]) -> None:
@@ -72,18 +72,18 @@ def _data(event: Mapping[str, Any]) -> None:
         f"vocabulary {event['vocabulary']}, unknown in dev {event['dev_unknown_rate']:.2%}"
     )
     for line in event["warnings"]:
-        err.print(f"  [yellow]note:[/] {escape(line)}")
+        err.print(f"  [yellow]note:[/] {escape(line)}", markup=True)
 
 
 def _vectors(event: Mapping[str, Any]) -> None:
     origins = ", ".join(f"{count} {origin}" for origin, count in event["origins"].items())
-    err.print(f"vectors: {escape(event['source'])}; {event['found']:.1%} of tokens found ({origins})")
+    err.print(f"vectors: {event['source']}; {event['found']:.1%} of tokens found ({origins})")
 
 
 def _teacher(event: Mapping[str, Any]) -> None:
     asked, files = event["asked"], event["unlabelled_files"]
     how = "answers read from a file" if asked["from_file"] else f"{asked['texts']} texts answered in {asked['seconds']:.1f} s"
-    err.print(f"teacher: {escape(event['name'])} by {event['engine']}; {how}, {asked['bytes'] / 1e6:.1f} MB")
+    err.print(f"teacher: {event['name']} by {event['engine']}; {how}, {asked['bytes'] / 1e6:.1f} MB")
     if files["read"]:
         reasons = {"in_dev": "among the dev rows", "in_train": "among the training rows"}
         left_out = (f"{files[name]} {reasons.get(name, name)}" for name in ("in_dev", "in_train", "duplicates", "blank"))
@@ -94,13 +94,13 @@ def _groups(event: Mapping[str, Any]) -> None:
     table = Table("group", "parameters", "learning rate", "weight decay", "trains")
     for row in event["table"]:
         cells = (row["name"], f"{row['parameters']:,}", f"{row['rate']:.1e}", f"{row['weight_decay']:g}", row["phase"])
-        table.add_row(*map(escape, cells))
+        table.add_row(*cells)
     err.print(table)
 
 
 def _phase(event: Mapping[str, Any]) -> None:
     names = ", ".join(event["units"])
-    err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)")
+    err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)", markup=True)
 
 
 def _rates(event: Mapping[str, Any], left: float | None) -> None:
@@ -108,16 +108,24 @@ def _rates(event: Mapping[str, Any], left: float | None) -> None:
     shown = "  ".join(rates if len(rates) <= _MANY_GROUPS else (rates[0], "…", *rates[-2:]))
     minutes = "" if left is None or left < _WORTH_SAYING else f"  {left / 60:.0f} min left at most"
     err.print(
-        f"  epoch {event['epoch']:.2f}  loss {event['loss']:.4f}{minutes}  [dim]rates: {escape(shown)}[/]", soft_wrap=True
+        f"  epoch {event['epoch']:.2f}  loss {event['loss']:.4f}{minutes}  [dim]rates: {escape(shown)}[/]",
+        markup=True,
+        soft_wrap=True,
     )
 
 
 def _early_stopping(event: Mapping[str, Any]) -> None:
     mark = "[green]best so far[/]" if event["improved"] else f"no gain for {event['bad_evals']}"
-    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] {event['metric'].removeprefix('eval_')} {event['value']:.4f}  {mark}")
+    metric = escape(event["metric"].removeprefix("eval_"))
+    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] {metric} {event['value']:.4f}  {mark}", markup=True)
 
 
 def _health(event: Mapping[str, Any]) -> None:
+    if event.get("rows_broken"):
+        err.print(
+            f"[bold yellow]  embedding: {event['rows_broken']} of {event['rows_watched']} rows are not finite[/]", markup=True
+        )
+        return
     parts = [
         f"{event['rows_moved']} rows moved",
         f"drift {event['cosine_drift_mean']:.4f} (p95 {event['cosine_drift_p95']:.4f})",
@@ -129,12 +137,12 @@ def _health(event: Mapping[str, Any]) -> None:
         parts.append(f"rank {event['effective_rank']:.0f}, mean cosine {event['mean_cosine']:.3f}")
     if "neighbourhood_overlap" in event:
         parts.append(f"neighbours kept {event['neighbourhood_overlap']:.0%}")
-    err.print(f"[dim]  embedding: {', '.join(parts)}[/]")
+    err.print(f"[dim]  embedding: {', '.join(parts)}[/]", markup=True)
 
 
 def _alarm(event: Mapping[str, Any]) -> None:
     done = f" [bold]{escape(event['done'])}[/]" if event.get("done") else ""
-    err.print(f"[bold yellow]alarm:[/] {escape(event['message'])}{done}")
+    err.print(f"[bold yellow]alarm:[/] {escape(event['message'])}{done}", markup=True)
 
 
 def _stopped(event: Mapping[str, Any]) -> None:
@@ -142,11 +150,12 @@ def _stopped(event: Mapping[str, Any]) -> None:
 
 
 def _resumed(event: Mapping[str, Any]) -> None:
-    err.print(f"[cyan]resumed[/] from {event['checkpoint']}, epoch {event['epoch']:.2f}")
+    err.print(f"[cyan]resumed[/] from {escape(event['checkpoint'])}, epoch {event['epoch']:.2f}", markup=True)
 
 
 def _rate_scaled(event: Mapping[str, Any]) -> None:
-    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] rate of {escape(event['group'])} lowered to {event['factor']:.1%}")
+    group = escape(event["group"])
+    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] rate of {group} lowered to {event['factor']:.1%}", markup=True)
 
 
 def _average(event: Mapping[str, Any]) -> None:
@@ -190,7 +199,7 @@ def _calibrated(event: Mapping[str, Any]) -> None:
         other = "none" if event["precision_held_out"] is None else f"{event['precision_held_out']:.1%}"
         thresholds = ", ".join(f"{label} {value:.2f}" for label, value in event["thresholds"].items())
         err.print(
-            f"thresholds for a precision of {event['target_precision']:.0%}: {escape(thresholds)}; they let "
+            f"thresholds for a precision of {event['target_precision']:.0%}: {thresholds}; they let "
             f"{event['answered']:.1%} of the rows through, of which {precision} are right; of rows that they were not chosen "
             f"on, {other}",
             soft_wrap=True,
@@ -220,12 +229,12 @@ def _cut(event: Mapping[str, Any]) -> None:
 
 
 def _metrics(event: Mapping[str, Any]) -> None:
-    err.print(f"on {escape(str(event['data']))}, through {event['engine']}:")
+    err.print(f"on {event['data']}, through {event['engine']}:")
     err.print(per_class_table(event))
     if teacher := event.get("teacher"):
         kept = "" if teacher["f1_macro_kept"] is None else f", of which the student keeps {teacher['f1_macro_kept']:.1%}"
         err.print(
-            f"beside its teacher {escape(teacher['name'])}: {teacher['agreement']:.1%} of the labels alike, divergence "
+            f"beside its teacher {teacher['name']}: {teacher['agreement']:.1%} of the labels alike, divergence "
             f"{teacher['divergence']:.3f}; the teacher's macro F1 {teacher['teacher_f1_macro']:.4f}{kept}"
         )
 
@@ -261,9 +270,9 @@ def watched(label: str) -> Iterator[Callable[[int, int], None] | None]:
     if not err.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=err, transient=True)
-    task = bar.add_task(label, total=None)
+    task = bar.add_task(visible(label), total=None)
 
     def show(done: int, total: int) -> None:
         if done < total:

@@ -6,10 +6,10 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from paddlenlp_embtune import diagnosis
+from paddlenlp_embtune.cli.terminal import out
 
 __all__ = ["add_to"]
 
@@ -24,13 +24,12 @@ def add_to(app: typer.Typer) -> None:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
     """Name what is broken or slow in this environment, and the exact mend; exit code 1 if something is broken."""
     findings = diagnosis.examine()
-    console = Console(highlight=False)
     for finding in findings:
         if as_json:
             print(json.dumps({"name": finding.name, "state": finding.state, "what": finding.what, "mend": finding.mend}))
             continue
-        console.print(f"{_MARKS[finding.state]:<8} {escape(finding.name)}: {escape(finding.what)}", soft_wrap=True)
+        out.print(f"{_MARKS[finding.state]:<8} {escape(finding.name)}: {escape(finding.what)}", markup=True, soft_wrap=True)
         if finding.mend:
-            console.print(f"         mend: {escape(finding.mend)}", soft_wrap=True)
+            out.print(f"         mend: {escape(finding.mend)}", markup=True, soft_wrap=True)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

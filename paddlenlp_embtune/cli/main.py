@@ -9,9 +9,10 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+import typer.core
 
 import paddlenlp_embtune
 from paddlenlp_embtune import host, manager, registry
@@ -35,13 +36,28 @@ from paddlenlp_embtune.cli import (
     vectors,
     vocabulary,
 )
-from paddlenlp_embtune.cli.console import err
-from paddlenlp_embtune.errors import EmbtuneError, PluginError, RecipeError, legal_names
+from paddlenlp_embtune.cli.failures import leave, naming_output
+from paddlenlp_embtune.cli.terminal import err
+from paddlenlp_embtune.errors import PluginError, legal_names
 
 __all__ = ["app", "main"]
 
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; an interrupt leaves them as it came, whatever the version of Typer makes of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run what was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("interrupted", style="bold red")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="embtune",
+    cls=_Commands,
     help="Tune, watch and serve domain embeddings on PaddleNLP.",
     epilog="Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
     invoke_without_command=True,
@@ -96,7 +112,11 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; every error that is meant for people becomes one line on stderr and an exit code."""
+    """Run the command line; every failure becomes one line on stderr and an exit code.
+
+    What nobody foresaw is written, with its traceback, into a file of its own in the folder for temporary files, which only
+    its owner can read; with the variable ``EMBTUNE_TRACEBACK`` every failure shows its traceback instead.
+    """
     warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -105,17 +125,24 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        if names := _blocked(sys.argv[1:]):
-            registry.use(manager.load(block=names))
-        registry.current().call("embtune_add_commands", app=app)
-        app()
-    except RecipeError as error:
-        _leave(error, 2)
-    except (EmbtuneError, OSError) as error:
-        _leave(error, 1)
+        _run()
     except KeyboardInterrupt:
-        err.print("[bold red]interrupted[/]")
+        err.print("interrupted", style="bold red")
         sys.exit(130)
+    except Exception as error:
+        leave(error)
+
+
+def _run() -> None:
+    if names := _blocked(sys.argv[1:]):
+        registry.use(manager.load(block=names))
+    registry.current().call("embtune_add_commands", app=app)
+    try:
+        app()
+    except SystemExit:
+        with naming_output():
+            sys.stdout.flush()  # a full disk is told here, and not by the interpreter when it ends
+        raise
 
 
 def _blocked(arguments: Sequence[str]) -> list[str]:
@@ -130,11 +157,3 @@ def _blocked(arguments: Sequence[str]) -> list[str]:
         if name not in (known := manager.installed_names()):
             raise PluginError(f"--block names the plugin {name!r}, which is not installed; {legal_names(name, known)}")
     return names
-
-
-def _leave(error: Exception, code: int) -> None:
-    if os.environ.get("EMBTUNE_TRACEBACK"):
-        raise error
-    err.print("[bold red]error:[/] ", end="")
-    err.print(" ".join(str(error).split()), markup=False, highlight=False, soft_wrap=True)
-    sys.exit(code)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.cli.terminal import out
 from paddlenlp_embtune.errors import RecipeError, legal_names
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving import Bundle
@@ -57,7 +57,7 @@ def params(
             f"{row['rate']:.1e}",
             f"{row['weight_decay']:g}",
         )
-    Console().print(table)
+    out.print(table)
 
 
 def _layer(model: str) -> tuple[Any, Recipe]:

@@ -6,10 +6,10 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from paddlenlp_embtune import registry
+from paddlenlp_embtune.cli.terminal import out
 from paddlenlp_embtune.manager import owners
 
 __all__ = ["add_to"]
@@ -28,12 +28,11 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
     if as_json:
         print(json.dumps({"plugins": loaded, "registered": things}, ensure_ascii=False))
         return
-    console = Console()
     table = Table("plugin", "source", "hooks")
     for row in loaded:
         table.add_row(str(row["name"]), str(row["source"]), "\n".join(row["hooks"]))
-    console.print(table)
+    out.print(table)
     table = Table("kind", "name", "plugin")
     for thing in things:
         table.add_row(thing["kind"], thing["name"], thing["plugin"])
-    console.print(table)
+    out.print(table)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -61,7 +62,7 @@ def rates(
             progress=lambda done, _: bar.update(task, completed=done),
         )
     for curve in curves:
-        err.print(f"[bold]{curve.group or 'all groups'}[/]: loss against the rate", highlight=False)
+        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the rate", markup=True)
         err.print(draw(curve.rates, curve.smoothed), markup=False)
     err.print(_proposals(curves))
     say_notes(

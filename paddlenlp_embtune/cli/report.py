@@ -28,7 +28,7 @@ def report(
     """Write one HTML file about a run that opens without a network: results, curves, rates, health, terms, export."""
     from paddlenlp_embtune.report import write_report
 
-    sections = [_titled(title, write) for title, write in registry.current().of_kind("report section").items()]
+    sections = [_titled(title, write) for title, write in registry.current().all_guarded("report section").items()]
     path = write_report(run, out, png_dir=png, method=method, sections=sections)
     if png is not None:
         err.print(f"figures: {png}", markup=False)

@@ -78,7 +78,7 @@ def format_of(source: str, declared: str | None) -> str:
         RecipeError: no format is called so.
         VectorError: there is no such file, or it is of no known format.
     """
-    formats = registry.current().of_kind("vector format")
+    formats = registry.current().all_guarded("vector format")
     if declared is not None:
         if declared not in formats:
             raise RecipeError(f"--format is {declared!r}; {legal_names(declared, formats)}")
@@ -110,7 +110,7 @@ def read_source(source: str, label: str, options: ReadOptions) -> VectorTable:
     Raises:
         VectorError: as :func:`paddlenlp_embtune.formats.reading.read_vectors`.
     """
-    formats = registry.current().of_kind("vector format")
+    formats = registry.current().all_guarded("vector format")
     with watched(label) as progress:
         return read_vectors(source, dataclasses.replace(options, progress=progress), formats=formats)
 

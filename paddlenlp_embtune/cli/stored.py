@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
 from rich.table import Table
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.cli.corpus import labelled_rows
+from paddlenlp_embtune.cli.terminal import out
 from paddlenlp_embtune.data import Rows
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_names
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.serving.bundle import MANIFEST
 from paddlenlp_embtune.serving.embedding import bundle_folder
+from paddlenlp_embtune.utils.documents import parse_json, parse_yaml, read_bounded
 from paddlenlp_embtune.versions.store import VectorStore
 from paddlenlp_embtune.versions.version import MARK, Version
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _STORE = "vectors"
-out = Console(highlight=False)
+_MOST_BYTES = 16 << 20
 Groups = Mapping[str, Sequence[str]]
 
 
@@ -97,11 +97,11 @@ def chosen_groups(file: Path | None, domain: str | None, versions: Sequence[Vers
 
 def _read_groups(file: Path) -> Groups:
     try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
-    except FileNotFoundError:
+        content = read_bounded(file, error=DataError, most_bytes=_MOST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"there is no file {file}; legal: JSON or YAML, a list of terms for each name of a group") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}; legal: JSON or YAML in UTF-8") from None
+    parse = parse_json if file.suffix.lower() == ".json" else parse_yaml  # JSON is YAML, read slowly
+    value = parse(content, str(file), error=DataError)
     legal = isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(terms, list) and terms and all(isinstance(term, str) and term for term in terms)
         for name, terms in value.items()

@@ -32,7 +32,10 @@ def train(
     label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
     encoding: EncodingOption = None,
     quoting: MaybeQuotingOption = None,
-    labels: Annotated[Optional[str], typer.Option(help="The labels in order, with commas; else those of the data.")] = None,
+    labels: Annotated[Optional[str], typer.Option(help="The labels, with commas; by default those of the data.")] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="The order of the labels means something: answers get a level.")
+    ] = False,
     domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
     encoder: Annotated[
         Optional[str],
@@ -55,6 +58,7 @@ def train(
             "text_column": text_column,
             "label_column": label_column,
             "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
+            "ordered": ordered or None,
             "skip_empty": skip_empty or None,
             "encoding": encoding,
             "quoting": quoting,

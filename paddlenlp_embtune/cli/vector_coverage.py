@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from paddlenlp_embtune.cli.console import say_notes
 from paddlenlp_embtune.cli.corpus import Used, listed_tokens, one_of, shown, used_tokens
@@ -200,7 +199,7 @@ def show_account(seen: Account, console: Console) -> None:
         examples = "  ".join(
             " ".join(map(shown, example.split(" "))) if " <- " in example else shown(example) for example in row["examples"]
         )
-        table.add_row(row["origin"], f"{row['rows']:,}", f"{row['share']:.1%}", running, escape(examples))
+        table.add_row(row["origin"], f"{row['rows']:,}", f"{row['share']:.1%}", running, examples)
     console.print(table)
     if told["missing"]:
         what = "tokens" if told["tokenizer"] is None else "tokens of the texts"

@@ -91,11 +91,11 @@ def list_versions(
         table = table_of("version", "id", "saved (UTC)", "rows", "width", "new rows", "note")
         for version in opened.versions():
             figures = (f"{version.rows:,}", str(version.dimension), f"{version.new_rows:,}")
-            table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, escape(version.note))
+            table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, version.note)
         out.print(table)
         err.print(f"{size.bytes / 1e6:.2f} MB on the disk, {size.table_bytes / 1e6:.2f} MB as tables side by side")
         for message in damage:
-            err.print(f"[yellow]note:[/] {escape(message)}", soft_wrap=True)
+            err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
     if check and damage:
         raise VectorError(f"the store {opened.path} is damaged: {damage[0]}; bring the file back, or remove those versions")
 
@@ -213,7 +213,7 @@ def restore(
     for engine, record in written.manifest.parity.items():
         show_event({"event": "parity", "engine": engine, **to_plain(record)})
     for line in notes:
-        err.print(f"[yellow]note:[/] {escape(line)}")
+        err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
     print(written.path)
 
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Optional
 import numpy as np
 import numpy.typing as npt
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from paddlenlp_embtune import host
@@ -176,7 +175,7 @@ def _show(found: dict[str, Any]) -> None:
             table.add_row(row["name"], str(row["rows"]), str(row["rows_touched"]), *figures)
         out.print(table)
     if found["missing"]:
-        err.print(f"terms without a row: {', '.join(found['missing'])}", markup=False)
+        err.print(f"terms of which a part has no row: {', '.join(found['missing'])}", markup=False)
 
 
 def _show_groups(found: dict[str, Any]) -> None:
@@ -184,12 +183,12 @@ def _show_groups(found: dict[str, Any]) -> None:
         table = table_of("group", "terms", "cohesion", "silhouette")
         for row in found["groups"]:
             pairs = (f"{row[key][0]:.3f} -> {row[key][1]:.3f}" for key in ("cohesion", "silhouette"))
-            table.add_row(escape(row["name"]), str(row["terms"]), *pairs)
+            table.add_row(row["name"], str(row["terms"]), *pairs)
         out.print(table)
     if found["separation"]:
         table = table_of("groups", "separation")
         for row in found["separation"]:
-            table.add_row(escape(f"{row['one']}, {row['other']}"), f"{row['before']:.3f} -> {row['after']:.3f}")
+            table.add_row(f"{row['one']}, {row['other']}", f"{row['before']:.3f} -> {row['after']:.3f}")
         out.print(table)
 
 
@@ -198,7 +197,7 @@ def _moved(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         near = (" ".join(name for name, _ in row[side]) for side in ("before", "after"))
         kept = "" if row["kept"] is None else f"{row['kept']:.0%}"
-        table.add_row(escape(row["term"]), escape(row["group"] or ""), f"{row['drift']:.4f}", kept, *map(escape, near))
+        table.add_row(row["term"], row["group"] or "", f"{row['drift']:.4f}", kept, *near)
     return table
 
 

@@ -178,7 +178,7 @@ def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: b
             # Of a size that nobody asked for, failing would be odd.
             if isinstance(error, DataError) and not (trained and pieces is None):
                 raise
-            err.print(f"[yellow]note:[/] {name} left out: {escape(str(error))}", soft_wrap=True)
+            err.print(f"[yellow]note:[/] {name} left out: {escape(str(error))}", markup=True, soft_wrap=True)
     return built
 
 
@@ -189,7 +189,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     table = table_of("tokenizer", "tokens", "length: mean, 95%, most", *further, "unknown", *terms, "texts/s")
     for row in rows:
         length = f"{row['tokens_mean']:.1f}, {row['tokens_p95']:.0f}, {row['tokens_max']}"
-        cells = [escape(row["name"]), f"{row['vocabulary']:,}", length]
+        cells = [row["name"], f"{row['vocabulary']:,}", length]
         cells += [f"{row['longer_than_max_length']:.1%}"] if further else []
         cells += [f"{row['unknown_rate']:.3%}"]
         cells += [f"{row['terms_whole']:.1%}"] if terms else []
@@ -204,7 +204,7 @@ def _show_proposals(found: Sequence[Proposal]) -> None:
     contrast = found[0].contrast is not None
     table = table_of("term", "count", "cohesion", "freedom", *(["contrast"] if contrast else []), "score")
     for each in found:
-        cells = [escape(each.term), f"{each.count:,}", f"{each.cohesion:.2f}", f"{each.freedom:.2f}"]
+        cells = [each.term, f"{each.count:,}", f"{each.cohesion:.2f}", f"{each.freedom:.2f}"]
         table.add_row(*cells, *([f"{each.contrast:.1f}"] if contrast else []), f"{each.score:.1f}")
     out.print(table)
 

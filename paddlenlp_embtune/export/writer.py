@@ -80,7 +80,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         BundleError: the place is taken, or the disk does not take the files; nothing is written.
         PluginError: no exporter has that name.
     """
-    exporters = {name: registry.current().get("exporter", name) for name in engines}
+    exporters = {name: registry.current().guarded("exporter", name) for name in engines}
     check_place(path)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -124,7 +124,7 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
     Raises:
         ParityError, BundleError, PluginError: as :func:`write_bundle`.
     """
-    exporters = {name: registry.current().get("exporter", name) for name in engines}
+    exporters = {name: registry.current().guarded("exporter", name) for name in engines}
     model = load_layer(bundle.path)
     kept = {name: files for name, files in bundle.manifest.engines.items() if name not in exporters}
     manifest = dataclasses.replace(
@@ -154,13 +154,17 @@ def _export(
 ) -> None:
     """Run exporters, prove each of them, and write the manifest last."""
     engines = {**manifest.engines, **{name: tuple(run(model, folder)) for name, run in exporters.items()}}
+    for name in exporters:
+        for file in engines[name]:
+            if not (folder / file).is_file():
+                raise registry.current().breach("exporter", name, f"returned {file!r}, which it did not write")
     draft = Bundle(folder, dataclasses.replace(manifest, engines=engines), tokenizer.vocabulary)
     encoded = [tokenizer.encode(text, max_length=manifest.max_length) for text in sample_texts]
     batches = parity_batches(encoded, vocabulary_size=len(tokenizer.vocabulary), max_length=manifest.max_length)
     expected = verify_padding(model, batches, temperature=manifest.temperature)
     parity: dict[str, ParityRecord] = dict(manifest.parity)
     for name in [*exporters, *(engine for engine in engines if engine not in exporters and engine not in parity)]:
-        engine = registry.current().get("engine", name)(draft, EngineOptions())
+        engine = registry.current().guarded("engine", name)(draft, EngineOptions())
         parity[name] = verify_parity(expected, engine, batches, name=name, temperature=manifest.temperature)
     seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(draft.manifest, parity=parity)))
 

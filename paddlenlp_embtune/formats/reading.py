@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from paddlenlp_embtune.errors import VectorError, legal_names
 from paddlenlp_embtune.formats.arrays import NPY, NPZ, SAFETENSORS
@@ -18,6 +19,7 @@ from paddlenlp_embtune.formats.options import Reader, ReadOptions
 from paddlenlp_embtune.formats.streams import read_head
 from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.formats.textual import GLOVE, WORD2VEC, first_pair
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["FORMATS", "detect_format", "read_vectors"]
 
@@ -65,7 +67,7 @@ def read_vectors(
             raise VectorError(f"no format of vectors is called {name!r}; {legal_names(name, known, limit=20)}")
         if path.is_file():
             _refuse_pickle(path)
-        return known[name](source, options)
+        return _checked(known[name](source, options), name)
     except OSError as error:
         raise VectorError(f"{error.filename or source} cannot be read: {error.strerror or error}") from None
 
@@ -95,6 +97,13 @@ def detect_format(path: Path, *, formats: Mapping[str, Reader] | None = None) ->
     if name is None:
         raise VectorError(_unrecognised(path, head, known))
     return name
+
+
+def _checked(found: Any, name: str) -> VectorTable:
+    """Refuse what the reader of a plugin returns if it is no table."""
+    if not isinstance(found, VectorTable):
+        raise VectorError(f"the reader of the format {name!r} returned {shorten(found)}; expected: a VectorTable")
+    return found
 
 
 def _claims(reader: Reader, path: Path, head: bytes) -> bool:

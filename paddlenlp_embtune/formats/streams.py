@@ -1,4 +1,4 @@
-"""Files of vectors as streams: plain, gz or bz2, with progress; and how much memory there is."""
+"""Files of vectors as streams: plain, gz or bz2, with progress."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, cast
 
 from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.utils.memory import available_memory
 
 __all__ = ["HEAD", "Stream", "available_memory", "compression", "plain_file", "read_head"]
 
@@ -120,28 +121,3 @@ def _require_file(path: Path) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise VectorError(f"the file of vectors {path} {what}; give the path of a file")
-
-
-def available_memory() -> int | None:
-    """Return the bytes that this process can still use, by the system and by its control group; None where nobody says."""
-    found = [limit for limit in (_system_memory(), _group_memory()) if limit is not None]
-    return min(found) if found else None
-
-
-def _system_memory() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    fields = next((line.split() for line in lines if line.startswith("MemAvailable:")), None)
-    return int(fields[1]) * 1024 if fields else None
-
-
-def _group_memory() -> int | None:
-    """Read the limit of version 2 of control groups, as seen from inside a container."""
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((root / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return None
-    return max(0, int(limit) - int(used)) if limit.isdigit() and used.isdigit() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.errors import HostError, RecipeError, legal_names
+from paddlenlp_embtune.contracts import cause
+from paddlenlp_embtune.errors import EmbtuneError, HostError, PluginError, RecipeError, legal_names
+from paddlenlp_embtune.schema import MOST, convert
+from paddlenlp_embtune.utils.documents import shorten
 
 paddle = host.require_paddle()
 
-__all__ = ["build_model", "embedding_name", "set_embedding", "with_table"]
+__all__ = ["build_model", "embedding_name", "set_embedding", "try_model", "with_table"]
 
 _SIZES = ("vocabulary_size", "dimension", "num_labels")
 
@@ -27,19 +31,103 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
         vocabulary_size: V.
         dimension: D.
         num_labels: C.
-        options: the model's own options.
+        options: the model's own options; those that the builder annotates must be of that type.
     Raises:
-        PluginError: no model has that name.
-        RecipeError: the model does not know an option; the message lists those it knows.
+        PluginError: no model has that name, or a plugin's builder fails or gives no layer.
+        RecipeError: the model does not know an option, which the message answers with those it knows; or one is of another
+            type, or the model cannot be built with it.
     """
     builder = registry.current().get("model", name)
-    signature = inspect.signature(builder)
-    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-        legal = [parameter for parameter in signature.parameters if parameter not in _SIZES]
+    if not callable(builder):
+        raise registry.current().breach("model", name, f"is {shorten(builder)}, which cannot be called")
+    sizes = {"vocabulary_size": vocabulary_size, "dimension": dimension, "num_labels": num_labels}
+    for size, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+            raise RecipeError(f"{size} of the model {name!r} must be a whole number from 1 to {MOST:,}, got {shorten(value)}")
+    checked = _checked_options(builder, name, options)
+    try:
+        model = builder(**sizes, **checked)
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        raise _not_built(name, checked, error) from error
+    if not isinstance(model, paddle.nn.Layer):
+        raise registry.current().breach("model", name, f"returned {shorten(model)}")
+    if not callable(getattr(model, "config", None)):
+        raise registry.current().breach("model", name, f"returned a {type(model).__name__} without config()")
+    return model
+
+
+def try_model(model: Any, name: str, *, vocabulary_size: int, num_labels: int) -> None:
+    """Run two invented rows through the model of a plugin in evaluation mode, before anything is trained.
+
+    Raises:
+        PluginError: it raises, or its logits are of another shape.
+    """
+    known = registry.current()
+    if known.owner("model", name) in ("", registry.BUILTIN):
+        return
+    ids = np.array([[1, 2, 1], [2, 0, 0]], dtype=np.int64) % vocabulary_size
+    model.eval()
+    try:
+        with paddle.no_grad():
+            logits = model(paddle.to_tensor(ids))
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        raise known.breach("model", name, f"built a layer that raised {cause(error)}") from error
+    model.train()
+    if not isinstance(logits, paddle.Tensor) or tuple(logits.shape) != (len(ids), num_labels):
+        what = f"a tensor of the shape {tuple(logits.shape)}" if isinstance(logits, paddle.Tensor) else shorten(logits)
+        raise known.breach(
+            "model", name, f"built a layer that mapped ids of the shape {ids.shape} to {what}, not (2, {num_labels})"
+        )
+
+
+def _checked_options(builder: Any, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse options that a builder does not know, or that are of another type than it annotates."""
+    parameters = inspect.signature(builder).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        legal = [parameter for parameter in parameters if parameter not in _SIZES]
         for option in options:
             if option not in legal:
-                raise RecipeError(f"model.options of {name} has no {option!r}; {legal_names(option, legal)}")
-    return builder(vocabulary_size=vocabulary_size, dimension=dimension, num_labels=num_labels, **options)
+                raise RecipeError(f"model.options of {name} has no {shorten(option)}; {legal_names(option, legal)}")
+    hints = _hints_of(builder)
+    checked = dict(options)
+    for option, value in options.items():
+        default = parameters[option].default if option in parameters else inspect.Parameter.empty
+        if option in hints and not (value is None and default is None):
+            checked[option] = convert(hints[option], value, where=f"model.options.{option}", error=RecipeError)
+    return checked
+
+
+def _hints_of(builder: Any) -> dict[str, Any]:
+    """The annotations of what a builder is called with; none where they cannot be resolved."""
+    function = getattr(builder, "func", builder)  # of a functools.partial
+    if inspect.isclass(function):
+        function = function.__init__
+    elif not inspect.isroutine(function):
+        function = type(function).__call__
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # a name that only type checkers import
+        return {}
+
+
+def _not_built(name: str, options: Mapping[str, Any], error: Exception) -> EmbtuneError:
+    told = " ".join(str(error).split())
+    why = f"{type(error).__name__}: {told[-300:] if len(told) > 300 else told}"
+    given = f"the options {shorten(dict(options))}" if options else "no options"
+    if _owner(name) == registry.BUILTIN:
+        return RecipeError(f"the model {name!r} cannot be built with {given}: {why}; correct model.options")
+    return PluginError(
+        f"the model {name!r} of the plugin {_owner(name)!r} cannot be built with {given}: {why}; correct model.options, or the "
+        "plugin (see embtune_register_models)"
+    )
+
+
+def _owner(name: str) -> str:
+    return registry.current().owner("model", name)
 
 
 def embedding_name(model: Any) -> str:
@@ -54,6 +142,11 @@ def embedding_name(model: Any) -> str:
     names: dict[int, str] = {id(parameter): name for name, parameter in model.named_parameters()}
     stated = getattr(model, "embedding_parameter", None)
     if stated is not None:
+        if stated not in names.values():
+            raise HostError(
+                f"embedding_parameter of {type(model).__name__} is {shorten(stated)}, which is none of its {len(names)} "
+                f"parameters; {legal_names(str(stated), names.values())}"
+            )
         return str(stated)
     if hasattr(model, "get_input_embeddings"):
         try:

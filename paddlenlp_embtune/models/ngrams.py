@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.errors import MissingDependencyError, RecipeError
+from paddlenlp_embtune.utils.memory import require_memory
 
 __all__ = ["MULTIPLIER", "fit_ngrams"]
 
@@ -17,6 +18,7 @@ MULTIPLIER = 7919
 _INVERSE_REGULARIZATION = 4.0
 _MIN_TEXTS = 2
 _LEAST_SHARE = 0.01
+_VECTORS_OF_SOLVER = 25  # L-BFGS keeps ten pairs of steps, and works on a few more
 
 
 def fit_ngrams(
@@ -40,6 +42,7 @@ def fit_ngrams(
             inverse document frequency, then the inverse document frequency squared; zero for n-grams that no row has.
     Raises:
         MissingDependencyError: scikit-learn is not installed.
+        RecipeError: there is no memory for so many buckets.
     Source:
         Salton and Buckley 1988, "Term-weighting approaches in automatic text retrieval", with the smoothed frequencies of
         scikit-learn's ``TfidfTransformer``
@@ -51,6 +54,8 @@ def fit_ngrams(
         raise MissingDependencyError(
             'training needs scikit-learn; install it with: pip install "paddlenlp-embtune[cpu]"'
         ) from None
+    needed = 8 * buckets * len(class_weights) * _VECTORS_OF_SOLVER
+    require_memory(needed, f"a regression over {buckets:,} buckets", "lower ngram_buckets", error=RecipeError)
     rows = _frequent([_codes(text) for text in ids])
     rows = [row % (buckets - 1) + 1 for row in rows]  # bucket 0 stays free for padding
     frequencies = np.zeros(buckets, dtype=np.float64)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.ngrams import MULTIPLIER, fit_ngrams
+from paddlenlp_embtune.schema import require_at_most
 from paddlenlp_embtune.serving.answers import softmax
+from paddlenlp_embtune.utils.memory import require_memory
 
 paddle = host.require_paddle()
 
@@ -35,9 +37,9 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         vocabulary_size: V, the rows of the embedding; id 0 is padding.
         dimension: D, the width of the embedding.
         num_labels: C.
-        filters: F, the width of the convolution.
-        window: tokens that a filter sees.
-        ngram_buckets: rows of the table of hashed single tokens and pairs; 0 leaves the regression out.
+        filters: F, the width of the convolution, 1 to 65,536.
+        window: tokens that a filter sees, 2 to 1,024.
+        ngram_buckets: rows of the table of hashed single tokens and pairs, at most 2**24; 0 leaves the regression out.
         token_dropout: share of the tokens that are blanked out in training, which costs far less than dropping single values
             of their vectors and does as well.
         dropout: share of the features that are dropped in training.
@@ -64,6 +66,9 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     ) -> None:
         super().__init__()
         _check_options(filters=filters, window=window, ngram_buckets=ngram_buckets)
+        values = vocabulary_size * dimension + window * dimension * filters + (filters + ngram_buckets) * (num_labels + 1)
+        what = f"a textcnn of {filters:,} filters, window {window:,}, {ngram_buckets:,} buckets and width {dimension:,}"
+        require_memory(values * 4, what, "lower these", error=RecipeError)
         for name, share in (("token_dropout", token_dropout), ("dropout", dropout)):
             if not 0.0 <= share < 1.0:
                 raise RecipeError(f"{name} of textcnn is {share!r}; legal: 0 or more and below 1")
@@ -217,3 +222,9 @@ def _check_options(*, filters: int, window: int, ngram_buckets: int) -> None:
         raise RecipeError(f"window of textcnn is {window!r}; legal: 2 or more tokens")
     if ngram_buckets < 0 or ngram_buckets == 1:
         raise RecipeError(f"ngram_buckets of textcnn is {ngram_buckets!r}; legal: 0 for none, or 2 or more")
+    for name, value, most in (
+        ("filters", filters, 65_536),
+        ("window", window, 1_024),
+        ("ngram_buckets", ngram_buckets, 2**24),
+    ):
+        require_at_most(f"{name} of textcnn", value, most)

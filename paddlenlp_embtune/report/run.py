@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.utils.documents import parse_yaml
 
 __all__ = ["INSIGHT", "Run", "read_run"]
 
@@ -119,12 +120,7 @@ def _json(path: Path) -> Mapping[str, Any] | None:
 
 
 def _yaml(text: str) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+    return parse_yaml(text, "it", error=DataError)
 
 
 def _events(text: str) -> tuple[Mapping[str, Any], ...]:

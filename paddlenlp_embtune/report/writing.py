@@ -111,6 +111,8 @@ def _of_plugin(writer: SectionWriter, run: Run) -> tuple[str, Html]:
     name = getattr(writer, "__qualname__", repr(writer))
     try:
         found = writer(run)
+    except PluginError:
+        raise
     except Exception as error:
         raise PluginError(f"the report section {name} raised {type(error).__name__}: {error}") from error
     if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, str) for part in found)):

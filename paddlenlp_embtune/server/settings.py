@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import build, check_types, to_plain
+from paddlenlp_embtune.schema import MOST, build, check_types, require_at_most, to_plain
+from paddlenlp_embtune.utils.documents import parse_json, shorten
 
 __all__ = ["TOKEN_VARIABLE", "ServerSettings", "named_bundles", "read_token"]
 
 TOKEN_VARIABLE = "EMBTUNE_TOKEN"  # noqa: S105 - the name of a variable
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
+_MOST = {"workers": 1_024, "batch_threads": 1_024, "max_body_bytes": 2**40}
 _LEAST = {
     "port": 0,
     "workers": 1,
@@ -91,6 +93,7 @@ class ServerSettings:
         for name, least in _LEAST.items():
             if not (value := getattr(self, name)) >= least:
                 raise RecipeError(f"{name} is {value}; legal: {least} or more")
+            require_at_most(name, value, _MOST.get(name, MOST))
         if self.port > 65_535:
             raise RecipeError(f"port is {self.port}; legal: 0 to 65535")
         if self.max_texts > self.max_queued_texts:
@@ -103,8 +106,8 @@ class ServerSettings:
         for name in self.models:
             if not _NAME.fullmatch(name):
                 raise RecipeError(
-                    f"a model cannot be named {name!r}; legal: letters, digits and '_', then also '.' and '-', at most 64; "
-                    "name it with NAME=PATH"
+                    f"a model cannot be named {shorten(name)}; legal: letters, digits and '_', then also '.' and '-', at most "
+                    "64; name it with NAME=PATH"
                 )
 
     def to_json(self) -> str:
@@ -113,8 +116,12 @@ class ServerSettings:
 
     @classmethod
     def from_json(cls, text: str) -> ServerSettings:
-        """Read what :meth:`to_json` wrote."""
-        return build(cls, json.loads(text), where="server", error=RecipeError)
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            RecipeError: it is something else.
+        """
+        return build(cls, parse_json(text, "the server's settings", error=RecipeError), where="server", error=RecipeError)
 
 
 def named_bundles(arguments: Iterable[str]) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Predictor:
         EngineOptions(threads=threads, device=device)  # refuses before the bundle is read
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
-        factory = registry.current().get("engine", engine)
+        factory = registry.current().guarded("engine", engine)
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
         self.engine_name = engine

@@ -37,7 +37,7 @@ def seal(folder: Path, bundle: Bundle) -> None:
         bundle: at that folder; its manifest lacks nothing but ``files``.
     """
     (folder / MANIFEST).unlink(missing_ok=True)
-    engine = registry.current().get("engine", best_engine(bundle.manifest))(bundle, EngineOptions(device="cpu"))
+    engine = registry.current().guarded("engine", best_engine(bundle.manifest))(bundle, EngineOptions(device="cpu"))
     write_interface(folder, bundle, engine)
     files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
     finished = dataclasses.replace(bundle.manifest, files=files)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
+from paddlenlp_embtune.schema import require_at_most
 from paddlenlp_embtune.text.matching import unique_terms
 from paddlenlp_embtune.text.piecemodel import train_sentencepiece
 from paddlenlp_embtune.text.sentencepieces import SentencePieceTokenizer
@@ -77,6 +78,7 @@ def _check(name: str, *, vocabulary_file: Path | None, size: int | None, max_len
         raise RecipeError(
             "text.tokenizer is 'wordpiece' and text.vocabulary is not set; legal: the vocab.txt of a pretrained model; set it"
         )
+    require_at_most("text.pieces", size, 1_000_000)
     if size is not None and (vocabulary_file is not None or size < 1):
         raise RecipeError(
             f"text.pieces is {size} and text.vocabulary is {_shown(vocabulary_file)}; legal: a size of 1 or more without a "

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types
+from paddlenlp_embtune.schema import check_types, require_at_most
 from paddlenlp_embtune.text.tokenizers import Tokenizer
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["AGGREGATES", "WindowSpec", "split_windows"]
 
@@ -40,8 +41,9 @@ class WindowSpec:
         check_types(self, where="windows", error=RecipeError)
         if self.overlap_tokens < 0:
             raise RecipeError(f"windows.overlap_tokens is {self.overlap_tokens}; legal: 0 or more")
+        require_at_most("windows.overlap_tokens", self.overlap_tokens)
         if self.aggregate not in AGGREGATES:
-            raise RecipeError(f"windows.aggregate is {self.aggregate!r}; legal: {', '.join(AGGREGATES)}")
+            raise RecipeError(f"windows.aggregate is {shorten(self.aggregate)}; legal: {', '.join(AGGREGATES)}")
 
 
 def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Place]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
 from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.tuning.checks import MetricCheckCallback
@@ -32,6 +32,12 @@ from paddlenlp_embtune.tuning.seals import SealCallback
 from paddlenlp_embtune.tuning.sparse import SparseCallback
 from paddlenlp_embtune.tuning.speed import SpeedCallback
 from paddlenlp_embtune.tuning.watched import Watched
+from paddlenlp_embtune.utils.documents import shorten
+
+paddle = host.require_paddle()
+
+with host.quiet():
+    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["attach"]
 
@@ -78,12 +84,13 @@ def attach(
     Returns:
         The record that the callbacks write to.
     Raises:
-        HostError: the Trainer has an optimizer already, or no model.
+        HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU.
         RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
         PatternError: a pattern matched no parameter, or two groups claim one.
-        PluginError: a plugin's hook raised.
+        PluginError: a plugin's hook raised, or returned something else than its contract says.
     """
     _check_trainer(trainer)
+    _check_precision(trainer.args)
     host.keep_freed_memory()
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
     record = record if record is not None else RunRecord()
@@ -138,6 +145,21 @@ def _check_trainer(trainer: Any) -> None:
             f"the Trainer has an optimizer already ({type(trainer.optimizer).__name__}), so groups cannot be set; call attach "
             "before train(), and build the Trainer without optimizers=..."
         )
+
+
+def _check_precision(arguments: Any) -> None:
+    """Refuse half precision on a CPU, which the host ignores in one place and breaks off over in another.
+
+    Raises:
+        HostError: the arguments ask for it.
+    """
+    if not str(paddle.get_device()).startswith("cpu"):
+        return
+    for name in ("fp16", "bf16", "fp16_full_eval", "bf16_full_eval"):
+        if getattr(arguments, name, False):
+            raise HostError(
+                f"the Trainer's arguments have {name}=True, which needs a GPU, and this runs on a CPU; leave it out"
+            )
 
 
 def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
@@ -258,7 +280,12 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
 
 
 def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
-    found: list[Any] = []
-    for callbacks in reversed(registry.current().call("embtune_register_callbacks", recipe=recipe, model=model)):
+    hook, found = "embtune_register_callbacks", list[Any]()
+    for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
+        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, TrainerCallback) for each in callbacks):
+            raise PluginError(
+                f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "
+                f"empty if the recipe asks for none; correct the plugin, or leave it out with: embtune --block {owner}"
+            )
         found.extend(callbacks)
     return found

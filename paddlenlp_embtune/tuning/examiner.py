@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,14 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.contracts import cause
+from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.tuning.sampler import StepSampler
 from paddlenlp_embtune.tuning.watched import Watched
+from paddlenlp_embtune.utils.documents import shorten
 from paddlenlp_embtune.vectors import checkup
 from paddlenlp_embtune.vectors.geometry import cosine_drift
 
 __all__ = ["Examiner"]
 
 Table = npt.NDArray[np.float32]
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is one finite real number, of Python or of numpy; an array of one value is none."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    try:
+        return real and math.isfinite(float(value))
+    except OverflowError:
+        return False
+
 
 _OF_A_TABLE = (
     "cosine_drift_mean",
@@ -36,15 +50,24 @@ class Examiner:
     Args:
         watched: which rows, and what is known about them.
         sampler: what passed through the steps since the last check.
-        measures: further measures by name, called with ``start=`` and ``now=``.
+        measures: further measures by name, called with ``start=`` and ``now=``, which must not change them. One that raises,
+            or gives no finite number, is left out of the check, and told of once.
+        tell: called once for each such measure, with its name and why.
     """
 
     def __init__(
-        self, watched: Watched, *, sampler: StepSampler, measures: Mapping[str, Callable[..., float]] | None = None
+        self,
+        watched: Watched,
+        *,
+        sampler: StepSampler,
+        measures: Mapping[str, Callable[..., float]] | None = None,
+        tell: Callable[[str, str], object] = lambda _name, _why: None,
     ) -> None:
         self.watched = watched
         self.sampler = sampler
         self.measures = dict(measures or {})
+        self._tell = tell
+        self._told: set[str] = set()
         self.embedding: Any = None
         self.rows: npt.NDArray[np.int64] | None = None
         self.start: Table = np.empty((0, 0), dtype=np.float32)
@@ -124,8 +147,30 @@ class Examiner:
         drift = cosine_drift(self.start, now)
         worst = np.argsort(-drift, kind="stable")[:5]
         found["worst"] = [[self.token(int(row)), round(float(drift[row]), 4)] for row in worst if drift[row] > 1e-5]
-        found.update({name: float(measure(start=self.start, now=now)) for name, measure in self.measures.items()})
+        found.update(self._further(now))
         return found
+
+    def _further(self, now: Table) -> dict[str, Any]:
+        """Take the further measures; ``missing_measures`` names those that failed."""
+        found: dict[str, Any] = {}
+        missing: list[str] = []
+        start, now = self.start.view(), now.view()
+        start.flags.writeable = now.flags.writeable = False
+        for name, measure in self.measures.items():
+            value: Any = None
+            try:
+                value = measure(start=start, now=now)
+                why = "" if _is_number(value) else f"it returned {shorten(value)}, which is no finite number"
+            except Exception as error:  # somebody else's code, and a mere measure must not end a run
+                why = str(error) if isinstance(error, EmbtuneError) else f"it raised {cause(error)}"
+            if not why:
+                found[name] = float(value)
+                continue
+            missing.append(name)
+            if name not in self._told:
+                self._told.add(name)
+                self._tell(name, why)
+        return {**found, "missing_measures": missing} if missing else found
 
     def state(self) -> dict[str, Any]:
         """Return what must survive a restart."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import DataError, HostError, RecipeError
+from paddlenlp_embtune.schema import require_at_most
 from paddlenlp_embtune.tuning.clip import clip_norm
 from paddlenlp_embtune.tuning.divergence import chance_loss
 from paddlenlp_embtune.tuning.groups import ParameterGroup, groups_named, optimizer_groups
@@ -74,7 +75,7 @@ def find_rates(
         group: raise only this group's rate and train nothing else; None raises all groups together.
         lowest: the first rate, absolute, above 0.
         highest: the last rate, absolute.
-        steps: number of rates, 10 or more.
+        steps: number of rates, 10 to 1,000,000.
         global_norm: clip gradients to this norm; None does not.
         progress: called with (steps done, steps).
     Raises:
@@ -88,6 +89,7 @@ def find_rates(
         raise RecipeError(f"the range of rates is {lowest} to {highest}; legal: above 0, the first below the second")
     if steps < 10:
         raise RecipeError(f"steps is {steps}; legal: 10 or more")
+    require_at_most("steps", steps, 1_000_000)
     chosen = list(groups) if group is None else groups_named(groups, [group], what="the rate finder")
     rates = np.geomspace(lowest, highest, steps)
     model = trainer.model

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import host, registry
-from paddlenlp_embtune.errors import PatternError, RecipeError, legal_names
+from paddlenlp_embtune.errors import PatternError, PluginError, RecipeError, legal_names
 from paddlenlp_embtune.models.depth import depth_parameters, layerwise_groups
 from paddlenlp_embtune.recipe import GroupSpec, Recipe
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = [
     "ParameterGroup",
@@ -73,12 +74,19 @@ def group_specs(recipe: Recipe, model: Any) -> tuple[GroupSpec, ...]:
 
     Raises:
         RecipeError: nobody proposes any.
+        PluginError: a plugin returned something else.
     """
     if recipe.groups is not None:
         return recipe.groups
     if recipe.layerwise is not None:
         return layerwise_groups(model, recipe.layerwise)
-    for proposal in registry.current().call("embtune_register_group_rules", recipe=recipe, model=model):
+    hook = "embtune_register_group_rules"
+    for owner, proposal in registry.current().answers(hook, recipe=recipe, model=model):
+        if not isinstance(proposal, (list, tuple)) or not all(isinstance(group, GroupSpec) for group in proposal):
+            raise PluginError(
+                f"{hook} of the plugin {owner!r} returned {shorten(proposal)}; expected: a list of GroupSpec, empty to leave "
+                f"the model to others; correct the plugin, or leave it out with: embtune --block {owner}"
+            )
         if proposal:
             return tuple(proposal)
     raise RecipeError(f"no plugin proposes parameter groups for {type(model).__name__}; state them under groups")

@@ -44,7 +44,8 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         alarms: by name; None takes those in the box.
         watched: what is known about the rows.
         tokens: short for ``watched=Watched(tokens=tokens)``.
-        measures: further measures by name, called with ``start=`` and ``now=``, both (V, D) float32, of the watched rows.
+        measures: further measures by name, called with ``start=`` and ``now=``, both (V, D) float32, of the watched rows; one
+            that fails is left out, and recorded once.
         report: called with numbers for the Trainer's log, for example ``trainer.log``; None reports nowhere.
         lower_rate: called with a factor for the action ``lower_rate``; None refuses alarms that ask for it.
     Raises:
@@ -84,7 +85,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.checks: list[dict[str, Any]] = []
         self.board = AlarmBoard(settled_alarms({}, {}, drift=drift_alarm) if alarms is None else alarms)
         self.sampler = StepSampler(every_steps=gradient_every_steps)
-        self.examiner = Examiner(watched or Watched(tokens=tokens), sampler=self.sampler, measures=measures)
+        self.examiner = Examiner(watched or Watched(tokens=tokens), sampler=self.sampler, measures=measures, tell=self._miss)
         self._saved: dict[str, Any] = {}
         self._embedding: Any = None
         self._frozen = False
@@ -218,6 +219,13 @@ class EmbeddingHealthCallback(EmbtuneCallback):
     def check(self, *, geometry: bool = True) -> dict[str, Any]:
         """Measure now, the watched rows only; see :meth:`Examiner.check`."""
         return self.examiner.check(geometry=geometry)
+
+    def _miss(self, name: str, why: str) -> None:
+        """Record that a measure failed, and say so; the run goes on without it."""
+        owner = getattr(getattr(self.examiner.measures[name], "entry", None), "owner", None)
+        self.record.write("measure_failed", measure=name, plugin=owner, why=why)
+        whose = f" of the plugin {owner!r}" if owner else ""
+        logger.warning("the measure %r%s is left out of this and further checks in which it fails: %s", name, whose, why)
 
     def _judge(self, found: Mapping[str, Any], state: Any, control: Any) -> None:
         for name, alarm, value in self.board.judge(found, evals=self._evals):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.utils.documents import write_json
 
 __all__ = ["RunRecord"]
 
@@ -35,7 +35,7 @@ class RunRecord:
         self.events.append(entry)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                file.write(write_json(entry) + "\n")
         for listener in self.listeners:
             listener(entry)
 
@@ -47,7 +47,7 @@ class RunRecord:
         self.events.extend(dict(event) for event in events)
         if self.path is not None:
             # The file may hold what the earlier process wrote after its checkpoint, which did not happen any more.
-            write_text(self.path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in self.events))
+            write_text(self.path, "".join(write_json(event) + "\n" for event in self.events))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one kind in order."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host, registry
+from paddlenlp_embtune.contracts import cause
 from paddlenlp_embtune.data import Rows
 from paddlenlp_embtune.data.batching import (
     TEACHER_LOGITS,
@@ -24,13 +25,14 @@ from paddlenlp_embtune.data.batching import (
 from paddlenlp_embtune.data.lessons import Lessons
 from paddlenlp_embtune.data.windowed import encode_texts
 from paddlenlp_embtune.distilling import DistillSpec
-from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError
 from paddlenlp_embtune.evaluation import watched_metrics
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.serving.answers import softmax
 from paddlenlp_embtune.specs import TextSpec
 from paddlenlp_embtune.text import Tokenizer, pad
 from paddlenlp_embtune.tuning.distillation import student_loss
+from paddlenlp_embtune.utils.documents import shorten
 
 paddle = host.require_paddle()
 
@@ -157,7 +159,7 @@ def build_trainer(
 
     return LengthBatchedTrainer(
         model=model,
-        criterion=registry.current().get("loss", recipe.train.loss)(class_weights=weights),
+        criterion=_criterion(recipe.train.loss, weights),
         args=arguments,
         data_collator=collate,
         train_dataset=train,
@@ -167,6 +169,30 @@ def build_trainer(
         distill=recipe.distill if lessons is not None else None,
         cut=(train.cut, dev.cut),
     )
+
+
+def _criterion(name: str, weights: npt.NDArray[np.float32]) -> Any:
+    """Make a registered loss, and try that of a plugin on four rows before anything is trained with it.
+
+    Raises:
+        PluginError: it cannot be made or called as its contract says, or gives no finite scalar.
+    """
+    known = registry.current()
+    criterion = known.guarded("loss", name)(class_weights=weights)
+    if known.owner("loss", name) == registry.BUILTIN:
+        return criterion
+    logits = paddle.to_tensor(np.linspace(-1.0, 1.0, 4 * len(weights), dtype=np.float32).reshape(4, -1))
+    labels = paddle.to_tensor(np.arange(4, dtype=np.int64) % len(weights))
+    try:
+        with paddle.no_grad():
+            found = criterion(logits, labels)
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        raise known.breach("loss", name, f"gives a callable that raised {cause(error)}") from error
+    if not isinstance(found, paddle.Tensor) or found.numel() != 1 or not np.isfinite(float(found)):
+        raise known.breach("loss", name, f"gives a callable that returned {shorten(found)}")
+    return criterion
 
 
 def _fit_before_training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Hashable
 from pathlib import Path
@@ -14,7 +15,7 @@ from paddlenlp_embtune.errors import EmbtuneError
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["MOST_BYTES", "MOST_DEPTH", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten"]
+__all__ = ["MOST_BYTES", "MOST_DEPTH", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten", "write_json"]
 
 MOST_DEPTH = 64
 """Levels of nesting that a document may have."""
@@ -25,16 +26,32 @@ MOST_BYTES = 256 << 20
 _MOST_NODES = 1_000_000
 """Nodes that a YAML document may have once its aliases are expanded."""
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_WHOLE = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
+_shortener.maxlevel = 3
+_LONGEST_SHOWN = 300
 
 
 def shorten(value: object) -> str:
-    """Return a value's ``repr`` for a message, at most about 80 characters of each part and six parts of each container."""
+    """Return a value's ``repr`` for a message: at most 80 characters of each part, six parts of each container, 300 in all."""
     try:
-        return _shortener.repr(value)
+        shown = _shortener.repr(value)
+        return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
     except Exception:  # a foreign object may raise anything, and so does an int of more than 4,300 digits
         return f"a {type(value).__name__}"
+
+
+def write_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON that every encoding of Unicode can hold: lone surrogates are escaped, all else is as it is."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], finite: bool = True) -> Any:
@@ -75,12 +92,14 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
-        EmbtuneError: of the type given; the file is larger, or cannot be read.
+        EmbtuneError: of the type given; the file is larger, is a named pipe, which might never end, or cannot be read.
     """
     try:
+        if path.is_fifo():
+            raise error(f"{path} is a named pipe; give a file")
         with path.open("rb") as file:
             content = file.read(most_bytes + 1)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, EmbtuneError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
         raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; give a readable file") from None
@@ -91,6 +110,9 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
 
 def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:
     """Parse one YAML document with plain values only.
+
+    Dates, numbers in base 60 (``1:30``) and numbers with a leading zero (``007``) stay texts, which YAML 1.1 would turn into
+    something that nobody wrote.
 
     Args:
         content: the text, or its bytes in UTF-8.
@@ -109,36 +131,67 @@ def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check_nodes(node, where, error)
-            return loader.construct_document(node)
+            _check_nodes(node, loader, where, error)
+            value = loader.construct_document(node)
+            _check_plain(value)
+            return value
         finally:
             loader.dispose()
     except RecursionError:
         raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as fault:
+    except EmbtuneError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError) as fault:
         raise error(f"{where} is not valid YAML: {_one_line(fault)}; correct it") from None
+    except (LookupError, AttributeError):  # PyYAML, of a tag whose value is of another kind: !!bool maybe
+        raise error(f"{where} is not valid YAML: a value does not have the form that its tag says; leave tags out") from None
 
 
 def _loader() -> type[yaml.SafeLoader]:
-    """PyYAML's safe loader, which counts levels while it reads."""
+    """PyYAML's safe loader, which counts levels and values while it reads, and takes fewer texts for numbers."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        depth = 0
+        depth = nodes = 0
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             self.depth += 1
+            self.nodes += 1
             try:
                 if self.depth > MOST_DEPTH:
                     raise RecursionError
+                if self.nodes > _MOST_NODES:
+                    raise ValueError(f"it has more than {_MOST_NODES:,} values")
                 return super().compose_node(parent, index)
             finally:
                 self.depth -= 1
 
+    # What is taken for a number here is one for PyYAML's writer too, which therefore quotes it where it is a text.
+    kept = {
+        "tag:yaml.org,2002:int": _WHOLE,
+        "tag:yaml.org,2002:float": _FLOAT,
+        "tag:yaml.org,2002:timestamp": None,
+        "tag:yaml.org,2002:value": None,
+    }
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, kept.get(tag, pattern)) for tag, pattern in rows if kept.get(tag, pattern) is not None]
+        for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     return Loader
 
 
-def _check_nodes(root: yaml.Node, where: str, error: type[EmbtuneError]) -> None:
+def _check_plain(value: Any) -> None:
+    """Refuse what is no mapping, list or scalar: what tags such as ``!!set``, ``!!binary`` and ``!!omap`` make."""
+    level = [value]
+    while level:
+        for item in level:
+            if not isinstance(item, (dict, list, str, bool, int, float, type(None))):
+                raise ValueError(f"it holds a {type(item).__name__}; leave its tag out")
+        held = [item for item in level if isinstance(item, (dict, list))]
+        level = [item for holder in held for item in (holder.values() if isinstance(holder, dict) else holder)]
+
+
+def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: type[EmbtuneError]) -> None:
     """Refuse duplicate keys, nodes that hold themselves, and aliases that expand to too much."""
     import yaml
 
@@ -153,7 +206,7 @@ def _check_nodes(root: yaml.Node, where: str, error: type[EmbtuneError]) -> None
         open_nodes.add(id(node))
         size = 1
         if isinstance(node, yaml.MappingNode):
-            _check_keys(node, where, error)
+            _check_keys(node, loader, where, error)
             size += sum(size_of(key) + size_of(value) for key, value in node.value)
         elif isinstance(node, yaml.SequenceNode):
             size += sum(map(size_of, node.value))
@@ -166,14 +219,18 @@ def _check_nodes(root: yaml.Node, where: str, error: type[EmbtuneError]) -> None
     size_of(root)
 
 
-def _check_keys(node: yaml.MappingNode, where: str, error: type[EmbtuneError]) -> None:
+def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader, where: str, error: type[EmbtuneError]) -> None:
+    """Refuse a key that is there twice, also in two spellings of one value, such as ``yes`` and ``true``."""
     import yaml
 
     lines: dict[Hashable, int] = {}
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+        if not isinstance(key, yaml.ScalarNode):
             continue
-        line, name = key.start_mark.line + 1, (key.tag, key.value)
+        merges = key.tag == "tag:yaml.org,2002:merge"
+        line, name = key.start_mark.line + 1, "<<" if merges else loader.construct_object(key)
+        if not isinstance(name, (str, int, float, type(None))):
+            continue
         if name in lines:
             raise error(
                 f"{where} has the key {shorten(key.value)} twice in one mapping, in line {lines[name]} and in line {line}; "

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.text import PAD_ID, Vocabulary
+from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.vectors.alignment import Match, account, align
 from paddlenlp_embtune.vectors.coverage import Coverage, Origin
 from paddlenlp_embtune.vectors.projection import LinearMap, fit_width
@@ -48,7 +49,8 @@ def initialise(
     Shapes:
         returns: (V, E) float32; row 0, padding, is zero
     Raises:
-        VectorError: no token of the vocabulary is in the vectors, the rows found are zero, or an option is illegal.
+        VectorError: no token of the vocabulary is in the vectors, the rows found are zero, there is no memory for
+            such a table, or an option is illegal.
     """
     matches = _match(vocabulary, vectors, fallbacks)
     known = _known(vocabulary, matches, vectors)
@@ -56,6 +58,7 @@ def initialise(
     if unknown is not None and not unknown.any():
         unknown = None  # a zero row stands for nothing, here as in ``align``
     rows = {token: match.row for token, match in matches.items()}
+    _check_size(len(vocabulary), dimension or vectors.dimension)
     coverage = account(vocabulary, vectors.source, matches, unknown=unknown is not None)
     if dimension is not None and dimension != vectors.dimension:
         change = fit_width(known, dimension, projection=projection, seed=seed)
@@ -77,10 +80,18 @@ def initialise_random(vocabulary: Vocabulary, dimension: int, *, rms: float, see
 
     Shapes:
         returns: (V, dimension) float32; row 0, padding, is zero
+    Raises:
+        VectorError: there is no memory for such a table.
     """
+    _check_size(len(vocabulary), dimension)
     table = np.random.default_rng(seed).normal(0.0, rms, (len(vocabulary), dimension)).astype(np.float32)
     table[PAD_ID] = 0.0
     return table, account(vocabulary, "random", {}, unknown=False)
+
+
+def _check_size(rows: int, width: int) -> None:
+    what = f"an embedding of {rows:,} rows of width {width:,}"
+    require_memory(rows * width * 12, what, "choose a smaller width, or a smaller vocabulary", error=VectorError)
 
 
 def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str] | None) -> dict[str, Match]:

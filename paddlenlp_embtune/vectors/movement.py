@@ -51,7 +51,7 @@ def movement(
         groups: terms that belong together, by name; an empty mapping is fine.
         counts: (V,) how often each token was seen in training; None leaves the bands of frequency out.
         rows_of: from a term to its row numbers, such as the encode of a tokenizer; None takes the token that equals the term,
-            or else its characters.
+            or else its characters. A term of which a part has no row is missing.
         k: neighbours to list, 1 or more; fewer where there are fewer.
         count: tokens, and terms, to list, 1 to 100.
     Returns:
@@ -59,7 +59,7 @@ def movement(
         ``terms`` (moved most first: ``term``, ``group``, ``count``, ``drift``, ``kept``: the share of neighbours that stayed,
         ``before`` and ``after``: pairs of a neighbour and its cosine), ``groups`` (``name``, ``terms``, and pairs of before
         and after: ``cohesion``, ``silhouette``), ``separation`` (``one``, ``other``, ``before``, ``after``), ``bands`` (rare
-        to frequent; None without counts), ``missing`` (terms without a row) and ``map`` (see ``term_map``).
+        to frequent; None without counts), ``missing`` (terms of which a part has no row) and ``map`` (see ``term_map``).
     Raises:
         VectorError: the tables, tokens, terms or counts do not belong together.
     """

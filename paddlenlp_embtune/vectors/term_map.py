@@ -61,13 +61,14 @@ def pair_terms(
         tokens: the token of each row.
         groups: terms by the name of a group.
         special: rows that belong to no term.
-        rows_of: from a term to its row numbers; None takes the token that equals it, or else its characters.
+        rows_of: from a term to its row numbers; None takes the token that equals it, or else its characters. A term of which
+            a part has no row, or a special one such as that of unknown tokens, is missing: the rest would stand for another.
     """
     find = rows_of or _by_token(tokens)
     left_out = set(special.tolist())
     every = dict.fromkeys(term for terms in groups.values() for term in terms)
-    rows = {term: [int(row) for row in find(term) if int(row) not in left_out] for term in every}
-    found = {term: numbers for term, numbers in rows.items() if numbers}
+    rows = {term: [int(row) for row in find(term)] for term in every}
+    found = {term: numbers for term, numbers in rows.items() if numbers and not left_out.intersection(numbers)}
     place = {term: at for at, term in enumerate(found)}
     none = np.zeros((0, start.shape[1]), dtype=np.float32)
     return TermPairs(
@@ -84,7 +85,8 @@ def _by_token(tokens: Sequence[str]) -> Callable[[str], Sequence[int]]:
     number = {token: row for row, token in enumerate(tokens)}
 
     def find(term: str) -> Sequence[int]:
-        return [number[term]] if term in number else [number[part] for part in term if part in number]
+        parts = [term] if term in number else list(term)
+        return [number[part] for part in parts] if all(part in number for part in parts) else []
 
     return find
 

@@ -70,7 +70,7 @@ def difference(
 
     def rows_of(term: str) -> list[int]:
         parts = cut(term) if cut else [term] if term in number else list(term)
-        return [number[part] for part in parts if part in number]
+        return [number[part] for part in parts] if all(part in number for part in parts) else []
 
     seen = None if counts is None else np.array([counts.get(token, 0) for token in tokens], dtype=np.int64)
     moved = movement(

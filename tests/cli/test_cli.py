@@ -48,6 +48,38 @@ def test_dev_rows_labels_in_order_and_overwriting(work: Path, run: Run) -> None:
     assert hidden(work) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "recipe", "ordered"),
+    [
+        (["--labels", "利空,中性,利好"], "", False),
+        (["--labels", "利空,中性,利好", "--ordered"], "", True),
+        (["--labels", "利空,中性,利好"], "data: {train: train.tsv, ordered: true}\n", True),
+        ([], "data: {train: train.tsv, labels: [利空, 中性, 利好], ordered: true}\n", True),
+        ([], "data: {train: train.tsv, labels: [利空, 中性, 利好], ordered: false}\n", False),
+        ([], "data: {train: train.tsv, labels: [利空, 中性, 利好]}\n", False),
+        ([], "", False),
+    ],
+)
+def test_the_order_of_labels_is_stated_and_never_inferred(
+    work: Path, run: Run, arguments: list[str], recipe: str, ordered: bool
+) -> None:
+    text = (work / "quick.yaml").read_text(encoding="utf-8").replace("data: {train: train.tsv}\n", recipe) if recipe else None
+    if text is not None:
+        (work / "quick.yaml").write_text(text, encoding="utf-8")
+    code, _, err = run("train", "quick.yaml", *arguments, "--epochs", "1", "--out", "run")
+    assert code == 0, err
+    assert json.loads((work / "run" / "bundle" / "bundle.json").read_text(encoding="utf-8"))["ordered"] is ordered
+    (work / "a.txt").write_text("公司拟回购股份\n", encoding="utf-8")
+    answer = json.loads(run("predict", "run/bundle", "--data", "a.txt", "--engine", "paddle", "--json", "--scores")[1])
+    assert ("level" in answer) is ordered
+
+
+def test_an_order_that_nobody_stated_is_refused(work: Path, run: Run) -> None:
+    result = run("train", "quick.yaml", "--ordered", "--out", "run")
+    assert "data.ordered is true, but the labels (中性, 利好, 利空) were found in the data" in error_of(result, 2)
+    assert not (work / "run").exists()
+
+
 def test_every_engine_evaluates_alike(tiny_run: TinyRun, run: Run) -> None:
     answers = {}
     for engine in ENGINES:

@@ -42,7 +42,7 @@ RECIPES = {
     "domain": ("domain: finanse", "domain is 'finanse'; nearest: 'finance'"),
     "vectors": ("vectors: {source: lak}", "vectors.source is 'lak'; nearest: 'lac'"),
     "metric": ("early_stopping: {metric: f1_micro}", "watches 'eval_f1_micro'"),
-    "not YAML": ("data: [", "is not YAML"),
+    "not YAML": ("data: [", "is not valid YAML"),
 }
 
 

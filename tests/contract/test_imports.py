@@ -17,6 +17,7 @@ NAME = "paddlenlp_embtune"
 ROOT = Path(paddlenlp_embtune.__file__).parent
 LAYERS = (
     ("errors", "hookspecs", "files", "imports", "schema", "arrays_only", "utils"),
+    ("contracts",),
     ("host", "registry"),
     (
         "recipe",

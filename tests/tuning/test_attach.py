@@ -113,3 +113,11 @@ def test_clipping_happens_once(tmp_path: Path) -> None:
     embtune.attach(trainer, Recipe(groups=GROUPS, early_stopping=STOP, clip=ClipSpec(global_norm=0.5)))
     trainer.train()
     assert trainer.optimizer._grad_clip is None
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16"])
+def test_half_precision_on_a_cpu_is_refused(tmp_path: Path, name: str) -> None:
+    trainer = make_trainer(tmp_path)
+    setattr(trainer.args, name, True)
+    with pytest.raises(embtune.HostError, match=f"{name}=True, which needs a GPU"):
+        embtune.attach(trainer, RECIPE)

@@ -170,3 +170,17 @@ def test_rows_of_another_space_are_not_mixed() -> None:
     with pytest.raises(VectorError, match=r"on 40 tokens that both have, the median cosine .* different spaces"):
         check_space(tokens, table, tokens[::-1], turned[::-1])
     check_space(tokens[:5], table[:5], tokens, turned)  # too few to tell
+
+
+@pytest.mark.parametrize(
+    "cut", [None, lambda term: [part if part in TOKENS else "[UNK]" for part in term]], ids=["none", "cut"]
+)
+def test_a_term_with_a_part_that_has_no_row_is_missing(cut: Any) -> None:
+    start, end = moved()
+    groups = {"easing": ("降准", "降龘"), "buying": ("增持", "龘")}
+    found = difference((TOKENS, start), (TOKENS, end), groups, cut=cut, k=3)
+    assert found["missing"] == ["降龘", "龘"]
+    assert {row["term"] for row in found["terms"]} <= {"降准", "增持"}
+    rows = {token: row for row, token in enumerate(TOKENS)}
+    by_rows = movement(start, end, TOKENS, groups, rows_of=lambda term: [rows.get(part, 1) for part in term])
+    assert by_rows["missing"] == found["missing"]
