@@ -82,6 +82,7 @@ class OnnxRuntimeEngine:
         file = bundle.quantized_file(options.precision) or bundle.engine_file("onnxruntime", ".onnx")
         providers = _providers(runtime, options.device)
         self._session = _session(runtime, file, providers, threads=1)
+        self._file = file
         used = self._session.get_providers()[0]
         if used != providers[0]:
             message = (
@@ -104,6 +105,12 @@ class OnnxRuntimeEngine:
             self._running += 1
         try:
             logits: npt.NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: input_ids})[0]
+        except MemoryError:
+            raise
+        except Exception as error:
+            told = " ".join(str(error).split())[:300]
+            shape = input_ids.shape
+            raise BundleError(f"{self._file} fails on ids of shape {shape}: {told}; export the bundle again") from error
         finally:
             with self._lock:
                 self._running -= 1

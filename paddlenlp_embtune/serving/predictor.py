@@ -75,7 +75,11 @@ class Predictor:
         threads = threads or host.usable_threads()
         options = EngineOptions(threads=threads, device=device, precision=precision)
         self.engine: Engine = factory(self.bundle, options)
-        self._runner = BatchRunner(self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads)
+        source = f"the engine {engine} of the bundle {self.bundle.path}"
+        self._runner = BatchRunner(
+            self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
+        )
+        self._runner.submit([self.bundle.example_ids()])()  # refuses a program that does not fit the labels, or gives NaN
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -187,7 +191,7 @@ class Predictor:
         """
         if label is not None and label not in self.labels:
             raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {legal_names(label, self.labels)}")
-        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self.engine.run)}
+        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self._runner.run)}
         if hasattr(self.engine, "attribute"):
             methods["integrated_gradients"] = self.engine.attribute
         if method is None:

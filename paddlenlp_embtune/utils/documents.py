@@ -37,20 +37,22 @@ def shorten(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:
+def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], allow_nan: bool = False) -> Any:
     """Parse one JSON document.
 
     Args:
         content: the text, or its bytes in UTF-8, with or without a byte order mark.
         where: what it came from, for messages.
         error: the exception to raise.
+        allow_nan: take ``NaN`` and ``Infinity``, which are no JSON but which Python writes.
     Raises:
         EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MOST_DEPTH``, holds a number that is
             not finite or has thousands of digits, or names a key twice in one object.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_once)
+        constant = float if allow_nan else _refuse_constant
+        value = json.loads(text, parse_constant=constant, parse_float=_finite, object_pairs_hook=_once)
         _check_depth(value)
     except RecursionError:
         raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None
