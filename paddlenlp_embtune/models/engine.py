@@ -15,9 +15,10 @@ from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.models.attribution import attribute
 from paddlenlp_embtune.models.building import build_model
 from paddlenlp_embtune.serving.bundle import Bundle
-from paddlenlp_embtune.serving.engines import EngineOptions, require_plain
+from paddlenlp_embtune.serving.engines import EngineOptions, refuse_stale, require_plain
 from paddlenlp_embtune.serving.explain import Attribution
 from paddlenlp_embtune.utils.documents import read_json
+from paddlenlp_embtune.utils.forks import watch_forks
 
 paddle = host.require_paddle()
 
@@ -70,10 +71,16 @@ class PaddleEngine:
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         require_plain(options, engine="paddle")
         self._model = load_layer(bundle.path)
-        self._lock = threading.Lock()
+        self._lock, self._stale = threading.Lock(), False
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Note in a forked process that Paddle cannot be used there: it would wait for its threads, which are not there."""
+        self._stale, self._lock = True, threading.Lock()
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
+        refuse_stale(self._stale)
         with self._lock, paddle.no_grad():
             logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
         return logits
@@ -82,5 +89,6 @@ class PaddleEngine:
         self, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
     ) -> Attribution:
         """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
+        refuse_stale(self._stale)
         with self._lock:
             return attribute(self._model, ids, label=label, temperature=temperature, fixed=fixed)

@@ -11,7 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.serving.arguments import whole_number
 from paddlenlp_embtune.serving.engines import Engine
 from paddlenlp_embtune.text import pad
 
@@ -88,14 +89,12 @@ class BatchRunner:
         threads: the most batches at once, over all callers.
         source: what the engine runs, for messages.
     Raises:
-        DataError: the size of a batch is not legal.
+        TypeError, DataError: the size of a batch is no whole number of 1 or more.
     """
 
     def __init__(self, engine: Engine, *, num_labels: int, batch_size: int, threads: int, source: str = "the model") -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
         self.engine = engine
-        self.batch_size = batch_size
+        self.batch_size = whole_number(batch_size, "batch_size")
         self.threads = threads if getattr(engine, "concurrent", False) else 1
         self._num_labels, self._source = num_labels, source
         self._pool: ThreadPoolExecutor | None = None

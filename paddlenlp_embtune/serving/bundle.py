@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
-from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.schema import build, to_plain
 from paddlenlp_embtune.serving.identity import describe_exchange
 from paddlenlp_embtune.serving.manifest_checks import check_files_named, check_told_alike, check_values
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
@@ -211,6 +213,15 @@ class Bundle:
         check_told_alike(manifest, path, len(vocabulary))
         return cls(path, manifest, vocabulary)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and what must stand there: whoever unpickles opens and checks it again."""
+        return _reopen, (str(self.path.absolute()), self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the manifest says, which names the hash of every other file."""
+        return hashlib.sha256(json.dumps(to_plain(self.manifest), sort_keys=True).encode()).hexdigest()
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the weights were trained with."""
@@ -263,6 +274,21 @@ class Bundle:
                 f"embtune quantize {self.path} --data dev.tsv"
             )
         return self.path / program.file
+
+
+def _reopen(path: str, fingerprint: str) -> Bundle:
+    """Open a bundle that another process, or an earlier time, has named.
+
+    Raises:
+        BundleError: it is not the one that was named.
+    """
+    bundle = Bundle.open(path)
+    if bundle.fingerprint != fingerprint:
+        raise BundleError(
+            f"the bundle {path} was replaced since this object was pickled: it is {bundle.fingerprint[:12]}... now, and was "
+            f"{fingerprint[:12]}...; open the new one with Predictor({path!r}), or put the old one back"
+        )
+    return bundle
 
 
 def _read_manifest(path: Path) -> Manifest:
