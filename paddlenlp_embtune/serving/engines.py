@@ -214,8 +214,8 @@ def refuse_stale(stale: bool) -> None:
     """
     if stale:
         raise HostError(
-            "this process was forked from one that had opened this engine, and Paddle cannot go on here; start worker processes "
-            "with 'spawn', or take engine='onnxruntime', which can"
+            "this process was forked from one that had opened this engine, and Paddle cannot go on here; start worker "
+            "processes with 'spawn', or take engine='onnxruntime', which can"
         )
 
 
