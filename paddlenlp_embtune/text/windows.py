@@ -47,9 +47,9 @@ class WindowSpec:
 def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Place]:
     """Find the windows of a long text: begin and end of slices whose ids fit, which together hold all of its tokens.
 
-    A window ends with a sentence if one ends in its second half, or else with a clause, or else between two tokens. What the next
-    one takes up again begins with a sentence or a clause, or else with a word. Each window is read as if it were a text of its
-    own: whoever encodes ``text[begin:end]`` gets what the model got.
+    A window ends with a sentence if one ends in its second half, or else with a clause, or else between two tokens. What the
+    next one takes up again begins with a sentence or a clause, or else with a word. Each window is read as if it were a text of
+    its own: whoever encodes ``text[begin:end]`` gets what the model got.
 
     Args:
         text: as given.

@@ -309,7 +309,7 @@ def test_all_legal_specs() -> None:
 def test_texts_without_sentences_or_clauses_overlap_too(text: str, overlap: int) -> None:
     places = split_windows(text, CHAR, max_length=64, overlap=overlap)
     assert (places[0][0], places[-1][1]) == (0, len(text))
-    for (_, end), (begin, _) in zip(places, places[1:], strict=False):
+    for (_, end), (begin, _) in itertools.pairwise(places):
         if text[0] == "a":  # words are not cut where it can be helped
             assert begin <= end
         else:
