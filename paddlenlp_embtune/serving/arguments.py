@@ -38,7 +38,7 @@ def whole_number(value: Any, name: str, *, most: int | None = None) -> int:
             f"example {name}=2"
         )
     if number < 1 or (most is not None and number > most):
-        legal = "1 or more" if most is None else f"1 to {most}"
+        legal = "1 or more" if number < 1 else f"1 to {most}"
         raise DataError(f"{name} is {shorten(number)}; legal: {legal}")
     return number
 
