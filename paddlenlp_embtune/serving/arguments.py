@@ -93,7 +93,7 @@ def as_iterable(texts: Any) -> Iterable[Any]:
             f"texts is a {kind} with the columns {shorten(columns)}, which goes through the columns' names; give one column: "
             f"[{shown!r}] of it, as in predict(table[{shown!r}])"
         )
-    if isinstance(texts, Mapping):
+    if isinstance(texts, Mapping) and texts:  # an empty one holds no texts, whichever way it is read
         raise TypeError(
             f"texts is a {kind} with the keys {shorten(list(texts)[:6])}, and only these would be read; give its texts: "
             "list(mapping.values()), or mapping['text']"
