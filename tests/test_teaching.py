@@ -19,7 +19,10 @@ from paddlenlp_embtune.pipeline import train
 from paddlenlp_embtune.recipe import DistillSpec, Recipe
 from paddlenlp_embtune.report.overview import findings
 from paddlenlp_embtune.report.run import read_run
+from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.serving.sealing import reseal
 from paddlenlp_embtune.teaching import ask, prepare_teaching
+from paddlenlp_embtune.text.windows import WindowSpec
 from tests.helpers import ROWS, TinyRun, tsv
 
 TRAIN = Rows(("公司拟回购股份", "集团被立案调查"), ("利好", "利空"), "train.tsv")
@@ -78,10 +81,8 @@ def test_vectors_come_with_the_same_answers_centred_and_of_one_size(tiny_run: Ti
 
 
 def test_long_texts_are_read_as_the_teacher_reads_them(tiny_run: TinyRun, tmp_path: Path) -> None:
-    shutil.copytree(tiny_run.bundle, tmp_path / "teacher")
-    manifest = json.loads((tmp_path / "teacher" / "bundle.json").read_text(encoding="utf-8"))
-    manifest["windows"] = {"overlap_tokens": 4, "aggregate": "mean"}
-    (tmp_path / "teacher" / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    windows = WindowSpec(overlap_tokens=4, aggregate="mean")
+    reseal(Bundle.open(tiny_run.bundle), tmp_path / "teacher", windows=windows)
     rows = dataclasses.replace(TRAIN, texts=("公司拟回购股份" * 12, "集团被立案调查"))
     spec = DistillSpec(teacher=str(tmp_path / "teacher"))
     lessons, _ = ask(prepare_teaching(spec, LABELS, rows, DEV, text_column="text"))
@@ -117,10 +118,7 @@ def test_a_checkpoint_belongs_to_one_teacher_and_the_same_texts(tiny_run: TinyRu
     (tmp_path / "b.txt").write_text(FURTHER[0][::-1] + "\n", encoding="utf-8")
     first, second = (settled(tiny_run, unlabelled=(str(tmp_path / name),)).identity() for name in ("a.txt", "b.txt"))
     assert {key for key in first if first[key] != second[key]} == {"texts"}
-    shutil.copytree(tiny_run.bundle, tmp_path / "other")
-    manifest = json.loads((tmp_path / "other" / "bundle.json").read_text(encoding="utf-8"))
-    manifest["max_length"] = 16
-    (tmp_path / "other" / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    reseal(Bundle.open(tiny_run.bundle), tmp_path / "other", max_length=16)
     other = settled(tiny_run, teacher=str(tmp_path / "other"), unlabelled=(str(tmp_path / "a.txt"),)).identity()
     assert {key for key in first if first[key] != other[key]} == {"teacher"}
 

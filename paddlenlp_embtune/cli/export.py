@@ -33,6 +33,9 @@ def export(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model for Triton.")] = "domain_sentiment",
     precision: Annotated[str, typer.Option(help="Program for Triton: fp32, or what the bundle was quantized to.")] = "fp32",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --triton: replace the model of another bundle that has the name.")
+    ] = False,
     out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
     data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
     text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
@@ -47,7 +50,7 @@ def export(
             raise RecipeError("--out and --data go with --engine, not with --triton")
         from paddlenlp_embtune.export.triton import write_triton
 
-        for folder in write_triton(Bundle.open(bundle), triton, name=name, precision=precision):
+        for folder in write_triton(Bundle.open(bundle), triton, name=name, precision=precision, overwrite=overwrite):
             print(folder)
         return
     engines = tuple(dict.fromkeys(engine or ()))

@@ -37,6 +37,14 @@ def serve(
         Optional[float],
         typer.Option(min=0, max=1, help="Mark answers with a lower score as abstained; by default the bundles' thresholds."),
     ] = None,
+    allowed_host: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NAME",
+            help="Name that requests may give as their host, beside the address and localhost, while there is no token; may be "
+            "given several times.",
+        ),
+    ] = None,
     token_file: Annotated[
         Optional[str], typer.Option(help="File with the token that clients must send; or set EMBTUNE_TOKEN.")
     ] = None,
@@ -70,6 +78,7 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        allowed_hosts=tuple(allowed_host or ()),
         token_file=token_file,
         access_log=access_log,
         batch_threads=batch_threads,

@@ -21,9 +21,15 @@ __all__ = ["TritonPythonModel"]
 
 
 def write_triton(
-    bundle: Bundle, repository: Path, *, name: str, precision: str = "fp32", max_batch_size: int = 64
+    bundle: Bundle,
+    repository: Path,
+    *,
+    name: str,
+    precision: str = "fp32",
+    max_batch_size: int = 64,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write two models into a model repository, each in place of an earlier one of ours.
+    """Write two models into a model repository.
 
     ``NAME`` takes texts (``TEXT``, strings) and returns ``LABEL``, ``SCORE`` and ``SCORES``; it runs in Triton's Python
     backend, which needs ``paddlenlp-embtune[serve]``, and gathers the texts of concurrent requests. ``NAME_ids`` takes padded
@@ -36,6 +42,8 @@ def write_triton(
         name: of the model: letters, digits, ``-``, ``_`` and ``.``.
         precision: ``fp32``, or what the bundle was quantized to.
         max_batch_size: the most rows of a request, 1 or more.
+        overwrite: replace models of ours that have this name and are of another bundle; those of this bundle are replaced in
+            any case, what is not ours never.
     Returns:
         The folders written.
     Raises:
@@ -51,6 +59,11 @@ def write_triton(
     for place in (by_text, by_ids):
         if place.exists() and not _is_ours(place / "config.pbtxt"):
             raise BundleError(f"{place} is there already and is not ours, so it will not be replaced; choose another name")
+    if not overwrite and (taken := _of_another_bundle(bundle, by_text, by_ids)) is not None:
+        raise BundleError(
+            f"{taken} holds the model of another bundle, which would be lost; choose another name with --name, or replace it "
+            "with --overwrite"
+        )
     classes = len(bundle.manifest.labels)
     try:
         with replace_folder(by_ids) as folder:
@@ -67,6 +80,15 @@ def write_triton(
     except OSError as error:
         raise BundleError(f"cannot write to {repository}: {error.strerror or error}") from error
     return [by_text, by_ids]
+
+
+def _of_another_bundle(bundle: Bundle, by_text: Path, by_ids: Path) -> Path | None:
+    """Name the place that is taken by a model of ours which is not of this bundle, if there is one."""
+    if not by_text.exists():
+        return by_ids if by_ids.exists() else None
+    kept = by_text / "1" / "bundle" / MANIFEST
+    same = kept.is_file() and kept.read_bytes() == (bundle.path / MANIFEST).read_bytes()
+    return None if same else by_text
 
 
 def _is_ours(config: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.arrays_only import read_arrays
-from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.errors import BundleError, VectorError
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.formats.gathering import Gatherer
 from paddlenlp_embtune.formats.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.formats.streams import available_memory
 from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.formats.tensors import FLOATS, Shape, choose_table, gather, open_tensors, read_vocabulary, steps, widen
+from paddlenlp_embtune.utils.documents import read_bounded
+from paddlenlp_embtune.utils.manifest_seal import read_sealed
 
 __all__ = ["BUNDLE", "CHECKPOINT"]
 
@@ -62,8 +63,10 @@ def _read_checkpoint(source: str, options: ReadOptions) -> VectorTable:
 def _read_bundle(source: str, options: ReadOptions) -> VectorTable:
     folder = Path(source) if (Path(source) / _BUNDLE).is_file() else Path(source) / "bundle"
     try:
-        manifest: dict[str, Any] = json.loads((folder / _BUNDLE).read_text(encoding="utf-8"))
+        manifest = read_sealed(read_bounded(folder / _BUNDLE, error=BundleError), str(folder / _BUNDLE))
         weights, fingerprint = manifest["files"]["weights.safetensors"], manifest["vocabulary_sha256"]
+    except BundleError as error:
+        raise VectorError(f"{source} is no bundle, nor a run with one: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VectorError(f"{source} is no bundle, nor a run with one: {error!r}; give the folder with {_BUNDLE}") from None
     for name in ("weights.safetensors", "vocab.txt"):

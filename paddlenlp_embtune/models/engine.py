@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
+from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.models.attribution import attribute
 from paddlenlp_embtune.models.building import build_model
 from paddlenlp_embtune.serving.bundle import Bundle
-from paddlenlp_embtune.serving.engines import EngineOptions, require_plain
+from paddlenlp_embtune.serving.engines import EngineOptions, refuse_stale, require_plain
 from paddlenlp_embtune.serving.explain import Attribution
+from paddlenlp_embtune.utils.documents import read_json
+from paddlenlp_embtune.utils.forks import watch_forks
 
 paddle = host.require_paddle()
 
@@ -28,14 +30,29 @@ def load_layer(folder: Path) -> Any:
 
     Raises:
         PluginError: the model is of a plugin that is not installed.
+        BundleError: one of the two files cannot be read, or they do not belong together.
     """
     from safetensors.numpy import load_file
 
-    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    sizes = {name: description["config"].pop(name) for name in ("vocabulary_size", "dimension", "num_labels")}
-    model = build_model(description["name"], **sizes, options=description["config"])
-    weights = load_file(folder / "weights.safetensors")
+    described = read_json(folder / "model.json", error=BundleError)
+    try:
+        sizes = {name: described["config"].pop(name) for name in ("vocabulary_size", "dimension", "num_labels")}
+        name, options = described["name"], described["config"]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BundleError(f"{folder / 'model.json'} describes no model: {error!r}; restore it, or train again") from None
+    model = build_model(name, **sizes, options=options)
+    file = folder / "weights.safetensors"
+    try:
+        weights = load_file(file)
+    except Exception as error:
+        raise BundleError(f"{file} cannot be read: {error}; restore it, or train again") from None
     for name, value in model.state_dict().items():
+        if name not in weights or list(weights[name].shape) != list(value.shape):
+            found = f"of shape {tuple(weights[name].shape)}" if name in weights else "missing"
+            raise BundleError(
+                f"{file} is not of the model in model.json: {name} is {found}, expected: {tuple(value.shape)}; restore the "
+                "files of one bundle, or train again"
+            )
         value.set_value(weights[name])
     model.eval()
     return model
@@ -54,10 +71,16 @@ class PaddleEngine:
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         require_plain(options, engine="paddle")
         self._model = load_layer(bundle.path)
-        self._lock = threading.Lock()
+        self._lock, self._stale = threading.Lock(), False
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Note in a forked process that Paddle cannot be used there: it would wait for its threads, which are not there."""
+        self._stale, self._lock = True, threading.Lock()
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
+        refuse_stale(self._stale)
         with self._lock, paddle.no_grad():
             logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
         return logits
@@ -66,5 +89,6 @@ class PaddleEngine:
         self, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
     ) -> Attribution:
         """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
+        refuse_stale(self._stale)
         with self._lock:
             return attribute(self._model, ids, label=label, temperature=temperature, fixed=fixed)

@@ -11,10 +11,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 import paddlenlp_embtune
 from paddlenlp_embtune.server import schemas
 from paddlenlp_embtune.server.gates import Observed, TokenGate
+from paddlenlp_embtune.server.origins import SameSiteGate
 from paddlenlp_embtune.server.reading import parse, read_body
 from paddlenlp_embtune.server.replies import error_reply, json_reply, refusal
 from paddlenlp_embtune.server.service import Service
@@ -37,7 +39,8 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
 
     Args:
         settings: what to serve, and the limits.
-        token: what clients must send to get at anything but /health and /ready; None lets everybody in.
+        token: what clients must send to get at anything but /health and /ready; None lets everybody in, but for pages of other
+            sites.
         folder: what the processes of one server share; None if there is one process.
     Raises:
         EmbtuneError: a bundle cannot be served.
@@ -61,6 +64,8 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     app.state.service = service
     app.include_router(router)
     app.add_exception_handler(HTTPException, _answer_refusal)
+    if token is None:
+        app.add_middleware(SameSiteGate, settings=settings, service=service)
     app.add_middleware(TokenGate, token=token, service=service)
     app.add_middleware(Observed, service=service)
     return app
@@ -131,12 +136,14 @@ async def model(name: str, request: Request) -> Response:
     return json_reply(await asyncio.to_thread(_service(request).model(name).describe))
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Liveness", responses={200: {"model": schemas.State}, **schemas.failures()})
 async def health() -> Response:
     """Tell that the process answers."""
     return json_reply({"status": "ok"})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     summary="Readiness",
@@ -159,6 +166,8 @@ async def metrics(request: Request) -> Response:
 async def _answer_refusal(request: Request, error: Exception) -> Response:
     """Answer our refusals, and those of the router, in one shape."""
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        error.headers = {**(error.headers or {}), "Allow": _methods_at(request)}
     detail: Any = error.detail
     if not isinstance(detail, dict):
         detail = _worded(request, error)
@@ -174,6 +183,13 @@ def _worded(request: Request, error: HTTPException) -> dict[str, str]:
         legal = (error.headers or {}).get("Allow", "")
         return {"code": "method_not_allowed", "message": f"{where} is not legal; legal: {legal}"}
     return {"code": "refused", "message": f"{where} was refused: {error.detail}"}
+
+
+def _methods_at(request: Request) -> str:
+    """List the methods of all routes at a path; what answers 405 knows of the first one only."""
+    routes = [*router.routes, *request.app.routes]
+    found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(request.url.path)]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
 
 def _service(request: Request) -> Service:

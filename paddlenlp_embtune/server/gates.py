@@ -12,13 +12,13 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from paddlenlp_embtune.server.origins import OPEN_PATHS
 from paddlenlp_embtune.server.replies import error_reply
 from paddlenlp_embtune.server.service import Service, log_failure
 
 __all__ = ["Observed", "TokenGate", "note_refused"]
 
 _access = logging.getLogger("paddlenlp_embtune.server.access")
-_OPEN_PATHS = frozenset({"/health", "/ready"})
 
 
 class Observed:
@@ -89,7 +89,7 @@ class TokenGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        guarded = self._token is not None and scope["type"] == "http" and scope["path"] not in _OPEN_PATHS
+        guarded = self._token is not None and scope["type"] == "http" and scope["path"] not in OPEN_PATHS
         if not guarded or self._is_let_in(scope):
             await self.app(scope, receive, send)
             return

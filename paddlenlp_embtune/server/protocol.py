@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefused"]
 
 _MOST_HEAD_BYTES = 1 << 14
 _NEVER_SECONDS = 1 << 20
+_WATCH_SECONDS = 0.05
 
 OnRefused = Callable[..., None]
 """Is called with the application, and by name ``status``, ``code``, ``client``, and ``under_way``: whether the application has
@@ -57,7 +59,10 @@ class DeadlineProtocol(H11Protocol):
     config: DeadlineConfig
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
+    _watcher: asyncio.TimerHandle | None = None
     _reading = True
+    _half_closed = False
+    _probed: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -68,6 +73,7 @@ class DeadlineProtocol(H11Protocol):
         """Wait for nothing any more."""
         self._disarm()
         self._forgive()
+        self._unwatch()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -75,11 +81,18 @@ class DeadlineProtocol(H11Protocol):
         super().data_received(data)
         self._settle()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on with what a client that sends nothing more has asked; refuse half a request; without either, close."""
+        self._half_closed = True
+        return self._finish_half_closed()
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
         # uvicorn leaves its timer, and with it the connection, in memory if the client resets the connection.
         self._unset_keepalive_if_required()
+        if self._half_closed and not self.transport.is_closing() and not self._finish_half_closed():
+            self.transport.close()
         self._settle()
 
     def pause_writing(self) -> None:
@@ -118,6 +131,45 @@ class DeadlineProtocol(H11Protocol):
             self._arm(self.config.idle_seconds)
         else:
             self._disarm()
+
+    def _finish_half_closed(self) -> bool:
+        """Do what is left to do for a client that sends nothing more; False if there is nothing."""
+        theirs, ours = self.conn.their_state, self.conn.our_state
+        if (theirs is h11.SEND_BODY and ours is h11.SEND_RESPONSE) or (theirs is h11.IDLE and self.conn.trailing_data[0]):
+            self._refuse(400, "bad_request", "the client closed its side before its request had come in whole; send all of it")
+            return True
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        if self._watcher is None:
+            self._watcher = self.loop.call_later(2 * _WATCH_SECONDS, self._watch)
+        return True
+
+    def _watch(self) -> None:
+        """Find out whether a client that sends nothing more is there to read its answer.
+
+        Whether it has closed its own side or everything looks the same from here, until something is sent to it: then a client
+        that has gone resets the connection. So one that waits a while for its answer is sent an interim response, which every
+        client of HTTP/1.1 passes over.
+        """
+        self._watcher = None
+        if self.transport.is_closing() or self.cycle is None or self.cycle.response_complete:
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+            return
+        if (
+            self._probed is not self.cycle
+            and self.conn.our_state is h11.SEND_RESPONSE
+            and self.conn.their_http_version == b"1.1"
+        ):
+            self._probed = self.cycle
+            self.transport.write(self.conn.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")))
+        self._watcher = self.loop.call_later(_WATCH_SECONDS, self._watch)
+
+    def _unwatch(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
 
     def _linger(self) -> None:
         """Wait for the client to read the rest, if there is any, but not for ever."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from starlette.types import Receive
 
-from paddlenlp_embtune.errors import legal_names
+from paddlenlp_embtune.errors import DataError, legal_names
 from paddlenlp_embtune.server.replies import refusal
 from paddlenlp_embtune.server.settings import ServerSettings
+from paddlenlp_embtune.utils.documents import parse_json
 
 __all__ = ["Asked", "parse", "read_body"]
 
@@ -60,13 +60,14 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
         HTTPException: 400 it is not JSON, 422 it asks something that is not legal.
     """
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_once)
+        value = parse_json(body.decode("utf-8-sig"), "the body", error=DataError)
     except UnicodeDecodeError as error:
         raise refusal(400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
-    except RecursionError:
-        raise refusal(400, "malformed_json", "the body is not usable JSON: it is nested too deeply") from None
-    except ValueError as error:
-        raise refusal(400, "malformed_json", f'the body is not JSON: {error}; send {{"texts": ["..."]}}') from None
+    except DataError as error:
+        told = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
+        if "nests deeper" in told:
+            told = "the body is not usable JSON: it is nested too deeply"
+        raise refusal(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
     if not isinstance(value, dict):
         _refuse(f'the body is {_kind(value)}; legal: an object, {{"texts": ["..."]}}')
     for key in value:
@@ -103,18 +104,6 @@ def _refuse(message: str) -> NoReturn:
 def _too_large(size: str, limit: int) -> Exception:
     message = f"the body has {size} bytes; legal: at most {limit:,}; send its texts in several requests"
     return refusal(413, "body_too_large", message)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"an object has the key {next(name for name in names if names.count(name) > 1)[:100]!r} twice")
-    return found
 
 
 def _kind(value: Any) -> str:

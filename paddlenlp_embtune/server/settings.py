@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import os
 import re
@@ -14,10 +15,11 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import MOST, build, check_types, require_at_most, to_plain
 from paddlenlp_embtune.utils.documents import parse_json, shorten
 
-__all__ = ["TOKEN_VARIABLE", "ServerSettings", "named_bundles", "read_token"]
+__all__ = ["TOKEN_VARIABLE", "ServerSettings", "host_name", "named_bundles", "read_token"]
 
 TOKEN_VARIABLE = "EMBTUNE_TOKEN"  # noqa: S105 - the name of a variable
 
+_HOST = re.compile(r"[0-9a-zA-Z._-]+|\[?[0-9a-fA-F:.]+\]?")
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _MOST = {"workers": 1_024, "batch_threads": 1_024, "max_body_bytes": 2**40}
 _LEAST = {
@@ -49,6 +51,8 @@ class ServerSettings:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
+        allowed_hosts: names, beside its address and ``localhost``, that requests may give as their host where the server asks
+            for no token; without a port. With a token, every name will do.
         token_file: file with the token that clients must send; None takes the variable ``EMBTUNE_TOKEN``, if it is set.
         access_log: log one line for every request; never its texts.
         batch_threads: batches that run at the same time in one process.
@@ -73,6 +77,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    allowed_hosts: tuple[str, ...] = ()
     token_file: str | None = None
     access_log: bool = False
     batch_threads: int = 1
@@ -101,6 +106,13 @@ class ServerSettings:
                 f"max_texts is {self.max_texts}, more than max_queued_texts, {self.max_queued_texts}: a request of that size "
                 "could never be queued; lower the one or raise the other"
             )
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host) or not host_name(host):
+                raise RecipeError(
+                    f"allowed_hosts holds {host[:100]!r}; expected: a name or an address alone, without a scheme, a port or a "
+                    "path, as in models.example.com; write other letters as xn--..."
+                )
+        object.__setattr__(self, "allowed_hosts", tuple(map(host_name, self.allowed_hosts)))
         if not self.models:
             raise RecipeError("there is nothing to serve; name one bundle or more")
         for name in self.models:
@@ -122,6 +134,15 @@ class ServerSettings:
             RecipeError: it is something else.
         """
         return build(cls, parse_json(text, "the server's settings", error=RecipeError), where="server", error=RecipeError)
+
+
+def host_name(text: str) -> str:
+    """Spell a host's name or address in one way: lower case, no dot at the end, no brackets, addresses in their short form."""
+    name = text.lower().removeprefix("[").removesuffix("]").removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
 
 
 def named_bundles(arguments: Iterable[str]) -> dict[str, str]:

@@ -127,7 +127,7 @@ def thresholds_of(
     for label, value in by_label.items():
         if label not in labels:
             raise DataError(f"abstain_below names the label {label!r}; {legal_names(str(label), labels)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not 0 <= value <= 1:
             raise DataError(f"abstain_below is {value!r} for {label!r}; legal: a probability, 0 to 1")
     thresholds = np.array([by_label.get(label, 0.0) for label in labels], dtype=np.float32)
     return thresholds if abstain_below is not None or bundle else None

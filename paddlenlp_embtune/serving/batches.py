@@ -11,7 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.serving.arguments import whole_number
 from paddlenlp_embtune.serving.engines import Engine
 from paddlenlp_embtune.text import pad
 
@@ -21,6 +22,8 @@ __all__ = ["TOKENS_PER_BATCH", "BatchRunner", "form_batches"]
 # not faster on a CPU. A part for another thread is worth its trouble from 256 tokens up.
 TOKENS_PER_BATCH = 1024
 _TOKENS_PER_PART = 256
+# What is larger would overflow when it is divided by a low temperature; logits of a sane model stay below 1,000.
+_LARGEST_LOGIT = 1e30
 
 Logits = npt.NDArray[np.float32]
 
@@ -84,19 +87,38 @@ class BatchRunner:
         num_labels: C.
         batch_size: the most texts of a batch, 1 or more.
         threads: the most batches at once, over all callers.
+        source: what the engine runs, for messages.
     Raises:
-        DataError: the size of a batch is not legal.
+        TypeError, DataError: the size of a batch is no whole number of 1 or more.
     """
 
-    def __init__(self, engine: Engine, *, num_labels: int, batch_size: int, threads: int) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
+    def __init__(self, engine: Engine, *, num_labels: int, batch_size: int, threads: int, source: str = "the model") -> None:
         self.engine = engine
-        self.batch_size = batch_size
+        self.batch_size = whole_number(batch_size, "batch_size")
         self.threads = threads if getattr(engine, "concurrent", False) else 1
-        self._num_labels = num_labels
+        self._num_labels, self._source = num_labels, source
         self._pool: ThreadPoolExecutor | None = None
         self._begin()
+
+    def run(self, input_ids: npt.NDArray[np.int64]) -> Logits:
+        """Run one batch at once, (B, L) int64 ids to (B, C) logits.
+
+        Raises:
+            BundleError: what came is of another shape, or holds values that are not finite.
+        """
+        logits = self.engine.run(input_ids)
+        expected = (len(input_ids), self._num_labels)
+        if np.shape(logits) != expected:
+            raise BundleError(
+                f"{self._source} gives logits of shape {np.shape(logits)}, expected: {expected}, one for each label; export "
+                "the bundle again"
+            )
+        if not np.abs(logits).max() <= _LARGEST_LOGIT:  # NaN is no smaller either
+            raise BundleError(
+                f"{self._source} gives {float(np.abs(logits).max())} as a logit, expected: finite numbers; the weights or the "
+                "program are damaged or overflow on this text; export the bundle again, or train again"
+            )
+        return logits
 
     def submit(self, encoded: Sequence[Sequence[int]]) -> Callable[[], Logits]:
         """Begin to run id lists; what is returned waits for their (N, C) float32 logits, in order."""
@@ -107,7 +129,7 @@ class BatchRunner:
         def run(rows: list[int]) -> None:
             batch = pad([encoded[row] for row in rows])
             with self._turns:
-                result[rows] = self.engine.run(batch)
+                result[rows] = self.run(batch)
 
         batches = form_batches([len(ids) for ids in encoded], batch_size=self.batch_size, parts=self.threads)
         if len(batches) < 2 or self.threads < 2:

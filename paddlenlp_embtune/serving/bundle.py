@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,10 +12,13 @@ from typing import Any
 
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
-from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.schema import build, to_plain
 from paddlenlp_embtune.serving.identity import describe_exchange
+from paddlenlp_embtune.serving.manifest_checks import check_files_named, check_told_alike, check_values
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
 from paddlenlp_embtune.text.windows import WindowSpec
+from paddlenlp_embtune.utils.documents import parse_json, read_bounded, shorten
+from paddlenlp_embtune.utils.manifest_seal import SCHEMA_VERSION, read_sealed
 
 __all__ = [
     "INPUT_NAME",
@@ -28,10 +32,10 @@ __all__ = [
     "QuantizedProgram",
 ]
 
-SCHEMA_VERSION = 1
 MANIFEST = "bundle.json"
 INPUT_NAME = "input_ids"
 OUTPUT_NAME = "logits"
+_MOST_BYTES = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,18 +180,7 @@ class Manifest:
     files: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        # Further out, a logit divided by it may leave what float32 holds.
-        _require(1e-3 <= self.temperature <= 1e3, "temperature", self.temperature, "0.001 to 1000")
-        _require(self.max_length >= 1, "max_length", self.max_length, "1 or more")
-        _require(len(set(self.labels)) == len(self.labels) >= 2, "labels", self.labels, "two or more, each once")
-        _require(bool(self.engines), "engines", self.engines, "one or more")
-        for label, limit in self.thresholds.items():
-            _require(label in self.labels and 0 <= limit <= 1, "thresholds", {label: limit}, "0 to 1, for labels of the bundle")
-
-
-def _require(condition: bool, name: str, value: object, legal: str) -> None:
-    if not condition:
-        raise BundleError(f"{name} of a bundle is {value!r}; legal: {legal}; restore {MANIFEST}, or train again")
+        check_values(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,23 +207,43 @@ class Bundle:
         path = Path(path)
         manifest = _read_manifest(path)
         vocabulary = _read_vocabulary(path, manifest)
+        check_files_named(manifest, path / MANIFEST, _tokenizer_files(path, manifest))
         for name, expected in manifest.files.items():
             _check_file(path, name, expected)
-        named = dict(manifest.engines)
-        named |= {precision: (program.file,) for precision, program in manifest.quantized.items()}
-        named["tokenizer"] = _tokenizer_files(path, manifest)
-        for what, files in named.items():
-            for name in files:
-                if name not in manifest.files:
-                    raise BundleError(
-                        f"{path / MANIFEST} names {name!r} for {what!r} without its SHA-256; export the bundle again"
-                    )
+        check_told_alike(manifest, path, len(vocabulary))
         return cls(path, manifest, vocabulary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and what must stand there: whoever unpickles opens and checks it again."""
+        return _reopen, (str(self.path.absolute()), self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the manifest says, which names the hash of every other file."""
+        return hashlib.sha256(json.dumps(to_plain(self.manifest), sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the weights were trained with."""
         return tokenizer_from_config(self.manifest.tokenizer, self.vocabulary, lambda name: (self.path / name).read_bytes())
+
+    def example_ids(self) -> list[int]:
+        """Return the ids of the first example in ``fixtures.jsonl``; of a bundle without it, that of the unknown token.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if (name := "fixtures.jsonl") not in self.manifest.files:
+            return [self.vocabulary.unknown_id]
+        first = read_bounded(self.path / name, error=BundleError, most_bytes=_MOST_BYTES).split(b"\n", 1)[0]
+        example = parse_json(first, f"the first line of {self.path / name}", error=BundleError)
+        try:
+            ids = [int(number) for number in example["windows"][0]["ids"]]
+            if ids and all(0 <= number < len(self.vocabulary) for number in ids):
+                return ids
+        except (TypeError, ValueError, LookupError):
+            pass
+        raise BundleError(f"the first line of {self.path / name} is no example of this bundle; export the bundle again")
 
     def engine_file(self, engine: str, ending: str) -> Path:
         """Return an engine's file by its ending.
@@ -263,20 +276,28 @@ class Bundle:
         return self.path / program.file
 
 
+def _reopen(path: str, fingerprint: str) -> Bundle:
+    """Open a bundle that another process, or an earlier time, has named.
+
+    Raises:
+        BundleError: it is not the one that was named.
+    """
+    bundle = Bundle.open(path)
+    if bundle.fingerprint != fingerprint:
+        raise BundleError(
+            f"the bundle {path} was replaced since this object was pickled: it is {bundle.fingerprint[:12]}... now, and was "
+            f"{fingerprint[:12]}...; open the new one with Predictor({path!r}), or put the old one back"
+        )
+    return bundle
+
+
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        content = read_bounded(file, error=BundleError, most_bytes=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; give the bundle folder of a run") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} is damaged: {error}; restore it, or train again") from None
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BundleError(
-            f"{file} has the schema version {version!r}; this release reads {SCHEMA_VERSION}; use the release that "
-            "wrote it, or train again"
-        )
+    value = read_sealed(content, str(file))
     try:
         return build(Manifest, value, where=MANIFEST, error=BundleError)
     except RecipeError as error:
@@ -310,11 +331,14 @@ def _tokenizer_files(path: Path, manifest: Manifest) -> tuple[str, ...]:
 
 def _check_file(path: Path, name: str, expected: str) -> None:
     file = path / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise BundleError(f"{path / MANIFEST} names the file {name!r}; legal: files inside the bundle")
-    if not file.is_file():
+    try:
+        found = sha256_of(file) if file.is_file() else None
+    except OSError as error:
+        raise BundleError(
+            f"the file {shorten(name)} of the bundle {path} cannot be read: {error.strerror}; copy the whole folder again"
+        ) from None
+    if found is None:
         raise BundleError(f"the bundle {path} lacks its file {name}; copy the whole folder again, or train again")
-    found = sha256_of(file)
     if found != expected:
         raise BundleError(
             f"the file {name} of the bundle {path} has changed: its SHA-256 is {found[:12]}..., {MANIFEST} says "

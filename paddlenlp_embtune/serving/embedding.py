@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from paddlenlp_embtune.errors import BundleError, VectorError
 from paddlenlp_embtune.files import write_arrays
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle
 from paddlenlp_embtune.serving.identity import trained_tokens
+from paddlenlp_embtune.utils.documents import read_json
 
 __all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name"]
 
@@ -31,8 +31,7 @@ def bundle_folder(path: Path) -> Path:
 
 def model_name(bundle: Bundle) -> str:
     """Return the name that a bundle's model is registered as."""
-    description = json.loads((bundle.path / _MODEL).read_text(encoding="utf-8"))
-    return str(description["name"])
+    return str(read_json(bundle.path / _MODEL, error=BundleError)["name"])
 
 
 def embedding_table(bundle: Bundle) -> Table:
@@ -104,7 +103,7 @@ def _weights(folder: Path) -> dict[str, Any]:
 
 def _name(bundle: Bundle, weights: dict[str, Any]) -> str:
     """Name the embedding among the weights: the one of V rows as wide as the model was built, or the one that is called so."""
-    config = json.loads((bundle.path / _MODEL).read_text(encoding="utf-8"))["config"]
+    config = read_json(bundle.path / _MODEL, error=BundleError)["config"]
     shape = (len(bundle.vocabulary), int(config["dimension"]))
     found = [name for name, value in weights.items() if value.shape == shape and value.dtype == np.float32]
     if len(found) > 1:

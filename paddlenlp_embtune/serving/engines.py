@@ -14,7 +14,10 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import host
 from paddlenlp_embtune.errors import BundleError, DataError, HostError, MissingDependencyError
+from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune.serving.arguments import check_name, threads_of
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.utils.forks import keep_for_ever, watch_forks
 
 __all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInferenceEngine", "gpu_providers"]
 
@@ -39,8 +42,8 @@ class EngineOptions:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise DataError(f"threads is {self.threads}; legal: 1 or more, or None")
+        object.__setattr__(self, "threads", threads_of(self.threads))
+        check_name(self.precision, "precision")
         if self.device not in DEVICES:
             raise DataError(f"device is {self.device!r}; legal: {', '.join(DEVICES)}")
 
@@ -82,6 +85,7 @@ class OnnxRuntimeEngine:
         file = bundle.quantized_file(options.precision) or bundle.engine_file("onnxruntime", ".onnx")
         providers = _providers(runtime, options.device)
         self._session = _session(runtime, file, providers, threads=1)
+        self._file, self._digest = file, bundle.manifest.files.get(file.relative_to(bundle.path).as_posix())
         used = self._session.get_providers()[0]
         if used != providers[0]:
             message = (
@@ -95,15 +99,59 @@ class OnnxRuntimeEngine:
         threads = options.threads or 1
         large = self.concurrent and threads > 1 and file.stat().st_size >= _LARGE_BYTES
         self._alone = _session(runtime, file, providers, threads=threads) if large else None
+        self._runtime, self._providers = runtime, providers
+        self._threads = threads
+        self._running, self._lock, self._stale = 0, threading.Lock(), False
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Note in a forked process whether the sessions can be used there.
+
+        A session that ran at that moment has copied a lock of its memory that nobody will open again, and one with threads of
+        its own has lost them. One that was idle is as good as it was.
+        """
+        self._stale = self._stale or self._running > 0 or self._alone is not None or not self.concurrent
         self._running, self._lock = 0, threading.Lock()
+
+    def _restart(self) -> None:
+        """Load the program again in a forked process; the lock is held.
+
+        Raises:
+            HostError: it runs on a GPU, whose state no forked process has.
+            BundleError: another program stands in its place by now.
+        """
+        if not self.concurrent:
+            raise HostError(
+                "this process was forked from one that uses the GPU, and cannot use it; start worker processes with 'spawn', "
+                "or open the predictor in each of them"
+            )
+        if self._digest is not None and (not self._file.is_file() or sha256_of(self._file) != self._digest):
+            raise BundleError(
+                f"this process was forked while {self._file} ran, and must load it again, but the bundle was replaced or "
+                "removed meanwhile; open a new Predictor in this process"
+            )
+        for session in (self._session, self._alone):
+            keep_for_ever(session)
+        self._session = _session(self._runtime, self._file, self._providers, threads=1)
+        if self._alone is not None:
+            self._alone = _session(self._runtime, self._file, self._providers, threads=self._threads)
+        self._stale = False
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
         with self._lock:
+            if self._stale:
+                self._restart()
             session = self._alone if self._alone is not None and not self._running else self._session
             self._running += 1
         try:
             logits: npt.NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: input_ids})[0]
+        except MemoryError:
+            raise
+        except Exception as error:
+            told = " ".join(str(error).split())[:300]
+            shape = input_ids.shape
+            raise BundleError(f"{self._file} fails on ids of shape {shape}: {told}; export the bundle again") from error
         finally:
             with self._lock:
                 self._running -= 1
@@ -140,16 +188,35 @@ class PaddleInferenceEngine:
         config.disable_mkldnn()
         config.set_cpu_math_library_num_threads(options.threads or 1)
         self._predictor = inference.create_predictor(config)
-        self._lock = threading.Lock()
+        self._lock, self._stale = threading.Lock(), False
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Note in a forked process that Paddle cannot be used there: it would wait for its threads, which are not there."""
+        self._stale, self._lock = True, threading.Lock()
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
+        refuse_stale(self._stale)
         with self._lock:
             self._predictor.get_input_handle(INPUT_NAME).copy_from_cpu(np.ascontiguousarray(input_ids))
             self._predictor.run()
             name = self._predictor.get_output_names()[0]
             logits: npt.NDArray[np.float32] = self._predictor.get_output_handle(name).copy_to_cpu()
         return logits
+
+
+def refuse_stale(stale: bool) -> None:
+    """Refuse to run in a process that was forked after Paddle had run.
+
+    Raises:
+        HostError: rather than wait for ever.
+    """
+    if stale:
+        raise HostError(
+            "this process was forked from one that had opened this engine, and Paddle cannot go on here; start worker "
+            "processes with 'spawn', or take engine='onnxruntime', which can"
+        )
 
 
 def require_plain(options: EngineOptions, *, engine: str) -> None:

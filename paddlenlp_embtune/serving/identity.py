@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.text.identity import describe_difference
+from paddlenlp_embtune.utils.documents import parse_json
 
 __all__ = ["describe_exchange", "trained_tokens"]
 
@@ -29,8 +31,10 @@ def describe_exchange(folder: Path, vocabulary: Vocabulary) -> str:
             length = int.from_bytes(file.read(8), "little")
             if length > (folder / _WEIGHTS).stat().st_size:
                 return ""
-            header = json.loads(file.read(length))
-        trained = json.loads(header["__metadata__"][_KEY])
-    except (OSError, ValueError, KeyError, TypeError):
+            header = parse_json(file.read(length), _WEIGHTS, error=BundleError)
+        trained = parse_json(header["__metadata__"][_KEY], _WEIGHTS, error=BundleError)
+    except (OSError, BundleError, KeyError, TypeError):
+        return ""
+    if not isinstance(trained, list) or not all(isinstance(token, str) for token in trained):
         return ""
     return describe_difference(trained, vocabulary.tokens)

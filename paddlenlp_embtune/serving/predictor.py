@@ -16,6 +16,7 @@ from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.errors import DataError, RecipeError, legal_names
 from paddlenlp_embtune.schema import build
 from paddlenlp_embtune.serving.answers import probabilities_of, thresholds_of, word_answers
+from paddlenlp_embtune.serving.arguments import as_iterable, as_list, check_bundle_argument, check_name, whole_number
 from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
@@ -31,6 +32,10 @@ Answer = dict[str, Any]
 
 class Predictor:
     """Serves one bundle; all of it may be used from several threads.
+
+    It can be pickled, copied and sent to other processes: a copy opens the bundle again by its path, with the same options, and
+    refuses one that was replaced meanwhile. In a forked process it goes on with ``onnxruntime``: a program that ran in another
+    thread at the moment of the fork is loaded again there. Paddle's engines cannot be used in a forked process (``HostError``).
 
     Args:
         bundle: folder of a bundle, or an opened one.
@@ -63,11 +68,24 @@ class Predictor:
         windows: WindowSpec | Mapping[str, Any] | bool | None = None,
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
-        EngineOptions(threads=threads, device=device)  # refuses before the bundle is read
-        if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
+        # These refuse before the bundle is read.
+        threads = EngineOptions(threads=threads, device=device, precision=precision).threads
+        batch_size = whole_number(batch_size, "batch_size")
+        check_name(engine, "engine")
         factory = registry.current().guarded("engine", engine)
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self._options: dict[str, Any] = {
+            "engine": engine,
+            "precision": precision,
+            "device": device,
+            "threads": threads,
+            "batch_size": batch_size,
+            "windows": windows,
+            "abstain_below": abstain_below,
+        }
+        if not isinstance(bundle, Bundle):
+            check_bundle_argument(bundle)
+            bundle = Bundle.open(bundle)
+        self.bundle = bundle
         manifest = self.bundle.manifest
         self.engine_name = engine
         self.windows = manifest.windows if windows is None else _window_spec(windows)
@@ -75,7 +93,15 @@ class Predictor:
         threads = threads or host.usable_threads()
         options = EngineOptions(threads=threads, device=device, precision=precision)
         self.engine: Engine = factory(self.bundle, options)
-        self._runner = BatchRunner(self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads)
+        source = f"the engine {engine} of the bundle {self.bundle.path}"
+        self._runner = BatchRunner(
+            self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
+        )
+        self._runner.submit([self.bundle.example_ids()])()  # refuses a program that does not fit the labels, or gives NaN
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the bundle's path and fingerprint, and the options: a copy opens the bundle again, and refuses another one."""
+        return _rebuild, (type(self), self.bundle, self._options)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,7 +117,7 @@ class Predictor:
         """Label texts.
 
         Args:
-            texts: any number of texts, blanks included.
+            texts: any number of texts, blanks included: a list, a column of a table, an array, or what else yields them.
             scores: also return the probability of every label; of ordered labels the expected level too.
         Returns:
             For each text, in order:
@@ -107,7 +133,7 @@ class Predictor:
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
-        _refuse_one_text(texts)
+        texts = as_list(texts)
         reading = self._read(texts)
         return self._answers(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
 
@@ -125,7 +151,7 @@ class Predictor:
         Raises:
             TypeError: something is not a text; the message gives its index. Answers of texts before it are yielded first.
         """
-        _refuse_one_text(texts)
+        texts = as_iterable(texts)
         running: deque[tuple[list[str], Reading, Callable[[], Floats]]] = deque()
 
         def finish(most: int) -> Iterator[Answer]:
@@ -166,7 +192,7 @@ class Predictor:
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
-        _refuse_one_text(texts)
+        texts = as_list(texts)
         reading = self._read(texts)
         logits = self._runner.submit(reading.ids)()
         return lambda temperature: self._aggregate(logits, reading, temperature)[0]
@@ -177,8 +203,7 @@ class Predictor:
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
-        _refuse_one_text(texts)
-        return len(self._read(texts).cut)
+        return len(self._read(as_list(texts)).cut)
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
         """Tell which characters of texts speak for a label, and which against it.
@@ -197,7 +222,7 @@ class Predictor:
         """
         if label is not None and label not in self.labels:
             raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {legal_names(label, self.labels)}")
-        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self.engine.run)}
+        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self._runner.run)}
         if hasattr(self.engine, "attribute"):
             methods["integrated_gradients"] = self.engine.attribute
         if method is None:
@@ -272,6 +297,5 @@ def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec |
     return build(WindowSpec, windows, where="windows", error=RecipeError)
 
 
-def _refuse_one_text(texts: Iterable[str]) -> None:
-    if isinstance(texts, str):
-        raise TypeError("texts is one text; give a list of texts, [text]")
+def _rebuild(cls: type[Predictor], bundle: Bundle, options: Mapping[str, Any]) -> Predictor:
+    return cls(bundle, **options)

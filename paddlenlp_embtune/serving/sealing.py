@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,9 @@ from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle, Manifest
 from paddlenlp_embtune.serving.engines import EngineOptions
 from paddlenlp_embtune.serving.interface import write_interface
+from paddlenlp_embtune.utils.manifest_seal import SCHEMA_VERSION, sealed_text
 
-__all__ = ["best_engine", "check_place", "reseal", "revise", "seal"]
+__all__ = ["best_engine", "check_place", "reseal", "revise", "seal", "write_manifest"]
 
 _BY_CONVENIENCE = ("onnxruntime", "paddle_inference", "paddle")
 
@@ -40,8 +40,13 @@ def seal(folder: Path, bundle: Bundle) -> None:
     engine = registry.current().guarded("engine", best_engine(bundle.manifest))(bundle, EngineOptions(device="cpu"))
     write_interface(folder, bundle, engine)
     files = {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
-    finished = dataclasses.replace(bundle.manifest, files=files)
-    write_text(folder / MANIFEST, json.dumps(to_plain(finished), ensure_ascii=False, indent=1) + "\n")
+    write_manifest(folder, dataclasses.replace(bundle.manifest, files=files))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``bundle.json`` in the schema of this release, with its seal."""
+    current = dataclasses.replace(manifest, schema_version=SCHEMA_VERSION)
+    write_text(folder / MANIFEST, sealed_text(to_plain(current)))
 
 
 @contextlib.contextmanager

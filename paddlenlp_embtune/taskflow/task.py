@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError, legal_names
 from paddlenlp_embtune.serving import Predictor
+from paddlenlp_embtune.serving.arguments import as_list, threads_of
 from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = ["DomainSentimentTask"]
@@ -69,7 +70,7 @@ class DomainSentimentTask:
             engine=engine,
             precision=precision,
             device=device,
-            threads=num_threads,
+            threads=threads_of(num_threads, "num_threads"),
             batch_size=batch_size,
             windows=windows,
             abstain_below=abstain_below,
@@ -82,7 +83,8 @@ class DomainSentimentTask:
             raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; legal: explain, scores")
         texts: list[Any] = []
         for item in inputs:
-            texts.extend(item) if isinstance(item, (list, tuple)) else texts.append(item)
+            one = isinstance(item, (str, bytes)) or not isinstance(item, Iterable)  # the predictor names what is no text
+            texts.append(item) if one else texts.extend(as_list(item))
         answers = self.predictor.predict(texts, scores=scores)
         if explain:
             for answer, explanation in zip(answers, self.predictor.explain(texts), strict=True):

@@ -49,9 +49,9 @@ class WindowSpec:
 def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Place]:
     """Find the windows of a long text: begin and end of slices whose ids fit, which together hold all of its tokens.
 
-    A window ends with a sentence if one ends in its second half, or else with a clause, or else between two tokens; so does
-    what the next one takes up again. Each window is read as if it were a text of its own: whoever encodes ``text[begin:end]``
-    gets what the model got.
+    A window ends with a sentence if one ends in its second half, or else with a clause, or else between two tokens. What the
+    next one takes up again begins with a sentence or a clause, or else with a word. Each window is read as if it were a text of
+    its own: whoever encodes ``text[begin:end]`` gets what the model got.
 
     Args:
         text: as given.
@@ -115,8 +115,10 @@ class _Cuts:
         return self._whole(_last(self._sentences, half, end) or _last(self._clauses, half, end) or next(words, end), begin)
 
     def again(self, earliest: int, end: int) -> int:
-        """Where the window after one that ended begins: with a sentence or a clause of it, or after it."""
-        return self._skip(_first(self._sentences, earliest, end) or _first(self._clauses, earliest, end) or end)
+        """Where the window after one that ended begins: with a sentence or a clause of it, or else with a word, or after it."""
+        words = (index for index in range(earliest, end) if index not in self._inside)
+        border = _first(self._sentences, earliest, end) or _first(self._clauses, earliest, end)
+        return self._skip(border or next(words, end))
 
     def _after(self, pattern: re.Pattern[str]) -> list[int]:
         """Numbers of the tokens that begin right after a match, ascending."""

@@ -61,15 +61,15 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], f
         content: the text, or its bytes in UTF-8, with or without a byte order mark.
         where: what it came from, for messages.
         error: the exception to raise.
-        finite: refuse NaN and infinities, which are no JSON, although Python writes them.
+        finite: refuse ``NaN`` and ``Infinity``, which are no JSON, although Python writes them.
     Raises:
         EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MOST_DEPTH``, holds a number that is
             not finite or has thousands of digits, or names a key twice in one object.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        constant, number = (_refuse_constant, _finite) if finite else (None, None)
-        value = json.loads(text, parse_constant=constant, parse_float=number, object_pairs_hook=_once)
+        constant = _refuse_constant if finite else None
+        value = json.loads(text, parse_constant=constant, parse_float=_finite, object_pairs_hook=_once)
         _check_depth(value)
     except RecursionError:
         raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None

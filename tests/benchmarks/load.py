@@ -24,6 +24,7 @@ from paddlenlp_embtune.data import read_texts
 
 FINFE = Path(__file__).resolve().parents[3] / "shared" / "data" / "finfe"
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+HEAD = b"POST /v1/models/finance/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 CLIENTS = (1, 8, 32, 64)
 VARIANTS = {"micro-batches": (), "one request a batch": ("--max-batch", "1")}
 
@@ -108,7 +109,7 @@ def main() -> None:
     requests = []
     for text in given:
         body = json.dumps({"text": text}).encode()
-        requests.append(b"POST /v1/models/finance/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        requests.append(HEAD % len(body) + body)
     length = statistics.median(map(len, given))
     print(f"{len(given):,} texts of {source}, median length {length:g}; {SECONDS:g} s each; clients on the same cores")
     print(f"{'':20} {'clients':>8} {'requests/s':>11} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}")

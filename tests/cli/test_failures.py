@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_embtune import hookimpl, manager, registry
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.text import Vocabulary
-from tests.helpers import QUICK, ROWS, Run, TinyRun, embtune, error_of, hidden, tsv
+from tests.helpers import QUICK, ROWS, Run, TinyRun, edit_manifest, embtune, error_of, hidden, tsv
 
 BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", "bad.tsv is empty"),
@@ -110,8 +110,7 @@ def test_a_failed_overwrite_does_not_mix_two_runs(tiny_run: TinyRun, work: Path,
 
 
 def _edit(bundle: Path, **changes: object) -> None:
-    file = bundle / "bundle.json"
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    edit_manifest(bundle, lambda manifest: manifest.update(changes))
 
 
 def _flip_a_byte(bundle: Path) -> None:
@@ -132,7 +131,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (_flip_a_byte, "weights.safetensors of the bundle bundle has changed"),
     (_exchange_vocabulary, "was trained with the vocabulary"),
     (_exchange_vocabulary, ": id 2 was "),
-    (lambda bundle: _edit(bundle, schema_version=99), "has the schema version 99; this release reads 1"),
+    (lambda bundle: _edit(bundle, schema_version=99), "has the schema version 99; this release reads 1 and 2"),
     (lambda bundle: _edit(bundle, max_length="long"), "bundle.json.max_length must be a whole number"),
     (lambda bundle: _edit(bundle, files={"../train.tsv": ""}), "names the file '../train.tsv'"),
     (lambda bundle: (bundle / "onnx" / "model.onnx").unlink(), "lacks its file onnx/model.onnx"),

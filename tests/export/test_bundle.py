@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from paddlenlp_embtune.export.parity import verify_padding
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.serving import Bundle, EngineOptions, Predictor
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
+from tests.helpers import edit_manifest
 
 TEXTS = ("公司拟回购股份", "控股股东减持", "今天开会", "a", "停牌" * 40, "净利润同比增长五成，超出预期", "")
 ENGINES = ("onnxruntime", "paddle_inference")
@@ -188,7 +188,7 @@ def test_a_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, da
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema version 99; this release reads 1"),
+        ({"schema_version": 99}, "schema version 99; this release reads 1 and 2"),
         ({"vocabulary_sha256": "0" * 64}, "was trained with the vocabulary 000000000000"),
         ({"labels": "利好"}, "labels must be a list"),
         ({"surprise": 1}, "has no key 'surprise'"),
@@ -198,8 +198,7 @@ def test_a_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, da
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     copy = tmp_path / "bundle"
     subprocess.run(["cp", "-r", str(bundle.path), str(copy)], check=True)
-    manifest = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
-    (copy / "bundle.json").write_text(json.dumps({**manifest, **change}), encoding="utf-8")
+    edit_manifest(copy, lambda manifest: manifest.update(change))
     with pytest.raises(BundleError, match=message):
         Bundle.open(copy)
 

@@ -17,6 +17,7 @@ import pytest
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export.triton import write_triton
 from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.serving.sealing import reseal
 from tests.export.test_bundle import TEXTS, bundle
 
 __all__ = ["bundle"]
@@ -127,3 +128,17 @@ def test_a_name_that_is_no_folder_is_refused(bundle: Bundle, tmp_path: Path, nam
     with pytest.raises(DataError, match="the model's name is"):
         write_triton(bundle, tmp_path, name=name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_of_another_bundle_is_not_replaced_unasked(bundle: Bundle, repository: Path, tmp_path: Path) -> None:
+    other = reseal(bundle, tmp_path / "other", labels=("x", "y", "z"))
+    before = {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+    with pytest.raises(BundleError, match=r"finance holds the model of another bundle.*--name.*--overwrite"):
+        write_triton(other, repository, name="finance")
+    assert {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()} == before
+    write_triton(other, repository, name="second")
+    with pytest.raises(BundleError, match=r"second_ids holds the model of another bundle"):
+        write_triton(bundle, repository, name="second_ids")
+    assert write_triton(other, repository, name="finance", overwrite=True)[0] == repository / "finance"
+    kept = repository / "finance" / "1" / "bundle"
+    assert Bundle.open(kept).manifest.labels == ("x", "y", "z")

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+
+from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.serving.sealing import reseal
 
 GOOD, BAD = "公司拟以十亿元回购股份并全部注销", "公司因财务造假被立案调查，股票可能退市"
 PREDICT = "/v1/models/finance/predict"
@@ -145,8 +147,5 @@ def wait_for(found: Callable[[], object], seconds: float = 30.0) -> None:
 
 def turned(bundle: Path, folder: Path) -> Path:
     """Copy a bundle and turn its labels round, so that its answers can be told from the first one's."""
-    copy = Path(shutil.copytree(bundle, folder))
-    manifest: dict[str, Any] = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
-    manifest["labels"] = manifest["labels"][::-1]
-    (copy / "bundle.json").write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
-    return copy
+    opened = Bundle.open(bundle)
+    return reseal(opened, folder, labels=opened.manifest.labels[::-1]).path

@@ -22,7 +22,7 @@ from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.serving import Predictor
 from tests.server.client import BAD, GOOD, PREDICT, Server, ask_on, figure, label, raw, wait_for
 
-HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\n".encode()
+HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\n".encode()
 
 
 def test_answers_over_http_are_those_of_the_predictor_for_many_clients_at_once(server: Server, predictor: Predictor) -> None:
@@ -131,7 +131,7 @@ def test_clients_that_close_at_once_end_nothing(server: Server) -> None:
 
 
 def test_a_client_that_never_reads_is_let_go(server: Server) -> None:
-    request, count = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 2_000
+    request, count = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n", 2_000
     with socket.socket() as found:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         found.connect(("127.0.0.1", server.port))

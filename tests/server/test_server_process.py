@@ -72,7 +72,8 @@ def test_texts_of_a_client_that_has_gone_are_not_run() -> None:
     with serving(BUNDLE, first=SLOW.format(seconds=0.5)) as server, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(label, server.port)
         wait_for(lambda: figure(server, "embtune_requests_in_flight") == 2)
-        with raw(server.port, f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode(), body):
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        with raw(server.port, head.encode(), body):
             wait_for(lambda: figure(server, "embtune_queued_texts") == 5)
         assert asked.result() == "强烈利好"
         assert label(server.port) == "强烈利好"

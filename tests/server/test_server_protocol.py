@@ -21,7 +21,7 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 def ask_and_reset(port: int) -> None:
-    with raw(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") as found:
+    with raw(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") as found:
         assert found.recv(1_000).startswith(b"HTTP/1.1 200 ")
         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -20,6 +20,7 @@ from paddlenlp_embtune.serving.sealing import reseal
 from paddlenlp_embtune.text import clean
 from paddlenlp_embtune.text.windows import WindowSpec, split_windows
 from tests.export.test_bundle import TEXTS, bundle
+from tests.helpers import edit_manifest
 
 __all__ = ["bundle"]
 
@@ -114,9 +115,7 @@ def test_windows_that_are_not_legal(bundle: Bundle, windows: Any) -> None:
 def test_a_bundle_with_illegal_windows_is_refused_as_a_bundle(bundle: Bundle, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(bundle.path, copy)
-    manifest = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
-    manifest["windows"] = {"overlap_tokens": -1, "aggregate": "mean"}
-    (copy / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    edit_manifest(copy, lambda manifest: manifest.update(windows={"overlap_tokens": -1, "aggregate": "mean"}))
     with pytest.raises(BundleError, match="overlap_tokens is -1"):
         Bundle.open(copy)
 

@@ -20,6 +20,7 @@ from paddlenlp_embtune.serving import Bundle, Predictor
 from paddlenlp_embtune.serving.sealing import reseal
 from paddlenlp_embtune.serving.steps import steps_of
 from paddlenlp_embtune.text import Tokenizer, clean
+from tests.helpers import edit_manifest
 from tests.text.test_every_tokenizer import CORPUS, NASTY, made
 
 FILES = {
@@ -60,7 +61,7 @@ def test_a_bundle_reads_as_the_tokenizer_did(kind: str, bundles: dict[str, Bundl
     expected = {"bundle.json", "fixtures.jsonl", "interface.json", "model.json", "vocab.txt", "weights.safetensors"}
     assert {path.name for path in bundle.path.iterdir()} == expected | FILES[kind]
     assert set(bundle.manifest.files) == expected - {"bundle.json"} | FILES[kind]
-    assert bundle.manifest.schema_version == 1
+    assert bundle.manifest.schema_version == 2
     answers = Predictor(bundle, engine="paddle").predict([*CORPUS, ""])
     assert [answer["label"] is None for answer in answers] == [False] * len(CORPUS) + [True]
 
@@ -80,12 +81,6 @@ def copied(bundles: dict[str, Bundle], tmp_path: Path) -> Callable[[str], Path]:
     return lambda kind: Path(shutil.copytree(bundles[kind].path, tmp_path / "copy"))
 
 
-def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    change(manifest)
-    (folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
-
-
 def test_a_changed_or_missing_file_is_refused(copied: Callable[[str], Path]) -> None:
     folder = copied("word")
     terms = folder / "user_dictionary.txt"
@@ -99,7 +94,7 @@ def test_a_changed_or_missing_file_is_refused(copied: Callable[[str], Path]) -> 
 
 def test_a_file_without_a_hash_is_refused(copied: Callable[[str], Path]) -> None:
     folder = copied("sentencepiece, markers")
-    edit(folder, lambda manifest: manifest["files"].pop("sentencepiece.model"))
+    edit_manifest(folder, lambda manifest: manifest["files"].pop("sentencepiece.model"))
     with pytest.raises(BundleError, match=r"names 'sentencepiece.model' for 'tokenizer' without its SHA-256"):
         Bundle.open(folder)
 
@@ -108,7 +103,7 @@ def test_another_model_with_a_right_hash_is_refused(copied: Callable[[str], Path
     folder = copied("sentencepiece, markers")
     (folder / "sentencepiece.model").write_bytes(b"other")
     digest = sha256_of(folder / "sentencepiece.model")
-    edit(folder, lambda manifest: manifest["files"].update({"sentencepiece.model": digest}))
+    edit_manifest(folder, lambda manifest: manifest["files"].update({"sentencepiece.model": digest}))
     with pytest.raises(DataError, match="legal: the same model"):
         _ = Bundle.open(folder).tokenizer
 
@@ -116,7 +111,7 @@ def test_another_model_with_a_right_hash_is_refused(copied: Callable[[str], Path
 @pytest.mark.parametrize("config", [{"name": "syllable"}, {"name": "terms", "count": -1, "base": {"name": "char"}}])
 def test_an_unknown_tokenizer_is_refused_at_once(config: dict[str, Any], copied: Callable[[str], Path]) -> None:
     folder = copied("char")
-    edit(folder, lambda manifest: manifest.update(tokenizer=config))
+    edit_manifest(folder, lambda manifest: manifest.update(tokenizer=config))
     with pytest.raises(BundleError, match=r"bundle.json is not legal: the tokenizer .* is not known; legal: "):
         Bundle.open(folder)
 

@@ -300,3 +300,17 @@ def test_all_legal_specs() -> None:
     for aggregate in AGGREGATES:
         assert WindowSpec(overlap_tokens=0, aggregate=aggregate).aggregate == aggregate
     assert WindowSpec() == WindowSpec(overlap_tokens=32, aggregate="mean")
+
+
+@pytest.mark.parametrize(
+    "text", ["股" * 300, "公司回购" * 100, "abc " * 200, "a" * 300], ids=["one", "several", "words", "letters"]
+)
+@pytest.mark.parametrize("overlap", [1, 8, 16])
+def test_texts_without_sentences_or_clauses_overlap_too(text: str, overlap: int) -> None:
+    places = split_windows(text, CHAR, max_length=64, overlap=overlap)
+    assert (places[0][0], places[-1][1]) == (0, len(text))
+    for (_, end), (begin, _) in itertools.pairwise(places):
+        if text[0] == "a":  # words are not cut where it can be helped
+            assert begin <= end
+        else:
+            assert begin == end - overlap
