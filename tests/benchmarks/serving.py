@@ -7,6 +7,7 @@ row is left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -71,7 +72,10 @@ class Peer:
         """End the process."""
         self.process.kill()
         self.process.wait()
-        self._errors.close()
+        for stream in (self.process.stdin, self.process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def _answer(self) -> dict[str, Any] | None:
         assert self.process.stdout is not None
