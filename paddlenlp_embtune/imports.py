@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-__all__ = ["after_import"]
+__all__ = ["after_import", "find_spec"]
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
@@ -74,3 +74,8 @@ def after_import(name: str, callback: Callable[[types.ModuleType], None]) -> Non
     _finder.callbacks.setdefault(name, []).append(callback)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+
+
+def find_spec(fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
+    """Find a module as Python does, and watch it if somebody asked for it; for finders that were asked first."""
+    return _finder.find_spec(fullname, path, target)

@@ -29,7 +29,9 @@ def adopt(
     ] = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="The order of the labels means something.")] = False,
     domain: Annotated[Optional[str], typer.Option(help="Name of the domain.")] = None,
-    max_length: Annotated[int, typer.Option(min=3, help="The most tokens of a text.")] = 128,
+    max_length: Annotated[
+        Optional[int], typer.Option(min=3, help="The most tokens of a text; by default the checkpoint's own.")
+    ] = None,
     engine: Annotated[
         Optional[list[str]], typer.Option(help="onnxruntime (default) or paddle_inference; may be given several times.")
     ] = None,
@@ -38,7 +40,11 @@ def adopt(
     encoding: EncodingOption = None,
     quoting: QuotingOption = "auto",
 ) -> None:
-    """Make a bundle of a sequence classifier that was fine-tuned with PaddleNLP alone; nothing in its folder is executed."""
+    """Make a bundle of a sequence classifier that was fine-tuned with PaddleNLP alone; nothing in its folder is executed.
+
+    Each setting of its files is understood or refused, and ids and answers are compared with PaddleNLP's own before anything is
+    written.
+    """
     host.require_paddle()
     host.calm_logging()
     from paddlenlp_embtune.checkpoints import bundle_checkpoint

@@ -111,11 +111,15 @@ class LengthBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[mis
     from ``seed`` and the epoch and takes its share of it; the last rows are filled up from the first so that all ranks take the
     same number of steps.
 
+    Where several batches make one step, the rows of a step are those of one batch of that size, and every epoch has whole
+    steps: a short last step has short batches, and repeats a row, with the share 0, where it has fewer rows than batches.
+
     Args:
         dataset: the rows.
         batch_size: rows of a batch on one rank.
         seed: seeds every epoch's order, together with the epoch's number.
-        pool_batches: how many global batches are sorted together; 1 turns sorting off.
+        pool_batches: how many steps are sorted together; 1 turns sorting off.
+        accumulation_steps: how many batches make one step.
     """
 
     def __init__(
@@ -125,27 +129,55 @@ class LengthBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[mis
         batch_size: int,
         seed: int,
         pool_batches: int = 20,
+        accumulation_steps: int = 1,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
         super().__init__(dataset, batch_size, num_replicas=num_replicas, rank=rank, shuffle=True, drop_last=False)
         self.seed = seed
         self.pool_batches = pool_batches
+        self.accumulation_steps = accumulation_steps
         self.num_samples = -(-len(dataset.truth) // self.nranks)
         self.total_size = self.num_samples * self.nranks
 
     def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps():
+            yield from (rows for rows, _ in self._batches(step))
+
+    def __len__(self) -> int:
+        return -(-int(self.total_size) // self._step_rows) * self.accumulation_steps
+
+    def shares(self, weights: npt.NDArray[np.float64]) -> list[float]:
+        """Tell for each batch of the epoch what part of the weight of its step's rows it holds; those of a step add up to 1.
+
+        Args:
+            weights: of each row of the dataset, above 0.
+        """
+        found: list[float] = []
+        for step in self._steps():
+            held = [float(weights[rows].sum()) * counted for rows, counted in self._batches(step)]
+            found += [each / sum(held) for each in held]
+        return found
+
+    @property
+    def _step_rows(self) -> int:
+        return int(self.batch_size * self.nranks * self.accumulation_steps)
+
+    def _steps(self) -> Iterator[npt.NDArray[np.int64]]:
+        """The rows of each step of the epoch, over all ranks."""
         generator = np.random.default_rng((self.seed, self.epoch))
         order = generator.permutation(self.dataset.epoch_rows(seed=self.seed, epoch=self.epoch))
         short = self.total_size - len(order)
         order = np.concatenate([order, np.resize(order, short)]) if short else order
-        step = self.batch_size * self.nranks
+        step = self._step_rows
         pools = [order[i : i + step * self.pool_batches] for i in range(0, len(order), step * self.pool_batches)]
         ordered = np.concatenate([pool[np.argsort(self.dataset.lengths[pool], kind="stable")] for pool in pools])
-        batches = [ordered[i : i + step] for i in range(0, len(ordered), step)]
-        for index in generator.permutation(len(batches)):
-            yield batches[index][self.local_rank :: self.nranks].tolist()
+        steps = [ordered[i : i + step] for i in range(0, len(ordered), step)]
+        for index in generator.permutation(len(steps)):
+            yield steps[index]
 
-    def __len__(self) -> int:
-        step: int = self.batch_size * self.nranks
-        return -(-int(self.total_size) // step)
+    def _batches(self, step: npt.NDArray[np.int64]) -> Iterator[tuple[list[int], bool]]:
+        """This rank's batches of a step, and whether they count."""
+        mine = step[self.local_rank :: self.nranks]
+        for part in np.array_split(mine, self.accumulation_steps):
+            yield (part if len(part) else mine[:1]).tolist(), bool(len(part))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,14 @@ from paddlenlp_embtune.encoders.torch_arrays import read_torch_arrays
 from paddlenlp_embtune.errors import BundleError, DataError, VectorError
 from paddlenlp_embtune.formats.tensors import FLOATS, open_tensors, widen
 from paddlenlp_embtune.text import PAD, Vocabulary
+from paddlenlp_embtune.utils import documents
 from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
     "CONFIG",
+    "SPECIAL_TOKENS_MAP",
     "TOKENIZER_CONFIG",
+    "TOKENIZER_JSON",
     "VOCABULARY",
     "WEIGHTS",
     "find_weights",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 CONFIG, TOKENIZER_CONFIG, VOCABULARY = "config.json", "tokenizer_config.json", "vocab.txt"
+SPECIAL_TOKENS_MAP, TOKENIZER_JSON = "special_tokens_map.json", "tokenizer.json"
 WEIGHTS = ("model.safetensors", "model_state.pdparams", "pytorch_model.bin")
 _SHARDED = ("model.safetensors.index.json", "model_state.pdparams.index.json", "pytorch_model.bin.index.json")
 _NEXT_STEP = "give the folder that save_pretrained wrote"
@@ -43,11 +46,14 @@ def read_json(file: Path) -> dict[str, Any]:
         BundleError: the file is missing or damaged, or holds something else.
     """
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = documents.read_json(file, error=BundleError)
     except (FileNotFoundError, NotADirectoryError):
+        if programs := _programs(file.parent):
+            raise BundleError(
+                f"{file.parent} is a static export: {programs[0]} is a program whose weights have no names, and there is "
+                f"no {file.name}; {_NEXT_STEP} after fine-tuning, with {file.name} and {WEIGHTS[0]} or {WEIGHTS[1]}"
+            ) from None
         raise BundleError(f"{file.parent} is no checkpoint of PaddleNLP: it lacks {file.name}; {_NEXT_STEP}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} is damaged: {error}; copy it again") from None
     if not isinstance(value, dict):
         raise BundleError(f"{file} holds no mapping; {_NEXT_STEP}")
     return value
@@ -134,6 +140,16 @@ def vocabulary_of_rows(tokens: list[str], *, rows: int, file: Path) -> tuple[Voc
         return Vocabulary(tokens), padding
     except DataError as error:
         raise BundleError(f"the vocabulary of {file.parent} cannot be read: {error}") from None
+
+
+def _programs(folder: Path) -> list[str]:
+    """The programs of a folder that paddle.jit.save wrote."""
+    names = {file.name for file in folder.iterdir() if file.is_file()} if folder.is_dir() else set()
+    endings = (".pdmodel", ".json", ".pdiparams")
+    return sorted(
+        (name for name in names if name.endswith(endings) and f"{name.rpartition('.')[0]}.pdiparams" in names),
+        key=lambda name: endings.index(f".{name.rpartition('.')[2]}"),
+    )
 
 
 def _from_safetensors(file: Path) -> dict[str, npt.NDArray[np.float32]]:

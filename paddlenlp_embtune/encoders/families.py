@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FAMILIES", "WORDPIECE_CLASSES", "Family", "family_of", "own_weights", "reserved_positions"]
+__all__ = ["FAMILIES", "WORDPIECE_CLASSES", "Family", "family_of", "is_of_torch", "own_weights", "reserved_positions"]
 
 Weights = Mapping[str, npt.NDArray[Any]]
 
@@ -90,6 +90,11 @@ def reserved_positions(architecture: str) -> int:
     return 0 if family is None else family.reserved
 
 
+def is_of_torch(weights: Weights) -> bool:
+    """Tell by their names whether weights are PyTorch's, which keeps matrices as (out, in)."""
+    return any(_OF_TORCH.search(name) for name in weights)
+
+
 def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:
     """Give the weights of an encoder their names in PaddleNLP's class without a head.
 
@@ -101,7 +106,7 @@ def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]
     Returns:
         Weights by their names there; those of heads keep the names that they have.
     """
-    of_torch = any(_OF_TORCH.search(name) for name in weights)
+    of_torch = is_of_torch(weights)
     found = dict[str, npt.NDArray[Any]]()
     for name, value in weights.items():
         own = name.removeprefix(f"{family.kind}.")

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.encoders.checkpoint_files import read_weights
+from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, read_weights
 from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, POOLING, EncoderFiles, files_of_folder
 from paddlenlp_embtune.encoders.families import FAMILIES, Family, own_weights
 from paddlenlp_embtune.encoders.fetching import files_of_name
 from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune.encoders.settings import CONFIG as CONFIG_SETTINGS
+from paddlenlp_embtune.encoders.settings import check_settings
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
 from paddlenlp_embtune.errors import BundleError
 
@@ -26,6 +28,8 @@ __all__ = ["load_encoder"]
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 _NOT_SETTINGS = ("architectures", POOLING, EMBEDDING)
+# The head is left out, and where padding is comes with the tokenizer.
+_OF_HEADS = frozenset({"problem_type", "num_labels", "num_classes", "id2label", "label2id", "summary_type", "pad_token_id"})
 _TABLE, _POSITIONS, _POOLER = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight", "pooler."
 _logger = logging.getLogger(__name__)
 
@@ -74,14 +78,14 @@ def _is_path(source: str) -> bool:
 def _read(files: EncoderFiles) -> Pretrained:
     family = next((family for family in FAMILIES if family.architecture == files.architecture), None)
     settings, shapes = _settings_and_shapes(files)
-    tokenizer, padding = read_tokenizer(files, rows=int(settings["vocab_size"]))
+    tokenizer, padding, origin = read_tokenizer(files, rows=int(settings["vocab_size"]))
     stated = settings.get("pad_token_id", padding)
     if stated != padding:
         raise BundleError(
             f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; legal: the "
             "same; mend pad_token_id, or put the vocabulary of the checkpoint there"
         )
-    check_tokenizer(tokenizer, files, padding=padding)
+    check_tokenizer(tokenizer, files, origin, padding=padding)
     stored = read_weights(files.weights)
     weights = _checked(own_weights(stored, family) if family else stored, shapes, files)
     if padding:
@@ -117,8 +121,13 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
     kind = getattr(transformers, files.architecture, None)
     if kind is None:
         raise BundleError(f"PaddleNLP has no class {files.architecture!r}, which {files.source} is of; upgrade paddlenlp")
+    options = inspect.signature(kind.config_class.__init__).parameters.values()
+    names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
+    if POOLING not in given:  # those are our own
+        where = (files.folder or files.weights.parent) / CONFIG
+        check_settings(given, CONFIG_SETTINGS, file=where, also=names, without=_OF_HEADS)
     try:
-        config = kind.config_class.from_dict(dict(given))
+        config = kind.config_class.from_dict({key: value for key, value in given.items() if key != "gradient_checkpointing"})
         with paddle.LazyGuard():  # shapes without values
             network = kind(config)
     except Exception as error:  # of many kinds, as their code takes what it is given
@@ -128,8 +137,6 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
     shapes = {name: tuple(parameter.shape) for name, parameter in network.state_dict().items()}
     if POOLING in given:
         return {key: value for key, value in given.items() if key not in _NOT_SETTINGS}, shapes
-    options = inspect.signature(kind.config_class.__init__).parameters.values()
-    names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
     return {name: getattr(config, name) for name in names}, shapes
 
 

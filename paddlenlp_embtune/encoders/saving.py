@@ -18,8 +18,8 @@ __all__ = ["save_encoder"]
 def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
     """Write a pretrained encoder into a folder that ``load_encoder`` reads back the same.
 
-    PaddleNLP's ``from_pretrained`` reads the weights of every such folder, and the tokenizer where it is WordPiece; all others
-    are ours, and the folder says so.
+    PaddleNLP's ``from_pretrained`` reads the weights of every such folder, and the tokenizer where it is WordPiece as it comes
+    by default; all others are ours, and the folder says so.
 
     Args:
         pretrained: the encoder.
@@ -49,7 +49,7 @@ def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
 def _tokenizer_config(pretrained: Pretrained) -> dict[str, Any]:
     """What states the tokenizer: PaddleNLP's class where it gives the same ids."""
     tokenizer = pretrained.tokenizer
-    if isinstance(tokenizer, WordPieceTokenizer):
+    if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.config().keys() == {"name", "lowercase"}:
         # Its AutoTokenizer finds these two; all of WORDPIECE_CLASSES give the same ids.
         theirs = "ErnieTokenizer" if pretrained.architecture == "ErnieModel" else "BertTokenizer"
         return {"tokenizer_class": theirs, "do_lower_case": tokenizer.lowercase}

@@ -1,20 +1,26 @@
-"""Our tokenizers for pretrained encoders, checked against PaddleNLP's."""
+"""Our tokenizers for pretrained encoders and classifiers, checked against the checkpoint's own."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune import host
-from paddlenlp_embtune.encoders.checkpoint_files import read_tokens, vocabulary_of_rows
+from paddlenlp_embtune.encoders import settings
+from paddlenlp_embtune.encoders.checkpoint_files import (
+    SPECIAL_TOKENS_MAP,
+    TOKENIZER_CONFIG,
+    read_json,
+    read_tokens,
+    vocabulary_of_rows,
+)
 from paddlenlp_embtune.encoders.encoder_files import OWN_TOKENIZER, EncoderFiles
 from paddlenlp_embtune.encoders.families import WORDPIECE_CLASSES
+from paddlenlp_embtune.encoders.origin import CORE_TOKENS, Origin, read_origin
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, WordPieceTokenizer, tokenizer_from_config
 
-__all__ = ["CHECKED_TEXTS", "check_tokenizer", "read_tokenizer"]
+__all__ = ["CHECKED_TEXTS", "check_tokenizer", "proof_texts", "read_tokenizer"]
 
 _ERNIE_M = "ErnieMTokenizer"
 CHECKED_TEXTS = (
@@ -32,20 +38,32 @@ CHECKED_TEXTS = (
     "don't stop-it, it's 'quoted' \"text\"",
     "supercalifragilisticexpialidocious pneumonoultramicroscopicsilicovolcanoconiosis",
     "№ ™ © … — “引号” 《书名》 【括号】 ① ½ ㎏",
+    "à股票 é e\u0301 Ñandú ÅNGSTRÖM",
+    "净利润×3～5℃ a→b 10↑",
+    "x" * 100,
+    "x" * 101 + " 1" + "0" * 120,
+    "",
+    "   ",
 )
-"""Texts whose ids are compared whenever an encoder is read."""
+"""Texts whose ids are compared whenever a checkpoint is read, beside those that hold its own tokens."""
+_MOST_ADDED = 200
+_LENGTHS = (3, 8)
 
 
-def read_tokenizer(files: EncoderFiles, *, rows: int) -> tuple[Tokenizer, int]:
-    """Build our tokenizer from an encoder's files.
+def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tuple[Tokenizer, int, Origin | None]:
+    """Build our tokenizer from a checkpoint's files; every setting in them is understood or refused.
 
     Args:
         files: where they are.
-        rows: of the encoder's embedding.
+        rows: of the embedding.
+        core: find ``[SEP]``, ``[MASK]`` and the like in texts too, as PaddleNLP does; without, they are text like any other,
+            for a text must not give orders to a model that is trained from here on.
     Returns:
-        The tokenizer, and the row of padding, which has changed places with row 0.
+        The tokenizer; the row of padding, which has changed places with row 0; and PaddleNLP's tokenizer, or None where the
+        tokenizer is ours.
     Raises:
-        BundleError: the tokenizer is of a class that we have none for, or its files do not fit the encoder.
+        BundleError: the tokenizer is of a class that we have none for, has a setting that we do not understand, or its files do
+            not fit the encoder.
     """
     if files.tokenizer not in (*WORDPIECE_CLASSES, _ERNIE_M, OWN_TOKENIZER):
         raise BundleError(
@@ -53,58 +71,137 @@ def read_tokenizer(files: EncoderFiles, *, rows: int) -> tuple[Tokenizer, int]:
             f"{', '.join((*WORDPIECE_CLASSES, _ERNIE_M))}, also as their Fast forms; a plugin can declare the encoder with a "
             "tokenizer of its own through the hook embtune_register_encoders"
         )
-    tokens = read_tokens(files.vocabulary)
-    vocabulary, padding = vocabulary_of_rows(tokens, rows=rows, file=files.vocabulary)
+    if files.tokenizer == OWN_TOKENIZER:
+        vocabulary, padding = vocabulary_of_rows(read_tokens(files.vocabulary), rows=rows, file=files.vocabulary)
+        return _guarded(files, vocabulary, None, core=core), padding, None
+    _check_files(files)
+    origin = read_origin(files)
+    _check_rows(origin, files, rows=rows)
+    vocabulary, padding = vocabulary_of_rows(list(origin.tokens), rows=rows, file=files.vocabulary)
+    return _guarded(files, vocabulary, origin, core=core), padding, origin
+
+
+def check_tokenizer(
+    tokenizer: Tokenizer, files: EncoderFiles, origin: Origin | None, *, padding: int, texts: Sequence[str] | None = None
+) -> int:
+    """Compare the ids of texts with those of PaddleNLP's tokenizer; folders with a tokenizer of ours have nothing to compare.
+
+    Args:
+        tokenizer: ours.
+        files: of the checkpoint, for messages.
+        origin: PaddleNLP's.
+        padding: the row of padding there, which has changed places with row 0.
+        texts: None compares :func:`proof_texts`.
+    Returns:
+        The number of texts.
+    Raises:
+        BundleError: PaddleNLP gives other ids; the message shows the text and both.
+    """
+    if origin is None:
+        return 0
+    compared = list(proof_texts(tokenizer, origin) if texts is None else texts)
+    swap = {0: padding, padding: 0}
+    for text in compared:
+        for length in (None, *_LENGTHS):
+            given = {} if length is None else {"max_length": length, "truncation": True}
+            expected = [swap.get(number, number) for number in origin.encode(text, **given)["input_ids"]]
+            ours = tokenizer.encode(text, max_length=length) or [*tokenizer.prefix, *tokenizer.suffix]
+            if ours != expected:
+                raise BundleError(_difference(text, expected, ours, files, origin))
+    return len(compared)
+
+
+def proof_texts(tokenizer: Tokenizer, origin: Origin) -> Iterator[str]:
+    """Give texts of all kinds, texts that hold the tokens which are found whole, and texts out of the vocabulary."""
+    yield from CHECKED_TEXTS
+    whole = getattr(tokenizer, "whole", ())
+    for token in whole[:_MOST_ADDED]:
+        yield from (
+            token,
+            f"净利润增长{token}",
+            f"公司 {token} 涨{token}{token}跌",
+            f"a{token}b 1{token}2",
+            token.lower() + token.upper(),
+            token[:-1] + token + token[1:],
+            token * 5,
+        )
+    added = [token for token in origin.tokens if token in set(origin.whole) and token not in CORE_TOKENS]
+    if added:
+        yield "".join(added[:50])
+        yield " ".join(reversed(added[:50]))
+    plain = [token.removeprefix("##") for token in origin.tokens if token not in CORE_TOKENS and token not in added]
+    step = max(1, len(plain) // 200)
+    for first in range(0, len(plain), 20 * step):
+        part = plain[first : first + 20 * step : step]
+        # What PaddleNLP finds whole and we do not on purpose cannot be compared.
+        if not any(core in token for token in part for core in CORE_TOKENS):
+            yield "".join(part)
+            yield " ".join(part)
+
+
+def _check_files(files: EncoderFiles) -> None:
+    """Refuse settings of the tokenizer that we do not understand."""
+    only = settings.TOKENIZERS.get(files.tokenizer)
+    where = (files.folder or files.vocabulary.parent) / TOKENIZER_CONFIG
+    settings.check_settings(files.options, settings.TOKENIZER, file=where, only=only)
+    accents, lowercase = files.options.get("strip_accents"), files.options.get("do_lower_case", True)
+    if files.tokenizer == "ErnieTokenizer" and accents is not None and accents != lowercase:
+        raise BundleError(
+            f"{where} has strip_accents {str(accents).lower()}, which PaddleNLP's ErnieTokenizer does not read; remove it if "
+            "the model was trained with that class, otherwise name the class that it was trained with as tokenizer_class"
+        )
+    if files.folder is not None and (special := files.folder / SPECIAL_TOKENS_MAP).is_file():
+        settings.check_settings(read_json(special), settings.SPECIAL_TOKENS, file=special, only=_only_special(only))
+
+
+def _only_special(only: Any) -> Any:
+    name = "additional_special_tokens"
+    return {name: only[name]} if only and name in only else None
+
+
+def _check_rows(origin: Origin, files: EncoderFiles, *, rows: int) -> None:
+    for number, token in enumerate(origin.tokens):
+        if number >= rows and token in origin.whole:
+            raise BundleError(
+                f"the added token {token!r} of {files.source} has the id {number}, the model has rows 0 to {rows - 1}; call "
+                "model.resize_token_embeddings(len(tokenizer)), fine-tune it and save it again"
+            )
+    if files.tokenizer == _ERNIE_M and (added := [token for token in origin.whole if token not in CORE_TOKENS]):
+        raise BundleError(f"{files.source} has the added token {added[0]!r}, which is not supported for {_ERNIE_M}; remove it")
+
+
+def _guarded(files: EncoderFiles, vocabulary: Vocabulary, origin: Origin | None, *, core: bool) -> Tokenizer:
     try:
-        return _build(files, vocabulary), padding
+        return _build(files, vocabulary, origin, core=core)
     except (DataError, OSError) as error:
         raise BundleError(f"the tokenizer of {files.source} cannot be built: {error}") from None
 
 
-def check_tokenizer(tokenizer: Tokenizer, files: EncoderFiles, *, padding: int, texts: Sequence[str] = CHECKED_TEXTS) -> None:
-    """Compare the ids of texts with those of PaddleNLP's tokenizer; folders with a tokenizer of ours have nothing to compare.
-
-    Raises:
-        BundleError: PaddleNLP cannot read the tokenizer, or gives other ids.
-    """
-    if files.tokenizer == OWN_TOKENIZER:
-        return
-    theirs = _theirs(files)
-    for text in texts:
-        ours = tokenizer.encode(text)
-        expected = [{0: padding, padding: 0}.get(number, number) for number in theirs(text)["input_ids"]]
-        if ours and ours != expected:
-            raise BundleError(
-                f"the tokenizer of {files.source} gives other ids with PaddleNLP's {files.tokenizer} than with ours: for "
-                f"{text!r} {expected[:24]} there, {ours[:24]} here; its options are {dict(files.options)}; legal: "
-                "do_lower_case, all others as they are by default; a plugin can declare the encoder with a tokenizer of its "
-                "own through the hook embtune_register_encoders"
-            )
-
-
-def _build(files: EncoderFiles, vocabulary: Vocabulary) -> Tokenizer:
+def _build(files: EncoderFiles, vocabulary: Vocabulary, origin: Origin | None, *, core: bool) -> Tokenizer:
     options = files.options
-    if files.tokenizer == OWN_TOKENIZER:
+    if origin is None:
         return tokenizer_from_config(dict(options.get("embtune") or {}), vocabulary, _reader(files.vocabulary.parent))
     if files.tokenizer == _ERNIE_M:
         from paddlenlp_embtune.text.erniem import ErnieMTokenizer
 
         return ErnieMTokenizer(vocabulary, files.pieces.read_bytes(), lowercase=bool(options.get("do_lower_case", False)))
-    return WordPieceTokenizer(vocabulary, lowercase=bool(options.get("do_lower_case", True)))
+    whole = [token for token in origin.whole if core or token not in CORE_TOKENS]
+    return WordPieceTokenizer(vocabulary, **{**origin.options, "whole": whole})
 
 
 def _reader(folder: Path) -> Any:
     return lambda name: (folder / name).read_bytes()
 
 
-def _theirs(files: EncoderFiles) -> Any:
-    with host.quiet():
-        transformers: Any = importlib.import_module("paddlenlp.transformers")
-    kind = getattr(transformers, files.tokenizer.replace("RobertaTokenizer", "RobertaChineseTokenizer"))
-    try:
-        if files.folder is not None:
-            return kind.from_pretrained(str(files.folder))
-        paths = {"vocab_file": str(files.vocabulary), "sentencepiece_model_file": str(files.pieces)}
-        return kind(**{key: paths[key] for key in kind.resource_files_names}, **files.options)
-    except Exception as error:  # of many kinds, as their code reads what it finds
-        raise BundleError(f"PaddleNLP's {files.tokenizer} cannot read the tokenizer of {files.source}: {error}") from error
+def _difference(text: str, expected: Sequence[int], ours: Sequence[int], files: EncoderFiles, origin: Origin) -> str:
+    shown = text if len(text) <= 80 else text[:80] + "..."
+    at = next(
+        (at for at, pair in enumerate(zip(expected, ours, strict=False)) if pair[0] != pair[1]), min(len(expected), len(ours))
+    )
+    first = max(0, at - 4)
+    return (
+        f"the tokenizer of {files.source} gives other ids with {origin.name} than with ours: for {shown!r}, from token {first} "
+        f"on, {list(expected[first : first + 16])} there, {list(ours[first : first + 16])} here; its options are "
+        f"{dict(origin.options)}; nothing was written; a plugin can declare the encoder with a tokenizer of its own by the "
+        "hook embtune_register_encoders"
+    )

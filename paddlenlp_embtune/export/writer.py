@@ -50,6 +50,7 @@ class BundleContent:
         domain: name of the domain, or None.
         recipe, data, vectors, metrics, teacher: plain values for the manifest.
         sample_texts: real texts for the parity check.
+        parity: proofs that there are already, beside those of the engines.
     """
 
     model: Any
@@ -66,6 +67,7 @@ class BundleContent:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sample_texts: Sequence[str] = ()
+    parity: Mapping[str, ParityRecord] = dataclasses.field(default_factory=dict)
 
 
 def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) -> Bundle:
@@ -92,7 +94,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         max_length=content.max_length,
         windows=content.windows,
         engines={"paddle": ("weights.safetensors", "model.json")},
-        parity={},
+        parity=dict(content.parity),
         metrics=content.metrics,
         data=content.data,
         vectors=content.vectors,
@@ -130,7 +132,7 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
     manifest = dataclasses.replace(
         bundle.manifest,
         engines=kept,
-        parity={name: record for name, record in bundle.manifest.parity.items() if name in kept},
+        parity={name: record for name, record in bundle.manifest.parity.items() if name not in exporters},
         versions=_versions(),
     )
     dropped = {name for engine, files in bundle.manifest.engines.items() if engine in exporters for name in files}

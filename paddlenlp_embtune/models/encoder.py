@@ -9,6 +9,9 @@ from paddlenlp_embtune.models.networks import NetworkLayer, build_network
 
 __all__ = ["Encoder"]
 
+# Nothing but the logits is returned, whatever the checkpoint asked for.
+_LOGITS_ALONE = {"return_dict": False, "output_hidden_states": False, "output_attentions": False, "use_cache": False}
+
 
 class Encoder(NetworkLayer):
     """A sequence classifier of ``paddlenlp.transformers`` behind the interface of our models.
@@ -42,7 +45,7 @@ class Encoder(NetworkLayer):
         )
         self.network = build_network(
             architecture,
-            {**settings, "num_labels": num_labels},
+            {**settings, **_LOGITS_ALONE, **_labels_of(settings, num_labels)},
             ending="ForSequenceClassification",
             what="sequence classifier",
             example="ErnieForSequenceClassification",
@@ -55,3 +58,8 @@ class Encoder(NetworkLayer):
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
         return self.network(input_ids)
+
+
+def _labels_of(settings: Mapping[str, Any], num_labels: int) -> Mapping[str, Any]:
+    """The number of labels, where the settings do not name them all: PaddleNLP counts the names."""
+    return {} if len(settings.get("id2label") or ()) == num_labels else {"num_labels": num_labels, "id2label": None}

@@ -70,8 +70,10 @@ def build_network(architecture: str, settings: Mapping[str, Any], *, ending: str
     if not architecture.endswith(ending) or not hasattr(transformers, architecture):
         raise HostError(f"PaddleNLP has no {what} {architecture!r}; legal: a class of paddlenlp.transformers such as {example}")
     kind = getattr(transformers, architecture)
+    # Of training alone, and PaddleNLP warns of it.
+    kept = {name: value for name, value in settings.items() if name != "gradient_checkpointing"}
     try:
-        return kind(kind.config_class.from_dict(dict(settings)))
+        return kind(kind.config_class.from_dict(kept))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise HostError(f"PaddleNLP cannot build {architecture} from these settings: {error}") from error
 

@@ -33,19 +33,6 @@ _STEPS: dict[str, tuple[str, ...]] = {
         "Look each code point up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none.",
         _KEEP,
     ),
-    "wordpiece": (
-        "Tab, line feed, carriage return and the categories Z* become a space. Remove U+FFFD and the categories C*: controls, "
-        "formats, surrogates, private use, and what the Unicode version above does not know.",
-        "If `lowercase`, map each character to lower case, then decompose it (NFD) and remove the category Mn.",
-        "Set a space on both sides of each character of the categories P* and S*, of the ASCII range that is neither letter "
-        "nor digit, of the ideograph blocks U+3400-4DBF, U+4E00-9FFF, U+F900-FAFF, U+20000-2A6DF, U+2A700-2B73F, "
-        "U+2B740-2B81F, U+2B820-2CEAF and U+2F800-2FA1F, and of \u00b2 \u00ba \u3007 \u00b5 \u00d8 \u014b \u01b1. "
-        "Words are what spaces part.",
-        "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
-        "word that cannot be cut, or has more than 100 characters, is `unknown_id`. [SEP] in a text is text like any other.",
-        "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
-        "Keep as many as fit in `max_length` between `prefix` and `suffix`. A text without pieces has no label.",
-    ),
     "word": (
         "If `user_terms` is not 0, find the lines of user_dictionary.txt in the text: the leftmost first, of those the "
         "longest, and none that begins or ends between two ASCII letters or digits. Each is a token. The next steps cut what "
@@ -95,6 +82,56 @@ _TERMS = (
 )
 
 
+_WHOLE = (
+    "Find the tokens that `whole` lists in the text: the leftmost first, of those the longest, also within a word. If "
+    "`fold_whole`, first map all to lower case, character by character, but for what is spelled exactly as one of them (found "
+    "from the left; of two that begin there, the first by code points). Each is its line in `vocabulary`; each part between "
+    "them is read with the next steps, as if it were a text of its own.",
+)
+
+
+def _wordpiece(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The steps of WordPiece, which depend on its options."""
+    lowercase = bool(config.get("lowercase", True))
+    symbols, ideographs, words = (bool(config.get(name, True)) for name in ("symbols", "ideographs", "words"))
+    accents = bool(config.get("strip_accents", lowercase))
+    folding = "If `lowercase`, map each character to lower case, then decompose it (NFD) and remove the category Mn."
+    if accents != lowercase:
+        folding = (
+            "Decompose each character (NFD) and remove the category Mn." if accents else "Map each character to lower case."
+        )
+    alone = (
+        "Set a space on both sides of each character of the categories P*"
+        + (" and S*" if symbols else "")
+        + ", of the ASCII range that is neither letter nor digit"
+        + (
+            ", of the ideograph blocks U+3400-4DBF, U+4E00-9FFF, U+F900-FAFF, U+20000-2A6DF, U+2A700-2B73F, U+2B740-2B81F, "
+            "U+2B820-2CEAF and U+2F800-2FA1F"
+            if ideographs
+            else ""
+        )
+        + (", and of \u00b2 \u00ba \u3007 \u00b5 \u00d8 \u014b \u01b1" if symbols else "")
+        + ". Words are what spaces part."
+    )
+    cleaning = (
+        "Tab, line feed, carriage return and the categories Z* become a space. Remove U+FFFD and the categories C*: controls, "
+        "formats, surrogates, private use, and what the Unicode version above does not know.",
+        folding,
+        alone,
+    )
+    plain = ("If `lowercase`, map each character to lower case.", "Words are what white space parts.")
+    framed = " between `prefix` and `suffix`" if config.get("frame", True) else ""
+    return (
+        *(_WHOLE if config.get("whole") else ()),
+        *(cleaning if words else plain),
+        "Cut each word into the longest pieces that `vocabulary` has, from the left, those within a word beginning with ##; a "
+        "word that cannot be cut, or has more than 100 characters, is `unknown_id`."
+        + ("" if "[SEP]" in config.get("whole", ()) else " [SEP] in a text is text like any other."),
+        "Look each piece up in `vocabulary`: its line, counted from 0; where a line stands twice, the last one.",
+        f"Keep as many as fit in `max_length`{framed}. A text without pieces has no label.",
+    )
+
+
 def steps_of(config: Mapping[str, Any]) -> list[str]:
     """Give the steps from a text to ids.
 
@@ -108,6 +145,8 @@ def _steps(config: Mapping[str, Any]) -> list[str]:
     name, cleaning = str(config["name"]), _cleaning(int(config.get("cleaning", 1)))
     if name in ("char", "word"):
         return [*cleaning, *_STEPS[name]]
+    if name == "wordpiece":
+        return list(_wordpiece(config))
     if name != "terms":
         return list(_STEPS.get(name, ()))
     piecewise = config["base"]["name"] in ("sentencepiece", "ernie_m")

@@ -112,7 +112,7 @@ def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
     if isinstance(tokenizer, CharTokenizer):
         return CharTokenizer(_only(vocabulary, keep), tokenizer.lowercase, tokenizer.cleaning)
     if isinstance(tokenizer, WordPieceTokenizer):
-        return WordPieceTokenizer(_only(vocabulary, keep), tokenizer.lowercase)
+        return tokenizer.on(_only(vocabulary, {*keep, *tokenizer.whole}))
     raise DataError(f"a {type(tokenizer).__name__} cannot be cut; legal: char, word, wordpiece, sentencepiece")
 
 

@@ -30,12 +30,23 @@ _REQUIRED: dict[str, dict[str, type]] = {
 }
 _OPTIONAL: dict[str, dict[str, Any]] = {
     "char": {"lowercase": True, "cleaning": 1},
-    "wordpiece": {"lowercase": True},
+    "wordpiece": {
+        "lowercase": True,
+        "strip_accents": True,
+        "ideographs": True,
+        "symbols": True,
+        "words": True,
+        "frame": True,
+        "whole": [],
+        "fold_whole": False,
+    },
     "word": {"lowercase": True, "hmm": False, "split_unknown": True, "user_terms": 0, "cleaning": 1},
     "sentencepiece": {"markers": False},
     "ernie_m": {"lowercase": False},
     "terms": {"cleaning": 1},
 }
+# Options of WordPiece that only checkpoints of others need are not shown in messages.
+_SHOWN = ("lowercase", "hmm", "split_unknown", "user_terms", "markers")
 _OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
 
 
@@ -87,7 +98,8 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         given = {key: value for key, value in config.items() if key != "name"}
         complete = given.keys() >= _REQUIRED[name].keys() and given.keys() <= types.keys()
         if complete and all(_is(value, types[key]) for key, value in given.items()):
-            options = {"name": name, **_OPTIONAL[name], **given}
+            # WordPiece drops accents by default where it folds case, and knows that itself.
+            options = {"name": name, **({} if name == "wordpiece" else _OPTIONAL[name]), **given}
             if not 1 <= options.get("cleaning", 1) <= CLEANING:
                 raise DataError(
                     f"the tokenizer cleans texts by rule {options['cleaning']}, this release knows rules 1 to {CLEANING}; use "
@@ -103,6 +115,8 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
 def _is(value: object, kind: type) -> bool:
     if kind is dict:
         return isinstance(value, Mapping)
+    if kind is list:
+        return isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value)
     return type(value) is kind and (kind is not int or int(str(value)) >= 0)
 
 
@@ -126,8 +140,15 @@ def _read(files: Files, name: str) -> bytes:
 
 
 def _form(kind: str) -> str:
-    values = {int: "a number", str: "64 hexadecimal digits", bool: "true or false", dict: "{another tokenizer}"}
-    types = {**_REQUIRED[kind], **{key: type(value) for key, value in _OPTIONAL[kind].items()}}
+    values = {
+        int: "a number",
+        str: "64 hexadecimal digits",
+        bool: "true or false",
+        list: "[tokens]",
+        dict: "{another tokenizer}",
+    }
+    optional = {key: type(value) for key, value in _OPTIONAL[kind].items() if key in _SHOWN}
+    types = {**_REQUIRED[kind], **optional}
     return "{" + ", ".join([f"'name': '{kind}'", *(f"'{key}': {values[each]}" for key, each in types.items())]) + "}"
 
 

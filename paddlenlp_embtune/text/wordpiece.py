@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,11 +11,13 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.offsets import append_place
 from paddlenlp_embtune.text.tokenizers import NO_FILES
 from paddlenlp_embtune.text.vocabulary import Vocabulary
-from paddlenlp_embtune.text.wordtables import CharacterTable, WordTable
+from paddlenlp_embtune.text.whole import WholeTokens
+from paddlenlp_embtune.text.wordtables import CharacterTable, WordRules, WordTable
 
 __all__ = ["WordPieceTokenizer"]
 
 _CLS, _SEP = "[CLS]", "[SEP]"
+Spans = Sequence[tuple[int, int, str]]
 
 
 class WordPieceTokenizer:
@@ -23,51 +25,96 @@ class WordPieceTokenizer:
 
     The ids are those of PaddleNLP's Python tokenizers, oddities included. Control and format characters, private use, lone
     surrogates, U+FFFD, and what Unicode knows later than this Python are dropped: a vertical tab or U+0085 joins the words
-    beside it. With ``lowercase``, accents are dropped and Hangul syllables fall apart into letters. Full width is kept. A
-    word of more than 100 characters is unknown.
+    beside it. Where accents are dropped, Hangul syllables fall apart into letters. Full width is kept. A word of more than 100
+    characters is unknown.
 
     On purpose unlike PaddleNLP, a text that spells ``[SEP]`` or ``[MASK]`` gets the pieces of its brackets and letters, for a
-    text must not give orders to the model; and a text without a piece of its own gets no ids at all.
+    text must not give orders to the model, unless ``whole`` names it; and a text without a piece of its own gets no ids at all.
 
     Args:
         vocabulary: holds ``[CLS]`` and ``[SEP]``.
-        lowercase: fold case and drop accents, as ``do_lower_case`` does there.
+        lowercase: fold case, as ``do_lower_case`` does there.
+        strip_accents: drop accents; None does so where case is folded.
+        ideographs: each Chinese ideograph is a word, as with ``tokenize_chinese_chars``.
+        symbols: each symbol is a word, not only punctuation, as in PaddleNLP; ``tokenizers`` keeps them in their words.
+        words: cut at punctuation, symbols and ideographs, as with ``do_basic_tokenize``; without, at white space alone.
+        frame: put ``[CLS]`` before a text and ``[SEP]`` behind it.
+        whole: tokens that are found in a text before anything else, the longest first.
+        fold_whole: they are found in the text with its case folded, see :class:`WholeTokens`.
     Raises:
-        DataError: the vocabulary lacks ``[CLS]`` or ``[SEP]``.
+        DataError: the vocabulary lacks ``[CLS]`` or ``[SEP]``, or a token of ``whole``.
     Source:
         Devlin et al. 2019, "BERT", section 3, as in paddlenlp.transformers.bert.tokenizer
     """
 
-    def __init__(self, vocabulary: Vocabulary, lowercase: bool = True) -> None:
-        for token in (_CLS, _SEP):
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        lowercase: bool = True,
+        *,
+        strip_accents: bool | None = None,
+        ideographs: bool = True,
+        symbols: bool = True,
+        words: bool = True,
+        frame: bool = True,
+        whole: Sequence[str] = (),
+        fold_whole: bool = False,
+    ) -> None:
+        for token in ((_CLS, _SEP) if frame else ()) + tuple(whole):
             if token not in vocabulary:
                 raise DataError(f"the vocabulary of {len(vocabulary)} tokens lacks {token!r}, which WordPiece needs")
+        accents = lowercase if strip_accents is None else strip_accents
+        rules = WordRules(
+            lowercase=lowercase, strip_accents=accents and words, ideographs=ideographs, symbols=symbols, words=words
+        )
         self.vocabulary = vocabulary
         self.lowercase = lowercase
-        self.prefix: tuple[int, ...] = (vocabulary.ids[_CLS],)
-        self.suffix: tuple[int, ...] = (vocabulary.ids[_SEP],)
-        self._characters = CharacterTable(lowercase)
-        self._words = WordTable(vocabulary, lowercase)
+        self.whole = tuple(whole)
+        self.prefix: tuple[int, ...] = (vocabulary.ids[_CLS],) if frame else ()
+        self.suffix: tuple[int, ...] = (vocabulary.ids[_SEP],) if frame else ()
+        given = {"ideographs": ideographs, "symbols": symbols, "words": words, "frame": frame}
+        self._options: dict[str, Any] = {name: value for name, value in given.items() if not value}
+        if accents != lowercase:
+            self._options["strip_accents"] = accents
+        if whole:
+            self._options |= {"whole": list(whole), "fold_whole": fold_whole}
+        self._rules = rules
+        self._characters = CharacterTable(rules)
+        self._words = WordTable(vocabulary, rules.strip_accents)
+        self._whole = WholeTokens(whole, fold=fold_whole) if whole else None
+
+    def on(self, vocabulary: Vocabulary) -> WordPieceTokenizer:
+        """Build the same tokenizer on another vocabulary."""
+        return WordPieceTokenizer(vocabulary, self.lowercase, **self._options)
 
     def tokens(self, text: str) -> list[str]:
         """Cut a text into pieces, without ``[CLS]`` and ``[SEP]``; an unknown word stays whole."""
         table, found = self._words, list[str]()
-        for word in text.translate(self._characters).split():
-            found += table.pieces("".join(word[at] for at in table.order(word)))
+        for begin, end, token in self._parts(text):
+            if token:
+                found.append(token)
+                continue
+            for word in text[begin:end].translate(self._characters).split():
+                found += table.pieces("".join(word[at] for at in table.order(word)))
         return found
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of ``[CLS]``, of its first ``max_length - 2`` pieces, and of ``[SEP]``.
+        """Turn a text into the ids of ``[CLS]``, of as many of its first pieces as there is room for, and of ``[SEP]``.
 
         Raises:
             DataError: ``max_length`` leaves no room for a piece.
         """
-        if max_length is None:
-            own = self._read(text, block=len(text))
-        elif max_length > len(self.prefix + self.suffix):
-            own = self._read(text, block=2 * max_length, most=max_length - len(self.prefix + self.suffix))
+        fixed = len(self.prefix) + len(self.suffix)
+        if max_length is not None and max_length <= fixed:
+            raise DataError(
+                f"max_length is {max_length}; legal: {fixed + 1} or more, for {_CLS}, {_SEP} and a piece between them"
+            )
+        most = None if max_length is None else max_length - fixed
+        block = len(text) if max_length is None else 2 * max_length
+        if self._whole is not None and (spans := self._whole.spans(text)):
+            own = self._read_between(text, spans, block=block, most=most)
         else:
-            raise DataError(f"max_length is {max_length}; legal: 3 or more, for {_CLS}, {_SEP} and a piece between them")
+            own = self._read(text, block=block, most=most)
         return [*self.prefix, *own, *self.suffix] if own else []
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
@@ -77,24 +124,47 @@ class WordPieceTokenizer:
         character, as those of a Hangul syllable may, have the place of all of them together.
         """
         places: list[tuple[int, int]] = []
-        for word, origins in self._located_words(text):
-            if limit is not None and len(places) >= max(limit, 1) and places[-1][1] <= origins[0][0]:
+        for begin, end, token in self._parts(text):
+            room = None if limit is None else limit - len(places)
+            if room is not None and room <= 0:
                 break
-            order, first = self._words.order(word), 0
-            for piece in self._words.pieces("".join(word[at] for at in order)):
-                end = first + len(piece) - (2 if first else 0)
-                under = [origins[at] for at in order[first:end]]
-                append_place(places, min(under)[0], max(under)[1])
-                first = end
+            if token:
+                places.append((begin, end))
+            else:
+                inside = self._places(text[begin:end], limit=room)
+                places += [(begin + first, begin + last) for first, last in inside] if begin else inside
         return places[:limit]
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
-        return {"name": "wordpiece", "lowercase": self.lowercase}
+        return {"name": "wordpiece", "lowercase": self.lowercase, **self._options}
 
     def files(self) -> Mapping[str, bytes]:
         """Return nothing: the vocabulary is all that it needs."""
         return NO_FILES
+
+    def _parts(self, text: str, spans: Spans | None = None) -> Iterator[tuple[int, int, str]]:
+        """Cut a text into tokens that are found whole, and what is between them with an empty name."""
+        done = 0
+        if spans is None:
+            spans = self._whole.spans(text) if self._whole is not None else ()
+        for begin, end, token in spans:
+            if done < begin:
+                yield done, begin, ""
+            yield begin, end, token
+            done = end
+        if done < len(text):
+            yield done, len(text), ""
+
+    def _read_between(self, text: str, spans: Spans, *, block: int, most: int | None) -> list[int]:
+        """Give the ids of the first tokens of a text that holds some that are found whole, ``most`` at most."""
+        ids: list[int] = []
+        for begin, end, token in self._parts(text, spans):
+            room = None if most is None else most - len(ids)
+            if room is not None and room <= 0:
+                break
+            ids += [self.vocabulary.ids[token]] if token else self._read(text[begin:end], block=block, most=room)
+        return ids
 
     def _read(self, text: str, *, block: int, most: int | None = None) -> list[int]:
         """Give the ids of the first pieces, ``most`` at most; read blocks of characters, each twice the former, until then."""
@@ -108,6 +178,20 @@ class WordPieceTokenizer:
                 unfinished = words.pop()
             ids.extend(chain.from_iterable(map(self._words.__getitem__, words)))
         return ids[:most]
+
+    def _places(self, text: str, *, limit: int | None) -> list[tuple[int, int]]:
+        """Give the places of the first pieces of a text that holds no token that is found whole."""
+        places: list[tuple[int, int]] = []
+        for word, origins in self._located_words(text):
+            if limit is not None and len(places) >= max(limit, 1) and places[-1][1] <= origins[0][0]:
+                break
+            order, first = self._words.order(word), 0
+            for piece in self._words.pieces("".join(word[at] for at in order)):
+                end = first + len(piece) - (2 if first else 0)
+                under = [origins[at] for at in order[first:end]]
+                append_place(places, min(under)[0], max(under)[1])
+                first = end
+        return places[:limit]
 
     def _located_words(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
         """Cut a text into the words that ``encode`` looks up, with the place of each of their characters."""
@@ -128,7 +212,7 @@ class WordPieceTokenizer:
         folded, start, end = "", 0, 0
         for index, character in enumerate(text):
             found = self._characters[ord(character)]
-            if self.lowercase and unicodedata.category(character) == "Mn":
+            if self._rules.strip_accents and unicodedata.category(character) == "Mn":
                 folded += found
                 end = index + 1
             elif found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
 from collections.abc import Sequence
 from itertools import accumulate
@@ -9,7 +10,7 @@ from typing import TypeVar
 
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 
-__all__ = ["CharacterTable", "WordTable"]
+__all__ = ["CharacterTable", "WordRules", "WordTable"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -30,6 +31,26 @@ _IDEOGRAPHS = (
 _SYMBOLS = frozenset("²º〇µØŋƱ")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WordRules:
+    """What happens to a text before its words are cut into pieces.
+
+    Args:
+        lowercase: fold case, character by character.
+        strip_accents: decompose (NFD), and drop the category Mn.
+        ideographs: each Chinese ideograph is a word.
+        symbols: each character of the categories S*, and a few letters, is a word; without, only punctuation and what is
+            neither letter nor digit in ASCII are.
+        words: drop control characters, and cut at punctuation, symbols and ideographs; without, only white space parts words.
+    """
+
+    lowercase: bool = True
+    strip_accents: bool = True
+    ideographs: bool = True
+    symbols: bool = True
+    words: bool = True
+
+
 class CharacterTable(dict[int, str]):
     """What each character becomes before words are cut, for ``str.translate``.
 
@@ -37,16 +58,20 @@ class CharacterTable(dict[int, str]):
     may change places vanish here; the others keep the marks beside them in their places until the word is settled.
 
     Args:
-        lowercase: fold case, decompose, and drop accents.
+        rules: what is done.
     """
 
-    def __init__(self, lowercase: bool) -> None:
+    def __init__(self, rules: WordRules) -> None:
         super().__init__()
-        self.lowercase = lowercase
+        self.rules = rules
 
     def __missing__(self, code: int) -> str:
-        characters = chr(code).lower() if self.lowercase else chr(code)
-        return _remember(self, code, "".join(map(self._fold, characters)))
+        characters = chr(code).lower() if self.rules.lowercase else chr(code)
+        fold = self._fold if self.rules.words else self._keep
+        return _remember(self, code, "".join(map(fold, characters)))
+
+    def _keep(self, character: str) -> str:
+        return " " if character.isspace() else character
 
     def _fold(self, character: str) -> str:
         code, category = ord(character), unicodedata.category(character)
@@ -54,16 +79,17 @@ class CharacterTable(dict[int, str]):
             return " "
         if code == 0xFFFD or category.startswith("C"):
             return ""
-        parts = unicodedata.normalize("NFD", character) if self.lowercase else character
+        parts = unicodedata.normalize("NFD", character) if self.rules.strip_accents else character
         folded = "".join(map(self._part, parts))
-        return f" {folded} " if any(first <= code <= last for first, last in _IDEOGRAPHS) else folded
+        alone = self.rules.ideographs and any(first <= code <= last for first, last in _IDEOGRAPHS)
+        return f" {folded} " if alone else folded
 
     def _part(self, part: str) -> str:
         category = unicodedata.category(part)
-        if self.lowercase and category == "Mn" and unicodedata.combining(part):
+        if self.rules.strip_accents and category == "Mn" and unicodedata.combining(part):
             return ""
-        symbol = category[0] in "PS" or part in _SYMBOLS
-        return f" {part} " if symbol else part
+        symbol = (category[0] == "S" or part in _SYMBOLS) and (self.rules.symbols or part.isascii())
+        return f" {part} " if symbol or category[0] == "P" else part
 
 
 class WordTable(dict[str, tuple[int, ...]]):
@@ -71,14 +97,14 @@ class WordTable(dict[str, tuple[int, ...]]):
 
     Args:
         vocabulary: knows the pieces.
-        lowercase: the words come from a ``CharacterTable`` that decomposes and drops accents.
+        decomposed: the words come from a ``CharacterTable`` that decomposes and drops accents.
     """
 
-    def __init__(self, vocabulary: Vocabulary, lowercase: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, decomposed: bool) -> None:
         super().__init__()
         self.ids = vocabulary.ids
         self.unknown_id = vocabulary.unknown_id
-        self.lowercase = lowercase
+        self.decomposed = decomposed
         self.longest_piece = max(map(len, vocabulary.tokens))
 
     def __missing__(self, word: str) -> tuple[int, ...]:
@@ -92,7 +118,7 @@ class WordTable(dict[str, tuple[int, ...]]):
 
         ``unicodedata.normalize`` would sort too, but takes a time that grows with the square of a run of marks.
         """
-        if not self.lowercase or word.isascii() or word.isalnum():
+        if not self.decomposed or word.isascii() or word.isalnum():
             return range(len(word))
         classes = list(map(unicodedata.combining, word))
         keys = list(zip(accumulate(int(not each) for each in classes), classes, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import random
 import time
@@ -45,17 +46,41 @@ __all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
     """A Trainer with batches of texts of similar length; where rows have the answers of a teacher, it learns from these too.
 
+    Where several batches make one step, each counts by the weight of its rows, so that the step is that of one large batch.
+
     Args:
         distill: how the teacher's answers count; None where no row has any.
         cut: texts to train on and development texts that were cut at the maximum length.
+        row_weights: of each training row in the mean that the loss is; None for a plain mean.
     """
 
     def __init__(
-        self, *arguments: Any, distill: DistillSpec | None = None, cut: tuple[int, int] = (0, 0), **options: Any
+        self,
+        *arguments: Any,
+        distill: DistillSpec | None = None,
+        cut: tuple[int, int] = (0, 0),
+        row_weights: npt.NDArray[np.float64] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self.distill = distill
         self.cut = cut
+        self.row_weights = row_weights
+        self._parts: _Parts | None = None
+
+    @functools.wraps(Trainer.training_step)
+    def training_step(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """Take a batch's gradients with the part of its step that its rows make."""
+        part = self._parts.current() if self._parts is not None else None
+        if part is None:
+            return super().training_step(model, inputs, *arguments, **options)
+        # The Trainer divides each batch's loss by this number; whatever wraps the loss, the part comes last.
+        steps = self.args.gradient_accumulation_steps
+        self.args.gradient_accumulation_steps = 1.0 / part if part else float("inf")
+        try:
+            return super().training_step(model, inputs, *arguments, **options)
+        finally:
+            self.args.gradient_accumulation_steps = steps
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
         """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
@@ -65,7 +90,46 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         return (loss, (loss, logits)) if return_outputs else loss
 
     def _get_train_sampler(self) -> LengthBatchSampler:
-        return LengthBatchSampler(self.train_dataset, batch_size=self.args.per_device_train_batch_size, seed=self.args.seed)
+        sampler = LengthBatchSampler(
+            self.train_dataset,
+            batch_size=self.args.per_device_train_batch_size,
+            seed=self.args.seed,
+            accumulation_steps=self.args.gradient_accumulation_steps,
+        )
+        if sampler.accumulation_steps > 1:
+            weights = np.ones(len(self.train_dataset)) if self.row_weights is None else self.row_weights
+            if self._parts is not None:
+                self.remove_callback(self._parts)
+            self._parts = _Parts(sampler, weights)
+            self.add_callback(self._parts)
+        return sampler
+
+
+class _Parts(TrainerCallback):  # type: ignore[misc]
+    """Knows what part of its step each batch makes, also after batches that a resumed run skips.
+
+    Args:
+        sampler: gives the batches.
+        weights: of each row.
+    """
+
+    def __init__(self, sampler: LengthBatchSampler, weights: npt.NDArray[np.float64]) -> None:
+        self._sampler = sampler
+        self._weights = weights
+        self._shares: list[float] = []
+        self._at = -1
+
+    def current(self) -> float | None:
+        """The part of the batch that is being trained on; None where no epoch has begun."""
+        return self._shares[self._at] if 0 <= self._at < len(self._shares) else None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the epoch's batches."""
+        self._shares, self._at = self._sampler.shares(self._weights), -1
+
+    def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count a batch, skipped ones too."""
+        self._at += 1
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
@@ -168,6 +232,7 @@ def build_trainer(
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
         distill=recipe.distill if lessons is not None else None,
         cut=(train.cut, dev.cut),
+        row_weights=_row_weights(train, weights) if recipe.train.loss == "cross_entropy" and lessons is None else None,
     )
 
 
@@ -193,6 +258,12 @@ def _criterion(name: str, weights: npt.NDArray[np.float32]) -> Any:
     if not isinstance(found, paddle.Tensor) or found.numel() != 1 or not np.isfinite(float(found)):
         raise known.breach("loss", name, f"gives a callable that returned {shorten(found)}")
     return criterion
+
+
+def _row_weights(rows: EncodedDataset, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """What each row counts in the mean that the cross-entropy is: the weight of its class."""
+    found: npt.NDArray[np.float64] = weights[np.asarray(rows.labels)].astype(np.float64)
+    return found
 
 
 def _fit_before_training(

@@ -7,6 +7,7 @@ row is left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -44,25 +45,37 @@ class Peer:
         # Nothing of the parent's: thread counts are the contender's own business.
         environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
         command = [python, "-W", "ignore", "-m", PEERS, kind, str(folder), json.dumps(options)]
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the peer
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
         )
         self.ready = self._answer() is not None
 
-    def run(self, name: str) -> dict[str, Any]:
-        """Label a set of texts; gives seconds and labels."""
+    def run(self, name: str) -> dict[str, Any] | None:
+        """Label a set of texts; gives seconds and labels, or None where the process has ended."""
         assert self.process.stdin is not None
-        self.process.stdin.write(name + "\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        if answer is None:
-            raise RuntimeError(f"a contender ended: {self.process.args}")
-        return answer
+        try:
+            self.process.stdin.write(name + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        return self._answer()
+
+    def why(self) -> str:
+        """Tell why the process ended: the last line that it wrote about it."""
+        self.process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        return lines[-1] if lines else f"exit code {self.process.returncode}, without a word"
 
     def close(self) -> None:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def _answer(self) -> dict[str, Any] | None:
         assert self.process.stdout is not None
@@ -91,14 +104,19 @@ def main() -> None:
 
 
 def measure(folder: Path, name: str, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """Let every contender label the texts, in turns."""
+    """Let every contender label the texts, in turns; one that does not start or ends is named and left out."""
     peers = {contender: Peer(kind, options, folder) for contender, (kind, options) in CONTENDERS.items()}
     try:
-        ready = {contender: peer for contender, peer in peers.items() if peer.ready}
-        answers: dict[str, list[dict[str, Any]]] = {contender: [] for contender in ready}
+        answers: dict[str, list[dict[str, Any]]] = {contender: [] for contender, peer in peers.items() if peer.ready}
+        for contender in peers.keys() - answers.keys():
+            print(f"left out: {contender} did not start: {peers[contender].why()}", flush=True)
         for _ in range(rounds):
-            for contender, peer in ready.items():
-                answers[contender].append(peer.run(name))
+            for contender in list(answers):
+                if (answer := peers[contender].run(name)) is None:
+                    print(f"left out: {contender} ended while it labelled: {peers[contender].why()}", flush=True)
+                    del answers[contender]
+                else:
+                    answers[contender].append(answer)
         return answers
     finally:
         for peer in peers.values():
@@ -106,28 +124,37 @@ def measure(folder: Path, name: str, rounds: int) -> dict[str, list[dict[str, An
 
 
 def report(name: str, count: int, answers: dict[str, list[dict[str, Any]]]) -> None:
-    """Print texts a second, ratios within rounds, and how many labels agree with those of the stock task."""
-    stock = answers[AGAINST[0]][0]["labels"]
-    print(f"\n{count} {name} texts; ratios are the median of {len(answers[AGAINST[0]])} rounds (lowest to highest)")
+    """Print texts a second, ratios within rounds, and how many labels agree with those of the stock task, of those that ran."""
+    if not answers:
+        print(f"\n{count} {name} texts: no contender ran")
+        return
+    stock = answers[AGAINST[0]][0]["labels"] if AGAINST[0] in answers else None
+    measured = len(next(iter(answers.values())))
+    print(f"\n{count} {name} texts; ratios are the median of {measured} rounds (lowest to highest)")
     heads = "".join(f"{head:>24}" for head in ("to stock, defaults", "to stock, 2 threads", "to bare ONNX Runtime"))
     print(f"{'':<50}{'texts/s':>9}{heads}{'same labels':>13}")
     for contender, rounds in answers.items():
         speed = count / statistics.median(answer["seconds"] for answer in rounds)
         cells = []
         for other in AGAINST:
+            if other not in answers:
+                cells.append("not measured")
+                continue
             ratios = [b["seconds"] / a["seconds"] for a, b in zip(rounds, answers[other], strict=True)]
             cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         labels = rounds[0]["labels"]
-        same = f"{sum(a == b for a, b in zip(labels, stock, strict=True)) / count:.2%}" if labels else ""
+        same = f"{sum(a == b for a, b in zip(labels, stock, strict=True)) / count:.2%}" if labels and stock else ""
         print(f"{contender:<50}{speed:>9.0f}{''.join(f'{cell:>24}' for cell in cells)}{same:>13}", flush=True)
 
 
 def latency(folder: Path) -> None:
     """One short text at a time: the predictor against a bare session and tokenization; and 8 client threads at once."""
     peer = Peer("latency", {}, folder)
-    if not peer.ready:
+    found = peer.run("short") if peer.ready else None
+    if found is None:
+        print(f"left out: one text at a time did not run: {peer.why()}")
+        peer.close()
         return
-    found = peer.run("short")
     peer.close()
     print(
         f"\none short text, median of 2,000 calls: {found['predict_ms']:.3f} ms; tokenization and a bare session run "

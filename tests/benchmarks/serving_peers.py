@@ -69,9 +69,8 @@ def prepare(folder: Path) -> None:
 
 def stock(folder: Path, **options: Any) -> Label:
     """PaddleNLP's own task."""
+    import paddlenlp_embtune  # noqa: F401, I001 - first: PaddleNLP does not load without it where aistudio-sdk is new
     from paddlenlp import Taskflow
-
-    import paddlenlp_embtune  # noqa: F401 - PaddleNLP does not load without it where aistudio-sdk is new
 
     task = Taskflow("text_classification", mode="finetune", task_path=str(folder / "checkpoint"), **options)
 

@@ -735,14 +735,6 @@ def drawn(folder: Path) -> dict[str, set[str]]:
     return {kind: set(tags) for kind, tags in LogReader(file_path=str(file)).get_tags().items()}
 
 
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real writer, but for what the host itself writes before training, which newer protobufs refuse: booleans."""
-    visualdl = pytest.importorskip("visualdl")
-    monkeypatch.setattr(visualdl.LogWriter, "add_hparams", lambda *_, **__: None)
-
-
-@pytest.mark.usefixtures("writes")
 def test_visualdl_gets_scalars_histograms_and_the_projector(tmp_path: Path) -> None:
     trainer, _ = attached(
         tmp_path, recipe(), tokens=TOKENS, report_to=["visualdl"], logging_dir=str(tmp_path / "vdl"), num_train_epochs=2
@@ -750,11 +742,11 @@ def test_visualdl_gets_scalars_histograms_and_the_projector(tmp_path: Path) -> N
     trainer.train()
     tags = drawn(tmp_path / "vdl")
     assert {"health/cosine_drift", "health/norm"} <= tags["histogram"]
+    assert tags["hyper_parameters"]
     assert any(tag.endswith("health/cosine_drift_mean") for tag in tags["scalar"])
     assert "embedding" in tags["embeddings"]
 
 
-@pytest.mark.usefixtures("writes")
 def test_visualdl_gets_the_projector_when_the_run_is_stopped_early(tmp_path: Path) -> None:
     trainer, _ = attached(
         tmp_path,

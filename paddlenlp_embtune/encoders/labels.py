@@ -1,0 +1,84 @@
+"""The labels of a classifier, as its ``config.json`` names them or the user does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.utils.documents import shorten
+
+__all__ = ["choose_labels", "named_labels"]
+
+
+def named_labels(settings: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    """The labels that ``config.json`` names; empty where it does not.
+
+    Raises:
+        BundleError: the maps contradict each other or the number of labels, or leave a number out.
+    """
+    named, numbers, count = settings.get("id2label"), settings.get("label2id"), _count(settings, file)
+    if named is None:
+        return ()
+    if not isinstance(named, Mapping) or not all(isinstance(label, (str, int)) for label in named.values()):
+        raise BundleError(f"{file} has id2label {shorten(named)}, expected a label for each number; save the model again")
+    by_number = {str(key): str(label) for key, label in named.items()}
+    if set(by_number) != set(map(str, range(len(by_number)))):
+        raise BundleError(
+            f"{file} has id2label for the numbers {', '.join(sorted(by_number))}, expected 0 to {len(by_number) - 1} without a "
+            "gap; name every output of the model"
+        )
+    labels = tuple(by_number[str(number)] for number in range(len(by_number)))
+    if count is not None and count != len(labels):
+        raise BundleError(f"{file} has num_labels {count} and {len(labels)} labels in id2label; make them agree")
+    if isinstance(numbers, Mapping) and numbers:
+        told = {str(label): number for label, number in numbers.items()}
+        if told != {label: number for number, label in enumerate(labels)}:
+            raise BundleError(
+                f"{file} has label2id {shorten(dict(numbers))}, which contradicts id2label {shorten(dict(named))}; correct the "
+                "one that is wrong"
+            )
+    return () if all(re.fullmatch(r"LABEL_\d+", label) for label in labels) else labels
+
+
+def _count(settings: Mapping[str, Any], file: Path) -> int | None:
+    """The number of labels that is stated, by either name."""
+    counts = {settings[name] for name in ("num_labels", "num_classes") if settings.get(name) is not None}
+    if len(counts) > 1 or any(type(count) is not int for count in counts):
+        raise BundleError(f"{file} has the numbers of labels {', '.join(map(shorten, counts))}, expected one; save it again")
+    return counts.pop() if counts else None
+
+
+def choose_labels(settings: Mapping[str, Any], named: tuple[str, ...], given: tuple[str, ...], file: Path) -> tuple[str, ...]:
+    """Return the labels of a classifier in the order of its outputs.
+
+    Args:
+        settings: its ``config.json``.
+        named: what :func:`named_labels` made of them.
+        given: by the user; empty takes ``named``.
+        file: for messages.
+    Raises:
+        BundleError: the model has one output.
+        DataError: nobody named the labels, there are too many or too few, or their order contradicts the checkpoint.
+    """
+    number = len(settings.get("id2label") or ()) or _count(settings, file) or 2
+    if number < 2:
+        raise BundleError(
+            f"{file} has {number} label, so the model was trained for regression, expected 2 or more; a bundle gives one of "
+            "several labels to a text: fine-tune the model with labels"
+        )
+    labels = given or named
+    if not labels:
+        raise DataError(f"{file} does not name its {number} labels; give them in order, for example --labels a,b")
+    if len(labels) != number or len(set(labels)) != number:
+        raise DataError(
+            f"the labels are {', '.join(labels)}; legal: {number} of them, each once, as the checkpoint has outputs"
+        )
+    if named and set(labels) == set(named) and labels != named:
+        raise DataError(
+            f"the labels {', '.join(labels)} are those of {file} in another order, expected {', '.join(named)}; leave --labels "
+            "out"
+        )
+    return labels

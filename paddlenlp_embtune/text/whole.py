@@ -1,0 +1,49 @@
+"""Tokens that are found whole in a text, before anything else is read: those that somebody added to a tokenizer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["WholeTokens"]
+
+# Their lower case depends on the neighbours, or is two characters.
+_UNEVEN = re.compile("[\u03a3\u0130]")
+
+
+class WholeTokens:
+    """Finds tokens in a text: the leftmost first, of those the longest, also within a word.
+
+    Args:
+        tokens: none of them empty.
+        fold: look in the text with its case folded, but for what is spelled exactly as a token, as PaddleNLP's tokenizers do
+            that have ``do_lower_case``.
+    Source:
+        paddlenlp.transformers.tokenizer_utils.PretrainedTokenizer.tokenize
+    """
+
+    def __init__(self, tokens: Sequence[str], *, fold: bool) -> None:
+        self.fold = fold
+        self._find = re.compile("|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token)))))
+        # In this order, as there: of two tokens that begin alike, the shorter one keeps its case.
+        self._exact = re.compile("|".join(map(re.escape, sorted(tokens))))
+
+    def spans(self, text: str) -> list[tuple[int, int, str]]:
+        """Give begin, end and token of all that are found, in order."""
+        return [(found.start(), found.end(), found[0]) for found in self._find.finditer(self._folded(text))]
+
+    def _folded(self, text: str) -> str:
+        """A text with its case folded outside of tokens, each character in its place."""
+        if not self.fold:
+            return text
+        parts, done = list[str](), 0
+        for found in self._exact.finditer(text):
+            parts += [_lower(text[done : found.start()]), found[0]]
+            done = found.end()
+        return "".join([*parts, _lower(text[done:])]) if parts else _lower(text)
+
+
+def _lower(text: str) -> str:
+    if not _UNEVEN.search(text):
+        return text.lower()
+    return "".join("\u03c3" if letter == "\u03a3" else letter if letter == "\u0130" else letter.lower() for letter in text)
