@@ -16,8 +16,9 @@ from paddlenlp_embtune.evaluation.classification import classification_report
 from paddlenlp_embtune.export.writer import add_engines
 from paddlenlp_embtune.serving.bundle import Bundle, Manifest
 from paddlenlp_embtune.serving.embedding import draft_with
+from paddlenlp_embtune.serving.generations import check_generation
 from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import best_engine, check_place, reseal
+from paddlenlp_embtune.serving.sealing import best_engine, claiming, reseal
 
 __all__ = ["finish", "restore_table"]
 
@@ -52,10 +53,11 @@ def restore_table(
         PluginError: the bundle has an engine that nothing here exports.
         DataError: the labelled rows are too few, or have labels that the bundle does not know.
     """
-    check_place(target)
     if len(texts) or len(labels):
         label_numbers(bundle, texts, labels, least=LEAST_ROWS)  # refuses before anything is exported
-    with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+    with claiming(target), tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+        if target.resolve() == bundle.path.resolve():
+            check_generation(bundle.path, bundle.generation)  # the table is made of the rows that it was opened with
         draft = draft_with(bundle, table, Path(scratch) / "draft")
         plain = dataclasses.replace(
             draft.manifest,

@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
+from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.serving.generations import MANIFEST, Generation, read_one_generation
 from paddlenlp_embtune.serving.identity import describe_exchange
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
 from paddlenlp_embtune.text.windows import WindowSpec
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-MANIFEST = "bundle.json"
 INPUT_NAME = "input_ids"
 OUTPUT_NAME = "logits"
 
@@ -198,20 +198,35 @@ class Bundle:
         path: its folder.
         manifest: what ``bundle.json`` says.
         vocabulary: read from ``vocab.txt``.
+        generation: which writing of the bundle was opened; None for one that is only being made.
     """
 
     path: Path
     manifest: Manifest
     vocabulary: Vocabulary
+    generation: Generation | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Open a bundle.
+        """Open a bundle; while another process replaces it, this gives the old or the new one.
 
         Raises:
             BundleError: the folder is no bundle, is of another schema, lacks a file, or a file or the vocabulary has changed.
         """
         path = Path(path)
+        found, generation = read_one_generation(path, lambda: cls._read(path), whole=cls._is_whole)
+        return dataclasses.replace(found, generation=generation)
+
+    @classmethod
+    def _is_whole(cls, path: Path) -> bool:
+        try:
+            cls._read(path)
+        except (EmbtuneError, OSError):
+            return False
+        return True
+
+    @classmethod
+    def _read(cls, path: Path) -> Bundle:
         manifest = _read_manifest(path)
         vocabulary = _read_vocabulary(path, manifest)
         for name, expected in manifest.files.items():

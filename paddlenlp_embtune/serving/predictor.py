@@ -20,6 +20,7 @@ from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
 from paddlenlp_embtune.serving.explain import Attribution, Explanation, occlude
+from paddlenlp_embtune.serving.generations import check_generation, read_one_generation
 from paddlenlp_embtune.serving.reading import Reading, chunks, read_texts
 from paddlenlp_embtune.text.windows import WindowSpec
 
@@ -67,14 +68,13 @@ class Predictor:
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
         factory = registry.current().get("engine", engine)
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        threads = threads or host.usable_threads()
+        options = EngineOptions(threads=threads, device=device, precision=precision)
+        self.bundle, self.engine = _load(bundle, lambda opened: factory(opened, options))
         manifest = self.bundle.manifest
         self.engine_name = engine
         self.windows = manifest.windows if windows is None else _window_spec(windows)
         self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
-        threads = threads or host.usable_threads()
-        options = EngineOptions(threads=threads, device=device, precision=precision)
-        self.engine: Engine = factory(self.bundle, options)
         self._runner = BatchRunner(self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads)
 
     @property
@@ -262,6 +262,26 @@ class Predictor:
             scores=scores,
             levels=scores and manifest.ordered,
         )
+
+
+def _load(bundle: str | Path | Bundle, start: Callable[[Bundle], Engine]) -> tuple[Bundle, Engine]:
+    """Open a bundle and start an engine with the files of the same writing of it, also while others replace it.
+
+    Raises:
+        BundleError: the bundle is damaged, or one that was opened before has been replaced since.
+    """
+    if isinstance(bundle, Bundle):
+        engine = start(bundle)
+        _ = bundle.tokenizer  # reads its files, if it has not yet
+        check_generation(bundle.path, bundle.generation)
+        return bundle, engine
+    path = Path(bundle)
+
+    def read() -> tuple[Bundle, Engine]:
+        opened = Bundle.open(path)
+        return opened, _load(opened, start)[1]
+
+    return read_one_generation(path, read)[0]
 
 
 def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:
