@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
-from paddlenlp_embtune.errors import TrainingError
+from paddlenlp_embtune.errors import BundleError, HostError, TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -32,6 +33,7 @@ from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.outcome import outcome_notes, wreck_is_told
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.utils.os_errors import next_step
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
@@ -99,7 +101,7 @@ def train(
     check_names(recipe)
     prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
-    with alone_at(run_dir):
+    with alone_at(run_dir), _worded(run_dir, checkpoints):
         check_free()  # another run may have ended there while this one read its data
         if overwrite and not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -128,6 +130,29 @@ def train(
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds, outcome_notes(record))
 
 
+@contextlib.contextmanager
+def _worded(run_dir: Path, checkpoints: Path) -> Iterator[None]:
+    """Word what the disk refuses: of which run, what is left, and the next step.
+
+    Raises:
+        HostError: the disk does not take the run.
+    """
+    try:
+        yield
+    except (OSError, BundleError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or refused.errno is None:
+            raise
+        left = (
+            f"its checkpoints are kept in {checkpoints}, so go on with --resume after that, or remove them"
+            if checkpoints.is_dir()
+            else "nothing was left behind"
+        )
+        raise HostError(
+            f"cannot write the run {run_dir}: {refused.strerror or refused}; {next_step(refused)}; {left}"
+        ) from error
+
+
 def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
     """Build the model with its embedding, and a Trainer for it that no recipe is attached to yet.
 
@@ -146,7 +171,9 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
 
     seed_everything(recipe.seed)
     if prepared.bundle is not None:
-        model = with_table(load_layer(prepared.bundle.path), recipe.model.name, prepared.table)
+        layer = load_layer(prepared.bundle.path)
+        prepared.bundle.check_current("weights.safetensors", "model.json")
+        model = with_table(layer, recipe.model.name, prepared.table)
     elif prepared.pretrained is not None:
         model = classifier_on(
             prepared.pretrained, prepared.table, num_labels=len(prepared.labels), options=recipe.model.options

@@ -20,10 +20,9 @@ from paddlenlp_embtune.models import embedding_name, with_table
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
-from paddlenlp_embtune.serving.generations import check_generation
 from paddlenlp_embtune.serving.sealing import revising
 from paddlenlp_embtune.term_rows import extended
-from paddlenlp_embtune.text import Tokenizer
+from paddlenlp_embtune.text import Tokenizer, tokenizer_files
 from paddlenlp_embtune.text.cutting import Cut, cut_tokenizer
 from paddlenlp_embtune.text.terms import Extension
 from paddlenlp_embtune.vectors import Coverage
@@ -164,7 +163,7 @@ def _rewrite(
         vectors={**manifest.vectors, **origin},
         sample_texts=texts[:512],
     )
-    check_generation(bundle.path, bundle.generation)  # the model and the tokenizer are read: both of one writing
+    bundle.check_current("weights.safetensors", "model.json", *tokenizer_files(bundle.manifest.tokenizer))
     engines = [each for each in manifest.engines if each != "paddle"]
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         fresh = write_bundle(Path(scratch) / "bundle", content, engines=engines)

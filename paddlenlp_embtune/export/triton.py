@@ -9,7 +9,6 @@ from pathlib import Path
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.files import replace_folder, write_text
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
-from paddlenlp_embtune.serving.generations import check_generation
 from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.utils.os_errors import describe_os_error
 
@@ -62,14 +61,14 @@ def write_triton(
             with replace_folder(by_ids) as folder:
                 (folder / "1").mkdir()
                 shutil.copyfile(program, folder / "1" / "model.onnx")
-                check_generation(bundle.path, bundle.generation)
+                bundle.check_current()
                 write_text(folder / "config.pbtxt", _by_ids(by_ids.name, classes, max_batch_size))
             with replace_folder(by_text) as folder:
                 kept = folder / "1" / "bundle"
                 for file in (MANIFEST, *bundle.manifest.files):
                     (kept / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(bundle.path / file, kept / file)
-                check_generation(bundle.path, bundle.generation)
+                bundle.check_current()
                 write_text(folder / "1" / "model.py", _MODEL)
                 write_text(folder / "config.pbtxt", _by_text(by_text.name, classes, max_batch_size, precision))
     except OSError as error:

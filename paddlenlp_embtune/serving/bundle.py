@@ -12,7 +12,7 @@ from typing import Any
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.schema import build
-from paddlenlp_embtune.serving.generations import MANIFEST, Generation, read_one_generation
+from paddlenlp_embtune.serving.generations import MANIFEST, Generation, check_generation, read_one_generation
 from paddlenlp_embtune.serving.identity import describe_exchange
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
 from paddlenlp_embtune.text.windows import WindowSpec
@@ -216,6 +216,18 @@ class Bundle:
         path = Path(path)
         found, generation = read_one_generation(path, lambda: cls._read(path), whole=cls._is_whole)
         return dataclasses.replace(found, generation=generation)
+
+    def check_current(self, *names: str) -> None:
+        """Refuse to go on with what was read since the bundle was opened, if it has been replaced meanwhile.
+
+        Args:
+            names: of the files that were read; where all of them stayed the same, the bundle may have been replaced. None
+                stands for everything, the manifest included.
+        Raises:
+            BundleError: it has.
+        """
+        files = {name: digest for name, digest in self.manifest.files.items() if name in names}
+        check_generation(self.path, self.generation, files if names else None)
 
     @classmethod
     def _is_whole(cls, path: Path) -> bool:

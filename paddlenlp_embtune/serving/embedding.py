@@ -15,7 +15,6 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
 from paddlenlp_embtune.files import bring_back, write_arrays
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle
-from paddlenlp_embtune.serving.generations import check_generation
 from paddlenlp_embtune.serving.identity import trained_tokens
 
 __all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name"]
@@ -51,7 +50,7 @@ def embedding_table(bundle: Bundle) -> Table:
     """
     weights = _weights(bundle.path)
     table: Table = weights[_name(bundle, weights)]
-    check_generation(bundle.path, bundle.generation)
+    bundle.check_current(_WEIGHTS, _MODEL)
     return table
 
 
@@ -79,7 +78,7 @@ def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
     for file in kept:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.path / file, folder / file)
-    check_generation(bundle.path, bundle.generation)
+    bundle.check_current(*kept, _WEIGHTS, _MODEL)
     arrays = {**weights, name: np.ascontiguousarray(table)}
     write_arrays(folder / _WEIGHTS, arrays, metadata=trained_tokens(bundle.vocabulary))
     draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)

@@ -7,12 +7,13 @@ writing of it; else it reads again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
 from paddlenlp_embtune.files import bring_back
+from paddlenlp_embtune.utils.documents import read_json
 
 __all__ = ["MANIFEST", "Generation", "check_generation", "generation_of", "read_one_generation"]
 
@@ -70,17 +71,27 @@ def read_one_generation(
         time.sleep(min(0.001 * attempt, _LONGEST_PAUSE))
 
 
-def check_generation(path: Path, generation: Generation | None) -> None:
+def check_generation(path: Path, generation: Generation | None, files: Mapping[str, str] | None = None) -> None:
     """Refuse to go on with what was read of a bundle by and by, if it has been replaced since it was opened.
 
     Args:
         path: folder of the bundle.
         generation: of the opened bundle; None stands for one that is only being made, which nobody else replaces.
+        files: SHA-256 of the files that were read, by their names; where these are those of the new bundle too, it does not
+            matter that it was replaced. None refuses every other generation.
     Raises:
         BundleError: it has.
     """
-    if generation is not None and generation_of(path) != generation:
-        raise BundleError(f"the bundle {path} has been replaced since it was opened; open it again, or run the command again")
+    if generation is None or generation_of(path) == generation:
+        return
+    if files is not None:
+        try:
+            now = read_json(path / MANIFEST, error=BundleError)["files"]
+            if all(now.get(name) == digest for name, digest in files.items()):
+                return
+        except (OSError, EmbtuneError, LookupError, TypeError, AttributeError):
+            pass
+    raise BundleError(f"the bundle {path} has been replaced since it was opened; open it again, or run the command again")
 
 
 def _bring_back(path: Path, whole: Callable[[Path], bool] | None) -> bool:

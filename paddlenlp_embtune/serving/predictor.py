@@ -20,8 +20,9 @@ from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
 from paddlenlp_embtune.serving.explain import Attribution, Explanation, occlude
-from paddlenlp_embtune.serving.generations import check_generation, read_one_generation
+from paddlenlp_embtune.serving.generations import read_one_generation
 from paddlenlp_embtune.serving.reading import Reading, chunks, read_texts
+from paddlenlp_embtune.text import tokenizer_files
 from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = ["Predictor"]
@@ -67,10 +68,10 @@ class Predictor:
         EngineOptions(threads=threads, device=device)  # refuses before the bundle is read
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
-        factory = registry.current().get("engine", engine)
+        registry.current().get("engine", engine)  # refuses before the bundle is read
         threads = threads or host.usable_threads()
         options = EngineOptions(threads=threads, device=device, precision=precision)
-        self.bundle, self.engine = _load(bundle, lambda opened: factory(opened, options))
+        self.bundle, self.engine = _load(bundle, engine, options)
         manifest = self.bundle.manifest
         self.engine_name = engine
         self.windows = manifest.windows if windows is None else _window_spec(windows)
@@ -264,24 +265,26 @@ class Predictor:
         )
 
 
-def _load(bundle: str | Path | Bundle, start: Callable[[Bundle], Engine]) -> tuple[Bundle, Engine]:
+def _load(bundle: str | Path | Bundle, engine: str, options: EngineOptions) -> tuple[Bundle, Engine]:
     """Open a bundle and start an engine with the files of the same writing of it, also while others replace it.
 
     Raises:
         BundleError: the bundle is damaged, or one that was opened before has been replaced since.
     """
+    factory = registry.current().get("engine", engine)
+
+    def start(opened: Bundle) -> tuple[Bundle, Engine]:
+        started = factory(opened, options)
+        _ = opened.tokenizer  # reads its files, if it has not yet
+        manifest, quantized = opened.manifest, opened.manifest.quantized.get(options.precision)
+        used = (*manifest.engines.get(engine, ()), *((quantized.file,) if quantized is not None else ()))
+        opened.check_current("vocab.txt", *tokenizer_files(manifest.tokenizer), *used)
+        return opened, started
+
     if isinstance(bundle, Bundle):
-        engine = start(bundle)
-        _ = bundle.tokenizer  # reads its files, if it has not yet
-        check_generation(bundle.path, bundle.generation)
-        return bundle, engine
+        return start(bundle)
     path = Path(bundle)
-
-    def read() -> tuple[Bundle, Engine]:
-        opened = Bundle.open(path)
-        return opened, _load(opened, start)[1]
-
-    return read_one_generation(path, read)[0]
+    return read_one_generation(path, lambda: start(Bundle.open(path)))[0]
 
 
 def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:

@@ -16,7 +16,7 @@ from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle, Manifest
 from paddlenlp_embtune.serving.engines import EngineOptions
-from paddlenlp_embtune.serving.generations import check_generation, generation_of
+from paddlenlp_embtune.serving.generations import generation_of
 from paddlenlp_embtune.serving.interface import write_interface
 from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.utils.os_errors import next_step
@@ -111,15 +111,18 @@ def revise(bundle: Bundle, target: Path) -> Iterator[Path]:
     Raises:
         BundleError: as :func:`writing`, or the bundle has been replaced since it was opened.
     """
+    in_place = target.resolve() == bundle.path.resolve()
     with writing(target) as folder:
+        if in_place:
+            bundle.check_current()
         for name in bundle.manifest.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(bundle.path / name, folder / name)
             except FileNotFoundError:
-                check_generation(bundle.path, bundle.generation)
+                bundle.check_current()
                 raise
-        check_generation(bundle.path, bundle.generation)
+        bundle.check_current(*bundle.manifest.files)
         yield folder
 
 
