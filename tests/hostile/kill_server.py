@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def keep_programs() -> None:
 
 def prepare(task: dict[str, Any]) -> None:
     """Fill a folder with a bundle, labelled rows, a store of two versions, a recipe, a run and a student's run."""
+    import numpy as np
+
     from paddlenlp_embtune.export import write_bundle
     from paddlenlp_embtune.formats.writing import write_vectors
     from paddlenlp_embtune.serving import Predictor
@@ -82,7 +85,7 @@ def prepare(task: dict[str, Any]) -> None:
     store, tokens = VectorStore.open(here / "store", create=True), bundle.vocabulary.tokens
     table = embedding_table(bundle)
     store.save("v1", tokens, table)
-    store.save("v2", tokens, table + 1)
+    store.save("v2", tokens, table * np.float32(1.25))
     write_vectors(here / "old.npz", tokens, table, format="npz")
     (here / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
     (here / "quick.yaml").write_text(QUICK.replace("batch_size: 16", "batch_size: 16, checkpoint_seconds: 0"), encoding="utf-8")
@@ -116,6 +119,18 @@ def answers(task: dict[str, Any]) -> list[Any]:
     return [scores, len(predictor.bundle.vocabulary), sorted(manifest.quantized), manifest.calibration is not None]
 
 
+def pair(task: dict[str, Any]) -> list[int]:
+    """Run two commands at once, the second a little later; return their exit codes."""
+    children = []
+    for argv, late in zip(task["pair"], (0, task["late"]), strict=True):
+        number = os.fork()
+        if number == 0:
+            time.sleep(late)
+            os._exit(run({"argv": argv}))
+        children.append(number)
+    return [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in children]
+
+
 def child(task: dict[str, Any], told: Path) -> None:
     """Do a task in this process, which ends with it."""
     os.chdir(task["cwd"])
@@ -133,7 +148,7 @@ def child(task: dict[str, Any], told: Path) -> None:
             result = count[0]
         else:
             write = told.write_text
-            result, code = {"answers": answers, "prepare": prepare}[task["op"]](task), 0
+            result, code = {"answers": answers, "prepare": prepare, "pair": pair}[task["op"]](task), 0
         write(json.dumps(result), encoding="utf-8")
     except BaseException:
         import traceback
