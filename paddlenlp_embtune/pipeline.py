@@ -137,17 +137,19 @@ def _worded(run_dir: Path, checkpoints: Path) -> Iterator[None]:
     Raises:
         HostError: the disk does not take the run.
     """
+    from paddlenlp_embtune.tuning import last_checkpoint
+
     try:
         yield
     except (OSError, BundleError) as error:
         refused = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(refused, OSError) or refused.errno is None:
             raise
-        left = (
-            f"its checkpoints are kept in {checkpoints}, so go on with --resume after that, or remove them"
-            if checkpoints.is_dir()
-            else "nothing was left behind"
-        )
+        if last_checkpoint(checkpoints) is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            left = "nothing was left behind"
+        else:
+            left = f"its checkpoints are kept in {checkpoints}: go on with --resume after that, or remove them"
         raise HostError(
             f"cannot write the run {run_dir}: {refused.strerror or refused}; {next_step(refused)}; {left}"
         ) from error

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "restore": (["vectors", "restore", "v2", "--bundle", "b", *IN_PLACE, *STORE], "b"),
     "save": (["vectors", "save", "b", "--name", "v3", *STORE], "store"),
     "merge": (["vectors", "merge", "v1", "v2", "--name", "v3", "--row", "一", *STORE], "store"),
-    "convert": (["vectors", "convert", "old.npz", "new.npz"], "new.npz"),
+    "convert": (["vectors", "convert", "old.npz", "new.npz", "--overwrite"], "new.npz"),
     "train": (["train", "quick.yaml", "--out", "run", "--overwrite"], "run/bundle"),
     "distill": (["train", "student.yaml", "--out", "student", "--overwrite"], "student/bundle"),
 }

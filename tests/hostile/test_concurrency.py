@@ -60,7 +60,7 @@ EXPORT = ["export", "b", "--engine", "onnxruntime"]
 STORE = ["--store", "store"]
 SAVES = [["vectors", "save", "b", "--name", name, *STORE] for name in ("x", "y")]
 MERGE = ["vectors", "merge", "v1", "v2", "--name", "m", "--row", "一", *STORE]
-CONVERT = ["vectors", "convert", "old.npz", "new.npz"]
+CONVERT = ["vectors", "convert", "old.npz", "new.npz", "--overwrite"]
 PAIRS = [
     ([CALIBRATE, QUANTIZE], 60),
     ([CALIBRATE, CALIBRATE], 20),

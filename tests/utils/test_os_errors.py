@@ -42,5 +42,7 @@ def test_the_name_that_an_error_has_stays(tmp_path: Path) -> None:
 
 
 def test_errors_without_a_file_or_a_number() -> None:
-    assert describe_os_error(OSError(errno.ENOSPC, "No space left on device")).startswith("the output: No space left on device; ")
+    assert describe_os_error(OSError(errno.ENOSPC, "No space left on device")).startswith(
+        "the output: No space left on device; "
+    )
     assert describe_os_error(OSError("pickled data\nwas refused")) == "pickled data was refused"
