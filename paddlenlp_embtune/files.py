@@ -27,7 +27,16 @@ from paddlenlp_embtune.utils.replacing import (
     sync_tree,
 )
 
-__all__ = ["bring_back", "replace_file", "replace_folder", "sha256_of", "write_arrays", "write_blocks", "write_text"]
+__all__ = [
+    "bring_back",
+    "clear_leftovers",
+    "replace_file",
+    "replace_folder",
+    "sha256_of",
+    "write_arrays",
+    "write_blocks",
+    "write_text",
+]
 
 _RECOVERY_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -116,6 +125,16 @@ def replace_folder(path: Path) -> Iterator[Path]:
             yield temporary
             sync_tree(temporary)
             put_in_place(temporary, path)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside a path, or put it back; to be called by the holder of its lock.
+
+    While nothing stands at the path, only what was being renamed is put back: what else is there may be all there is.
+    """
+    path = path.resolve()
+    if path.exists() or recover(path):
+        sweep(path)
 
 
 def bring_back(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.files import clear_leftovers, replace_folder, sha256_of, write_text
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle, Manifest
 from paddlenlp_embtune.serving.engines import EngineOptions
@@ -49,7 +49,7 @@ def seal(folder: Path, bundle: Bundle) -> None:
 
 @contextlib.contextmanager
 def claiming(target: Path) -> Iterator[None]:
-    """Hold the lock of the place of a bundle.
+    """Hold the lock of the place of a bundle; what killed processes left beside it is cleared away.
 
     Raises:
         BundleError: the place is taken by something else, cannot be written, or another process has been writing there for too
@@ -58,6 +58,7 @@ def claiming(target: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with _worded(target):
             held.enter_context(exclusive(target, error=BundleError))
+            clear_leftovers(target)
         check_place(target)
         yield
 

@@ -134,7 +134,7 @@ class Attack:
         if left not in (self.before, self.after):
             return "neither old nor new"
         again = self._run(0)
-        known = self.target == "store" and left == self.after and "already" in again["said"]
+        known = left == self.after and "already" in again["said"]  # what it was to do is done
         if again["code"] != 0 and not known:
             return f"cannot be run again: {again['said'][-300:]}"
         if self._state(self.place) != self.after:
@@ -143,11 +143,11 @@ class Attack:
             return f"left behind: {left_hidden}"
         return None
 
-    def all(self, every: int = 1) -> Counts:
-        """Kill it before each change, or before every so many and each of the last twenty."""
+    def all(self, every: int = 1, last: int = 20) -> Counts:
+        """Kill it before each change, or before every so many and each of the last ones."""
         counts = Counts()
         for number in range(1, self.points + 1):
-            if number % every and number <= self.points - 20:
+            if number % every and number <= self.points - last:
                 continue
             counts.tried += 1
             fault = self.at(number)

@@ -88,7 +88,7 @@ def what_is_lost(place: Path, pair: list[list[str]]) -> str | None:
         return "the program in 8 bits"
     if EXPORT in pair and "onnxruntime" not in manifest.engines:
         return "the program"
-    if CONVERT in pair and len(read_vectors(place / "new.npz").tokens) != 302:
+    if CONVERT in pair and len(read_vectors(place / "new.npz").rows) != 302:
         return "the vectors"
     return f"left behind: {found}" if (found := hidden_in(place)) else None
 
