@@ -74,8 +74,16 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("reader", [True, False], ids=["then read", "then written"])
-@pytest.mark.parametrize("there", [True, False], ids=["replaced", "made"])
+@pytest.mark.parametrize(
+    ("way", "there", "reader"),
+    [
+        ("one step", True, True),
+        ("one step", False, False),
+        ("three renames", True, True),
+        ("three renames", True, False),
+    ],
+    indirect=["way"],
+)
 def test_killed_at_every_point(tmp_path: Path, way: str, there: bool, reader: bool) -> None:
     path, number, seen = tmp_path / "b", 0, set()
     while True:
@@ -98,6 +106,7 @@ def test_killed_at_every_point(tmp_path: Path, way: str, there: bool, reader: bo
     assert seen <= ({"old", "new"} if there else {None, "new"})
 
 
+@pytest.mark.parametrize("way", ["three renames"], indirect=True)
 def test_killed_while_it_brings_back(tmp_path: Path, way: str) -> None:
     path, number = tmp_path / "b", 0
     while True:
