@@ -98,7 +98,7 @@ import sys
 from pathlib import Path
 from paddlenlp_embtune.utils.locks import exclusive
 path = Path(sys.argv[1])
-for _ in range(300):
+for _ in range(100):
     with exclusive(path):
         number = int(path.read_text()) if path.exists() else 0
         path.write_text(str(number + 1))
@@ -109,7 +109,7 @@ def test_no_addition_is_lost_while_files_of_locks_come_and_go(tmp_path: Path) ->
     path = tmp_path / "number"
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(4)]
     assert [process.wait(120) for process in processes] == [0] * 4
-    assert path.read_text() == "1200"
+    assert path.read_text() == "400"
     assert [file.name for file in tmp_path.iterdir()] == ["number"]
 
 

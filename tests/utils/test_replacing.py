@@ -78,9 +78,9 @@ def names(folder: Path) -> list[str]:
     ("way", "there", "reader"),
     [
         ("one step", True, True),
-        ("one step", False, False),
         ("three renames", True, True),
-        ("three renames", True, False),
+        pytest.param("one step", False, False, marks=pytest.mark.slow),
+        pytest.param("three renames", True, False, marks=pytest.mark.slow),
     ],
     indirect=["way"],
 )
@@ -106,6 +106,7 @@ def test_killed_at_every_point(tmp_path: Path, way: str, there: bool, reader: bo
     assert seen <= ({"old", "new"} if there else {None, "new"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["three renames"], indirect=True)
 def test_killed_while_it_brings_back(tmp_path: Path, way: str) -> None:
     path, number = tmp_path / "b", 0
