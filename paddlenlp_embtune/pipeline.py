@@ -16,7 +16,7 @@ import numpy as np
 
 from paddlenlp_embtune import host, registry
 from paddlenlp_embtune.delivery import deliver
-from paddlenlp_embtune.errors import EmbtuneError, RecipeError, TrainingError
+from paddlenlp_embtune.errors import BundleError, EmbtuneError, HostError, RecipeError, TrainingError
 from paddlenlp_embtune.files import replace_folder
 from paddlenlp_embtune.preparation import Prepared, check_names, data_summary, prepare, settle, term_groups
 from paddlenlp_embtune.recipe import Recipe
@@ -35,6 +35,7 @@ from paddlenlp_embtune.teaching import ANSWERS, ask, check_student, save_lessons
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.tuning.outcome import outcome_notes, wreck_is_told
 from paddlenlp_embtune.tuning.record import RunRecord
+from paddlenlp_embtune.utils.os_errors import next_step
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.tuning.finder import RateCurve
@@ -105,7 +106,7 @@ def train(
     with _naming_plugins():
         prepared = prepare(recipe, progress=progress)
     recipe = settle(recipe, prepared).relative_to(Path.cwd())
-    with alone_at(run_dir):
+    with alone_at(run_dir), _worded(run_dir, checkpoints):
         check_free()  # another run may have ended there while this one read its data
         if overwrite and not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -137,6 +138,31 @@ def train(
     return RunResult(run_dir, run_dir / "bundle", metrics, seconds, outcome_notes(record))
 
 
+@contextlib.contextmanager
+def _worded(run_dir: Path, checkpoints: Path) -> Iterator[None]:
+    """Word what the disk refuses: of which run, what is left, and the next step.
+
+    Raises:
+        HostError: the disk does not take the run.
+    """
+    from paddlenlp_embtune.tuning import last_checkpoint
+
+    try:
+        yield
+    except (OSError, BundleError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or refused.errno is None:
+            raise
+        if last_checkpoint(checkpoints) is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            left = "nothing was left behind"
+        else:
+            left = f"its checkpoints are kept in {checkpoints}: go on with --resume after that, or remove them"
+        raise HostError(
+            f"cannot write the run {run_dir}: {refused.strerror or refused}; {next_step(refused)}; {left}"
+        ) from error
+
+
 def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
     """Build the model with its embedding, and a Trainer for it that no recipe is attached to yet.
 
@@ -155,7 +181,9 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
 
     seed_everything(recipe.seed)
     if prepared.bundle is not None:
-        model = with_table(load_layer(prepared.bundle.path), recipe.model.name, prepared.table)
+        layer = load_layer(prepared.bundle.path)
+        prepared.bundle.check_current("weights.safetensors", "model.json")
+        model = with_table(layer, recipe.model.name, prepared.table)
     elif prepared.pretrained is not None:
         model = classifier_on(
             prepared.pretrained, prepared.table, num_labels=len(prepared.labels), options=recipe.model.options

@@ -20,9 +20,9 @@ from paddlenlp_embtune.models import embedding_name, with_table
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.embedding import model_name
-from paddlenlp_embtune.serving.sealing import check_place
+from paddlenlp_embtune.serving.sealing import revising
 from paddlenlp_embtune.term_rows import extended
-from paddlenlp_embtune.text import Tokenizer
+from paddlenlp_embtune.text import Tokenizer, tokenizer_files
 from paddlenlp_embtune.text.cutting import Cut, cut_tokenizer
 from paddlenlp_embtune.text.terms import Extension
 from paddlenlp_embtune.vectors import Coverage
@@ -76,15 +76,15 @@ def extend_bundle(
     """
     if not terms:
         raise DataError("there are no terms to add; legal: one or more")
-    check_place(target)
-    _check_rows(bundle, texts, labels)
-    model = load_layer(bundle.path)
-    tokenizer, change, table, coverage = extended(bundle.tokenizer, _table(model), terms, vectors)
-    if not change.added:
-        raise BundleError(f"all {len(terms)} terms are tokens of {bundle.path} already; there is nothing to add")
-    origin = {"extended": {"terms": len(change.added), "origins": dict(coverage.counts())}}
-    written, notes = _rewrite(bundle, target, model, tokenizer, table, origin, texts, labels)
-    return Resized(written, change, coverage, notes)
+    with revising(bundle, target) as current:
+        _check_rows(current, texts, labels)
+        model = load_layer(current.path)
+        tokenizer, change, table, coverage = extended(current.tokenizer, _table(model), terms, vectors)
+        if not change.added:
+            raise BundleError(f"all {len(terms)} terms are tokens of {current.path} already; there is nothing to add")
+        origin = {"extended": {"terms": len(change.added), "origins": dict(coverage.counts())}}
+        written, notes = _rewrite(current, target, model, tokenizer, table, origin, texts, labels)
+        return Resized(written, change, coverage, notes)
 
 
 def cut_bundle(
@@ -111,18 +111,18 @@ def cut_bundle(
         BundleError: the model's answers depend on the numbers of its ids.
         DataError, ParityError, PluginError: as :func:`extend_bundle`.
     """
-    check_place(target)
-    _check_rows(bundle, texts, labels)
-    model = load_layer(bundle.path)
-    if getattr(model, "hashes_ids", False):
-        raise BundleError(
-            f"the {type(model).__name__} of {bundle.path} hashes ids, so they cannot be numbered anew; train it with a larger "
-            "text.min_count, or with model.options {ngram_buckets: 0}"
-        )
-    cut = cut_tokenizer(bundle.tokenizer, domain_texts, min_count=min_count)
-    origin = {"cut": {"dropped": len(cut.dropped), "rows": len(cut.rows), "texts": cut.texts, "min_count": min_count}}
-    written, notes = _rewrite(bundle, target, model, cut.tokenizer, _table(model)[cut.rows], origin, texts, labels)
-    return Resized(written, cut, None, notes)
+    with revising(bundle, target) as current:
+        _check_rows(current, texts, labels)
+        model = load_layer(current.path)
+        if getattr(model, "hashes_ids", False):
+            raise BundleError(
+                f"the {type(model).__name__} of {current.path} hashes ids, so they cannot be numbered anew; train it with a "
+                "larger text.min_count, or with model.options {ngram_buckets: 0}"
+            )
+        cut = cut_tokenizer(current.tokenizer, domain_texts, min_count=min_count)
+        origin = {"cut": {"dropped": len(cut.dropped), "rows": len(cut.rows), "texts": cut.texts, "min_count": min_count}}
+        written, notes = _rewrite(current, target, model, cut.tokenizer, _table(model)[cut.rows], origin, texts, labels)
+        return Resized(written, cut, None, notes)
 
 
 def _check_rows(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> None:
@@ -163,6 +163,7 @@ def _rewrite(
         vectors={**manifest.vectors, **origin},
         sample_texts=texts[:512],
     )
+    bundle.check_current("weights.safetensors", "model.json", *tokenizer_files(bundle.manifest.tokenizer))
     engines = [each for each in manifest.engines if each != "paddle"]
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         fresh = write_bundle(Path(scratch) / "bundle", content, engines=engines)

@@ -12,6 +12,7 @@ from paddlenlp_embtune.delivery import OWN_VERSIONS, VERSIONS
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
+from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.versions import VectorStore
 
 __all__ = [
@@ -42,23 +43,9 @@ def alone_at(out: Path) -> Iterator[None]:
     Raises:
         RecipeError: another process is writing there.
     """
-    import filelock
-
-    target = out.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.with_name(f".{target.name}.lock")
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise RecipeError(f"another run is writing {out}; wait until it has ended, or choose another --out") from None
-    try:
+    refusal = f"another run is writing {out}; wait until it has ended, or choose another --out"
+    with exclusive(out, wait_seconds=0, error=RecipeError, refusal=refusal):
         yield
-    finally:
-        # Before it is let go: afterwards it may be somebody else's.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        lock.release()
 
 
 def check_length(recipe: Recipe, model: Any) -> None:

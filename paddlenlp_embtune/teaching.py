@@ -28,6 +28,7 @@ from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.embedding import bundle_folder
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
 from paddlenlp_embtune.serving.reading import chunks, read_texts
+from paddlenlp_embtune.utils.locks import exclusive
 
 __all__ = ["ANSWERS", "Teaching", "ask", "check_student", "load_lessons", "prepare_teaching", "save_lessons"]
 
@@ -197,7 +198,7 @@ def save_lessons(path: Path, lessons: Lessons, teaching: Teaching) -> None:
     arrays: dict[str, Any] = {"logits": lessons.logits}
     if lessons.vectors is not None:
         arrays["vectors"] = lessons.vectors
-    with replace_file(path) as file:
+    with exclusive(path, error=RecipeError), replace_file(path) as file:
         file.write(save(arrays, metadata={"teaching": json.dumps(_key(teaching))}))
 
 
@@ -279,11 +280,14 @@ def _engine_of(teaching: Teaching) -> tuple[Engine, int]:
     if not teaching.spec.hidden:
         factory = registry.current().guarded("engine", teaching.engine)
         options = EngineOptions(threads=host.usable_threads())
-        return factory(teaching.teacher, options), 0
+        engine = factory(teaching.teacher, options)
+        teaching.teacher.check_current(*teaching.teacher.manifest.files)
+        return engine, 0
     from paddlenlp_embtune.models.engine import load_layer
     from paddlenlp_embtune.models.features import FeatureEngine, feature_width
 
     layer = load_layer(teaching.teacher.path)
+    teaching.teacher.check_current("weights.safetensors", "model.json")
     if not hasattr(layer, "features"):
         raise BundleError(
             f"the teacher {teaching.teacher.path} is a {type(layer).__name__}, which gives no vector of a text (it has no "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 import tempfile
@@ -13,22 +12,13 @@ from typing import NoReturn
 
 from paddlenlp_embtune.cli.terminal import err, visible
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+from paddlenlp_embtune.utils.os_errors import describe_os_error
 
 __all__ = ["leave", "naming_output", "worded"]
 
 _LONGEST = 2_000  # characters of a line
 _LONGEST_CAUSE = 300
 _MISUSE = 2
-_STEPS = {
-    errno.ENOSPC: "free some space there, or choose another place",
-    errno.EDQUOT: "free some of your quota, or choose another place",
-    errno.EACCES: "see to the permissions of the path and its folders, or choose another place",
-    errno.EROFS: "choose a place that can be written",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), and try again",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EISDIR: "give the path of a file",
-    errno.ENOMEM: "free some memory, and try again",
-}
 
 
 def leave(error: Exception) -> NoReturn:
@@ -54,7 +44,7 @@ def worded(error: Exception) -> str:
     if isinstance(error, EmbtuneError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno is not None:
-        return _system(error)
+        return _short(describe_os_error(error))
     told = " ".join(_short(str(error)).split())
     if isinstance(error, MemoryError):
         return (
@@ -83,14 +73,6 @@ def naming_output() -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = "standard output"
         raise
-
-
-def _system(error: OSError) -> str:
-    """Name the file, what the system refused, and the next step."""
-    name = error.filename if error.filename is not None else "a file or the output"
-    where = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
-    step = _STEPS.get(error.errno or 0, "check the path, or choose another place")
-    return " ".join(f"{_short(where)}: {error.strerror or os.strerror(error.errno or 0)}; {step}".split())
 
 
 def _details(error: Exception) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, legal_
 from paddlenlp_embtune.serving import Bundle
 from paddlenlp_embtune.serving.bundle import MANIFEST
 from paddlenlp_embtune.serving.embedding import bundle_folder
+from paddlenlp_embtune.serving.sealing import claiming
 from paddlenlp_embtune.utils.documents import parse_json, parse_yaml, read_bounded
 from paddlenlp_embtune.versions.store import VectorStore
 from paddlenlp_embtune.versions.version import MARK, Version
 
 __all__ = [
     "chosen_groups",
+    "claimed",
     "domain_groups",
     "find_store",
     "labelled_rows_of",
@@ -120,6 +123,19 @@ def refuse_existing(to: Path, *, overwrite: bool) -> None:
     """
     if (to / MANIFEST).is_file() and not overwrite:
         raise DataError(f"{to} is there already; replace it with --overwrite, or choose another --out")
+
+
+@contextlib.contextmanager
+def claimed(to: Path, *, overwrite: bool) -> Iterator[None]:
+    """Keep other commands from the place of a new bundle, from here on; refuse it as :func:`refuse_existing` does.
+
+    Raises:
+        DataError: there is a bundle at the place already.
+        BundleError: the place is taken by something else, or cannot be written.
+    """
+    with claiming(to):
+        refuse_existing(to, overwrite=overwrite)
+        yield
 
 
 def labelled_rows_of(

@@ -33,6 +33,7 @@ from paddlenlp_embtune.errors import RecipeError, VectorError, legal_names
 from paddlenlp_embtune.formats import VectorTable, write_vectors
 from paddlenlp_embtune.starting import possible_fallbacks
 from paddlenlp_embtune.text import UNK
+from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.vectors import wanted
 
 __all__ = ["add_to", "target_format"]
@@ -120,7 +121,9 @@ def convert(
     account = (
         account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None)) if used is not None else None
     )
-    written, composed = _write(vectors, account, target, form)
+    with exclusive(target, error=VectorError):
+        target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
+        written, composed = _write(vectors, account, target, form)
     told["rows"] = {"before": seen.offered if used is not None else written, "after": written, "composed": composed}
     told["bytes"] = {"before": before, "after": bytes_of(target)}
     told["dropped"] = {"count": seen.dropped, "first": seen.first}

@@ -14,10 +14,11 @@ from paddlenlp_embtune.cli.corpus import read_texts_of
 from paddlenlp_embtune.cli.options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
 from paddlenlp_embtune.cli.stored import print_json
-from paddlenlp_embtune.errors import RecipeError, legal_names
+from paddlenlp_embtune.errors import RecipeError, VectorError, legal_names
 from paddlenlp_embtune.formats import VectorTable, write_vectors
 from paddlenlp_embtune.starting import possible_fallbacks, usual_fallbacks
 from paddlenlp_embtune.text.building import build_tokenizer
+from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.vectors import wanted
 from paddlenlp_embtune.vectors.skipgram import SkipGram, Trained, train_skipgram
 
@@ -75,7 +76,9 @@ def train(
     with watched("learning") as progress:
         cut = map(built.tokens, read)
         trained = train_skipgram(cut, settings, start=first, fallbacks=fallbacks, progress=progress)
-    write_vectors(target, list(trained.vectors.rows), trained.vectors.table, format=form)
+    with exclusive(target, error=VectorError):
+        vector_files.target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
+        write_vectors(target, list(trained.vectors.rows), trained.vectors.table, format=form)
     told = _told(trained, len(read), target, form)
     if as_json:
         print_json(told)

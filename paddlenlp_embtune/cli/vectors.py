@@ -26,6 +26,7 @@ from paddlenlp_embtune.cli.options import (
 )
 from paddlenlp_embtune.cli.stored import (
     chosen_groups,
+    claimed,
     domain_groups,
     find_store,
     labelled_rows_of,
@@ -33,7 +34,6 @@ from paddlenlp_embtune.cli.stored import (
     out,
     plain_version,
     print_json,
-    refuse_existing,
     store_place,
     table_of,
 )
@@ -177,44 +177,46 @@ def restore(
     quoting: QuotingOption = "auto",
 ) -> None:
     """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
-    refuse_existing(to, overwrite=overwrite)
-    opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-    rows = (
-        labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
-        if data is not None
-        else None
-    )
-    found = saved.version(version)
-    tokens, table = saved.load(found.name)
-    own = opened.vocabulary.tokens
-    if row:
-        wanted = list(dict.fromkeys(row))
-        here = rows_of_tokens(own, wanted, where=f"the bundle {opened.path}")
-        there = rows_of_tokens(tokens, wanted, where=f"the version {found.name!r}")
-    else:
-        here, there = shared_rows(own, tokens)
-        if not here.size:
-            raise VectorError(f"the version {found.name!r} and the bundle {opened.path} share no token; restore one that fits")
-    before = embedding_table(opened)
-    if len(here) < len(own):
-        check_space(own, before, tokens, table)
-    mixed = take_rows(before, here, table, there)
-    changed = int(np.count_nonzero((mixed != before).any(axis=1)))
-    host.require_paddle()
-    host.calm_logging()
-    from paddlenlp_embtune.export.restoring import restore_table
+    with claimed(to, overwrite=overwrite):
+        opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
+        rows = (
+            labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+            if data is not None
+            else None
+        )
+        found = saved.version(version)
+        tokens, table = saved.load(found.name)
+        own = opened.vocabulary.tokens
+        if row:
+            wanted = list(dict.fromkeys(row))
+            here = rows_of_tokens(own, wanted, where=f"the bundle {opened.path}")
+            there = rows_of_tokens(tokens, wanted, where=f"the version {found.name!r}")
+        else:
+            here, there = shared_rows(own, tokens)
+            if not here.size:
+                both = f"the version {found.name!r} and the bundle {opened.path}"
+                raise VectorError(f"{both} share no token; restore one that fits")
+        before = embedding_table(opened)
+        if len(here) < len(own):
+            check_space(own, before, tokens, table)
+        mixed = take_rows(before, here, table, there)
+        changed = int(np.count_nonzero((mixed != before).any(axis=1)))
+        host.require_paddle()
+        host.calm_logging()
+        from paddlenlp_embtune.export.restoring import restore_table
 
-    origin = {"version": found.name, "id": found.id, "rows": len(here)}
-    labelled = {"texts": rows.texts, "labels": rows.labels} if rows is not None else {}
-    written, notes = restore_table(opened, mixed, to, origin=origin, **labelled)
-    err.print(
-        f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's", markup=False
-    )
-    for engine, record in written.manifest.parity.items():
-        show_event({"event": "parity", "engine": engine, **to_plain(record)})
-    for line in notes:
-        err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
-    print(written.path)
+        origin = {"version": found.name, "id": found.id, "rows": len(here)}
+        labelled = {"texts": rows.texts, "labels": rows.labels} if rows is not None else {}
+        written, notes = restore_table(opened, mixed, to, origin=origin, **labelled)
+        err.print(
+            f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's",
+            markup=False,
+        )
+        for engine, record in written.manifest.parity.items():
+            show_event({"event": "parity", "engine": engine, **to_plain(record)})
+        for line in notes:
+            err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
+        print(written.path)
 
 
 comparing.add_to(app)

@@ -20,7 +20,7 @@ from paddlenlp_embtune.cli.options import (
     QuotingOption,
 )
 from paddlenlp_embtune.cli.sources import bytes_of, format_of, read_options, read_source
-from paddlenlp_embtune.cli.stored import labelled_rows_of, open_bundle, print_json, refuse_existing
+from paddlenlp_embtune.cli.stored import claimed, labelled_rows_of, open_bundle, print_json
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving import Bundle
@@ -60,30 +60,30 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
-    refuse_existing(to, overwrite=overwrite)
-    opened, listed = open_bundle(bundle), read_term_list(terms)
-    wanted = listed.terms
-    say_notes(listed.remarks())
-    before = _size(opened)
-    labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
-    table = None
-    if vectors is not None:
-        keep = known_names([*opened.vocabulary.tokens, *wanted])
-        options = read_options(format_of(vectors, None), keep, None, None, "refuse")
-        table = read_source(vectors, "vectors", options)
-    _prepare()
-    from paddlenlp_embtune.resizing import extend_bundle
-    from paddlenlp_embtune.text import Extension
+    with claimed(to, overwrite=overwrite):
+        opened, listed = open_bundle(bundle), read_term_list(terms)
+        wanted = listed.terms
+        say_notes(listed.remarks())
+        before = _size(opened)
+        labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+        table = None
+        if vectors is not None:
+            keep = known_names([*opened.vocabulary.tokens, *wanted])
+            options = read_options(format_of(vectors, None), keep, None, None, "refuse")
+            table = read_source(vectors, "vectors", options)
+        _prepare()
+        from paddlenlp_embtune.resizing import extend_bundle
+        from paddlenlp_embtune.text import Extension
 
-    done = extend_bundle(opened, to, wanted, vectors=table, **labelled)
-    assert isinstance(done.change, Extension)
-    change = done.change
-    told: dict[str, Any] = {name: list(getattr(change, name)) for name in ("added", "known", "repeated")}
-    told["origins"] = dict(done.coverage.counts()) if done.coverage is not None else {}
-    for name, what in (("added", "new tokens"), ("known", "tokens already"), ("repeated", "repeated lines")):
-        _say(f"{len(told[name]):,} terms are {what}", told[name])
-    err.print("rows: " + ", ".join(f"{count:,} {origin}" for origin, count in told["origins"].items()), markup=False)
-    _finish(done, before, told, as_json=as_json)
+        done = extend_bundle(opened, to, wanted, vectors=table, **labelled)
+        assert isinstance(done.change, Extension)
+        change = done.change
+        told: dict[str, Any] = {name: list(getattr(change, name)) for name in ("added", "known", "repeated")}
+        told["origins"] = dict(done.coverage.counts()) if done.coverage is not None else {}
+        for name, what in (("added", "new tokens"), ("known", "tokens already"), ("repeated", "repeated lines")):
+            _say(f"{len(told[name]):,} terms are {what}", told[name])
+        err.print("rows: " + ", ".join(f"{count:,} {origin}" for origin, count in told["origins"].items()), markup=False)
+        _finish(done, before, told, as_json=as_json)
 
 
 def cut(
@@ -107,26 +107,26 @@ def cut(
     """Take the tokens and rows that a domain does not use out of a bundle; every engine is proven anew."""
     if one_of(texts=texts, data=data) is None:
         raise RecipeError("say what the vocabulary must serve: --texts TEXTS or --data ROWS")
-    refuse_existing(to, overwrite=overwrite)
-    opened = open_bundle(bundle)
-    before = _size(opened)
-    domain = read_texts_of(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
-    labelled = _labelled(opened, check_data, text_column, label_column, encoding=encoding, quoting=quoting)
-    _prepare()
-    from paddlenlp_embtune.resizing import cut_bundle
-    from paddlenlp_embtune.text.cutting import Cut
+    with claimed(to, overwrite=overwrite):
+        opened = open_bundle(bundle)
+        before = _size(opened)
+        domain = read_texts_of(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
+        labelled = _labelled(opened, check_data, text_column, label_column, encoding=encoding, quoting=quoting)
+        _prepare()
+        from paddlenlp_embtune.resizing import cut_bundle
+        from paddlenlp_embtune.text.cutting import Cut
 
-    done = cut_bundle(opened, to, domain, min_count=min_count, **labelled)
-    assert isinstance(done.change, Cut)
-    change = done.change
-    figures = ("texts", "resegmented", "unknown_before", "unknown_after")
-    told: dict[str, Any] = {"dropped": list(change.dropped), **{name: getattr(change, name) for name in figures}}
-    _say(f"dropped {len(change.dropped):,} tokens", told["dropped"])
-    err.print(
-        f"{change.texts:,} texts: {change.resegmented:,} are cut otherwise than before; unknown {change.unknown_before:.3%} -> "
-        f"{change.unknown_after:.3%}"
-    )
-    _finish(done, before, told, as_json=as_json)
+        done = cut_bundle(opened, to, domain, min_count=min_count, **labelled)
+        assert isinstance(done.change, Cut)
+        change = done.change
+        figures = ("texts", "resegmented", "unknown_before", "unknown_after")
+        told: dict[str, Any] = {"dropped": list(change.dropped), **{name: getattr(change, name) for name in figures}}
+        _say(f"dropped {len(change.dropped):,} tokens", told["dropped"])
+        err.print(
+            f"{change.texts:,} texts: {change.resegmented:,} are cut otherwise than before; unknown "
+            f"{change.unknown_before:.3%} -> {change.unknown_after:.3%}"
+        )
+        _finish(done, before, told, as_json=as_json)
 
 
 def _labelled(

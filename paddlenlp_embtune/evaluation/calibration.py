@@ -15,7 +15,7 @@ from paddlenlp_embtune.evaluation.temperature import fit_temperature, negative_l
 from paddlenlp_embtune.serving.answers import passes
 from paddlenlp_embtune.serving.bundle import Bundle, Calibration
 from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import best_engine, reseal
+from paddlenlp_embtune.serving.sealing import best_engine, reseal, revising
 
 __all__ = [
     "LEAST_ROWS",
@@ -116,6 +116,12 @@ def calibrate(
         MissingDependencyError: scipy is not installed.
         BundleError: the disk does not take the bundle.
     """
+    with revising(bundle, target or bundle.path) as current:
+        return reseal(current, target or current.path, **_fitted(current, texts, labels, target_precision))
+
+
+def _fitted(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], target_precision: float | None) -> dict[str, Any]:
+    """Return what a bundle's manifest says after its calibration."""
     truth = label_numbers(bundle, texts, labels, least=LEAST_ROWS)
     if target_precision is not None and not 0 < target_precision < 1:
         raise DataError(f"target_precision is {target_precision}; legal: above 0 and below 1")
@@ -148,8 +154,7 @@ def calibrate(
         errors=fit.errors,
         note=fit.note,
     )
-    changes = {"temperature": fit.temperature, "thresholds": thresholds, "calibration": record}
-    return reseal(bundle, target or bundle.path, **changes)
+    return {"temperature": fit.temperature, "thresholds": thresholds, "calibration": record}
 
 
 def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:

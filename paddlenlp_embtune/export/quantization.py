@@ -22,7 +22,7 @@ from paddlenlp_embtune.serving.batches import form_batches
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, Bundle, QuantizedProgram
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions, OnnxRuntimeEngine, gpu_providers
 from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import revise, seal
+from paddlenlp_embtune.serving.sealing import revise, revising, seal
 from paddlenlp_embtune.text import pad
 
 __all__ = ["LEAST_ROWS", "METHODS", "quantize"]
@@ -65,21 +65,39 @@ def quantize(
         BundleError: the bundle has no program in fp32, or the disk does not take the new one.
         MissingDependencyError: onnx is not installed.
     """
-    method = _settle(bundle, texts, labels, precision=precision, method=method, tolerance=tolerance)
-    source = bundle.engine_file("onnxruntime", ".onnx")
+    place = target or bundle.path
+    with revising(bundle, place) as current:
+        settled = _settle(current, texts, labels, precision=precision, method=method, tolerance=tolerance)
+        _add_program(current, place, texts, labels, precision=precision, method=settled, tolerance=tolerance)
+        return Bundle.open(place)
+
+
+def _add_program(
+    bundle: Bundle,
+    target: Path,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    precision: str,
+    method: str,
+    tolerance: float,
+) -> None:
+    source = bundle.engine_file("onnxruntime", ".onnx").relative_to(bundle.path)
     name = f"onnx/model.{precision}.onnx"
     chosen = np.linspace(0, len(texts) - 1, min(_CALIBRATION_ROWS, len(texts) // 2)).astype(int).tolist()
     rest = sorted(set(range(len(texts))) - set(chosen))
-    with revise(bundle, target or bundle.path) as folder:
+    with revise(bundle, target) as folder:
         (folder / name).unlink(missing_ok=True)
-        _write(source, folder / name, precision, method, _batches(bundle, [texts[row] for row in chosen], batch_size=8))
-        draft = _with_program(Bundle(folder, bundle.manifest, bundle.vocabulary), precision, name)
-        program = _measure(bundle, draft, precision, [texts[row] for row in rest], [labels[row] for row in rest])
+        copied = Bundle(folder, bundle.manifest, bundle.vocabulary)
+        _write(
+            folder / source, folder / name, precision, method, _batches(bundle, [texts[row] for row in chosen], batch_size=8)
+        )
+        draft = _with_program(copied, precision, name)
+        program = _measure(copied, draft, precision, [texts[row] for row in rest], [labels[row] for row in rest])
         program = dataclasses.replace(program, file=name, method=method, tolerance=tolerance)
         _judge(program, precision)
         quantized = {**bundle.manifest.quantized, precision: program}
         seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(bundle.manifest, quantized=quantized)))
-    return Bundle.open(target or bundle.path)
 
 
 def _settle(

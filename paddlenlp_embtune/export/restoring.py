@@ -17,7 +17,7 @@ from paddlenlp_embtune.export.writer import add_engines
 from paddlenlp_embtune.serving.bundle import Bundle, Manifest
 from paddlenlp_embtune.serving.embedding import draft_with
 from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import best_engine, check_place, reseal
+from paddlenlp_embtune.serving.sealing import best_engine, reseal, revising
 
 __all__ = ["finish", "restore_table"]
 
@@ -52,26 +52,26 @@ def restore_table(
         PluginError: the bundle has an engine that nothing here exports.
         DataError: the labelled rows are too few, or have labels that the bundle does not know.
     """
-    check_place(target)
     if len(texts) or len(labels):
         label_numbers(bundle, texts, labels, least=LEAST_ROWS)  # refuses before anything is exported
-    with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
-        draft = draft_with(bundle, table, Path(scratch) / "draft")
+    with revising(bundle, target) as current, tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+        bundle.check_current("vocab.txt", "weights.safetensors", "model.json")  # the table is made of what was opened
+        draft = draft_with(current, table, Path(scratch) / "draft")
         plain = dataclasses.replace(
             draft.manifest,
             temperature=1.0,
             thresholds={},
             calibration=None,
             metrics={},
-            vectors={**bundle.manifest.vectors, "restored": dict(origin or {})},
+            vectors={**current.manifest.vectors, "restored": dict(origin or {})},
         )
         fresh = add_engines(
             Bundle(draft.path, plain, draft.vocabulary),
             Path(scratch) / "bundle",
-            engines=[name for name in bundle.manifest.engines if name not in plain.engines],
+            engines=[name for name in current.manifest.engines if name not in plain.engines],
             sample_texts=texts[:512],
         )
-        return finish(fresh, target, former=bundle.manifest, texts=texts, labels=labels)
+        return finish(fresh, target, former=current.manifest, texts=texts, labels=labels)
 
 
 def finish(

@@ -9,6 +9,8 @@ from pathlib import Path
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.files import replace_folder, write_text
 from paddlenlp_embtune.serving.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.os_errors import describe_os_error
 
 __all__ = ["write_triton"]
 
@@ -56,29 +58,34 @@ def write_triton(
         raise DataError(f"max_batch_size is {max_batch_size}; legal: 1 or more")
     program = bundle.quantized_file(precision) or bundle.engine_file("onnxruntime", ".onnx")
     by_text, by_ids = repository / name, repository / f"{name}_ids"
-    for place in (by_text, by_ids):
-        if place.exists() and not _is_ours(place / "config.pbtxt"):
-            raise BundleError(f"{place} is there already and is not ours, so it will not be replaced; choose another name")
-    if not overwrite and (taken := _of_another_bundle(bundle, by_text, by_ids)) is not None:
-        raise BundleError(
-            f"{taken} holds the model of another bundle, which would be lost; choose another name with --name, or replace it "
-            "with --overwrite"
-        )
     classes = len(bundle.manifest.labels)
     try:
-        with replace_folder(by_ids) as folder:
-            (folder / "1").mkdir()
-            shutil.copyfile(program, folder / "1" / "model.onnx")
-            write_text(folder / "config.pbtxt", _by_ids(by_ids.name, classes, max_batch_size))
-        with replace_folder(by_text) as folder:
-            kept = folder / "1" / "bundle"
-            for file in (MANIFEST, *bundle.manifest.files):
-                (kept / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle.path / file, kept / file)
-            write_text(folder / "1" / "model.py", _MODEL)
-            write_text(folder / "config.pbtxt", _by_text(by_text.name, classes, max_batch_size, precision))
+        with exclusive(by_ids, error=BundleError), exclusive(by_text, error=BundleError):
+            for place in (by_text, by_ids):
+                if place.exists() and not _is_ours(place / "config.pbtxt"):
+                    raise BundleError(
+                        f"{place} is there already and is not ours, so it will not be replaced; choose another name"
+                    )
+            if not overwrite and (taken := _of_another_bundle(bundle, by_text, by_ids)) is not None:
+                raise BundleError(
+                    f"{taken} holds the model of another bundle, which would be lost; choose another name with --name, or "
+                    "replace it with --overwrite"
+                )
+            with replace_folder(by_ids) as folder:
+                (folder / "1").mkdir()
+                shutil.copyfile(program, folder / "1" / "model.onnx")
+                bundle.check_current()
+                write_text(folder / "config.pbtxt", _by_ids(by_ids.name, classes, max_batch_size))
+            with replace_folder(by_text) as folder:
+                kept = folder / "1" / "bundle"
+                for file in (MANIFEST, *bundle.manifest.files):
+                    (kept / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(bundle.path / file, kept / file)
+                bundle.check_current()
+                write_text(folder / "1" / "model.py", _MODEL)
+                write_text(folder / "config.pbtxt", _by_text(by_text.name, classes, max_batch_size, precision))
     except OSError as error:
-        raise BundleError(f"cannot write to {repository}: {error.strerror or error}") from error
+        raise BundleError(f"cannot write to {repository}: {describe_os_error(error)}") from error
     return [by_text, by_ids]
 
 

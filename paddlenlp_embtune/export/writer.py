@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import registry
-from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
-from paddlenlp_embtune.files import replace_folder, write_arrays, write_text
+from paddlenlp_embtune.files import write_arrays, write_text
 from paddlenlp_embtune.models.engine import load_layer
 from paddlenlp_embtune.serving.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord
 from paddlenlp_embtune.serving.engines import EngineOptions
 from paddlenlp_embtune.serving.identity import trained_tokens
-from paddlenlp_embtune.serving.sealing import check_place, revise, seal
+from paddlenlp_embtune.serving.sealing import claiming, revise, revising, seal, writing
 from paddlenlp_embtune.text import Tokenizer
 from paddlenlp_embtune.text.windows import WindowSpec
 
@@ -83,7 +82,6 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         PluginError: no exporter has that name.
     """
     exporters = {name: registry.current().guarded("exporter", name) for name in engines}
-    check_place(path)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         domain=content.domain,
@@ -103,16 +101,14 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         versions=_versions(),
         files={},
     )
-    try:
-        with replace_folder(path) as folder:
+    with claiming(path):
+        with writing(path) as folder:
             content.tokenizer.vocabulary.save(folder / "vocab.txt")
             for name, file in content.tokenizer.files().items():
                 (folder / name).write_bytes(file)
             _save_weights(folder, content)
             _export(folder, manifest, content.model, exporters, content.tokenizer, content.sample_texts)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}; nothing was left behind") from error
-    return Bundle.open(path)
+        return Bundle.open(path)
 
 
 def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_texts: Sequence[str] = ()) -> Bundle:
@@ -127,23 +123,30 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
         ParityError, BundleError, PluginError: as :func:`write_bundle`.
     """
     exporters = {name: registry.current().guarded("exporter", name) for name in engines}
-    model = load_layer(bundle.path)
-    kept = {name: files for name, files in bundle.manifest.engines.items() if name not in exporters}
+    with revising(bundle, target) as current:
+        model = load_layer(current.path)
+        manifest, dropped = _without_engines(current.manifest, exporters)
+        with revise(current, target) as folder:
+            for name in dropped:
+                (folder / name).unlink()
+            _export(folder, manifest, model, exporters, current.tokenizer, sample_texts)
+        return Bundle.open(target)
+
+
+def _without_engines(former: Manifest, exporters: Mapping[str, Any]) -> tuple[Manifest, set[str]]:
+    """Take out of a manifest what is exported anew; return it, and the files that go."""
+    kept = {name: files for name, files in former.engines.items() if name not in exporters}
     manifest = dataclasses.replace(
-        bundle.manifest,
+        former,
         engines=kept,
-        parity={name: record for name, record in bundle.manifest.parity.items() if name not in exporters},
+        parity={name: record for name, record in former.parity.items() if name not in exporters},
         versions=_versions(),
     )
-    dropped = {name for engine, files in bundle.manifest.engines.items() if engine in exporters for name in files}
+    dropped = {name for engine, files in former.engines.items() if engine in exporters for name in files}
     if "onnxruntime" in exporters:
         dropped |= {program.file for program in manifest.quantized.values()}
         manifest = dataclasses.replace(manifest, quantized={})
-    with revise(bundle, target) as folder:
-        for name in dropped:
-            (folder / name).unlink()
-        _export(folder, manifest, model, exporters, bundle.tokenizer, sample_texts)
-    return Bundle.open(target)
+    return manifest, dropped
 
 
 def _export(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError, legal_names
 from paddlenlp_embtune.files import replace_file
+from paddlenlp_embtune.utils.locks import exclusive
 
 __all__ = ["write_vectors"]
 
@@ -32,7 +34,9 @@ def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike,
         table: (N, D) float32.
         format: ``word2vec``, ``word2vec-binary``, ``glove``, ``npz`` or ``safetensors``.
     Raises:
-        VectorError: the format is unknown or cannot hold a token, tokens and rows do not match, or a value is not finite.
+        VectorError: the format is unknown or cannot hold a token, tokens and rows do not match, a value is not finite, or
+            another process has been writing there for too long.
+        OSError: the disk does not take the file; the error names it.
     """
     path = Path(path)
     if format not in _WRITERS:
@@ -44,7 +48,7 @@ def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike,
         _check_tokens(tokens, illegal, format)
     elif path.suffix == ".gz":
         raise VectorError(f"{path} would be compressed, and {format} is read in place; give a name without .gz")
-    with replace_file(path) as file:
+    with exclusive(path, error=VectorError), replace_file(path) as file:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
                 write(cast(IO[bytes], packed), tokens, rows)
@@ -96,7 +100,12 @@ def _write_binary(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
 
 
 def _write_npz(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
-    np.savez(file, tokens=np.frombuffer(_json(tokens), dtype=np.uint8), vectors=table)
+    # As numpy.savez does; but that leaves the archive open where the disk is full, and to the garbage collector.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in (("tokens", np.frombuffer(_json(tokens), dtype=np.uint8)), ("vectors", table)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                write_array: Any = np.lib.format.write_array
+                write_array(entry, array, allow_pickle=False)
 
 
 def _write_safetensors(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.files import replace_file
 from paddlenlp_embtune.report.fonts import NO_CJK_FONT, Fonts, find_fonts, matplotlib_module
 from paddlenlp_embtune.report.markup import Html, escape, figure_of
 from paddlenlp_embtune.report.pen import INK, LETTERS, PALE, Pen
@@ -74,8 +75,8 @@ class Studio:
             svg = _inline(painter(Pen(str, None)), name, alt)
         if self.png_dir is not None and self._fonts is not None:
             self.png_dir.mkdir(parents=True, exist_ok=True)
-            with _look(self._fonts.families):
-                painter(Pen(self._fonts.drawable, title)).savefig(self.png_dir / f"{name}.png", format="png", dpi=200)
+            with _look(self._fonts.families), replace_file(self.png_dir / f"{name}.png") as file:
+                painter(Pen(self._fonts.drawable, title)).savefig(file, format="png", dpi=200)
         return figure_of(svg, title, note)
 
     def _unused(self, name: str) -> str:

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.errors import BundleError, DataError, RecipeError, legal_names
+from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, legal_names
 from paddlenlp_embtune.files import sha256_of
 from paddlenlp_embtune.schema import build, to_plain
+from paddlenlp_embtune.serving.generations import MANIFEST, Generation, check_generation, read_one_generation
 from paddlenlp_embtune.serving.identity import describe_exchange
 from paddlenlp_embtune.serving.manifest_checks import check_files_named, check_told_alike, check_values
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
@@ -32,7 +33,6 @@ __all__ = [
     "QuantizedProgram",
 ]
 
-MANIFEST = "bundle.json"
 INPUT_NAME = "input_ids"
 OUTPUT_NAME = "logits"
 _MOST_BYTES = 16 << 20
@@ -191,20 +191,47 @@ class Bundle:
         path: its folder.
         manifest: what ``bundle.json`` says.
         vocabulary: read from ``vocab.txt``.
+        generation: which writing of the bundle was opened; None for one that is only being made.
     """
 
     path: Path
     manifest: Manifest
     vocabulary: Vocabulary
+    generation: Generation | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Open a bundle.
+        """Open a bundle; while another process replaces it, this gives the old or the new one.
 
         Raises:
             BundleError: the folder is no bundle, is of another schema, lacks a file, or a file or the vocabulary has changed.
         """
         path = Path(path)
+        found, generation = read_one_generation(path, lambda: cls._read(path), whole=cls._is_whole)
+        return dataclasses.replace(found, generation=generation)
+
+    def check_current(self, *names: str) -> None:
+        """Refuse to go on with what was read since the bundle was opened, if it has been replaced meanwhile.
+
+        Args:
+            names: of the files that were read; where all of them stayed the same, the bundle may have been replaced. None
+                stands for everything, the manifest included.
+        Raises:
+            BundleError: it has.
+        """
+        files = {name: digest for name, digest in self.manifest.files.items() if name in names}
+        check_generation(self.path, self.generation, files if names else None)
+
+    @classmethod
+    def _is_whole(cls, path: Path) -> bool:
+        try:
+            cls._read(path)
+        except (EmbtuneError, OSError):
+            return False
+        return True
+
+    @classmethod
+    def _read(cls, path: Path) -> Bundle:
         manifest = _read_manifest(path)
         vocabulary = _read_vocabulary(path, manifest)
         check_files_named(manifest, path / MANIFEST, _tokenizer_files(path, manifest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import BundleError, VectorError
-from paddlenlp_embtune.files import write_arrays
+from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
+from paddlenlp_embtune.files import bring_back, write_arrays
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle
 from paddlenlp_embtune.serving.identity import trained_tokens
 from paddlenlp_embtune.utils.documents import read_json
@@ -26,6 +27,9 @@ Table = npt.NDArray[np.float32]
 def bundle_folder(path: Path) -> Path:
     """Return the folder of a bundle: the path itself, or ``bundle`` in the folder of a run."""
     inner = path / "bundle"
+    if not (path / MANIFEST).is_file() and not (inner / MANIFEST).is_file():
+        with contextlib.suppress(OSError, EmbtuneError):  # opening it tells what is wrong
+            bring_back(inner)
     return inner if (inner / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
 
 
@@ -40,10 +44,12 @@ def embedding_table(bundle: Bundle) -> Table:
     Shapes:
         returns: (V, D) float32, a row for each token of the vocabulary
     Raises:
-        BundleError: the weights are not those of ``model.json``, or it cannot be told which of them is the embedding.
+        BundleError: the weights are not those of ``model.json``, it cannot be told which of them is the embedding, or the
+            bundle has been replaced since it was opened.
     """
     weights = _weights(bundle.path)
     table: Table = weights[_name(bundle, weights)]
+    bundle.check_current(_WEIGHTS, _MODEL)
     return table
 
 
@@ -71,6 +77,7 @@ def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
     for file in kept:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle.path / file, folder / file)
+    bundle.check_current(*kept, _WEIGHTS, _MODEL)
     arrays = {**weights, name: np.ascontiguousarray(table)}
     write_arrays(folder / _WEIGHTS, arrays, metadata=trained_tokens(bundle.vocabulary))
     draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)

@@ -21,7 +21,9 @@ from paddlenlp_embtune.serving.batches import BatchRunner
 from paddlenlp_embtune.serving.bundle import Bundle
 from paddlenlp_embtune.serving.engines import Engine, EngineOptions
 from paddlenlp_embtune.serving.explain import Attribution, Explanation, occlude
+from paddlenlp_embtune.serving.generations import read_one_generation
 from paddlenlp_embtune.serving.reading import Reading, chunks, read_texts
+from paddlenlp_embtune.text import tokenizer_files
 from paddlenlp_embtune.text.windows import WindowSpec
 
 __all__ = ["Predictor"]
@@ -72,7 +74,7 @@ class Predictor:
         threads = EngineOptions(threads=threads, device=device, precision=precision).threads
         batch_size = whole_number(batch_size, "batch_size")
         check_name(engine, "engine")
-        factory = registry.current().guarded("engine", engine)
+        registry.current().guarded("engine", engine)
         self._options: dict[str, Any] = {
             "engine": engine,
             "precision": precision,
@@ -84,20 +86,18 @@ class Predictor:
         }
         if not isinstance(bundle, Bundle):
             check_bundle_argument(bundle)
-            bundle = Bundle.open(bundle)
-        self.bundle = bundle
+        threads = threads or host.usable_threads()
+        options = EngineOptions(threads=threads, device=device, precision=precision)
+        self.bundle, self.engine, example = _load(bundle, engine, options)
         manifest = self.bundle.manifest
         self.engine_name = engine
         self.windows = manifest.windows if windows is None else _window_spec(windows)
         self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
-        threads = threads or host.usable_threads()
-        options = EngineOptions(threads=threads, device=device, precision=precision)
-        self.engine: Engine = factory(self.bundle, options)
         source = f"the engine {engine} of the bundle {self.bundle.path}"
         self._runner = BatchRunner(
             self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
         )
-        self._runner.submit([self.bundle.example_ids()])()  # refuses a program that does not fit the labels, or gives NaN
+        self._runner.submit([example])()  # refuses a program that does not fit the labels, or gives NaN
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the bundle's path and fingerprint, and the options: a copy opens the bundle again, and refuses another one."""
@@ -287,6 +287,28 @@ class Predictor:
             scores=scores,
             levels=scores and manifest.ordered,
         )
+
+
+def _load(bundle: str | Path | Bundle, engine: str, options: EngineOptions) -> tuple[Bundle, Engine, list[int]]:
+    """Open a bundle, start an engine and read an example, all from one writing of the bundle, also while others replace it.
+
+    Raises:
+        BundleError: the bundle is damaged, or one that was opened before has been replaced since.
+    """
+    factory = registry.current().guarded("engine", engine)
+
+    def start(opened: Bundle) -> tuple[Bundle, Engine, list[int]]:
+        started, example = factory(opened, options), opened.example_ids()
+        _ = opened.tokenizer  # reads its files, if it has not yet
+        manifest, quantized = opened.manifest, opened.manifest.quantized.get(options.precision)
+        used = (*manifest.engines.get(engine, ()), *((quantized.file,) if quantized is not None else ()))
+        opened.check_current("vocab.txt", "fixtures.jsonl", *tokenizer_files(manifest.tokenizer), *used)
+        return opened, started, example
+
+    if isinstance(bundle, Bundle):
+        return start(bundle)
+    path = Path(bundle)
+    return read_one_generation(path, lambda: start(Bundle.open(path)))[0]
 
 
 def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:

@@ -11,14 +11,17 @@ from typing import Any
 
 from paddlenlp_embtune import registry
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.files import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.files import clear_leftovers, replace_folder, sha256_of, write_text
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle, Manifest
 from paddlenlp_embtune.serving.engines import EngineOptions
+from paddlenlp_embtune.serving.generations import generation_of
 from paddlenlp_embtune.serving.interface import write_interface
+from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.utils.manifest_seal import SCHEMA_VERSION, sealed_text
+from paddlenlp_embtune.utils.os_errors import next_step
 
-__all__ = ["best_engine", "check_place", "reseal", "revise", "seal", "write_manifest"]
+__all__ = ["best_engine", "check_place", "claiming", "reseal", "revise", "revising", "seal", "write_manifest", "writing"]
 
 _BY_CONVENIENCE = ("onnxruntime", "paddle_inference", "paddle")
 
@@ -50,6 +53,61 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 @contextlib.contextmanager
+def claiming(target: Path) -> Iterator[None]:
+    """Hold the lock of the place of a bundle; what killed processes left beside it is cleared away.
+
+    Raises:
+        BundleError: the place is taken by something else, cannot be written, or another process has been writing there for too
+            long.
+    """
+    with contextlib.ExitStack() as held:
+        with _worded(target):
+            held.enter_context(exclusive(target, error=BundleError))
+            clear_leftovers(target)
+        check_place(target)
+        yield
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """Hold the lock of the place of a bundle, and fill a temporary sibling, which takes the place when the block ends.
+
+    Raises:
+        BundleError: as :func:`claiming`, or the disk does not take the files; nothing is left behind.
+    """
+    with claiming(target), _worded(target), replace_folder(target) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _worded(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"cannot write the bundle {target}: {error.strerror or error}; nothing was left behind; {next_step(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def revising(bundle: Bundle, target: Path) -> Iterator[Bundle]:
+    """Hold the lock of a place from reading a bundle to writing it, so that no change by another process is lost.
+
+    Args:
+        bundle: an opened bundle.
+        target: where the result goes; may be the bundle's own folder.
+    Yields:
+        The bundle; opened again where it is about to be replaced and another process has replaced it since it was opened.
+    Raises:
+        BundleError: as :func:`claiming`.
+    """
+    with claiming(target):
+        in_place = bundle.generation is not None and target.resolve() == bundle.path.resolve()
+        changed = in_place and generation_of(bundle.path) != bundle.generation
+        yield Bundle.open(bundle.path) if changed else bundle
+
+
+@contextlib.contextmanager
 def revise(bundle: Bundle, target: Path) -> Iterator[Path]:
     """Fill a temporary sibling of ``target`` with the files that a bundle names; put it in place when the block ends.
 
@@ -57,17 +115,21 @@ def revise(bundle: Bundle, target: Path) -> Iterator[Path]:
         bundle: an opened bundle.
         target: where the result goes; may be the bundle's own folder.
     Raises:
-        BundleError: the place is taken by something else, or the disk does not take the files; nothing is left behind.
+        BundleError: as :func:`writing`, or the bundle has been replaced since it was opened.
     """
-    check_place(target)
-    try:
-        with replace_folder(target) as folder:
-            for name in bundle.manifest.files:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    in_place = target.resolve() == bundle.path.resolve()
+    with writing(target) as folder:
+        if in_place:
+            bundle.check_current()
+        for name in bundle.manifest.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
                 shutil.copyfile(bundle.path / name, folder / name)
-            yield folder
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {target}: {error.strerror or error}; nothing was left behind") from error
+            except FileNotFoundError:
+                bundle.check_current()
+                raise
+        bundle.check_current(*bundle.manifest.files)
+        yield folder
 
 
 def reseal(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
@@ -78,9 +140,10 @@ def reseal(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
         target: where the result goes; may be the bundle's own folder.
         changes: fields of the manifest.
     """
-    with revise(bundle, target) as folder:
-        seal(folder, Bundle(folder, dataclasses.replace(bundle.manifest, **changes), bundle.vocabulary))
-    return Bundle.open(target)
+    with claiming(target):
+        with revise(bundle, target) as folder:
+            seal(folder, Bundle(folder, dataclasses.replace(bundle.manifest, **changes), bundle.vocabulary))
+        return Bundle.open(target)
 
 
 def check_place(path: Path) -> None:

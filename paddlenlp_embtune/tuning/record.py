@@ -9,6 +9,7 @@ from typing import Any
 
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.utils.documents import write_json
+from paddlenlp_embtune.utils.os_errors import naming
 
 __all__ = ["RunRecord"]
 
@@ -34,7 +35,7 @@ class RunRecord:
         entry = {"event": event, "time": now, **fields}
         self.events.append(entry)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with naming(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(write_json(entry) + "\n")
         for listener in self.listeners:
             listener(entry)

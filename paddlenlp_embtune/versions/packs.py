@@ -6,11 +6,8 @@ already is found. A key only proposes: two rows are the same when their bytes ar
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.files import write_blocks
 from paddlenlp_embtune.vectors.sampling import Ids, Table
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
     "open_pack",
     "row_keys",
     "store_rows",
-    "write_bytes",
 ]
 
 _BLOCK_ROWS = 8_192
@@ -149,19 +146,17 @@ def _write_pack(folder: Path, table: Table, rows: Ids, keys: Keys) -> Pack:
         rows: (N,) row numbers, one or more.
         keys: (V, 2), of the rows of the table.
     """
-    digest = hashlib.sha256()
 
     def content() -> Iterator[bytes]:
         for part in _blocks(len(rows)):
-            block = table[rows[part]].astype("<f4").tobytes()
-            digest.update(block)
-            yield block
+            yield table[rows[part]].astype("<f4").tobytes()
 
-    with _temporary(folder) as temporary:
-        _fill(temporary, content())
-        pack = Pack(sha256=digest.hexdigest(), rows=len(rows))
-        write_bytes(folder / f"{pack.sha256}.keys", [keys[rows].astype("<u8").tobytes()])
-        temporary.replace(folder / f"{pack.sha256}.rows")
+    digest = hashlib.sha256()
+    for block in content():
+        digest.update(block)
+    pack = Pack(sha256=digest.hexdigest(), rows=len(rows))
+    write_blocks(folder / f"{pack.sha256}.keys", [keys[rows].astype("<u8").tobytes()])
+    write_blocks(folder / f"{pack.sha256}.rows", content())
     return pack
 
 
@@ -232,33 +227,6 @@ def decode_index(content: bytes, *, count: int, below: int) -> Ids:
     if places.min() < 0 or places.max() >= below:
         raise VectorError(f"names row {places.min()} to {places.max()} of {below}")
     return places
-
-
-def write_bytes(path: Path, content: Iterable[bytes]) -> None:
-    """Write bytes to a temporary sibling and rename it over ``path``."""
-    with _temporary(path.parent) as temporary:
-        _fill(temporary, content)
-        temporary.replace(path)
-
-
-@contextlib.contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """Give the place of a hidden file; it is removed unless it has been renamed."""
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".new~")
-    os.close(descriptor)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _fill(path: Path, content: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        for block in content:
-            file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(0o644)
 
 
 def _bits(rows: Table) -> npt.NDArray[np.uint32]:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import VectorError, legal_names
+from paddlenlp_embtune.files import write_blocks
 from paddlenlp_embtune.schema import to_plain
+from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.vectors.sampling import Table
 from paddlenlp_embtune.versions import packs
 from paddlenlp_embtune.versions.choosing import rows_of_tokens
@@ -82,7 +84,7 @@ class VectorStore:
         """Save a table as a new version; rows that the store holds already cost nothing.
 
         Beside the table itself, about 150 bytes a row are held in memory. A process that is killed leaves no version, at worst
-        files that the next :meth:`remove` clears away. The table must not change meanwhile.
+        files that the next writer clears away. The table must not change meanwhile.
 
         Args:
             name: letters, digits, ``.``, ``_`` and ``-``, at most 64, a letter or digit first; not yet taken.
@@ -123,8 +125,8 @@ class VectorStore:
                 "groups": to_plain(groups or {}),
             }
             # Written even where they are there: what is there may be damaged.
-            packs.write_bytes(self.path / TOKENS / f"{plain['vocabulary_sha256']}.txt", [text.encode("utf-8")])
-            packs.write_bytes(self.path / INDICES / f"{plain['index_sha256']}.index", [index])
+            write_blocks(self.path / TOKENS / f"{plain['vocabulary_sha256']}.txt", [text.encode("utf-8")])
+            write_blocks(self.path / INDICES / f"{plain['index_sha256']}.index", [index])
             write_version(self._file(name), plain)
         return self.version(name)
 
@@ -225,14 +227,7 @@ class VectorStore:
             if name not in self._scan()[1]:
                 name = self.version(name).name
             self._file(name).unlink()
-            versions, broken = self._scan()
-            if not broken:
-                needed = {file for version in versions for file in version.files()}
-                needed |= {file.removesuffix(".rows") + ".keys" for file in needed}
-                for folder in (PACKS, INDICES, TOKENS):
-                    for file in (self.path / folder).iterdir():
-                        if f"{folder}/{file.name}" not in needed:
-                            file.unlink()
+            self._drop_unneeded()
             return before - self.size().bytes
 
     def _file(self, name: str) -> Path:
@@ -251,17 +246,26 @@ class VectorStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Wait until no other process writes; the lock goes with the process that holds it."""
-        import fcntl
-
-        for name in (_VERSIONS, PACKS, INDICES, TOKENS):
-            (self.path / name).mkdir(exist_ok=True)
-        with (self.path / "lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            for folder in (_VERSIONS, PACKS, INDICES, TOKENS):
-                for left in (self.path / folder).glob(".*~*"):  # of a writer that was killed
-                    left.unlink()
+        """Wait until no other process writes, and remove what a killed one has left; the lock is that of the store's mark."""
+        with exclusive(self.path / MARK, error=VectorError):
+            for name in (_VERSIONS, PACKS, INDICES, TOKENS):
+                (self.path / name).mkdir(exist_ok=True)
+                for left in (self.path / name).glob(".*~*"):
+                    left.unlink(missing_ok=True)
+            self._drop_unneeded()
             yield
+
+    def _drop_unneeded(self) -> None:
+        """Remove the files that no version needs; none while the file of a version is damaged, whose needs are not known."""
+        versions, broken = self._scan()
+        if broken:
+            return
+        needed = {file for version in versions for file in version.files()}
+        needed |= {file.removesuffix(".rows") + ".keys" for file in needed}
+        for folder in (PACKS, INDICES, TOKENS):
+            for file in (self.path / folder).iterdir():
+                if f"{folder}/{file.name}" not in needed:
+                    file.unlink(missing_ok=True)
 
     def _read_tokens(self, version: Version) -> tuple[str, ...]:
         name = version.files()[0]

@@ -1,0 +1,192 @@
+"""Putting a complete folder in the place of another one, so that whatever moment a kill comes, one of them stands there whole.
+
+Where the kernel can, two folders change places in one step, and there is no moment between. Elsewhere the order of renames is
+the journal. With ``NAME`` the place:
+
+1. the new folder becomes ``.NAME~ready``, once it is complete and on the disk;
+2. the old one becomes ``.NAME~former``;
+3. ``.NAME~ready`` becomes ``NAME``.
+
+Where ``NAME`` is missing and ``.NAME~ready`` is there, step 3 was not reached: :func:`recover` takes it. Where only
+``.NAME~former`` is there, it goes back. Folders that are still being filled, and old ones that are being removed, are called
+``.NAME~xxxxxxxx``.
+
+Every function here but ``recoverable`` is to be called by the holder of the lock of the place (see ``locks``), by whom all
+that is there is known to be of processes that have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from paddlenlp_embtune.utils.locks import hidden_name
+
+__all__ = ["fresh_sibling", "leftovers", "put_in_place", "recover", "recoverable", "sweep", "sync_folder", "sync_tree"]
+
+_READY, _FORMER = "~ready", "~former"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
+"""EPERM: what some sandboxes answer to calls that they do not know; if it is meant, the plain rename is told the same."""
+
+_in_use: set[Path] = set()
+"""Temporary folders of this process."""
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where the kernel, the C library or the file system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_RENAME_EXCHANGE)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _CANNOT:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+@contextlib.contextmanager
+def fresh_sibling(path: Path) -> Iterator[Path]:
+    """Make a hidden folder beside a place; what is left of it when the block ends is removed."""
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path.name, "~")))
+    _in_use.add(temporary)
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+    finally:
+        _remove(temporary)
+        _in_use.discard(temporary)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Let a complete folder take a place; what stood there is where the new one was, or gone.
+
+    Raises:
+        OSError: it cannot be; what stood there still does.
+    """
+    if not os.path.lexists(path):
+        temporary.rename(path)
+    elif not exchange(temporary, path):
+        _in_three_steps(temporary, path)
+    sync_folder(path.parent)
+
+
+def _in_three_steps(temporary: Path, path: Path) -> None:
+    ready, former = _sibling(path, _READY), _sibling(path, _FORMER)
+    temporary.rename(ready)
+    try:
+        sync_folder(path.parent)
+        path.rename(former)
+        try:
+            ready.rename(path)
+        except BaseException:
+            former.rename(path)
+            raise
+    except BaseException:
+        ready.rename(temporary)
+        raise
+    sync_folder(path.parent)
+    former.rename(temporary)
+
+
+def recoverable(path: Path) -> bool:
+    """Whether a place is empty because a process was killed, or is at work, between two renames."""
+    return not os.path.lexists(path) and any(_sibling(path, ending).is_dir() for ending in (_READY, _FORMER))
+
+
+def recover(path: Path) -> bool:
+    """Bring back what belongs to a place; return whether there was anything."""
+    if os.path.lexists(path):
+        return False
+    for ending in (_READY, _FORMER):
+        if (sibling := _sibling(path, ending)).is_dir():
+            sibling.rename(path)
+            sync_folder(path.parent)
+            return True
+    return False
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return the folders and files that unfinished processes left for exactly this place, the newest first."""
+    pattern = re.compile(re.escape(hidden_name(path.name, "~")) + r"[a-z0-9_]{8}")
+    try:
+        found = [each for each in path.parent.iterdir() if pattern.fullmatch(each.name) and each not in _in_use]
+    except FileNotFoundError:
+        return []
+    return sorted(found, key=_changed, reverse=True)
+
+
+def sweep(path: Path) -> None:
+    """Bring back what belongs to a place, and remove everything else that was left for it."""
+    recover(path)
+    for left in (*leftovers(path), _sibling(path, _READY), _sibling(path, _FORMER)):
+        if left.is_dir():
+            _remove(left)
+        else:
+            remove_if_dead(left)
+
+
+def remove_if_dead(file: Path) -> None:
+    """Remove a temporary file unless its writer, who keeps it locked, is alive, or that cannot be told."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have the contents and names of all files below a folder on the disk, so that a power cut leaves none of them empty."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _sync(Path(place) / name)
+        sync_folder(Path(place))
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where its file system can be asked for that."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
+
+
+def _sync(path: Path) -> None:
+    if path.is_symlink():
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sibling(path: Path, ending: str) -> Path:
+    return path.with_name(hidden_name(path.name, ending))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
