@@ -13,6 +13,8 @@ from paddlenlp_embtune.encoders.checkpoint_files import (
     CONFIG,
     TOKENIZER_CONFIG,
     VOCABULARY,
+    check_sizes,
+    check_sizes_of_weights,
     find_weights,
     read_json,
     read_tokens,
@@ -81,6 +83,8 @@ def bundle_checkpoint(
     from paddlenlp_embtune.models.networks import fill_network
 
     found = read_checkpoint(folder)
+    check_sizes(found.settings, folder / CONFIG)
+    check_sizes_of_weights(found.settings, found.weights, folder / CONFIG)
     names = tuple(labels) or found.labels
     number = int(found.settings.get("num_labels") or len(found.settings.get("id2label") or ()) or 2)
     if not names:

@@ -179,7 +179,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"lacks model.safetensors, model_state.pdparams and pytorch_model\.bin",
     ),
     "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "vocabulary of .* cannot be read"),
-    "not JSON": (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is damaged"),
+    "not JSON": (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is not valid JSON"),
     "a list": (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "holds no mapping"),
     "two architectures": (
         lambda folder: change(folder / "config.json", architectures=["A", "B"]),

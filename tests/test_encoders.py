@@ -357,7 +357,7 @@ def cut(folder: Path) -> None:
 LAYER = "bert.encoder.layers.1.linear1.weight"
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda at: (at / "config.json").unlink(), "it lacks config.json"),
-    "damaged config": (lambda at: (at / "config.json").write_text("{"), r"config\.json is damaged"),
+    "damaged config": (lambda at: (at / "config.json").write_text("{"), r"config\.json is not valid JSON"),
     "T5": (
         lambda at: change(at / "config.json", architectures=["T5Model"]),
         r"architectures \['T5Model'\].*legal: BertModel, ErnieModel, .*embtune_register_encoders returns a Pretrained",
