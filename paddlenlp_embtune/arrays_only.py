@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -254,7 +253,9 @@ class _ArrayReader(PickleReader):
 
 def _recode(raw: bytes) -> bytes:
     """UTF-8 to Latin-1, without a text of four bytes a letter in between."""
-    if re.search(rb"[\xc4-\xff]", raw):
+    import numpy as np
+
+    if raw and np.frombuffer(raw, np.uint8).max() > 0xC3:  # the first byte of letters beyond Latin-1
         raise PickleError("a text in it that stands for bytes holds other letters")
     return raw.decode("utf-8").encode("latin-1")
 

@@ -17,6 +17,8 @@ from paddlenlp_embtune.encoders.checkpoint_files import (
     TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     VOCABULARY,
+    check_sizes,
+    check_sizes_of_weights,
     find_weights,
     read_json,
     read_weights,
@@ -102,6 +104,8 @@ def bundle_checkpoint(
     from paddlenlp_embtune.models.networks import fill_network
 
     found = read_checkpoint(folder)
+    check_sizes(found.settings, folder / CONFIG)
+    check_sizes_of_weights(found.settings, found.weights, folder / CONFIG)
     names = choose_labels(found.settings, found.labels, tuple(labels), folder / CONFIG)
     if max_length is None:
         max_length = found.longest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from paddlenlp_embtune.errors import BundleError, DataError, VectorError
 from paddlenlp_embtune.formats.tensors import FLOATS, open_tensors, widen
 from paddlenlp_embtune.text import PAD, Vocabulary
 from paddlenlp_embtune.utils import documents
+from paddlenlp_embtune.utils.documents import shorten
 from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "TOKENIZER_JSON",
     "VOCABULARY",
     "WEIGHTS",
+    "check_sizes",
+    "check_sizes_of_weights",
     "find_weights",
     "read_json",
     "read_tokens",
@@ -35,6 +39,17 @@ CONFIG, TOKENIZER_CONFIG, VOCABULARY = "config.json", "tokenizer_config.json", "
 SPECIAL_TOKENS_MAP, TOKENIZER_JSON = "special_tokens_map.json", "tokenizer.json"
 WEIGHTS = ("model.safetensors", "model_state.pdparams", "pytorch_model.bin")
 _SHARDED = ("model.safetensors.index.json", "model_state.pdparams.index.json", "pytorch_model.bin.index.json")
+_SIZES = {
+    "vocab_size": 1,
+    "hidden_size": 1,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 1,
+    "max_position_embeddings": 1,
+    "type_vocab_size": 0,
+    "num_labels": 1,
+}
+_LAYERS_MOST, _SIZE_MOST = 1000, 1 << 31
 _NEXT_STEP = "give the folder that save_pretrained wrote"
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +72,36 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BundleError(f"{file} holds no mapping; {_NEXT_STEP}")
     return value
+
+
+def check_sizes(settings: Mapping[str, Any], file: Path) -> None:
+    """Check the sizes in a ``config.json``, those that it states.
+
+    Raises:
+        BundleError: one is no whole number, or is one that no encoder has.
+    """
+    for name, least in _SIZES.items():
+        size, most = settings.get(name), _LAYERS_MOST if name == "num_hidden_layers" else _SIZE_MOST
+        if size is not None and (type(size) is not int or not least <= size <= most):
+            raise BundleError(f"{name} in {file} must be {least} to {most:,}, got {shorten(size)}; save the model again")
+
+
+def check_sizes_of_weights(settings: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], file: Path) -> None:
+    """Refuse sizes in a ``config.json`` that ask for far more than its weights have, before anything so large is built.
+
+    Raises:
+        BundleError: an encoder of these sizes would have more than four times the values, and a million.
+    """
+    size = {name: settings.get(name) or 0 for name in _SIZES}
+    rows = size["vocab_size"] + size["max_position_embeddings"] + size["type_vocab_size"] + size["num_labels"]
+    layer = 4 * size["hidden_size"] + 2 * size["intermediate_size"]
+    asked = size["hidden_size"] * (rows + size["num_hidden_layers"] * layer)
+    stored = sum(value.size for value in weights.values())
+    if asked > 4 * stored + 1_000_000:
+        raise BundleError(
+            f"{file} describes an encoder of {asked:,} values or more, and the weights beside it have {stored:,}; put the "
+            "config.json of the checkpoint there"
+        )
 
 
 def find_weights(folder: Path) -> Path:

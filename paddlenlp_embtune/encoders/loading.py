@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import host
-from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, read_weights
+from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, check_sizes, read_weights
 from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, POOLING, EncoderFiles, files_of_folder
 from paddlenlp_embtune.encoders.families import FAMILIES, Family, own_weights
 from paddlenlp_embtune.encoders.fetching import files_of_name
@@ -23,6 +23,7 @@ from paddlenlp_embtune.encoders.settings import CONFIG as CONFIG_SETTINGS
 from paddlenlp_embtune.encoders.settings import check_settings
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
 from paddlenlp_embtune.errors import BundleError
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["load_encoder"]
 
@@ -108,11 +109,13 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
     for name in _SIZES[:2] if POOLING in given else _SIZES:
         if type(given.get(name)) is not int or given[name] < 1:
             raise BundleError(
-                f"{name} of {files.source} is {given.get(name)!r}; legal: 1 or more; put the checkpoint's config.json there"
+                f"{name} of {files.source} is {shorten(given.get(name))}; legal: 1 or more; put the checkpoint's "
+                "config.json there"
             )
+    check_sizes(given, (files.folder or Path(files.source)) / CONFIG)
     if given.get("position_embedding_type", "absolute") != "absolute":
         raise BundleError(
-            f"position_embedding_type of {files.source} is {given['position_embedding_type']!r}; legal: absolute, as "
+            f"position_embedding_type of {files.source} is {shorten(given['position_embedding_type'])}; legal: absolute, as "
             f"PaddleNLP's {files.architecture} has; choose another encoder"
         )
     paddle = host.require_paddle()

@@ -113,7 +113,7 @@ class _TensorReader(PickleReader):
         super().__init__(io.BytesIO(content), len(content))
         self._archive, self._folder = archive, folder
         self._members = {member.filename: member for member in archive.infolist()}
-        self._room = 2 * sum(member.file_size for name, member in self._members.items() if name.startswith(f"{folder}data/"))
+        self._room = 0  # bytes that tensors may still have: twice those of the storages that have been read
         self._order = self._byte_order()
         self._storages: dict[str, _Storage] = {}
         self._tensors: dict[Any, _Tensor] = {}
@@ -159,6 +159,7 @@ class _TensorReader(PickleReader):
             found = "is not there" if member is None else f"has {member.file_size:,} bytes"
             raise PickleError(f"storage {key} {found}, expected {count} values of {dtype.itemsize} bytes")
         values = np.empty(count, dtype)
+        self._room += 2 * values.nbytes
         read_member_into(self._archive, member, values.view(np.uint8).data)
         return values.astype(dtype.newbyteorder("="), copy=False)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -31,15 +31,25 @@ from paddlenlp_embtune.formats.tensors import (
     read_vocabulary,
     steps,
     widen,
+    without_surrogates,
 )
 from paddlenlp_embtune.text.identity import describe_difference
+from paddlenlp_embtune.utils.zip_files import MOST_EXPANSION, ZipError, open_zip, read_member
 
 __all__ = ["NPY", "NPZ", "SAFETENSORS"]
 
 _NPY = b"\x93NUMPY"
 _STEP = 1 << 22
 _FLOATS = (2, 4, 8)
-_TOKENS_MOST = 1 << 31
+_TOKENS_MOST, _TOKENS_FREE = 1 << 31, 64 << 20
+_EXPANSION_MOST = 1100  # what deflate can reach: tables are read in parts, and may be mostly zeros
+_DIMENSIONS_MOST, _DIGITS_MOST = 32, 18
+_ITEM = re.compile(
+    rb"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*"""
+    rb"""(?:(['"])([^'"]{1,32})\3|(True|False)|\(([0-9, L]*)\)|(\[[^{}]*\]))\s*(?:,|$)"""
+)
+_DTYPE = re.compile(r"[<>|=]?[a-zA-Z?][0-9]{0,6}(?:\[[0-9a-zA-Z]{1,8}\])?")
+_COMPOUND = "V1"  # stands for types that are lists of fields, of which nothing is read
 
 
 class _Readable(Protocol):
@@ -54,9 +64,9 @@ def _detects_npz(path: Path, head: bytes) -> bool:
     if not head.startswith(b"PK"):
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, most_expansion=_EXPANSION_MOST) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (ZipError, OSError):
         return path.suffix == ".npz"  # it is cut off, which its reader says
 
 
@@ -85,7 +95,7 @@ def _read_npy(source: str, options: ReadOptions) -> VectorTable:
 
 def _read_npz(source: str, options: ReadOptions) -> VectorTable:
     path = plain_file(source, "an .npz")
-    with _broken_zip(source), zipfile.ZipFile(path) as archive:
+    with _broken_zip(source), open_zip(path, most_expansion=_EXPANSION_MOST) as archive:
         infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
         headers = {}
         for name, info in infos.items():
@@ -157,16 +167,23 @@ def _npz_tokens(
     if options.vocabulary is not None or name is None:
         return list(read_vocabulary(options.vocabulary, rows, source))
     where = f"{source}, array {name!r}"
-    if infos[name].file_size > _TOKENS_MOST:
-        raise VectorError(f"{where} has {infos[name].file_size:,} bytes; legal: up to {_TOKENS_MOST:,}; give a vocabulary file")
+    most = min(_TOKENS_MOST, max(_TOKENS_FREE, MOST_EXPANSION * Path(source).stat().st_size))
+    if infos[name].file_size > most:
+        raise VectorError(f"{where} has {infos[name].file_size:,} bytes; legal: up to {most:,}; give a vocabulary file")
     shape, dtype, _, length = headers[name]
     fits = len(shape) == 1 and infos[name].file_size == length + shape[0] * dtype.itemsize
     if not fits or (dtype.kind == "u" and dtype.itemsize != 1):
         raise VectorError(f"{where} is {dtype} of shape {shape}; legal: strings, or a JSON list as uint8, of one dimension")
-    with archive.open(infos[name]) as member:
-        data = member.read()[length:]
-    tokens = np.frombuffer(data, dtype=dtype).tolist() if dtype.kind == "U" else parse_tokens(data, where)
-    return _as_many(tokens, rows, source)
+    data = read_member(archive, infos[name], most_bytes=_TOKENS_MOST)[length:]
+    return _as_many(_strings(data, dtype, where) if dtype.kind == "U" else parse_tokens(data, where), rows, source)
+
+
+def _strings(data: bytes, dtype: np.dtype[Any], where: str) -> list[str]:
+    try:
+        tokens: list[str] = np.frombuffer(data, dtype=dtype).tolist()
+    except ValueError as error:  # a number that is no character
+        raise VectorError(f"{where} holds no text: {error}; give a vocabulary file") from None
+    return without_surrogates(tokens, where)
 
 
 def _as_many(tokens: list[str], rows: int, source: str) -> list[str]:
@@ -187,19 +204,43 @@ def _npy_header(file: _Readable, source: str) -> tuple[tuple[int, ...], np.dtype
         raise VectorError(f"{source} begins with {start!r}; legal: numpy's .npy, version 1 to 3")
     count = file.read(size)
     text = file.read(min(1 << 16, int.from_bytes(count, "little")))
+    kind, fortran, shape = _npy_items(text, source)
     try:
-        header = ast.literal_eval(text.decode("latin-1").strip())
-        shape, fortran, dtype = tuple(map(int, header["shape"])), bool(header["fortran_order"]), np.dtype(header["descr"])
-        if min(shape, default=0) < 0:
-            raise ValueError(f"the shape is {shape}")
-    except (ValueError, SyntaxError, TypeError, KeyError, OverflowError, MemoryError, RecursionError, AttributeError) as error:
-        raise VectorError(f"{source} has a damaged header: {str(error)[:200]}; fetch it again") from None
+        dtype = np.dtype(kind)
+    except (TypeError, ValueError) as error:
+        raise VectorError(f"{source} has a damaged header: {error}; fetch it again") from None
     if dtype.hasobject:
         raise VectorError(
             f"{source} holds Python objects as a pickle, and nothing is unpickled; save it again with "
             "numpy.save(path, array.astype('float32'), allow_pickle=False), tokens as an array of strings"
         )
     return shape, dtype, fortran, 8 + size + len(text)
+
+
+def _npy_items(text: bytes, source: str) -> tuple[str, bool, tuple[int, ...]]:
+    """Return type, order and shape out of a header, which is a dictionary as Python writes it; it is not evaluated."""
+    whole = re.fullmatch(rb"\s*\{(.*)\}\s*", text, re.DOTALL)
+    at, found, body = 0, dict[bytes, re.Match[bytes]](), whole[1].rstrip() if whole else b""
+    while at < len(body) and (item := _ITEM.match(body, at)) and item[2] not in found:
+        found[item[2]], at = item, item.end()
+    try:
+        if at < len(body) or len(found) < 3:
+            raise ValueError(f"it is {text[:60]!r}")
+        order, sizes = found[b"fortran_order"][5], found[b"shape"][6]
+        kind = _COMPOUND if found[b"descr"][7] is not None else found[b"descr"][4].decode("ascii")
+        shape = tuple(_size(size) for size in sizes.split(b",") if size.strip())
+        if order is None or not _DTYPE.fullmatch(kind) or len(shape) > _DIMENSIONS_MOST:
+            raise ValueError(f"its values are {kind!r}, of {len(shape)} dimensions")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise VectorError(f"{source} has a damaged header: {str(error)[:200]}; fetch it again") from None
+    return kind, order == b"True", shape
+
+
+def _size(text: bytes) -> int:
+    digits = text.strip().removesuffix(b"L")  # as Python 2 wrote it
+    if not digits.isdigit() or len(digits) > _DIGITS_MOST:
+        raise ValueError(f"a size is {text[:40]!r}")
+    return int(digits)
 
 
 def _npy_rows(
@@ -241,8 +282,8 @@ def _check_floats(dtype: np.dtype[Any], source: str) -> None:
 def _broken_zip(source: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise VectorError(f"{source} is a damaged or cut off .npz: {error}; fetch it again") from None
+    except (ZipError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise VectorError(f"{source} is a damaged or cut off .npz: {str(error)[:200]}; fetch it again") from None
 
 
 NPY = VectorFormat(_read_npy, _detects_npy)

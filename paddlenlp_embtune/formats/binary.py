@@ -185,7 +185,8 @@ class _Search:
         """Whether what begins at a place, with a token without a space, is no row: letters as values, and no row behind it."""
         start = _start_of(self.data, at)
         space = self.data.find(b" ", start, start + _TOKEN_MOST)
-        values = np.frombuffer(self.data[space + 1 : space + 1 + self.size][: self.size // 4 * 4], dtype="<f4")
+        content = self.data[space + 1 : space + 1 + self.size]  # the file may end within it
+        values = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
         odd = space < 0 or len(values) * 4 < self.size or not _are_usual(values[np.isfinite(values)])
         return odd and not self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
 

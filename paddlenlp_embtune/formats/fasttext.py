@@ -31,6 +31,8 @@ _MATRIX = struct.Struct("<?2q")
 _VERSION, _VERSION_WITHOUT_NGRAMS, _SUPERVISED = 12, 11, 3
 _LABEL = 1
 _TOKEN_MOST = 1 << 16
+_NGRAM_MOST = 64
+_PARTS_AT_ONCE = 4096
 _BATCH = 512
 _END = "</s>"
 
@@ -86,7 +88,9 @@ class Subwords:
     def mean(self, rows: list[int]) -> Table:
         """Return the mean of rows, added in order, as fastText does."""
         with np.errstate(invalid="ignore", over="ignore"):
-            total: Table = self.matrix[rows].sum(axis=0)
+            total: Table = self.matrix[rows[:_PARTS_AT_ONCE]].sum(axis=0)
+            for at in range(_PARTS_AT_ONCE, len(rows), _PARTS_AT_ONCE):  # of a word as long as a page
+                total = np.vstack([total[None], self.matrix[rows[at : at + _PARTS_AT_ONCE]]]).sum(axis=0)
             total *= np.float32(1.0 / len(rows))
         return total
 
@@ -152,6 +156,8 @@ def _read_settings(data: mmap.mmap, path: Path) -> _Settings:
             f"{path} is of version {version}, {width} wide, with {buckets} buckets; legal: version 1 to {_VERSION}, a width "
             "from 1, buckets from 0; fetch it again"
         )
+    if longest > _NGRAM_MOST:
+        raise VectorError(f"{path} has n-grams of up to {longest:,} characters, expected at most {_NGRAM_MOST}; fetch it again")
     if version == _VERSION_WITHOUT_NGRAMS and model == _SUPERVISED:
         longest = 0
     return _Settings(width, buckets, shortest, longest)

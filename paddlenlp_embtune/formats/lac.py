@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import MissingDependencyError, VectorError
 from paddlenlp_embtune.formats.options import ReadOptions
 from paddlenlp_embtune.formats.table import VectorTable
+from paddlenlp_embtune.utils.documents import shorten
 
 __all__ = ["read_lac", "read_paddle_tensor"]
 
@@ -23,6 +25,8 @@ _TENSOR = "jieba/lac_small/model_baseline/word_emb"
 _WORDS = "jieba/lac_small/word.dic"
 _UNKNOWN = "OOV"
 _FLOAT32 = 5
+_DIMENSIONS_MOST = 8
+_BITS_MOST = 63
 
 
 def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> VectorTable:
@@ -37,12 +41,18 @@ def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> Vector
     table = read_paddle_tensor(_locate(_TENSOR))
     rows: dict[str, int] = {}
     words = _locate(_WORDS)
-    for number, line in enumerate(words.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        lines = words.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise VectorError(f"{words} is not UTF-8 ({error.reason}); install jieba 0.42.1 again") from None
+    for number, line in enumerate(lines, start=1):
         index, tab, word = line.partition("\t")
         if not line:
             continue
-        if not tab or not index.isdigit() or int(index) >= len(table):
-            raise VectorError(f"line {number} of {words} is {line!r}; legal: a row number below {len(table)}, a tab, a word")
+        if not tab or not re.fullmatch("[0-9]{1,9}", index) or int(index) >= len(table):
+            raise VectorError(
+                f"line {number} of {words} is {shorten(line)}; legal: a row number below {len(table)}, a tab, a word"
+            )
         rows.setdefault(word, int(index))
     unknown_row = rows.pop(_UNKNOWN, None)
     rows = {word: row for word, row in rows.items() if not word.startswith(f"{_UNKNOWN}_")}
@@ -97,8 +107,10 @@ def _describe(description: bytes, path: Path) -> tuple[int, tuple[int, ...]]:
             shape.append(value)
         else:
             raise VectorError(f"{path} has an unknown field {key:#x} in its description; it is not a plain tensor")
-    if not shape:
-        raise VectorError(f"{path} does not state its dimensions")
+    if not shape or len(shape) > _DIMENSIONS_MOST:
+        raise VectorError(f"{path} states {len(shape)} dimensions; expected 1 to {_DIMENSIONS_MOST}")
+    if not all(shape):
+        raise VectorError(f"{path} states the dimensions {shape}, expected none of 0")
     return kind, tuple(shape)
 
 
@@ -111,6 +123,8 @@ def _varint(data: bytes, position: int, path: Path) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
+        if shift > _BITS_MOST:
+            raise VectorError(f"the header of {path} is truncated or damaged: a number in it is too long")
     raise VectorError(f"the header of {path} is truncated")
 
 

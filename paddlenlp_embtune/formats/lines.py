@@ -78,21 +78,22 @@ def blocks(stream: Stream) -> Iterator[Block]:
     Raises:
         VectorError: a line is so long that this is no text of vectors.
     """
-    rest, offset, line = b"", 0, 1
+    parts: list[bytes] = []  # of a line whose end has not come
+    held, offset, line = 0, 0, 1
     while True:
         data = stream.read(_BLOCK)
-        text = rest + data
-        if not data and text and not text.endswith(b"\n"):
-            text += b"\n"
-        cut = text.rfind(b"\n") + 1
-        rest = text[cut:]
-        if cut:
-            yield Block(text[:cut], offset, line)
-            line += text.count(b"\n", 0, cut)
-            offset += cut
+        cut = data.rfind(b"\n") + 1
+        if cut or (not data and held):
+            text = b"".join([*parts, data[:cut] or b"\n"])
+            yield Block(text, offset, line)
+            line += text.count(b"\n")
+            offset += len(text)
+            parts, held = [], 0
         if not data:
             return
-        if len(rest) > _LONGEST:
+        parts.append(data[cut:])
+        held += len(data) - cut
+        if held > _LONGEST:
             raise VectorError(
                 f"line {line} of {stream.path} is longer than {_LONGEST >> 20} MiB; it is no text of vectors, or of another "
                 "format: declare its format"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from paddlenlp_embtune.formats.streams import read_head
 from paddlenlp_embtune.formats.table import VectorTable
 from paddlenlp_embtune.formats.textual import GLOVE, WORD2VEC, first_pair
 from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.utils.zip_files import ZipError, open_zip
 
 __all__ = ["FORMATS", "detect_format", "read_vectors"]
 
@@ -68,6 +68,10 @@ def read_vectors(
         if path.is_file():
             _refuse_pickle(path)
         return _checked(known[name](source, options), name)
+    except MemoryError:
+        raise VectorError(
+            f"{source} needs more memory than there is; take a subset of the file, or a machine with more"
+        ) from None
     except OSError as error:
         raise VectorError(f"{error.filename or source} cannot be read: {error.strerror or error}") from None
 
@@ -135,9 +139,9 @@ def _refuse_others(path: Path, head: bytes) -> None:
 
 def _holds_pickle(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (ZipError, OSError):
         return False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.formats.gathering import Gatherer
 from paddlenlp_embtune.formats.options import ReadOptions
-from paddlenlp_embtune.utils.documents import read_bounded
+from paddlenlp_embtune.utils.documents import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.lines import read_lines
 
 __all__ = [
@@ -32,6 +31,7 @@ __all__ = [
     "read_vocabulary",
     "steps",
     "widen",
+    "without_surrogates",
 ]
 
 Shape = tuple[int, ...]
@@ -44,6 +44,8 @@ FLOATS = ("F16", "BF16", "F32", "F64")
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1"}
 _HEADER_MOST = 100_000_000
+_DIMENSIONS_MOST, _SIZE_MOST, _BYTES_MOST = 32, 1 << 40, 1 << 62
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _STEP = 1 << 20
 
 
@@ -84,47 +86,72 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
     Raises:
         VectorError: the header is damaged, or the file is cut off.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_HEADER_MOST, size - 8):
-            raise VectorError(f"{path} says that its header has {length:,} bytes, and the file has {size:,}; fetch it again")
-        try:
-            header = json.loads(file.read(length))
-            entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise VectorError(f"{path} has a damaged header: {error!r}; fetch it again") from None
+    header, start, size = _read_header(path)
+    entries = {name: _entry(name, value, path) for name, value in header.items() if name != "__metadata__"}
     tensors = {}
     for name, (dtype, shape, begin, end) in entries.items():
-        start = 8 + length
         if not 0 <= begin <= end <= size - start:
             raise VectorError(
-                f"{path} is cut off or damaged: {name!r} lies at bytes {start + begin:,} to {start + end:,}, and the file ends "
-                f"at byte {size:,}; fetch it again"
+                f"{path} is cut off or damaged: {shorten(name)} lies at bytes {start + begin:,} to {start + end:,}, and the "
+                f"file ends at byte {size:,}; fetch it again"
             )
         if dtype in _DTYPES and math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != end - begin:
-            raise VectorError(f"{path} gives {name!r}, {dtype} of shape {shape}, {end - begin:,} bytes; fetch it again")
+            raise VectorError(f"{path} gives {shorten(name)}, {dtype} of shape {shape}, {end - begin:,} bytes; fetch it again")
         tensors[name] = StoredTensor(path, dtype, shape, start + begin)
+    _check_overlaps(entries, path)
     return tensors
 
 
 def header_tokens(path: Path) -> list[str] | None:
     """Return the tokens that the header of a safetensors file gives for its rows, as our weights do; None without them."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    try:
-        tokens = json.loads(header["__metadata__"]["tokens"])
-    except (KeyError, TypeError, ValueError):
+    metadata = _read_header(path)[0].get("__metadata__")
+    text = metadata.get("tokens") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
         return None
-    return tokens if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens) else None
+    try:
+        return parse_tokens(text, f"the header of {path}")
+    except VectorError:
+        return None
 
 
-def _entry(value: Mapping[str, Any]) -> tuple[str, Shape, int, int]:
-    shape = tuple(int(size) for size in value["shape"])
-    begin, end = value["data_offsets"]
-    if min(shape, default=0) < 0:
-        raise ValueError(f"a shape is {shape}")
-    return str(value["dtype"]), shape, int(begin), int(end)
+def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """Return the header of a safetensors file, the byte behind it, and the bytes of the file.
+
+    Raises:
+        VectorError: it is damaged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_HEADER_MOST, size - 8):
+            raise VectorError(f"{path} says that its header has {length:,} bytes, and the file has {size:,}; fetch it again")
+        header = parse_json(file.read(length), f"{path} has a damaged header: it", error=VectorError)
+    if not isinstance(header, dict):
+        raise VectorError(f"{path} has a damaged header: it is {shorten(header)}, no mapping; fetch it again")
+    return header, 8 + length, size
+
+
+def _entry(name: str, value: Any, path: Path) -> tuple[str, Shape, int, int]:
+    match value:
+        case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [begin, end]} if all(
+            type(number) is int and abs(number) <= _BYTES_MOST for number in (*shape, begin, end)
+        ):
+            if (
+                min(shape, default=0) >= 0
+                and len(shape) <= _DIMENSIONS_MOST
+                and math.prod(number for number in shape if number) <= _SIZE_MOST
+            ):
+                return dtype, tuple(shape), begin, end
+    raise VectorError(f"{path} has a damaged header: {shorten(name)} is {shorten(value)}; fetch it again")
+
+
+def _check_overlaps(entries: Mapping[str, tuple[str, Shape, int, int]], path: Path) -> None:
+    """Refuse tensors that share bytes: read, they could take any multiple of the file's size."""
+    last, before = 0, ""
+    for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in entries.items() if begin < end):
+        if begin < last:
+            raise VectorError(f"{path} has a damaged header: {shorten(before)} and {shorten(name)} overlap; fetch it again")
+        last, before = end, name
 
 
 def choose_table(shapes: Mapping[str, Shape], options: ReadOptions, source: str, *, guess: Iterable[str] = ()) -> str:
@@ -155,22 +182,30 @@ def widen(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArray[np
     if bfloat16:
         widened: npt.NDArray[np.float32] = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return widened
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32, copy=False)
 
 
-def parse_tokens(data: bytes, where: str) -> list[str]:
+def parse_tokens(data: str | bytes, where: str) -> list[str]:
     """Read tokens that were stored as a JSON list in UTF-8, as :func:`write_vectors` does.
 
     Raises:
         VectorError: they are something else.
     """
-    try:
-        tokens = json.loads(data)
-    except ValueError as error:
-        raise VectorError(f"the tokens in {where} are no JSON list: {error}; give a vocabulary file instead") from None
+    tokens = parse_json(data, f"the list of tokens in {where}", error=VectorError)
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise VectorError(f"the tokens in {where} are no list of strings; give a vocabulary file instead")
+    return without_surrogates(tokens, where)
+
+
+def without_surrogates(tokens: list[str], where: str) -> list[str]:
+    """Return tokens that UTF-8 can say.
+
+    Raises:
+        VectorError: one holds half of a character.
+    """
+    if broken := next((token for token in tokens if not token.isascii() and _SURROGATE.search(token)), None):
+        raise VectorError(f"the token {shorten(broken)} in {where} holds a lone surrogate; give a vocabulary file instead")
     return tokens
 
 

@@ -29,12 +29,13 @@ __all__ = ["GLOVE", "WORD2VEC", "first_pair", "looks_like_rows", "parse_header"]
 _BOM = b"\xef\xbb\xbf"
 _SAMPLE = 50
 _PAIR = re.compile(rb"\d+:[-+]?[\d.]+(?:[eE][-+]?\d+)?")
+_DIGITS_MOST = 18
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
     """Return rows and width of a header, None for what is none."""
     fields = line.removeprefix(_BOM).split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields):
+    if len(fields) != 2 or not all(field.isdigit() and len(field) <= _DIGITS_MOST for field in fields):
         return None
     return int(fields[0]), int(fields[1])
 

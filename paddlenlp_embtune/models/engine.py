@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.models.attribution import attribute
 from paddlenlp_embtune.models.building import build_model
 from paddlenlp_embtune.serving.bundle import Bundle
+from paddlenlp_embtune.serving.embedding import read_bundle_weights, read_model
 from paddlenlp_embtune.serving.engines import EngineOptions, refuse_stale, require_plain
 from paddlenlp_embtune.serving.explain import Attribution
-from paddlenlp_embtune.utils.documents import read_json
 from paddlenlp_embtune.utils.forks import watch_forks
 
 paddle = host.require_paddle()
@@ -29,33 +29,35 @@ def load_layer(folder: Path) -> Any:
     """Rebuild a trained layer from ``model.json`` and ``weights.safetensors``, in evaluation mode.
 
     Raises:
+        BundleError: a file is missing or damaged, or the two do not fit together.
         PluginError: the model is of a plugin that is not installed.
-        BundleError: one of the two files cannot be read, or they do not belong together.
     """
-    from safetensors.numpy import load_file
-
-    described = read_json(folder / "model.json", error=BundleError)
-    try:
-        sizes = {name: described["config"].pop(name) for name in ("vocabulary_size", "dimension", "num_labels")}
-        name, options = described["name"], described["config"]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{folder / 'model.json'} describes no model: {error!r}; restore it, or train again") from None
-    model = build_model(name, **sizes, options=options)
-    file = folder / "weights.safetensors"
-    try:
-        weights = load_file(file)
-    except Exception as error:
-        raise BundleError(f"{file} cannot be read: {error}; restore it, or train again") from None
+    description = read_model(folder)
+    sizes = {name: description["config"].pop(name) for name in ("vocabulary_size", "dimension", "num_labels")}
+    weights = read_bundle_weights(folder)
+    _check_sizes(folder, sizes, weights)
+    model = build_model(description["name"], **sizes, options=description["config"])
     for name, value in model.state_dict().items():
-        if name not in weights or list(weights[name].shape) != list(value.shape):
-            found = f"of shape {tuple(weights[name].shape)}" if name in weights else "missing"
+        if name not in weights or weights[name].shape != tuple(value.shape):
+            found = f"has the shape {weights[name].shape}" if name in weights else "is missing"
             raise BundleError(
-                f"{file} is not of the model in model.json: {name} is {found}, expected: {tuple(value.shape)}; restore the "
-                "files of one bundle, or train again"
+                f"{folder}: {name!r} in weights.safetensors {found}, model.json asks for {tuple(value.shape)}; restore both "
+                "files, or train again"
             )
         value.set_value(weights[name])
     model.eval()
     return model
+
+
+def _check_sizes(folder: Path, sizes: Mapping[str, int], weights: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse sizes that no weight has before anything so large is built."""
+    largest = max((size for value in weights.values() for size in value.shape), default=0)
+    for name, size in sizes.items():
+        if size > largest:
+            raise BundleError(
+                f"{folder}: {name} in model.json is {size:,}, and the longest dimension in weights.safetensors has "
+                f"{largest:,}; restore both files, or train again"
+            )
 
 
 class PaddleEngine:

@@ -15,11 +15,12 @@ from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
 from paddlenlp_embtune.files import bring_back, write_arrays
 from paddlenlp_embtune.serving.bundle import MANIFEST, Bundle
 from paddlenlp_embtune.serving.identity import trained_tokens
-from paddlenlp_embtune.utils.documents import read_json
+from paddlenlp_embtune.utils.documents import read_json, shorten
 
-__all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name"]
+__all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name", "read_bundle_weights", "read_model"]
 
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
+_SIZES, _SIZE_MOST = ("vocabulary_size", "dimension", "num_labels"), 1 << 31
 _TELLING = ("word_embeddings", "embed_tokens", "embedding.weight")
 Table = npt.NDArray[np.float32]
 
@@ -35,7 +36,31 @@ def bundle_folder(path: Path) -> Path:
 
 def model_name(bundle: Bundle) -> str:
     """Return the name that a bundle's model is registered as."""
-    return str(read_json(bundle.path / _MODEL, error=BundleError)["name"])
+    return str(read_model(bundle.path)["name"])
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """Read ``model.json``: the name that a bundle's model is registered as, and the options that rebuild it, as ``config``.
+
+    Raises:
+        BundleError: it is missing or damaged, or does not say these.
+    """
+    file = folder / _MODEL
+    try:
+        found = read_json(file, error=BundleError)
+    except OSError:
+        raise BundleError(f"the bundle {folder} lacks {_MODEL}; copy the whole folder again, or train again") from None
+    match found:
+        case {"name": str(), "config": dict() as config} if all(_is_size(config.get(size)) for size in _SIZES):
+            return dict(found)
+    raise BundleError(
+        f"{file} says {shorten(found)}, expected a name, and a config with {', '.join(_SIZES)} of 1 or more; restore it, or "
+        "train again"
+    )
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 < value <= _SIZE_MOST
 
 
 def embedding_table(bundle: Bundle) -> Table:
@@ -47,7 +72,7 @@ def embedding_table(bundle: Bundle) -> Table:
         BundleError: the weights are not those of ``model.json``, it cannot be told which of them is the embedding, or the
             bundle has been replaced since it was opened.
     """
-    weights = _weights(bundle.path)
+    weights = read_bundle_weights(bundle.path)
     table: Table = weights[_name(bundle, weights)]
     bundle.check_current(_WEIGHTS, _MODEL)
     return table
@@ -66,7 +91,7 @@ def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
         VectorError: the table has another shape, or holds NaN or infinite values.
         BundleError: as :func:`embedding_table`.
     """
-    weights = _weights(bundle.path)
+    weights = read_bundle_weights(bundle.path)
     name = _name(bundle, weights)
     _check(bundle, table, weights[name].shape)
     manifest = bundle.manifest
@@ -99,19 +124,23 @@ def _check(bundle: Bundle, table: Table, shape: tuple[int, ...]) -> None:
         )
 
 
-def _weights(folder: Path) -> dict[str, Any]:
+def read_bundle_weights(folder: Path) -> dict[str, Any]:
+    """Read ``weights.safetensors``, arrays by name.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
     from safetensors.numpy import load_file
 
     try:
         return dict(load_file(folder / _WEIGHTS))
     except Exception as error:
-        raise BundleError(f"{folder / _WEIGHTS} cannot be read: {error}; restore it, or train again") from None
+        raise BundleError(f"{folder / _WEIGHTS} cannot be read: {str(error)[:200]}; restore it, or train again") from None
 
 
 def _name(bundle: Bundle, weights: dict[str, Any]) -> str:
     """Name the embedding among the weights: the one of V rows as wide as the model was built, or the one that is called so."""
-    config = read_json(bundle.path / _MODEL, error=BundleError)["config"]
-    shape = (len(bundle.vocabulary), int(config["dimension"]))
+    shape = (len(bundle.vocabulary), read_model(bundle.path)["config"]["dimension"])
     found = [name for name, value in weights.items() if value.shape == shape and value.dtype == np.float32]
     if len(found) > 1:
         found = [name for name in found if any(part in name for part in _TELLING)]

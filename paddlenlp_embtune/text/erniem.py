@@ -10,7 +10,7 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.offsets import append_place
 from paddlenlp_embtune.text.piecemodel import PieceModel, sentencepiece_package
-from paddlenlp_embtune.text.sentencepieces import SENTENCEPIECE_MODEL, legal_text, piece_spans, without_spaces
+from paddlenlp_embtune.text.sentencepieces import SENTENCEPIECE_MODEL, legal_text, piece_spans, text_pieces, without_spaces
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
 __all__ = ["ErnieMTokenizer"]
@@ -115,8 +115,7 @@ class ErnieMTokenizer:
 
     def _pieces(self, text: str) -> list[str]:
         """The model's pieces of a text."""
-        found: list[str] = self._processor.encode(self._folded(text)[0], out_type=str) if text.strip() else []
-        return found
+        return text_pieces(self._processor, self._folded(text)[0]) if text.strip() else []
 
     def _folded(self, text: str) -> tuple[str, range | list[int]]:
         """A text as the model gets it, and where each of its characters comes from."""

@@ -11,7 +11,7 @@ from paddlenlp_embtune.text.offsets import append_place
 from paddlenlp_embtune.text.piecemodel import PieceKind, PieceModel, sentencepiece_package
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
-__all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer", "legal_text", "piece_spans", "without_spaces"]
+__all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer", "legal_text", "piece_spans", "text_pieces", "without_spaces"]
 
 SENTENCEPIECE_MODEL = "sentencepiece.model"
 _CLS, _SEP = "[CLS]", "[SEP]"
@@ -68,7 +68,7 @@ class SentencePieceTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """Cut a text into pieces, without markers; U+2581 stands for a space, and unknown ones as they stand in the text."""
-        pieces = self._processor.encode(legal_text(text), out_type=str) if text.strip() else []
+        pieces = text_pieces(self._processor, legal_text(text)) if text.strip() else []
         known, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         numbers = self._numbers(text)
         # Where a piece that the model does not know is spelled like a token, its id would be that of the token.
@@ -156,6 +156,21 @@ def without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
         return begin, end
     begin += len(part) - len(part.lstrip())
     return begin, begin + len(stripped)
+
+
+def text_pieces(processor: Any, text: str) -> list[str]:
+    """The pieces of a text.
+
+    Raises:
+        DataError: the model is damaged, and normalizes a text to bytes that are none.
+    """
+    try:
+        found: list[str] = processor.encode(text, out_type=str)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the SentencePiece model is damaged: it makes no UTF-8 of a text ({error.reason}); copy it again"
+        ) from None
+    return found
 
 
 def piece_spans(processor: Any, text: str) -> list[tuple[int, int]]:

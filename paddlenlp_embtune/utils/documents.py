@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import reprlib
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from paddlenlp_embtune.errors import EmbtuneError
 
@@ -98,7 +99,7 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
         if path.is_fifo():
             raise error(f"{path} is a named pipe; give a file")
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
+            content = _read_up_to(file, most_bytes + 1)
     except (FileNotFoundError, NotADirectoryError, EmbtuneError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
@@ -106,6 +107,19 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
     if len(content) > most_bytes:
         raise error(f"{path} has more than {most_bytes:,} bytes, the most that is read of such a file; give a smaller one")
     return content
+
+
+def _read_up_to(file: BinaryIO, size: int) -> bytes:
+    """Read at most so many bytes, without room for all of them where the file is shorter."""
+    content = file.read(min(size, os.fstat(file.fileno()).st_size + 1))
+    if len(content) == size or not (more := file.read(1)):
+        return content
+    parts = [content, more]  # a pipe, a device, or a file that grows
+    left = size - len(content) - 1
+    while left > 0 and (part := file.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:

@@ -8,6 +8,7 @@ about 128 MB.
 
 from __future__ import annotations
 
+import pickle
 import struct
 from collections.abc import Callable, Mapping
 from typing import IO, Any, ClassVar, cast
@@ -28,11 +29,10 @@ _MOST_LINE = 512
 _MOST_BITS = 60
 """Bits of a number that is a key: beyond them numbers can be made that share one hash, and a dictionary slows down."""
 
+PickleError = pickle.UnpicklingError
+"""What is raised where a pickle is damaged, or asks for more than plain values and the names that its reader knows."""
+
 _KEYS = (str, int, bytes, bool, type(None))
-
-
-class PickleError(ValueError):
-    """The pickle is damaged, or asks for more than plain values and the names that its reader knows."""
 
 
 class Global:

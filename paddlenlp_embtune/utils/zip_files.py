@@ -18,11 +18,10 @@ MOST_EXPANSION = 16
 _FREE = 64 << 20
 _MOST_DIRECTORY = 8 << 20
 _STEP = 1 << 20
+ZipError = zipfile.BadZipFile
+"""What is raised where a zip file is damaged, or asks for more memory than a file of its size may."""
+
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
-
-class ZipError(ValueError):
-    """The zip file is damaged, or asks for more memory than a file of its size may."""
 
 
 class _Guarded(io.BufferedReader):

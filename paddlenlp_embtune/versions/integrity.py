@@ -8,9 +8,10 @@ from pathlib import Path
 
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune.versions.packs import Pack, describe_keys
 from paddlenlp_embtune.versions.version import Version
 
-__all__ = ["damaged", "read_checked", "what_is_wrong"]
+__all__ = ["damaged", "read_checked", "what_is_wrong", "what_is_wrong_with_keys"]
 
 _NEXT = "bring the file back from a copy, or remove those versions"
 
@@ -31,6 +32,14 @@ def what_is_wrong(store: Path, name: str, versions: Sequence[Version]) -> str | 
     if found == expected:
         return None
     return f"{file} is damaged: its SHA-256 is {found[:12]}..., not {expected[:12]}... (affected: {affected})"
+
+
+def what_is_wrong_with_keys(packs: Path, pack: Pack, width: int) -> str | None:
+    """Say what is wrong with the keys of a pack, by which saving finds rows that are stored already; None if nothing is."""
+    found = describe_keys(packs, pack, width)
+    if found is None:
+        return None
+    return f"{found} (affected: no version, but rows may be stored twice; delete it, and the next save makes it again)"
 
 
 def read_checked(store: Path, name: str, versions: Callable[[], Sequence[Version]]) -> bytes:

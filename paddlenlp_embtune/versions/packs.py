@@ -22,6 +22,7 @@ from paddlenlp_embtune.vectors.sampling import Ids, Table
 __all__ = [
     "Pack",
     "decode_index",
+    "describe_keys",
     "encode_index",
     "find_rows",
     "gather",
@@ -32,6 +33,7 @@ __all__ = [
 
 _BLOCK_ROWS = 8_192
 _KEY_BYTES = 16
+_EXPANSION_MOST, _FREE = 1100, 1 << 20  # what deflate can reach, and what nobody minds
 Keys = npt.NDArray[np.uint64]
 
 
@@ -91,7 +93,7 @@ def find_rows(table: Table, rows: Ids, keys: Keys, known: Table, known_keys: Key
 def store_rows(folder: Path, table: Table, earlier: Iterable[Pack]) -> tuple[Ids, list[Pack], int]:
     """Write the rows of a table that no earlier pack holds, each once.
 
-    A pack or its keys that cannot be read count as not there, and their rows are written again.
+    A pack or its keys that cannot be read count as not there, and their rows are written again; the keys are made again too.
 
     Args:
         folder: of packs.
@@ -127,14 +129,40 @@ def store_rows(folder: Path, table: Table, earlier: Iterable[Pack]) -> tuple[Ids
 
 
 def _known(folder: Path, pack: Pack, width: int) -> tuple[Table, Keys] | None:
-    """Open a pack with its keys; None where either is missing or of another size."""
+    """Open a pack with its keys; None where either is missing or of another size; such keys are made again for next time."""
     try:
-        content = (folder / f"{pack.sha256}.keys").read_bytes()
         table = open_pack(folder, pack, width)
     except (OSError, VectorError):
         return None
-    keys = np.frombuffer(content, dtype="<u8").reshape(-1, 2) if len(content) == pack.rows * _KEY_BYTES else None
-    return None if keys is None else (table, keys)
+    keys = _stored_keys(folder, pack)
+    if keys is None:
+        write_bytes(folder / f"{pack.sha256}.keys", [row_keys(table).astype("<u8").tobytes()])
+        return None
+    return table, keys
+
+
+def _stored_keys(folder: Path, pack: Pack) -> Keys | None:
+    file = folder / f"{pack.sha256}.keys"
+    try:
+        if file.stat().st_size != pack.rows * _KEY_BYTES:
+            return None
+        content = file.read_bytes()
+    except OSError:
+        return None
+    return np.frombuffer(content, dtype="<u8").reshape(-1, 2) if len(content) == pack.rows * _KEY_BYTES else None
+
+
+def describe_keys(folder: Path, pack: Pack, width: int) -> str | None:
+    """Say what is wrong with the keys of a pack; None if nothing is, or if the pack itself cannot be read."""
+    try:
+        table = open_pack(folder, pack, width)
+    except (OSError, VectorError):
+        return None
+    keys, file = _stored_keys(folder, pack), folder / f"{pack.sha256}.keys"
+    if keys is None:
+        return f"{file} is {'damaged: it is of another size' if file.exists() else 'missing'}"
+    wrong = int((row_keys(table) != keys).any(axis=1).sum())
+    return f"{file} is damaged: {wrong} of its {pack.rows} keys are not those of their rows" if wrong else None
 
 
 def _write_pack(folder: Path, table: Table, rows: Ids, keys: Keys) -> Pack:
@@ -216,6 +244,8 @@ def decode_index(content: bytes, *, count: int, below: int) -> Ids:
     Raises:
         VectorError: it holds something else.
     """
+    if count * 8 > max(_FREE, _EXPANSION_MOST * len(content)):
+        raise VectorError(f"has {len(content)} bytes, too few for {count} rows")
     try:
         planes = zlib.decompressobj().decompress(content, count * 8 + 1)
     except zlib.error as error:

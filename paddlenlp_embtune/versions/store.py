@@ -19,10 +19,11 @@ from paddlenlp_embtune.errors import VectorError, legal_names
 from paddlenlp_embtune.files import write_blocks
 from paddlenlp_embtune.schema import to_plain
 from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.vectors.sampling import Table
 from paddlenlp_embtune.versions import packs
 from paddlenlp_embtune.versions.choosing import rows_of_tokens
-from paddlenlp_embtune.versions.integrity import damaged, read_checked, what_is_wrong
+from paddlenlp_embtune.versions.integrity import damaged, read_checked, what_is_wrong, what_is_wrong_with_keys
 from paddlenlp_embtune.versions.version import (
     INDICES,
     LATEST,
@@ -205,11 +206,13 @@ class VectorStore:
         return [f"{message} (affected: {name})" for name, message in self._scan()[1].items()]
 
     def damage(self) -> list[str]:
-        """Check every file that a version needs; return what is wrong, a sentence each, with the versions that it affects."""
+        """Check every file of every version, and the keys of rows; return what is wrong, a sentence each."""
         versions = self.versions()
         files = dict.fromkeys(file for version in versions for file in version.files())
-        wrong = (what_is_wrong(self.path, file, versions) for file in files)
-        return [*self.unreadable(), *(message for message in wrong if message is not None)]
+        wrong = {file: what_is_wrong(self.path, file, versions) for file in files}
+        packed = {f"{PACKS}/{pack.sha256}.rows": (pack, version.dimension) for version in versions for pack in version.packs}
+        keys = [what_is_wrong_with_keys(self.path / PACKS, *packed[file]) for file in packed if wrong[file] is None]
+        return [*self.unreadable(), *(message for message in (*wrong.values(), *keys) if message is not None)]
 
     def remove(self, name: str) -> int:
         """Remove a version, damaged or not, and every file that no version needs any more.
@@ -270,7 +273,10 @@ class VectorStore:
     def _read_tokens(self, version: Version) -> tuple[str, ...]:
         name = version.files()[0]
         content = read_checked(self.path, name, self.versions)
-        tokens = tuple(content.decode("utf-8").split("\n"))
+        try:
+            tokens = tuple(content.decode("utf-8").split("\n"))
+        except UnicodeDecodeError as error:
+            raise VectorError(f"{self.path / name} is not UTF-8: {error.reason}; save the version again") from None
         if len(tokens) != version.rows:
             raise VectorError(f"{self.path / name} has {len(tokens)} tokens, the version {version.name!r} {version.rows} rows")
         return tokens
@@ -282,6 +288,8 @@ class VectorStore:
             opened = [packs.open_pack(self.path / PACKS, pack, version.dimension) for pack in version.packs]
         except VectorError as error:
             raise damaged(self.path, version, self.versions(), str(error)) from None
+        size, advice = version.rows * version.dimension * 4, "read it on a machine with more"
+        require_memory(size, f"the version {version.name!r}", advice, error=VectorError)
         table = packs.gather(opened, places, version.dimension)
         if table_sha256(table) != version.table_sha256:
             raise damaged(self.path, version, self.versions(), "its rows are not those that were saved")

@@ -15,6 +15,7 @@ import numpy as np
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.files import write_text
 from paddlenlp_embtune.schema import build
+from paddlenlp_embtune.utils.documents import parse_json, read_bounded, shorten
 from paddlenlp_embtune.vectors.sampling import Table
 from paddlenlp_embtune.versions.packs import Pack
 
@@ -39,6 +40,8 @@ LATEST = "latest"
 _SCHEMA_VERSION = 1
 PACKS, INDICES, TOKENS = "packs", "indices", "tokens"
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+_SHA256 = re.compile("[0-9a-f]{64}")
+_SIZE_MOST = 1 << 40
 _BREAKING = re.compile(r"[\r\n\ud800-\udfff]")
 
 
@@ -90,6 +93,10 @@ class Version:
             *(f"{PACKS}/{pack.sha256}.rows" for pack in self.packs),
         ]
 
+    def key_files(self) -> list[str]:
+        """Return the files that saving finds its rows by, relative to the store; reading does without them."""
+        return [f"{PACKS}/{pack.sha256}.keys" for pack in self.packs]
+
 
 @dataclasses.dataclass(frozen=True)
 class StoreSize:
@@ -122,16 +129,18 @@ def check_mark(mark: Path) -> None:
         VectorError: the file is missing, damaged or of another schema.
     """
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
+        content = read_bounded(mark, error=VectorError)
     except (FileNotFoundError, NotADirectoryError):
         raise VectorError(
             f"{mark.parent} is no store of vectors: it has no {mark.name}; make one with: embtune vectors save RUN --name NAME "
             f"--store {mark.parent}"
         ) from None
-    except ValueError as error:
-        raise VectorError(f'{mark} is damaged: {error}; write into it: {{"schema_version": {_SCHEMA_VERSION}}}') from None
+    try:
+        found = parse_json(content, f"{mark} is damaged: it", error=VectorError)
+    except VectorError as error:
+        raise VectorError(f'{error}: {{"schema_version": {_SCHEMA_VERSION}}}') from None
     if not isinstance(found, dict) or found.get("schema_version") != _SCHEMA_VERSION:
-        raise VectorError(f"{mark} says {found!r}; this release reads the schema version {_SCHEMA_VERSION}")
+        raise VectorError(f"{mark} says {shorten(found)}; this release reads the schema version {_SCHEMA_VERSION}")
 
 
 def write_version(file: Path, plain: Mapping[str, Any]) -> None:
@@ -152,16 +161,34 @@ def read_version(file: Path) -> Version:
         VectorError: it is damaged, or of another schema.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(read_bounded(file, error=VectorError), f"{file} is damaged: it", error=VectorError)
         version, known = document["version"], document["schema_version"] == _SCHEMA_VERSION
         whole = known and document["id"] == _id_of(version) and version["name"] == file.stem
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, LookupError, TypeError) as error:
         raise VectorError(f"{file} is damaged: {type(error).__name__}: {error}") from None
     if not known:
-        raise VectorError(f"{file} has the schema version {document['schema_version']!r}; this release reads {_SCHEMA_VERSION}")
+        raise VectorError(
+            f"{file} has the schema version {shorten(document['schema_version'])}; this release reads {_SCHEMA_VERSION}"
+        )
     if not whole:
         raise VectorError(f"{file} is damaged: its id or its name is not that of its content")
-    return build(Version, {**version, "id": document["id"]}, where=file.name, error=VectorError)
+    found = build(Version, {**version, "id": document["id"]}, where=file.name, error=VectorError)
+    _check_fields(found, file)
+    return found
+
+
+def _check_fields(version: Version, file: Path) -> None:
+    """Refuse sizes that no table has, and names of files that would lie elsewhere.
+
+    Raises:
+        VectorError: a field is none that this package writes.
+    """
+    digests = (version.vocabulary_sha256, version.table_sha256, version.index_sha256, *(pack.sha256 for pack in version.packs))
+    sizes = (version.rows, version.dimension, *(pack.rows for pack in version.packs))
+    if odd := next((digest for digest in digests if not _SHA256.fullmatch(digest)), None):
+        raise VectorError(f"{file} is damaged: {shorten(odd)} is no SHA-256")
+    if not version.packs or not all(0 < size <= _SIZE_MOST for size in sizes) or not 0 < version.number <= _SIZE_MOST:
+        raise VectorError(f"{file} is damaged: its number and its sizes are {shorten((version.number, *sizes))}")
 
 
 def _id_of(plain: Mapping[str, Any]) -> str:

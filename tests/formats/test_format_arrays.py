@@ -266,3 +266,55 @@ def test_weights_of_ours_bring_the_tokens_that_they_were_trained_with(tmp_path: 
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n好\n利\n", encoding="utf-8")
     with pytest.raises(VectorError, match="id 2 was '利' and is '好'"):
         read_vectors(tmp_path / "weights.safetensors", ReadOptions(vocabulary=tmp_path / "vocab.txt"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"descr": "<f4", "fortran_order": False, "shape": (6, 4)}',
+        b"{'shape': (6L, 4L), 'fortran_order': False, 'descr': '<f4'}",
+        b"  {'descr':'<f4','fortran_order':False,'shape':(6,4,),}  \n",
+    ],
+)
+def test_headers_of_other_writers(header: bytes, vocabulary: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + TABLE.tobytes())
+    np.testing.assert_array_equal(read_vectors(path, ReadOptions(vocabulary=vocabulary)).table, TABLE)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (6, __import__('os')), }",
+        b"{'descr': '<f4', 'fortran_order': 0, 'shape': (6, 4), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-6, -4), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (True, 4), }",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (6, " + b"9" * 5000 + b"), }",
+        b"{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (6, 4), }",
+        b"{'descr': '<q9', 'fortran_order': False, 'shape': (6, 4), }",
+        b"{'descr': '<f4', 'fortran_order': False}",
+        b"(" * 60_000,
+        b"-" * 60_000 + b"1",
+    ],
+    ids=lambda header: header[-30:].decode(),
+)
+def test_headers_are_not_evaluated(header: bytes, vocabulary: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + TABLE.tobytes())
+    with pytest.raises(VectorError, match="damaged header"):
+        read_vectors(path, ReadOptions(vocabulary=vocabulary))
+
+
+def test_arrays_of_other_types_beside_a_table_do_no_harm(tmp_path: Path) -> None:
+    others = {
+        "fields": np.zeros(3, dtype=[("a", "<f4"), ("b", "<i8", (2,))]),
+        "dates": np.zeros(2, dtype="M8[ns]"),
+        "complex": np.zeros(2, dtype="c16"),
+        "raw": np.zeros(2, dtype="V5"),
+    }
+    np.savez(tmp_path / "t.npz", tokens=np.array([f"t{row}" for row in range(len(TABLE))]), vectors=TABLE, **others)
+    np.testing.assert_array_equal(read_vectors(tmp_path / "t.npz").table, TABLE)
+    np.save(tmp_path / "fields.npy", others["fields"])
+    (tmp_path / "v.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    with pytest.raises(VectorError, match=r"shape \(3,\); legal: \(rows, width\)"):
+        read_vectors(tmp_path / "fields.npy", ReadOptions(vocabulary=tmp_path / "v.txt"))

@@ -340,12 +340,36 @@ TENSORS_NOT_READ: dict[str, bytes] = {
 """Pickles of PyTorch's kind, beside a storage 0 of six floats, that must be refused."""
 
 
-def torch_file(pickled: bytes, *, values: bytes = struct.pack("<6f", *range(6)), method: int = zipfile.ZIP_STORED) -> bytes:
-    """A file as PyTorch's ``save`` writes it, with one storage."""
+STORED = {
+    "0": struct.pack("<6f", *range(6)),
+    "1": struct.pack("<8e", *range(8)),
+    "2": struct.pack("<4H", 0x3FC0, 0xC000, 0, 0x7FC0),
+}
+HALF, BRAIN = (name("torch", kind) for kind in ("HalfStorage", "BFloat16Storage"))
+SEVERAL = b"".join(
+    [
+        PROTO + ORDERED + b")R(",
+        text("whole") + WHOLE,
+        text("tied") + WHOLE,
+        text("turned") + tensor(storage(), number(0), group(number(3), number(2)), group(number(1), number(3))),
+        text("half") + tensor(storage("1", number(8), HALF), number(2), group(number(3)), group(number(2))),
+        text("brain"),
+        call(PARAMETER, tensor(storage("2", number(4), BRAIN), number(0), group(number(4)), group(number(1))), TRUE, HOOKS),
+        text("scalar") + tensor(storage(), number(5), b")", b")"),
+        text("step") + number(7),
+        b"u}" + text("_metadata") + b"}sb.",
+    ]
+)
+"""What PyTorch writes of a model: tensors of three storages, one of them twice, one turned, and a state of the dictionary."""
+
+
+def torch_file(pickled: bytes, *, stored: dict[str, bytes] = STORED, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A file as PyTorch's ``save`` writes it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/byteorder", "little")
-        archive.writestr("archive/data/0", values)
+        for key, values in stored.items():
+            archive.writestr(f"archive/data/{key}", values)
         archive.writestr("archive/version", "3\n")
     return buffer.getvalue()

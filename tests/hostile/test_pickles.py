@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_embtune.arrays_only import read_arrays, read_values
 from paddlenlp_embtune.encoders.torch_arrays import read_torch_arrays
 from paddlenlp_embtune.errors import BundleError, VectorError
-from tests.hostile.crafted_pickles import GOOD, HARMLESS, NOT_READ, TENSORS_NOT_READ, WHOLE, named, torch_file
+from tests.hostile.crafted_pickles import GOOD, HARMLESS, NOT_READ, SEVERAL, TENSORS_NOT_READ, WHOLE, named, torch_file
 
 
 @pytest.mark.parametrize("case", NOT_READ)
@@ -65,7 +65,22 @@ def test_the_crafted_ones_differ_from_good_ones_in_one_thing(tmp_path: Path) -> 
     np.testing.assert_array_equal(*[read_torch_arrays(file, error=VectorError).popitem()[1], np.arange(6.0).reshape(2, 3)])
 
 
-ARRAYS = {
+def test_several_tensors(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(torch_file(SEVERAL))
+    arrays = read_torch_arrays(file, error=VectorError)
+    assert list(arrays) == ["whole", "tied", "turned", "half", "brain", "scalar"]
+    assert arrays["tied"] is arrays["whole"]
+    np.testing.assert_array_equal(arrays["turned"], arrays["whole"].T)
+    np.testing.assert_array_equal(arrays["half"], [2, 4, 6])
+    np.testing.assert_array_equal(arrays["brain"], [1.5, -2, 0, np.nan])
+    assert arrays["scalar"] == 5
+    file.write_bytes(torch_file(SEVERAL, stored={"0": bytes(24), "1": bytes(16)}))
+    with pytest.raises(VectorError, match="storage 2 is not there"):
+        read_torch_arrays(file, error=VectorError)
+
+
+ARRAYS: dict[str, np.ndarray] = {
     **{code: np.arange(6).astype(code).reshape(2, 3) for code in ("<f2", "<f4", "<f8", "<i2", "<i4", "<i8", "u1", "<u2", "c8")},
     "big-endian": np.arange(6, dtype=">f4").reshape(2, 3),
     "Fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
@@ -82,7 +97,7 @@ ARRAYS = {
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_numpys_arrays_are_read(protocol: int, tmp_path: Path) -> None:
     file = tmp_path / "model_state.pdparams"
-    saved = {**ARRAYS, "same": ARRAYS["<f4"], "StructuredToParameterName@@": {"a": "b"}, 7: np.zeros(2)}
+    saved: dict[Any, Any] = {**ARRAYS, "same": ARRAYS["<f4"], "StructuredToParameterName@@": {"a": "b"}, 7: np.zeros(2)}
     file.write_bytes(pickle.dumps(OrderedDict(saved), protocol))
     arrays = read_arrays(file, error=VectorError)
     assert list(arrays) == [*ARRAYS, "same"]
@@ -175,7 +190,7 @@ def test_zip_files_that_expand_or_repeat_are_refused(tmp_path: Path) -> None:
             archive.writestr("archive/data.pkl", named(WHOLE))
     with pytest.raises(BundleError, match="two members of one name"):
         read_torch_arrays(file, error=BundleError)
-    content = bytearray(torch_file(named(WHOLE), method=zipfile.ZIP_DEFLATED))
+    content = bytearray(torch_file(named(WHOLE), stored={"0": bytes(24)}, method=zipfile.ZIP_DEFLATED))
     at = content.rindex(b"archive/data/0") - 46 + 24  # its size in the directory
     content[at : at + 4] = (12).to_bytes(4, "little")
     file.write_bytes(content)

@@ -19,6 +19,7 @@ from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.versions import VectorStore, Version, packs
 from paddlenlp_embtune.versions import store as module
+from paddlenlp_embtune.versions.version import write_version
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
@@ -552,3 +553,65 @@ def test_the_latest_is_not_guessed_where_a_version_cannot_be_read(tmp_path: Path
     (tmp_path / "store" / "versions" / "after.json").write_text("{}", encoding="utf-8")
     with pytest.raises(VectorError, match="which version is the latest cannot be told, for after"):
         store.load("latest")
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "delete"])
+def test_keys_are_checked_too(three: VectorStore, harm: str) -> None:
+    keys = three.path / f"packs/{three.version('a').packs[0].sha256}.keys"
+    whole = keys.read_bytes()
+    if harm == "flip":
+        flip(keys)
+    elif harm == "cut":
+        keys.write_bytes(whole[:-16])
+    else:
+        keys.unlink()
+    (told,) = three.damage()
+    says = {
+        "flip": "1 of its 300 keys are not those of their rows",
+        "cut": "is damaged: it is of another size",
+        "delete": "is missing",
+    }
+    assert f"{keys} " in told
+    assert says[harm] in told
+    assert "affected: no version, but rows may be stored twice; delete it, and the next save makes it again" in told
+    keys.unlink(missing_ok=True)
+    three.save("again", named(300), gaussian(300))
+    assert three.damage() == []
+    assert keys.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rows", 10**12),
+        ("rows", 0),
+        ("rows", -5),
+        ("dimension", 10**30),
+        ("number", -1),
+        ("vocabulary_sha256", "../../etc/passwd"),
+        ("index_sha256", "/etc/hostname"),
+        ("index_sha256", "a\0b"),
+        ("packs", []),
+        ("packs", [{"sha256": "../" + "0" * 61, "rows": 300}]),
+        ("packs", [{"sha256": "0" * 64, "rows": 10**40}]),
+    ],
+)
+def test_a_version_that_lies_under_a_right_id_is_refused(three: VectorStore, key: str, value: object) -> None:
+    file = three.path / "versions" / "a.json"
+    plain = {**json.loads(file.read_text(encoding="utf-8"))["version"], key: value}
+    write_version(file, plain)
+    with pytest.raises(VectorError, match=r"a\.json|no version|tokens"):
+        three.load("a")
+    assert bits(three.load("c")[1]) == bits(gaussian(width=4))
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", '{"version": 1e400}', '{"id": 1, "id": 2}', "null"]
+)
+def test_json_that_is_too_deep_or_too_long_is_damage(three: VectorStore, content: str) -> None:
+    (three.path / "versions" / "a.json").write_text(content, encoding="utf-8")
+    with pytest.raises(VectorError, match=r"a\.json is damaged"):
+        three.load("a")
+    (three.path / "store.json").write_text(content, encoding="utf-8")
+    with pytest.raises(VectorError, match=r"store\.json"):
+        VectorStore.open(three.path)

@@ -189,8 +189,8 @@ def _tensors(reader: _Reader, settings: Settings) -> dict[str, Tensor]:
         legal = {FLOAT32: elements * 4, FOUR_BIT: -(-elements // BLOCK) * _BLOCK_BYTES}
         if size != legal.get(kind) or offset + size > len(reader.content):
             raise reader.damaged(
-                f"tensor {name!r} of kind {kind}, {elements} elements in {size} bytes from {offset} on, where the file has "
-                f"{len(reader.content)} bytes"
+                f"tensor {name[:40]!r} of kind {kind}, {elements} elements in {size} bytes from {offset} on, where the file "
+                f"has {len(reader.content)} bytes"
             )
         found[name] = elements, Tensor(name, kind, reader.content[offset : offset + size])
     for name, shape in shapes(settings).items():
