@@ -136,7 +136,7 @@ def _known(folder: Path, pack: Pack, width: int) -> tuple[Table, Keys] | None:
         return None
     keys = _stored_keys(folder, pack)
     if keys is None:
-        write_bytes(folder / f"{pack.sha256}.keys", [row_keys(table).astype("<u8").tobytes()])
+        write_blocks(folder / f"{pack.sha256}.keys", [row_keys(table).astype("<u8").tobytes()])
         return None
     return table, keys
 
