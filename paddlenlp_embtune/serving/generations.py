@@ -95,6 +95,9 @@ def check_generation(path: Path, generation: Generation | None, files: Mapping[s
 
 
 def _bring_back(path: Path, whole: Callable[[Path], bool] | None) -> bool:
+    """Put back what a killed process left of a path where nothing stands; tell whether it is worth reading again."""
+    if path.exists():
+        return generation_of(path) is not None  # put in place since; a folder without a manifest is no bundle
     try:
         return bring_back(path, whole=whole)
     except (OSError, EmbtuneError):  # a folder that cannot be written, or a process that is still making the bundle

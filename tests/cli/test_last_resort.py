@@ -28,7 +28,7 @@ UNSEEN: dict[str, tuple[Exception, list[str]]] = {
     "null": (ValueError("embedded null byte"), ["a path holds a null character"]),
     "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some space"]),
     "no name": (OSError(errno.ENOSPC, "No space left on device"), ["the output: No space left on device; free some space"]),
-    "odd name": (OSError(errno.EIO, "Input/output error", b"/\xff"), ["Input/output error; check the path"]),
+    "odd name": (OSError(errno.EIO, "Input/output error", b"/\xff"), ["Input/output error; check the disk"]),
     "no number": (OSError("something"), ["unexpected OSError: something"]),
     "surrogate": (UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed"), ["unexpected UnicodeEncodeError"]),
     "escape": (TypeError("a\x1b[31mred"), ["a\\x1b[31mred"]),
@@ -43,7 +43,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(name: str, run: Run, monkeypat
         raise error
 
     monkeypatch.setattr(evaluate, "Bundle", fail, raising=False)
-    monkeypatch.setattr(evaluate, "read_rows", fail, raising=False)
+    monkeypatch.setattr(evaluate, "labelled_rows", fail)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     result = run("evaluate", FINANCE / "bundle", "--data", FINANCE / "test.tsv")
