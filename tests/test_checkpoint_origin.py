@@ -208,7 +208,7 @@ def test_tokens_that_are_found_whole_have_their_places(tmp_path: Path) -> None:
     text = "公司 [NUM] 股é[NUM]"
     assert [text[begin:end] for begin, end in tokenizer.offsets(text)] == ["公", "司", "[NUM]", "股", "é", "[NUM]"]
     assert tokenizer.offsets(text, limit=3) == tokenizer.offsets(text)[:3]
-    (step, *_) = steps_of(tokenizer.config())
+    (_, step, *_) = steps_of(tokenizer.config())
     assert step.startswith("Find the tokens that `whole` lists in the text")
 
 

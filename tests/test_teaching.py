@@ -240,7 +240,7 @@ def test_paths_of_a_recipe_are_resolved(tmp_path: Path) -> None:
         ({"alpha": 0}, "distill.alpha is 0.*above 0, at most 1"),
         ({"alpha": 1.2}, "distill.alpha is 1.2"),
         ({"temperature": 0}, "distill.temperature is 0"),
-        ({"temperature": float("inf")}, "distill.temperature is inf"),
+        ({"temperature": float("inf")}, "distill.temperature must be a finite number"),
         ({"hidden": -1}, "distill.hidden is -1"),
         ({"teacher": ""}, "distill.teacher is ''"),
         ({"unlabelled": [""]}, "distill.unlabelled is"),

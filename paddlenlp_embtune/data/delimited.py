@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -155,16 +156,12 @@ def looks_quoted(lines: LineReader, delimiter: str) -> tuple[bool, int]:
                     by_comma += 1
                 else:
                     needless += 1
-    except _QuoteError:
+    except csv.Error:
         return False, 0
     count = needed + needless + by_comma
     if not count:
         return False, 0
     return (not needless and not (by_comma and plain_commas)) or not bare, count
-
-
-class _QuoteError(Exception):
-    """A quote where none can be."""
 
 
 def _records(
@@ -178,7 +175,7 @@ def _records(
             continue
         try:
             yield first, [value for value, _ in _parse(line, end, source, delimiter)]
-        except _QuoteError as fault:
+        except csv.Error as fault:
             raise DataError(
                 f"{name} is not a CSV file: {str(fault).format(line=number(), first=first)}; double each quote within a quoted "
                 "field, or leave quotes out"
@@ -200,14 +197,14 @@ def _parse(line: str, end: str, source: Iterator[Line], delimiter: str, *, stric
         if line.startswith('"', at):
             value, line, end, at = _quoted_field(line, end, source, at + 1)
             if at < len(line) and not line.startswith(delimiter, at):
-                raise _QuoteError(
+                raise csv.Error(
                     "a quoted field of the row that begins in line {first} ends in line {line} before its delimiter"
                 )
             yield value, True
         else:
             value = line[at:].partition(delimiter)[0]
             if strict and '"' in value:
-                raise _QuoteError
+                raise csv.Error
             yield value, False
             at += len(value)
         if at >= len(line):
@@ -225,7 +222,7 @@ def _quoted_field(line: str, end: str, source: Iterator[Line], start: int) -> tu
             size += len(line) - start
             following = next(source, None)
             if following is None or size > LONGEST_LINE:
-                raise _QuoteError("the quote that opens a field in line {first} is not closed")
+                raise csv.Error("the quote that opens a field in line {first} is not closed")
             (line, end), start = following, 0
         elif line.startswith('"', stop + 1):
             parts.append(line[start : stop + 1])

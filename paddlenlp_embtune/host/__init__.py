@@ -3,7 +3,11 @@
 Nothing here imports Paddle when it is imported.
 """
 
-from paddlenlp_embtune.host.checkpoints import keep_last, own_checkpoints, resumed_from, wait_for_others
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from paddlenlp_embtune.host.cpu import CpuSetup, cpu_setup, keep_freed_memory, prepare_cpu, processor_name, usable_threads
 from paddlenlp_embtune.host.framework import (
     calm_logging,
@@ -19,7 +23,6 @@ from paddlenlp_embtune.host.framework import (
     squared_norm,
     untrace,
 )
-from paddlenlp_embtune.host.random_states import restore_random_state, write_random_states
 from paddlenlp_embtune.host.shims import install_shims
 from paddlenlp_embtune.host.sparse import (
     dense_steps,
@@ -47,7 +50,11 @@ from paddlenlp_embtune.host.trainer import (
     steps_per_epoch,
     visualdl_writer,
 )
-from paddlenlp_embtune.host.trainer_state import TRAINER_STATE, read_trainer_state
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.host.checkpoints import keep_last, own_checkpoints, resumed_from, wait_for_others
+    from paddlenlp_embtune.host.random_states import restore_random_state, write_random_states
+    from paddlenlp_embtune.host.trainer_state import TRAINER_STATE, read_trainer_state
 
 __all__ = [
     "TRAINER_STATE",
@@ -100,3 +107,21 @@ __all__ = [
     "wait_for_others",
     "write_random_states",
 ]
+
+# What needs numpy, which importing the package does not load.
+_LAZY = {
+    "TRAINER_STATE": "trainer_state",
+    "keep_last": "checkpoints",
+    "own_checkpoints": "checkpoints",
+    "read_trainer_state": "trainer_state",
+    "restore_random_state": "random_states",
+    "resumed_from": "checkpoints",
+    "wait_for_others": "checkpoints",
+    "write_random_states": "random_states",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -46,7 +46,7 @@ _OPTIONAL: dict[str, dict[str, Any]] = {
     "terms": {"cleaning": 1},
 }
 # Options of WordPiece that only checkpoints of others need are not shown in messages.
-_SHOWN = ("lowercase", "hmm", "split_unknown", "user_terms", "markers")
+_SHOWN = ("cleaning", "lowercase", "hmm", "split_unknown", "user_terms", "markers")
 _OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
 
 

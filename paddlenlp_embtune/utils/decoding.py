@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError, legal_names
 
-__all__ = ["BLOCK", "ENCODINGS", "BlockDecoder", "UndecodableError", "check_encoding", "file_blocks"]
+__all__ = ["BLOCK", "ENCODINGS", "BlockDecoder", "check_encoding", "file_blocks"]
 
 BLOCK = 1 << 16
 """Bytes that are read at once."""
@@ -68,19 +68,6 @@ _COMMON_TRADITIONAL = (
 )
 _MARKS_OF_SENTENCES = "，。、：；！？“”（）《》"
 _EXPECTED = frozenset(_COMMON + _COMMON_TRADITIONAL + _MARKS_OF_SENTENCES)
-
-
-class UndecodableError(Exception):
-    """Bytes that are no text in the encoding found.
-
-    Args:
-        fault: what is wrong, from "is not" on.
-        before: the text between the last chunk and the fault.
-    """
-
-    def __init__(self, fault: str, before: str = "") -> None:
-        super().__init__(fault)
-        self.fault, self.before = fault, before
 
 
 def check_encoding(name: str, *, where: str, error: type[EmbtuneError]) -> str:
@@ -153,12 +140,13 @@ class BlockDecoder:
         """Yield the text in parts.
 
         Raises:
-            UndecodableError: a byte cannot be decoded, or the encoding cannot be told.
+            UnicodeError: a byte cannot be decoded, or the encoding cannot be told; its arguments are what is wrong,
+                from "is not" on, and the text between the last chunk and the fault.
         """
         head = self._head()
         for magic, kind in _OTHER_FILES:
             if head.startswith(magic):
-                raise UndecodableError(f"is {kind}")
+                raise UnicodeError(f"is {kind}", "")
         pending = self._without_mark(head)
         if self.encoding is None:
             while (block := pending or next(self._blocks, b"")) and block.isascii() and b"\0" not in block:
@@ -186,7 +174,7 @@ class BlockDecoder:
         for mark, name in _MARKS:
             if head.startswith(mark):
                 if self.encoding not in (None, name, name[:6], "utf-16-le" if name == "utf-32-le" else name):
-                    raise UndecodableError(f"begins with the byte order mark of {name}, not of {self.encoding}; state {name}")
+                    raise UnicodeError(f"begins with the byte order mark of {name}, not of {self.encoding}; state {name}", "")
                 self.encoding = name
                 self._done = len(mark)
                 return head[len(mark) :]
@@ -211,19 +199,19 @@ class BlockDecoder:
             raise self._unknown(sample)
         return sample
 
-    def _unknown(self, sample: bytes) -> UndecodableError:
+    def _unknown(self, sample: bytes) -> UnicodeError:
         try:
             codecs.getincrementaldecoder("utf-8")().decode(sample, final=True)
         except UnicodeDecodeError as error:
             return self._undecodable(error, len(sample), further=" and nothing tells which other encoding it is in")
-        return UndecodableError("is in no encoding that can be told")
+        return UnicodeError("is in no encoding that can be told", "")
 
-    def _undecodable(self, error: UnicodeDecodeError, size: int, *, further: str = "") -> UndecodableError:
+    def _undecodable(self, error: UnicodeDecodeError, size: int, *, further: str = "") -> UnicodeError:
         data = bytes(error.object)
         at = self._done + size - len(data) + error.start
         name = "UTF-8" if error.encoding == "utf-8" else (self.encoding or error.encoding)
         before = data[: error.start].decode(self.encoding or "utf-8", "ignore")
-        return UndecodableError(f"is not {name}: byte {at} is {data[error.start]:#04x}{further}", before)
+        return UnicodeError(f"is not {name}: byte {at} is {data[error.start]:#04x}{further}", before)
 
 
 def _utf8_or_wide(sample: bytes, *, ended: bool, whole: bool) -> str | None:

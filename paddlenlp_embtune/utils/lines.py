@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.decoding import BlockDecoder, UndecodableError, file_blocks
+from paddlenlp_embtune.utils.decoding import BlockDecoder, file_blocks
 from paddlenlp_embtune.utils.documents import MOST_BYTES
 
 __all__ = ["LONGEST_LINE", "LineReader", "read_lines", "split_lines"]
@@ -78,9 +78,10 @@ class LineReader:
                 parts.append(rest)
                 size += len(rest)
                 self._check_length(size)
-        except UndecodableError as fault:
-            number = self.number + 1 + len(_END.findall(held + fault.before))
-            raise self._error(f"{self._name} {fault.fault}, in line {number}; {self._advice}") from None
+        except UnicodeError as fault:
+            told, before = fault.args
+            number = self.number + 1 + len(_END.findall(held + before))
+            raise self._error(f"{self._name} {told}, in line {number}; {self._advice}") from None
         whole, rest = _split("".join([*parts, held]))
         for pair in [*whole, *([(rest, "")] if rest else [])]:
             self.number += 1

@@ -73,7 +73,8 @@ def test_the_variable_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_an_interrupt_says_so(tmp_path: Path) -> None:
     script = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs of a shell start without
         "from paddlenlp_embtune.cli import main\n"
         "main.host.prepare_cpu = lambda **_: (print('ready', flush=True), time.sleep(60))\n"
         "sys.argv = ['embtune', 'plugins']\n"

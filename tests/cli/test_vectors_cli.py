@@ -135,7 +135,7 @@ def test_diff_as_tables(work: Path, run: Run) -> None:
     assert code == 0, err
     for part in ("end -> noisy: ", "neighbours before", "cohesion", "rates, people", "never seen", "降息"):
         assert part in out.replace("\n", " "), part
-    assert "terms without a row: 龘" in err
+    assert "terms of which a part has no row: 龘" in err
 
 
 def test_diff_tells_what_only_one_has_and_what_is_broken(work: Path, run: Run) -> None:

@@ -195,10 +195,13 @@ def test_quantizing_again_and_calibrating_afterwards(bundle: Bundle, rows: Any, 
     assert both.manifest.temperature == third.manifest.temperature
     kept = add_engines(both, both.path, engines=["paddle_inference"])
     assert set(kept.manifest.quantized) == {"int8", "fp16"}
+    expected = Predictor(kept).predict(rows[0][:3])
     anew = add_engines(kept, kept.path, engines=["onnxruntime"])
     assert anew.manifest.quantized == {}
     assert not {"onnx/model.int8.onnx", "onnx/model.fp16.onnx"} & set(contents(anew.path))
-    assert Predictor(anew).predict(rows[0][:3]) == Predictor(kept).predict(rows[0][:3])
+    assert Predictor(anew).predict(rows[0][:3]) == expected
+    with pytest.raises(BundleError, match="has been replaced since it was opened"):
+        Predictor(kept)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

@@ -343,7 +343,7 @@ def test_somebody_elses_classifier_takes_an_adapter(name: str, kind: str) -> Non
         ({"kind": "adaptor"}, "adapter.kind is 'adaptor'; legal: houlsby, lora, prefix, prompt"),
         ({"kind": "lora", "rank": 0}, "adapter.rank is 0; legal: 1 or more"),
         ({"kind": "lora", "alpha": 0}, "adapter.alpha is 0.0; legal: above 0"),
-        ({"kind": "lora", "alpha": float("nan")}, "adapter.alpha is nan"),
+        ({"kind": "lora", "alpha": float("nan")}, "adapter.alpha must be a finite number"),
         ({"kind": "lora", "dropout": 1.0}, "adapter.dropout is 1.0; legal: 0 or more and below 1"),
         ({"kind": "lora", "targets": ()}, "adapter.targets"),
         ({"kind": "lora", "targets": "q_proj"}, "adapter.targets must be a list"),

@@ -101,7 +101,9 @@ def test_training_with_the_cache_is_training_without_dropout_below(tmp_path: Any
         ends.append({name: value.numpy() for name, value in model.state_dict().items()})
     start = classifier().state_dict()
     for name, value in ends[0].items():
-        np.testing.assert_allclose(ends[1][name], value, atol=1e-5, err_msg=name)
+        # Softmax takes no notice of a key's bias: its gradient is rounding, which Adam makes steps of.
+        tolerance = 1e-3 if name.endswith("k_proj.bias") else 1e-5
+        np.testing.assert_allclose(ends[1][name], value, atol=tolerance, err_msg=name)
     held = "network.encoder.layers.1.linear1.weight"
     np.testing.assert_array_equal(ends[1][held], start[held].numpy())
     moved = "network.encoder.layers.2.linear1.weight"

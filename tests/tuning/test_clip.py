@@ -282,7 +282,7 @@ class RoundedToy(Toy):
     """Rounds what its layers pass on, and the gradients on their way back, to bfloat16.
 
     Paddle switches autocast off on a CPU ("amp_guard can only be enabled on CUDAPlace"), where it has no bfloat16 kernels to
-    multiply with; so training arguments with ``bf16`` alone would compute in float32 throughout.
+    multiply with; and attach refuses ``bf16`` there.
     """
 
     def forward(self, input_ids: Any) -> Any:
@@ -291,9 +291,8 @@ class RoundedToy(Toy):
         return self.classifier(paddle.tanh(self.encoder(hidden)).astype("bfloat16").astype("float32"))
 
 
-@pytest.mark.filterwarnings("ignore:(amp_guard|AmpScaler) can only be enabled")
-def test_with_bf16_in_the_arguments_training_clips_and_stays_finite(tmp_path: Path) -> None:
-    before, after, weights = train(tmp_path, recipe(ALL_KINDS), model=RoundedToy(), bf16=True, fp16_opt_level="O1")
+def test_with_values_rounded_to_bfloat16_training_clips_and_stays_finite(tmp_path: Path) -> None:
+    before, after, weights = train(tmp_path, recipe(ALL_KINDS), model=RoundedToy())
     assert len(after.gradients) == 12
     for raw, found in zip(before.gradients, after.gradients, strict=True):
         assert_close(found, clipped(raw, ALL_KINDS), rtol=1e-4, atol=1e-9)

@@ -404,7 +404,7 @@ def test_nothing_is_wrapped_where_nothing_is_on_and_nothing_twice(tmp_path: Path
         (RegularizationSpec, {"embedding_dropout": 1.0}, "embedding_dropout is 1.0; legal: 0 or more and below 1"),
         (RegularizationSpec, {"label_smoothing": -0.1}, "label_smoothing is -0.1"),
         (RegularizationSpec, {"r_drop": -1.0}, "r_drop is -1.0; legal: 0 or more"),
-        (RegularizationSpec, {"r_drop": float("nan")}, "r_drop is nan"),
+        (RegularizationSpec, {"r_drop": float("nan")}, "r_drop must be a finite number"),
         (RegularizationSpec, {"adversarial": {"kind": "pgd"}}, "adversarial.kind is 'pgd'.*legal: fgm, freelb"),
         (AdversarialSpec, {"epsilon": 0.0}, "epsilon is 0.0; legal: above 0"),
         (AdversarialSpec, {"steps": 3}, "kind fgm states.*legal: epsilon alone"),

@@ -212,12 +212,10 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "blank batches, clipped": {"model": Blanks, "recipe": {"clip": {"global_norm": 0.1, "row_norm": 0.01}}},
     "blank batches, protected": {"model": Blanks, "recipe": {"rows": {"train": [4, 5]}, "health": {}}},
     "health": {"recipe": {"health": {"gradient_every_steps": 1}}},
-    "half precision": {"arguments": {"bf16": True, "fp16_opt_level": "O1"}},
 }
 
 
 @pytest.mark.parametrize("name", list(COMBINATIONS))
-@pytest.mark.filterwarnings("ignore:AmpScaler can only", "ignore:amp_guard can only")
 def test_in_every_company_rows_train_as_with_dense_lazy_adamw(name: str, tmp_path: Path) -> None:
     given = COMBINATIONS[name]
     options = {"model": given.get("model", Toy), **given.get("arguments", {})}

@@ -241,7 +241,7 @@ def test_too_little_text_is_refused(texts: list[list[str]], part: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"rate": float("inf")}, "skipgram.rate is inf; legal: above 0"),
+        ({"rate": float("inf")}, "skipgram.rate must be a finite number"),
         ({"width": 0}, "skipgram.width is 0; legal: 1 or more"),
         ({"window": 0}, "window"),
         ({"rate": 0.0}, "above 0"),
