@@ -1,4 +1,4 @@
-"""What the README shows is run: its Python, its recipe, its commands, and the example scripts."""
+"""What the README and the pages under docs show is run: its Python, its recipe, its commands, and the example scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
@@ -35,8 +36,18 @@ def test_recipes_are_legal(text: str) -> None:
 
 
 def block_with(command: str) -> str:
-    (found,) = [block for block in blocks("sh") if command in block]
+    found, *_ = [block for block in blocks("sh") if command in block]
     return found
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_bytes()) <= 8192
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
