@@ -224,6 +224,7 @@ def _cut(event: Mapping[str, Any]) -> None:
         err.print(
             f"  [yellow]note:[/] cut at {event['max_length']} tokens: {event['train']} texts to train on, {event['dev']} to "
             "watch; the rest of them was left out; raise text.max_length, or set text.windows",
+            markup=True,
             soft_wrap=True,
         )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from paddlenlp_embtune.cli import console
 from paddlenlp_embtune.cli.console import RunDisplay
 
 
@@ -34,3 +38,14 @@ def test_rates_of_many_layers_fit_on_a_line(capsys: pytest.CaptureFixture[str]) 
     assert "embedding 1.0e-03  …  layer.11 1.0e-03  head 1.0e-03" in told
     RunDisplay()(rates_event(0, 10, groups=4))
     assert "layer.0 1.0e-03  layer.1 1.0e-03" in capsys.readouterr().err
+
+
+COMMANDS = sorted(Path(console.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_styles_are_printed_where_markup_is_on(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "print":
+            styled = re.search(r"\[(/|(bold |)(red|yellow|green|cyan|dim|bold))\]", ast.unparse(node))
+            assert not styled or any(option.arg == "markup" for option in node.keywords), f"{path.name}:{node.lineno}"
