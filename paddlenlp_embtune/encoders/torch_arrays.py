@@ -191,7 +191,8 @@ class _TensorReader(PickleReader):
         steps = tuple(step * held.itemsize if number > 1 else 0 for number, step in zip(size, stride, strict=True))
         values = np.lib.stride_tricks.as_strided(held[offset:], shape=size, strides=steps, writeable=False)
         if storage.kind == "BFloat16Storage":
-            return (values.astype(np.uint32, order="C") << np.uint32(16)).view(np.float32)
+            widened: npt.NDArray[np.float32] = (values.astype(np.uint32, order="C") << np.uint32(16)).view(np.float32)
+            return widened
         if storage.kind == "BoolStorage":
             return np.array(values != 0)
         return np.array(values, order="C")

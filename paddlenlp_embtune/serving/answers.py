@@ -181,8 +181,8 @@ def word_answers(
     answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for index in reading.cut:
         answers[index]["cut"] = True
-    for index in np.flatnonzero([not reading.ids[window] for window in decisive]):
-        _say_nothing(answers[index])
+    for blank in np.flatnonzero([not reading.ids[window] for window in decisive]).tolist():
+        _say_nothing(answers[blank])
     return answers
 
 
