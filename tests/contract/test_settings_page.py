@@ -9,8 +9,8 @@ from paddlenlp_embtune.encoders.settings import CONFIG, SPECIAL_TOKENS, TOKENIZE
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoint_settings.md"
 HEAD = """# Settings of a checkpoint
 
-What `embtune adopt` and `model: {encoder: FOLDER}` do with each setting. A setting that is on no list is refused by name. This page
-is generated from `encoders/settings.py`, and a test holds it to that.
+What `embtune adopt` and `model: {encoder: FOLDER}` do with each setting. A setting that is on no list is refused by name. This
+page is generated from `encoders/settings.py`, and a test holds it to that.
 """
 
 
