@@ -201,7 +201,8 @@ def test_onnxruntime_serves_without_paddle_and_other_engines_say_that_they_need_
     results, loaded, refused = json.loads(done.stdout)
     assert [result["text"] for result in results] == TEXTS
     assert [result["label"] is None for result in results] == [False, True, False]
-    assert {name.split(".")[0] for name in loaded} == {NAME}
+    # Where the wheel is installed, Python reads its start-up file before anything else.
+    assert {name.split(".")[0] for name in loaded} - {f"{NAME}_startup"} == {NAME}
     assert len(refused) == 2
     assert all("paddlenlp-embtune[cpu]" in message for message in refused)
 
