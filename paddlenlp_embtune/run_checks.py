@@ -107,7 +107,7 @@ def keeping_checkpoints(checkpoints: Path) -> Iterator[None]:
     except BaseException as error:
         drop_idle(checkpoints)
         if isinstance(error, BundleError) and checkpoints.is_dir():
-            reason = str(error).removesuffix("; nothing was left behind")
+            reason = str(error).replace("; nothing was left behind", "")
             raise BundleError(f"{reason}; its checkpoints stay in {checkpoints}: go on with --resume") from error
         raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import pipeline
-from paddlenlp_embtune.errors import BundleError, RecipeError
+from paddlenlp_embtune.errors import BundleError, EmbtuneError, RecipeError
 from paddlenlp_embtune.recipe import Recipe
 from paddlenlp_embtune.run_checks import alone_at
+from paddlenlp_embtune.serving import sealing
 from paddlenlp_embtune.tuning import last_checkpoint
 from tests.helpers import RECIPE, ROWS, embtune, tsv
 from tests.hostile.damages import DAMAGES, flips, payload
@@ -147,6 +149,17 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
             pipeline.train(recipe, "run")
     with pytest.raises(RecipeError, match="go on with --resume"):
         pipeline.train(recipe, "run")
+
+    def full_disk(*_: Any) -> Any:
+        with sealing.writing(work / "elsewhere"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as context:
+        context.setattr(pipeline, "deliver", full_disk)
+        with pytest.raises(EmbtuneError, match=r"No space left on device; free some space") as caught:
+            pipeline.train(recipe, "run", resume=True)
+    assert "its checkpoints stay in" in str(caught.value)
+    assert "nothing was left behind" not in str(caught.value)  # with the wording of the writer of bundles itself
     assert pipeline.train(recipe, "run", resume=True).bundle.is_dir()
     assert not (work / "run.checkpoints").exists()
 
