@@ -1,4 +1,4 @@
-"""Tune, watch and serve domain embeddings on PaddleNLP.
+"""Tune, monitor and serve domain embeddings on PaddleNLP.
 
 Importing this package loads neither paddle nor paddlenlp. It makes ``Taskflow("domain_sentiment")`` available, whichever of
 the two packages is imported first.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from paddlenlp_embtune import host as _host
-from paddlenlp_embtune import imports as _imports
+from paddlenlp_embtune import compat as _compat
 from paddlenlp_embtune.errors import (
     BundleError,
     DataError,
@@ -24,22 +23,33 @@ from paddlenlp_embtune.errors import (
     TrainingError,
     VectorError,
 )
+from paddlenlp_embtune.plugin import registry as _registry
+from paddlenlp_embtune.utils.import_hooks import after_import as _after_import
+from paddlenlp_embtune.utils.lazy import lazy_exports as _lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.domain import Domain
-    from paddlenlp_embtune.encoders.pretrained import Pretrained
-    from paddlenlp_embtune.formats.options import ReadOptions
-    from paddlenlp_embtune.formats.table import VectorTable
-    from paddlenlp_embtune.hookspecs import hookimpl
-    from paddlenlp_embtune.host import prepare_cpu
-    from paddlenlp_embtune.pipeline import train
-    from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, Recipe
-    from paddlenlp_embtune.registry import Lazy
-    from paddlenlp_embtune.report.run import Run
-    from paddlenlp_embtune.serving.engines import EngineOptions
-    from paddlenlp_embtune.serving.explain import Attribution
-    from paddlenlp_embtune.serving.predictor import Predictor
-    from paddlenlp_embtune.tuning.attach import attach
+    from paddlenlp_embtune.compat import prepare_cpu
+    from paddlenlp_embtune.config import AlarmSpec, Domain, GroupSpec, Recipe
+    from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable
+    from paddlenlp_embtune.encoders import Pretrained
+    from paddlenlp_embtune.inference import Attribution, EngineOptions, Predictor
+    from paddlenlp_embtune.plugin import Lazy, hookimpl
+    from paddlenlp_embtune.report import Run
+    from paddlenlp_embtune.training import attach, train
+else:
+    _, __getattr__, __dir__ = _lazy_exports(
+        __name__,
+        {
+            "compat": "prepare_cpu",
+            "config": "AlarmSpec Domain GroupSpec Recipe",
+            "embeddings.io": "ReadOptions VectorTable",
+            "encoders": "Pretrained",
+            "inference": "Attribution EngineOptions Predictor",
+            "plugin": "Lazy hookimpl",
+            "report": "Run",
+            "training": "attach train",
+        },
+    )
 
 __version__ = "0.1.0"
 
@@ -73,41 +83,18 @@ __all__ = [
     "train",
 ]
 
-_LAZY = {
-    "AlarmSpec": "recipe",
-    "Attribution": "serving.explain",
-    "Domain": "domain",
-    "EngineOptions": "serving.engines",
-    "GroupSpec": "recipe",
-    "Lazy": "registry",
-    "Predictor": "serving.predictor",
-    "Pretrained": "encoders.pretrained",
-    "ReadOptions": "formats.options",
-    "Recipe": "recipe",
-    "Run": "report.run",
-    "VectorTable": "formats.table",
-    "attach": "tuning.attach",
-    "hookimpl": "hookspecs",
-    "prepare_cpu": "host",
-    "train": "pipeline",
-}
 
+def _load_plugins(**options: Any) -> _registry.Registry:
+    from paddlenlp_embtune import builtin
+    from paddlenlp_embtune.plugin import manager
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return manager.load(builtin, **options)
 
 
 def _register_task(taskflow_module: Any) -> None:
     importlib.import_module(f"{__name__}.taskflow").register(taskflow_module)
 
 
-_host.install_shims()
-_imports.after_import("paddlenlp.taskflow.taskflow", _register_task)
+_registry.provide(_load_plugins)
+_compat.install_shims()
+_after_import("paddlenlp.taskflow.taskflow", _register_task)

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.domain import Domain
+from paddlenlp_embtune.config import AlarmSpec, Domain, GroupSpec, LayerwiseSpec, Recipe
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.hookspecs import hookimpl
-from paddlenlp_embtune.recipe import AlarmSpec, GroupSpec, LayerwiseSpec, Recipe
-from paddlenlp_embtune.registry import Lazy
+from paddlenlp_embtune.plugin import Lazy, hookimpl
 
 __all__ = ["FINANCE"]
 
@@ -35,32 +33,32 @@ def embtune_register_domains() -> list[Domain]:
 def embtune_register_models() -> Mapping[str, Lazy]:
     """The text CNN, pretrained encoders under a classifier, and PaddleNLP's own sequence classifiers."""
     return {
-        "textcnn": Lazy("paddlenlp_embtune.models.textcnn:TextCNN"),
-        "pretrained": Lazy("paddlenlp_embtune.models.pretrained:PretrainedClassifier"),
-        "encoder": Lazy("paddlenlp_embtune.models.encoder:Encoder"),
+        "textcnn": Lazy("paddlenlp_embtune.models:TextCNN"),
+        "pretrained": Lazy("paddlenlp_embtune.models:PretrainedClassifier"),
+        "encoder": Lazy("paddlenlp_embtune.models:Encoder"),
     }
 
 
 @hookimpl
 def embtune_register_losses() -> Mapping[str, Lazy]:
     """Cross-entropy."""
-    return {"cross_entropy": Lazy("paddlenlp_embtune.models.losses:cross_entropy")}
+    return {"cross_entropy": Lazy("paddlenlp_embtune.models:cross_entropy")}
 
 
 @hookimpl
 def embtune_register_vector_formats() -> Mapping[str, Lazy]:
     """word2vec, GloVe, fastText, arrays, checkpoints, bundles, and the LAC table inside jieba."""
     return {
-        "lac": Lazy("paddlenlp_embtune.formats.lac:read_lac"),
-        "word2vec": Lazy("paddlenlp_embtune.formats.textual:WORD2VEC"),
-        "word2vec-binary": Lazy("paddlenlp_embtune.formats.binary:WORD2VEC_BINARY"),
-        "glove": Lazy("paddlenlp_embtune.formats.textual:GLOVE"),
-        "fasttext": Lazy("paddlenlp_embtune.formats.fasttext:FASTTEXT"),
-        "npy": Lazy("paddlenlp_embtune.formats.arrays:NPY"),
-        "npz": Lazy("paddlenlp_embtune.formats.arrays:NPZ"),
-        "safetensors": Lazy("paddlenlp_embtune.formats.arrays:SAFETENSORS"),
-        "checkpoint": Lazy("paddlenlp_embtune.formats.folders:CHECKPOINT"),
-        "bundle": Lazy("paddlenlp_embtune.formats.folders:BUNDLE"),
+        "lac": Lazy("paddlenlp_embtune.embeddings.io:read_lac"),
+        "word2vec": Lazy("paddlenlp_embtune.embeddings.io:WORD2VEC"),
+        "word2vec-binary": Lazy("paddlenlp_embtune.embeddings.io:WORD2VEC_BINARY"),
+        "glove": Lazy("paddlenlp_embtune.embeddings.io:GLOVE"),
+        "fasttext": Lazy("paddlenlp_embtune.embeddings.io:FASTTEXT"),
+        "npy": Lazy("paddlenlp_embtune.embeddings.io:NPY"),
+        "npz": Lazy("paddlenlp_embtune.embeddings.io:NPZ"),
+        "safetensors": Lazy("paddlenlp_embtune.embeddings.io:SAFETENSORS"),
+        "checkpoint": Lazy("paddlenlp_embtune.embeddings.io:CHECKPOINT"),
+        "bundle": Lazy("paddlenlp_embtune.embeddings.io:BUNDLE"),
     }
 
 
@@ -68,8 +66,8 @@ def embtune_register_vector_formats() -> Mapping[str, Lazy]:
 def embtune_register_exporters() -> Mapping[str, Lazy]:
     """ONNX and Paddle Inference."""
     return {
-        "onnxruntime": Lazy("paddlenlp_embtune.export.onnx:export_onnx"),
-        "paddle_inference": Lazy("paddlenlp_embtune.export.paddle_inference:export_paddle_inference"),
+        "onnxruntime": Lazy("paddlenlp_embtune.export:export_onnx"),
+        "paddle_inference": Lazy("paddlenlp_embtune.export:export_paddle_inference"),
     }
 
 
@@ -77,19 +75,17 @@ def embtune_register_exporters() -> Mapping[str, Lazy]:
 def embtune_register_engines() -> Mapping[str, Lazy]:
     """ONNX Runtime, Paddle Inference, and the layer itself."""
     return {
-        "onnxruntime": Lazy("paddlenlp_embtune.serving.engines:OnnxRuntimeEngine"),
-        "paddle_inference": Lazy("paddlenlp_embtune.serving.engines:PaddleInferenceEngine"),
-        "paddle": Lazy("paddlenlp_embtune.models.engine:PaddleEngine"),
+        "onnxruntime": Lazy("paddlenlp_embtune.inference:OnnxRuntimeEngine"),
+        "paddle_inference": Lazy("paddlenlp_embtune.inference:PaddleInferenceEngine"),
+        "paddle": Lazy("paddlenlp_embtune.models:PaddleEngine"),
     }
 
 
 @hookimpl
 def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
     """Rates for the text CNN, and for adapters; for others one group a layer, or else the embedding against the rest."""
-    from paddlenlp_embtune.models import embedding_name
+    from paddlenlp_embtune.models import TextCNN, embedding_name, layerwise_groups
     from paddlenlp_embtune.models.adapters import adapter_groups
-    from paddlenlp_embtune.models.depth import layerwise_groups
-    from paddlenlp_embtune.models.textcnn import TextCNN
 
     embedding = embedding_name(model)
     if recipe.adapter is not None:
@@ -112,51 +108,51 @@ def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
 @hookimpl
 def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
-    from paddlenlp_embtune import registry, tuning
-    from paddlenlp_embtune.tuning.alarms import settled_alarms
-    from paddlenlp_embtune.tuning.divergence import chance_loss
-    from paddlenlp_embtune.tuning.groups import group_specs, groups_named
+    from paddlenlp_embtune.plugin import registry
+    from paddlenlp_embtune.training import callbacks, chance_loss, group_specs, groups_named, resolve_groups
 
-    groups = tuning.resolve_groups(model, group_specs(recipe, model))
-    callbacks: list[Any] = []
+    groups = resolve_groups(model, group_specs(recipe, model))
+    made: list[Any] = []
     freezing, rows, stopping = None, None, None
     if (freeze := recipe.freeze) is not None:
         chosen = groups_named(groups, freeze.groups, what="freeze.groups")
-        freezing = tuning.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
-        callbacks.append(freezing)
+        freezing = callbacks.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
+        made.append(freezing)
         if freeze.cached:
-            callbacks.append(tuning.CachedLayersCallback())
+            made.append(callbacks.CachedLayersCallback())
     if recipe.rows is not None:
-        rows = tuning.RowsCallback(recipe.rows)
-        callbacks.append(rows)
+        rows = callbacks.RowsCallback(recipe.rows)
+        made.append(rows)
     if recipe.clip is not None:
         members = {group.spec.name: tuple(group.parameters) for group in groups}
-        callbacks.append(tuning.ClipCallback(recipe.clip, groups=members))
+        made.append(callbacks.ClipCallback(recipe.clip, groups=members))
     if (health := recipe.health) is not None:
         known = registry.current()
-        callbacks.append(
-            tuning.EmbeddingHealthCallback(
+        made.append(
+            callbacks.EmbeddingHealthCallback(
                 every_epochs=health.every_epochs,
                 geometry_every_steps=health.geometry_every_steps,
                 gradient_every_steps=health.gradient_every_steps,
-                alarms=settled_alarms(health.alarms, known.all_instances("alarm", AlarmSpec), drift=health.drift_alarm),
+                alarms=callbacks.resolve_alarms(
+                    health.alarms, known.all_instances("alarm", AlarmSpec), drift=health.drift_alarm
+                ),
                 measures=known.all_guarded("health metric"),
             )
         )
     if (stop := recipe.early_stopping) is not None:
         patience = stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3))
         waiting = (lambda: freezing.waiting) if freezing is not None else None
-        stopping = tuning.EarlyStoppingCallback.from_spec(
+        stopping = callbacks.EarlyStoppingCallback.from_spec(
             stop, patience_evals=patience, waiting=waiting, chance=chance_loss(model, recipe.distill)
         )
-        callbacks.append(stopping)
+        made.append(stopping)
     if recipe.average is not None:
-        callbacks.append(
-            tuning.AverageCallback(
+        made.append(
+            callbacks.AverageCallback(
                 recipe.average.settled(stop),
                 project=rows.turn_back if rows is not None else None,
                 stopped=(lambda: stopping.stop_reason is not None) if stopping is not None else None,
                 best_restored=stop is not None and stop.restore_best,
             )
         )
-    return callbacks
+    return made

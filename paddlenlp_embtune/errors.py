@@ -12,7 +12,7 @@ EmbtuneError
  +-- TrainingError                      a training went astray before it had learned anything
  +-- MissingDependencyError (ImportError)  an optional package is not installed
 
-Every message says what is wrong with the value shown, what is legal, and the next step.
+Every message says what is wrong with the value shown, what is expected, and the next step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "VectorError",
-    "legal_names",
+    "expected_names",
 ]
 
 
@@ -44,7 +44,7 @@ class EmbtuneError(Exception):
 
 
 class RecipeError(EmbtuneError, ValueError):
-    """A recipe holds an unknown key or an illegal value."""
+    """A recipe holds an unknown key or an invalid value."""
 
 
 class PatternError(RecipeError):
@@ -83,20 +83,20 @@ class MissingDependencyError(EmbtuneError, ImportError):
     """An optional package is needed for this and is not installed."""
 
 
-def legal_names(value: str, legal: Iterable[str], *, limit: int = 12) -> str:
+def expected_names(value: str, allowed: Iterable[str], *, limit: int = 12) -> str:
     """Word the choices for an error message, nearest first.
 
     Args:
         value: what the user wrote.
-        legal: the names that would have been accepted.
+        allowed: the names that would have been accepted.
         limit: at most this many names are listed.
     Returns:
-        For example ``nearest: 'encoder'; legal: decoder, encoder``.
+        For example ``nearest: 'encoder'; expected decoder, encoder``.
     """
-    names = sorted({str(name) for name in legal})
+    names = sorted({str(name) for name in allowed})
     close = difflib.get_close_matches(str(value)[:_LONGEST], [name[:_LONGEST] for name in names], n=1, cutoff=0.4)
     nearest = f"nearest: {close[0]!r}; " if close else ""
     shown = ", ".join(name[:_LONGEST] for name in names[:limit]) + (
         f", ... ({len(names)} in all)" if len(names) > limit else ""
     )
-    return f"{nearest}legal: {shown or '(none)'}"
+    return f"{nearest}expected {shown or '(none)'}"

@@ -66,12 +66,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with the invented rows, while the encoder ``tiny`` is registered, which knows their characters."""
-    from paddlenlp_embtune import manager, registry
+    from paddlenlp_embtune.plugin import registry
     from tests.encoders import RowsPlugin
 
     (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    former = registry.use(manager.load(plugins=[RowsPlugin()]))
+    former = registry.use(registry.load(plugins=[RowsPlugin()]))
     yield tmp_path
     registry.use(former)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.utils.manifest_seal import sealed_text
+from paddlenlp_embtune.bundle.manifest_seal import sealed_text
 
 WHO = ("公司", "集团", "银行", "基金", "券商")
 SAID = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune import diagnosis
+from paddlenlp_embtune.compat import diagnostics
 
 ROOT = Path(__file__).parent.parent
 PTH = "paddlenlp_embtune.pth"
@@ -100,31 +100,31 @@ def test_the_wheel_holds_the_startup_file(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "built").iterdir()} == {"paddlenlp_embtune", PTH, f"{STARTUP}.py"}
 
 
-def finding(name: str) -> diagnosis.Finding | None:
-    return next((each for each in diagnosis._beside_paddlenlp() if each.name == name), None)
+def finding(name: str) -> diagnostics.Finding | None:
+    return next((each for each in diagnostics._beside_paddlenlp() if each.name == name), None)
 
 
 @pytest.fixture
 def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     given: dict[str, str | None] = {"paddlenlp": "3.0.0b4", "numpy": "1.26.4", "pyarrow": "20.0.0"}
-    monkeypatch.setattr(diagnosis, "_version", given.get)
+    monkeypatch.setattr(diagnostics, "_version", given.get)
     return given
 
 
 def test_the_doctor_names_what_paddlenlp_misses(versions: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [each.name for each in diagnosis._beside_paddlenlp()] == []
+    assert [each.name for each in diagnostics._beside_paddlenlp()] == []
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     pip = finding("pip")
     assert pip is not None
-    assert (pip.state, pip.mend) == ("broken", "uv pip install pip, or: python -m ensurepip")
+    assert (pip.state, pip.fix) == ("broken", "uv pip install pip, or: python -m ensurepip")
     versions |= {"pyarrow": "21.0.0"}
     arrow = finding("pyarrow")
     assert arrow is not None
-    assert arrow.mend == 'pip install "pyarrow<21"'
+    assert arrow.fix == 'pip install "pyarrow<21"'
     versions |= {"numpy": "2.1.0"}
     numpy = finding("numpy")
     assert numpy is not None
-    assert numpy.mend == 'pip install "numpy<2" "pyarrow<21"'
+    assert numpy.fix == 'pip install "numpy<2" "pyarrow<21"'
 
 
 def test_the_doctor_says_whether_the_startup_file_is_there(
@@ -135,11 +135,11 @@ def test_the_doctor_says_whether_the_startup_file_is_there(
     without = finding("aistudio-sdk")
     assert without is not None
     assert without.state == "note"
-    assert "pip install --force-reinstall --no-deps paddlenlp-embtune" in without.mend
+    assert "pip install --force-reinstall --no-deps paddlenlp-embtune" in without.fix
     monkeypatch.setitem(sys.modules, STARTUP, sys)
     there = finding("aistudio-sdk")
     assert there is not None
-    assert (there.state, there.mend) == ("ok", "")
+    assert (there.state, there.fix) == ("ok", "")
 
 
 @pytest.mark.parametrize(
@@ -150,17 +150,17 @@ def test_the_doctor_tries_visualdl(
     versions: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, error: str | None, state: str | None
 ) -> None:
     versions |= {"visualdl": "2.5.3", "protobuf": "7.36.2"}
-    monkeypatch.setattr(diagnosis, "_failure", lambda code: error)
+    monkeypatch.setattr(diagnostics, "_failure", lambda code: error)
     found = finding("visualdl")
     assert (found and found.state) == state
-    assert found is None or "protobuf<7" in found.mend
+    assert found is None or "protobuf<7" in found.fix
 
 
 def test_the_doctor_prints_both(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_imports", lambda: iter(()))
+    monkeypatch.setattr(diagnostics, "_imports", lambda: iter(()))
     _, out, _ = run("doctor", "--json")
     rows: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
-    assert {"name", "state", "what", "mend"} == set(rows[0])
+    assert {"name", "state", "what", "fix"} == set(rows[0])
 
 
 def test_visualdl_takes_booleans_once_we_are_imported(tmp_path: Path) -> None:

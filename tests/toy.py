@@ -46,7 +46,7 @@ class ToyData(paddle.io.Dataset):
 
 
 class Snapshots(TrainerCallback):
-    """All weights at the begin of every epoch and at the end."""
+    """All weights at the start of every epoch and at the end."""
 
     def __init__(self) -> None:
         self.weights: list[dict[str, np.ndarray]] = []

@@ -58,7 +58,7 @@ def main() -> None:
         chosen = Path(folder) / "0" / "bundle"
         size = sum(file.stat().st_size for file in chosen.rglob("*") if file.is_file())
         if size > LIMIT_BYTES:
-            sys.exit(f"the bundle has {size:,} bytes; legal: at most {LIMIT_BYTES:,}")
+            sys.exit(f"the bundle has {size:,} bytes; expected at most {LIMIT_BYTES:,}")
         shutil.rmtree(FINANCE / "bundle", ignore_errors=True)
         shutil.copytree(chosen, FINANCE / "bundle")
         (FINANCE / "MODEL_CARD.md").write_text(_card(reports, size), encoding="utf-8")

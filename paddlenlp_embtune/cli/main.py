@@ -15,8 +15,10 @@ import typer
 import typer.core
 
 import paddlenlp_embtune
-from paddlenlp_embtune import host, manager, registry
-from paddlenlp_embtune.cli import (
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.cli._failures import leave, naming_output
+from paddlenlp_embtune.cli._terminal import err
+from paddlenlp_embtune.cli.commands import (
     adopt,
     calibrate,
     demo,
@@ -24,21 +26,20 @@ from paddlenlp_embtune.cli import (
     doctor,
     evaluate,
     export,
+    lr_find,
     params,
     plugins,
     predict,
     pretrain,
     quantize,
-    rates,
     report,
     serve,
     train,
     vectors,
     vocabulary,
 )
-from paddlenlp_embtune.cli.failures import leave, naming_output
-from paddlenlp_embtune.cli.terminal import err
-from paddlenlp_embtune.errors import PluginError, legal_names
+from paddlenlp_embtune.errors import PluginError, expected_names
+from paddlenlp_embtune.plugin import manager, registry
 
 __all__ = ["app", "main"]
 
@@ -59,7 +60,7 @@ app = typer.Typer(
     name="embtune",
     cls=_Commands,
     help="Tune, watch and serve domain embeddings on PaddleNLP.",
-    epilog="Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
+    epilog="Data goes to stdout, logs to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,7 +80,7 @@ for module in (
     export,
     report,
     params,
-    rates,
+    lr_find,
     plugins,
     doctor,
     vectors,
@@ -91,9 +92,7 @@ for module in (
 @app.callback()
 def options(
     context: typer.Context,
-    threads: Annotated[
-        Optional[int], typer.Option(min=1, help="Mathematics threads; by default all processors, at most 8.")
-    ] = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads; by default all processors, at most 8.")] = None,
     block: Annotated[  # noqa: ARG001 - read ahead of the parser, in main
         Optional[list[str]], typer.Option(metavar="PLUGIN", help="Do not load this plugin; repeat for more.")
     ] = None,
@@ -106,7 +105,7 @@ def options(
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)
-    host.prepare_cpu(threads=threads)
+    compat.prepare_cpu(threads=threads)
     # Paddle's C++ side logs its internals at the level of warnings; errors still come through.
     os.environ.setdefault("GLOG_minloglevel", "2")
 
@@ -135,7 +134,7 @@ def main() -> None:
 
 def _run() -> None:
     if names := _blocked(sys.argv[1:]):
-        registry.use(manager.load(block=names))
+        registry.use(registry.load(block=names))
     registry.current().call("embtune_add_commands", app=app)
     try:
         app()
@@ -155,5 +154,5 @@ def _blocked(arguments: Sequence[str]) -> list[str]:
     names += [argument.partition("=")[2] for argument in arguments if argument.startswith("--block=")]
     for name in names:
         if name not in (known := manager.installed_names()):
-            raise PluginError(f"--block names the plugin {name!r}, which is not installed; {legal_names(name, known)}")
+            raise PluginError(f"--block names the plugin {name!r}, which is not installed; {expected_names(name, known)}")
     return names

@@ -1,19 +1,48 @@
 """Labelled rows: reading and checking them (no Paddle), and, in ``data.batching``, batches of them (Paddle)."""
 
-from paddlenlp_embtune.data.checks import DataReport, check_rows, discover_labels, hold_out
-from paddlenlp_embtune.data.rows import Rows, read_rows
-from paddlenlp_embtune.data.streams import read_texts, stream_standard_input, stream_texts
-from paddlenlp_embtune.utils.lines import split_lines
+from __future__ import annotations
 
-__all__ = [
-    "DataReport",
-    "Rows",
-    "check_rows",
-    "discover_labels",
-    "hold_out",
-    "read_rows",
-    "read_texts",
-    "split_lines",
-    "stream_standard_input",
-    "stream_texts",
-]
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.data.dataset import (
+        TEACHER_LOGITS as TEACHER_LOGITS,
+        TEACHER_VECTORS as TEACHER_VECTORS,
+        UNLABELLED as UNLABELLED,
+        EncodedDataset as EncodedDataset,
+        LengthBatchSampler as LengthBatchSampler,
+        collate as collate,
+    )
+    from paddlenlp_embtune.data.masking import Hiding as Hiding, Masked as Masked, hide_tokens as hide_tokens
+    from paddlenlp_embtune.data.readers import Rows as Rows, read_rows as read_rows
+    from paddlenlp_embtune.data.soft_targets import SoftTargets as SoftTargets
+    from paddlenlp_embtune.data.streaming import (
+        read_texts as read_texts,
+        stream_standard_input as stream_standard_input,
+        stream_texts as stream_texts,
+    )
+    from paddlenlp_embtune.data.unlabelled import Unlabelled as Unlabelled, read_unlabelled as read_unlabelled
+    from paddlenlp_embtune.data.validation import (
+        DataReport as DataReport,
+        check_rows as check_rows,
+        discover_labels as discover_labels,
+        hold_out as hold_out,
+        text_key as text_key,
+    )
+    from paddlenlp_embtune.data.windowed_dataset import encode_texts as encode_texts
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "dataset": "EncodedDataset LengthBatchSampler TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
+            "masking": "Hiding Masked hide_tokens",
+            "readers": "Rows read_rows",
+            "soft_targets": "SoftTargets",
+            "streaming": "read_texts stream_standard_input stream_texts",
+            "unlabelled": "Unlabelled read_unlabelled",
+            "validation": "DataReport check_rows discover_labels hold_out text_key",
+            "windowed_dataset": "encode_texts",
+        },
+    )

@@ -6,8 +6,8 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
-from paddlenlp_embtune.data.checks import text_key
-from paddlenlp_embtune.data.streams import stream_texts
+from paddlenlp_embtune.data.streaming import stream_texts
+from paddlenlp_embtune.data.validation import text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
 
@@ -76,7 +76,7 @@ def read_unlabelled(
     if not kept:
         told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         raise DataError(
-            f"{', '.join(paths)} holds no text that could be taught ({told or 'empty'}); legal: at least one that is not among "
-            "the labelled rows; give other texts, or leave distill.unlabelled out"
+            f"{', '.join(paths)} holds no text that could be taught ({told or 'empty'}); expected at least one that is not "
+            "among the labelled rows; give other texts, or leave distill.unlabelled out"
         )
     return Unlabelled(tuple(kept), **counts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["choose_labels", "named_labels"]
 
@@ -74,7 +74,7 @@ def choose_labels(settings: Mapping[str, Any], named: tuple[str, ...], given: tu
         raise DataError(f"{file} does not name its {number} labels; give them in order, for example --labels a,b")
     if len(labels) != number or len(set(labels)) != number:
         raise DataError(
-            f"the labels are {', '.join(labels)}; legal: {number} of them, each once, as the checkpoint has outputs"
+            f"the labels are {', '.join(labels)}; expected {number} of them, each once, as the checkpoint has outputs"
         )
     if named and set(labels) == set(named) and labels != named:
         raise DataError(

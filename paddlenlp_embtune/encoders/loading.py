@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import host
-from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, check_sizes, read_weights
-from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, POOLING, EncoderFiles, files_of_folder
-from paddlenlp_embtune.encoders.families import FAMILIES, Family, own_weights
-from paddlenlp_embtune.encoders.fetching import files_of_name
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.encoders._hub import files_of_name
+from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, own_weights
+from paddlenlp_embtune.encoders.checkpoint import CONFIG, check_sizes, read_weights
+from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, check_settings
+from paddlenlp_embtune.encoders.file_layout import EMBEDDING, POOLING, EncoderFiles, files_of_folder
 from paddlenlp_embtune.encoders.pretrained import Pretrained
-from paddlenlp_embtune.encoders.settings import CONFIG as CONFIG_SETTINGS
-from paddlenlp_embtune.encoders.settings import check_settings
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["load_encoder"]
 
@@ -60,11 +59,11 @@ def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float
         return _read(files_of_folder(folder, source=source))
     if folder.is_file():
         raise BundleError(
-            f"the encoder {source!r} is a file; legal: the folder that save_pretrained wrote, or a name of PaddleNLP"
+            f"the encoder {source!r} is a file; expected the folder that save_pretrained wrote, or a name of PaddleNLP"
         )
     if _is_path(source):
         raise BundleError(
-            f"the encoder {source!r} is no folder on this machine; legal: the path of a folder that save_pretrained wrote, a "
+            f"the encoder {source!r} is no folder on this machine; expected the path of a folder that save_pretrained wrote, a "
             f"registered encoder ({', '.join(sorted(known)) or 'none'}), or a name of PaddleNLP such as ernie-3.0-medium-zh"
         )
     return _read(files_of_name(source, known=known, limit_seconds=limit_seconds))
@@ -83,8 +82,8 @@ def _read(files: EncoderFiles) -> Pretrained:
     stated = settings.get("pad_token_id", padding)
     if stated != padding:
         raise BundleError(
-            f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; legal: the "
-            "same; mend pad_token_id, or put the vocabulary of the checkpoint there"
+            f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; expected the "
+            "same; fix pad_token_id, or put the vocabulary of the checkpoint there"
         )
     check_tokenizer(tokenizer, files, origin, padding=padding)
     stored = read_weights(files.weights)
@@ -109,17 +108,17 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
     for name in _SIZES[:2] if POOLING in given else _SIZES:
         if type(given.get(name)) is not int or given[name] < 1:
             raise BundleError(
-                f"{name} of {files.source} is {shorten(given.get(name))}; legal: 1 or more; put the checkpoint's "
+                f"{name} of {files.source} is {shorten(given.get(name))}; expected 1 or more; put the checkpoint's "
                 "config.json there"
             )
     check_sizes(given, (files.folder or Path(files.source)) / CONFIG)
     if given.get("position_embedding_type", "absolute") != "absolute":
         raise BundleError(
-            f"position_embedding_type of {files.source} is {shorten(given['position_embedding_type'])}; legal: absolute, as "
+            f"position_embedding_type of {files.source} is {shorten(given['position_embedding_type'])}; expected absolute, as "
             f"PaddleNLP's {files.architecture} has; choose another encoder"
         )
-    paddle = host.require_paddle()
-    with host.quiet():
+    paddle = compat.require_paddle()
+    with compat.quiet():
         transformers: Any = importlib.import_module("paddlenlp.transformers")
     kind = getattr(transformers, files.architecture, None)
     if kind is None:
@@ -128,7 +127,7 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
     names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
     if POOLING not in given:  # those are our own
         where = (files.folder or files.weights.parent) / CONFIG
-        check_settings(given, CONFIG_SETTINGS, file=where, also=names, without=_OF_HEADS)
+        check_settings(given, MODEL_SETTINGS, file=where, also=names, without=_OF_HEADS)
     try:
         config = kind.config_class.from_dict({key: value for key, value in given.items() if key != "gradient_checkpointing"})
         with paddle.LazyGuard():  # shapes without values

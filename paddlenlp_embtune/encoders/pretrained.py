@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.encoders.families import reserved_positions
+from paddlenlp_embtune.encoders.architectures import reserved_positions
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import Tokenizer
 
@@ -49,13 +49,13 @@ class Pretrained:
         rows, tokens = self.settings.get("vocab_size"), len(self.tokenizer.vocabulary)
         if rows != tokens:
             raise DataError(
-                f"the encoder of {self.source} has {rows} rows, its tokenizer {tokens} tokens; legal: the same number; give "
+                f"the encoder of {self.source} has {rows} rows, its tokenizer {tokens} tokens; expected the same number; give "
                 "the tokenizer that belongs to the encoder"
             )
         if self.embedding not in self.weights:
             raise DataError(f"the weights of {self.source} lack the token embedding {self.embedding!r}; state its name")
         if self.pooling not in POOLINGS:
-            raise DataError(f"the pooling of {self.source} is {self.pooling!r}; legal: {', '.join(POOLINGS)}")
+            raise DataError(f"the pooling of {self.source} is {self.pooling!r}; expected {', '.join(POOLINGS)}")
 
     @property
     def table(self) -> npt.NDArray[np.float32]:

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.encoders.checkpoint_files import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from paddlenlp_embtune.encoders.encoder_files import EMBEDDING, OWN_TOKENIZER, POOLING
+from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
+from paddlenlp_embtune.encoders.file_layout import EMBEDDING, OWN_TOKENIZER, POOLING
 from paddlenlp_embtune.encoders.pretrained import Pretrained
-from paddlenlp_embtune.files import replace_folder, write_arrays
 from paddlenlp_embtune.text import WordPieceTokenizer
+from paddlenlp_embtune.utils.atomic_io import replace_folder, write_arrays
 
 __all__ = ["save_encoder"]
 

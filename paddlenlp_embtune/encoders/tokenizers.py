@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.encoders import settings
-from paddlenlp_embtune.encoders.checkpoint_files import (
+from paddlenlp_embtune.encoders import checkpoint_settings
+from paddlenlp_embtune.encoders.architectures import WORDPIECE_CLASSES
+from paddlenlp_embtune.encoders.checkpoint import (
     SPECIAL_TOKENS_MAP,
     TOKENIZER_CONFIG,
     read_json,
     read_tokens,
     vocabulary_of_rows,
 )
-from paddlenlp_embtune.encoders.encoder_files import OWN_TOKENIZER, EncoderFiles
-from paddlenlp_embtune.encoders.families import WORDPIECE_CLASSES
-from paddlenlp_embtune.encoders.origin import CORE_TOKENS, Origin, read_origin
+from paddlenlp_embtune.encoders.file_layout import OWN_TOKENIZER, EncoderFiles
+from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS, Origin, read_origin
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, WordPieceTokenizer, tokenizer_from_config
 
@@ -67,7 +67,7 @@ def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tup
     """
     if files.tokenizer not in (*WORDPIECE_CLASSES, _ERNIE_M, OWN_TOKENIZER):
         raise BundleError(
-            f"{files.source} has the tokenizer {files.tokenizer!r}, which has no twin of ours; legal: "
+            f"{files.source} has the tokenizer {files.tokenizer!r}, which is not supported; expected "
             f"{', '.join((*WORDPIECE_CLASSES, _ERNIE_M))}, also as their Fast forms; a plugin can declare the encoder with a "
             "tokenizer of its own through the hook embtune_register_encoders"
         )
@@ -141,9 +141,9 @@ def proof_texts(tokenizer: Tokenizer, origin: Origin) -> Iterator[str]:
 
 def _check_files(files: EncoderFiles) -> None:
     """Refuse settings of the tokenizer that we do not understand."""
-    only = settings.TOKENIZERS.get(files.tokenizer)
+    only = checkpoint_settings.TOKENIZERS.get(files.tokenizer)
     where = (files.folder or files.vocabulary.parent) / TOKENIZER_CONFIG
-    settings.check_settings(files.options, settings.TOKENIZER, file=where, only=only)
+    checkpoint_settings.check_settings(files.options, checkpoint_settings.TOKENIZER, file=where, only=only)
     accents, lowercase = files.options.get("strip_accents"), files.options.get("do_lower_case", True)
     if files.tokenizer == "ErnieTokenizer" and accents is not None and accents != lowercase:
         raise BundleError(
@@ -151,7 +151,9 @@ def _check_files(files: EncoderFiles) -> None:
             "the model was trained with that class, otherwise name the class that it was trained with as tokenizer_class"
         )
     if files.folder is not None and (special := files.folder / SPECIAL_TOKENS_MAP).is_file():
-        settings.check_settings(read_json(special), settings.SPECIAL_TOKENS, file=special, only=_only_special(only))
+        checkpoint_settings.check_settings(
+            read_json(special), checkpoint_settings.SPECIAL_TOKENS, file=special, only=_only_special(only)
+        )
 
 
 def _only_special(only: Any) -> Any:
@@ -182,7 +184,7 @@ def _build(files: EncoderFiles, vocabulary: Vocabulary, origin: Origin | None, *
     if origin is None:
         return tokenizer_from_config(dict(options.get("embtune") or {}), vocabulary, _reader(files.vocabulary.parent))
     if files.tokenizer == _ERNIE_M:
-        from paddlenlp_embtune.text.erniem import ErnieMTokenizer
+        from paddlenlp_embtune.text import ErnieMTokenizer
 
         return ErnieMTokenizer(vocabulary, files.pieces.read_bytes(), lowercase=bool(options.get("do_lower_case", False)))
     whole = [token for token in origin.whole if core or token not in CORE_TOKENS]

@@ -1,5 +1,41 @@
 """Evaluation: what a classifier is worth on labelled rows."""
 
-from paddlenlp_embtune.evaluation.classification import agreement, classification_report, watched_metrics
+from __future__ import annotations
 
-__all__ = ["agreement", "classification_report", "watched_metrics"]
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.evaluation._temperature import settle_temperature as settle_temperature
+    from paddlenlp_embtune.evaluation.calibration import (
+        brier_score as brier_score,
+        calibration_error as calibration_error,
+        fit_temperature as fit_temperature,
+        fit_thresholds as fit_thresholds,
+        negative_log_likelihood as negative_log_likelihood,
+        precision_held_out as precision_held_out,
+        threshold_array as threshold_array,
+    )
+    from paddlenlp_embtune.evaluation.comparison import compare_tables as compare_tables, verdict as verdict
+    from paddlenlp_embtune.evaluation.error_analysis import insight as insight
+    from paddlenlp_embtune.evaluation.metrics import (
+        agreement as agreement,
+        classification_report as classification_report,
+        label_numbers as label_numbers,
+        watched_metrics as watched_metrics,
+    )
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "_temperature": "settle_temperature",
+            "calibration": (
+                "brier_score calibration_error fit_temperature fit_thresholds negative_log_likelihood precision_held_out "
+                "threshold_array"
+            ),
+            "comparison": "compare_tables verdict",
+            "error_analysis": "insight",
+            "metrics": "agreement classification_report label_numbers watched_metrics",
+        },
+    )

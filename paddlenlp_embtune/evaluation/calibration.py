@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.evaluation.insight import calibration_table
-from paddlenlp_embtune.evaluation.temperature import fit_temperature, negative_log_likelihood, parts, settle_temperature
-from paddlenlp_embtune.serving.answers import passes
-from paddlenlp_embtune.serving.bundle import Bundle, Calibration
-from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import best_engine, reseal, revising
+from paddlenlp_embtune.evaluation._temperature import fit_temperature, negative_log_likelihood, parts
+from paddlenlp_embtune.evaluation.error_analysis import calibration_table
+from paddlenlp_embtune.inference import passes
 
 __all__ = [
-    "LEAST_ROWS",
     "brier_score",
-    "calibrate",
     "calibration_error",
     "fit_temperature",
     "fit_thresholds",
-    "label_numbers",
     "negative_log_likelihood",
+    "precision_held_out",
+    "threshold_array",
 ]
 
-LEAST_ROWS = 20
 _BINS = 15
 _LEAST_ANSWERS = 5
 
@@ -92,96 +85,15 @@ def _between(passes_last: float, fails_first: float) -> float:
     return middle if middle > np.float32(fails_first) else passes_last
 
 
-def calibrate(
-    bundle: Bundle,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    *,
-    target_precision: float | None = None,
-    target: Path | None = None,
-) -> Bundle:
-    """Fit a bundle's temperature, and thresholds if a precision is wanted, on labelled rows, and write both into it.
-
-    The labels that texts get stay the same. The temperature stays 1 where the rows do not bear another one out, and
-    ``manifest.calibration.note`` says why.
-
-    Args:
-        bundle: an opened bundle.
-        texts: N labelled rows that the model was not trained on.
-        labels: their labels.
-        target_precision: choose a threshold for each label that gives this precision on these rows; None sets none.
-        target: where the result goes; None revises the bundle in its place.
-    Raises:
-        DataError: a label is not the bundle's, there are fewer than 20 rows, or the precision is not possible.
-        MissingDependencyError: scipy is not installed.
-        BundleError: the disk does not take the bundle.
-    """
-    with revising(bundle, target or bundle.path) as current:
-        return reseal(current, target or current.path, **_fitted(current, texts, labels, target_precision))
-
-
-def _fitted(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], target_precision: float | None) -> dict[str, Any]:
-    """Return what a bundle's manifest says after its calibration."""
-    truth = label_numbers(bundle, texts, labels, least=LEAST_ROWS)
-    if target_precision is not None and not 0 < target_precision < 1:
-        raise DataError(f"target_precision is {target_precision}; legal: above 0 and below 1")
-    with Predictor(bundle, engine=best_engine(bundle.manifest)) as predictor:
-        at = predictor.scaled_probabilities(texts)
-    fit = settle_temperature(at, truth)
-    before, after = at(1.0), at(fit.temperature)
-    thresholds: dict[str, float] = {}
-    limits = np.zeros(len(bundle.manifest.labels), dtype=np.float32)
-    held_out: float | None = None
-    if target_precision is not None:
-        thresholds = fit_thresholds(after, truth, bundle.manifest.labels, target_precision=target_precision)
-        limits = _limits(thresholds, bundle.manifest.labels)
-        held_out = _precision_held_out(after, truth, bundle.manifest.labels, target_precision)
-    passed = passes(after, limits)
-    record = Calibration(
-        rows=len(truth),
-        ece_before=calibration_error(before, truth),
-        ece_after=calibration_error(after, truth),
-        ece_held_out=calibration_error(fit.held_out, truth),
-        nll_before=negative_log_likelihood(before, truth),
-        nll_after=negative_log_likelihood(after, truth),
-        brier_before=brier_score(before, truth),
-        brier_after=brier_score(after, truth),
-        target_precision=target_precision,
-        answered=float(passed.mean()),
-        precision=float((after.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None,
-        nll_held_out=negative_log_likelihood(fit.held_out, truth),
-        precision_held_out=held_out,
-        errors=fit.errors,
-        note=fit.note,
-    )
-    return {"temperature": fit.temperature, "thresholds": thresholds, "calibration": record}
-
-
-def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
-    """Turn the labels of labelled rows into class numbers, (N,).
-
-    Raises:
-        DataError: they are not one for each text, are too few, or one is not the bundle's.
-    """
-    if len(labels) != len(texts):
-        raise DataError(f"{len(texts)} texts and {len(labels)} labels do not belong together; legal: one label for each text")
-    known = bundle.manifest.labels
-    for index, label in enumerate(labels):
-        if label not in known:
-            raise DataError(f"row {index} has the label {label!r}, which the bundle does not know; legal: {', '.join(known)}")
-    if len(labels) < least:
-        raise DataError(f"{len(labels)} labelled rows are too few; legal: {least} or more")
-    return np.asarray([known.index(label) for label in labels], dtype=np.int64)
-
-
-def _limits(thresholds: Mapping[str, float], labels: Sequence[str]) -> npt.NDArray[np.float32]:
+def threshold_array(thresholds: Mapping[str, float], labels: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the thresholds in the order of the labels, (C,) float32; 0 where a label has none."""
     return np.array([thresholds.get(label, 0.0) for label in labels], dtype=np.float32)
 
 
-def _precision_held_out(probabilities: Floats, truth: Ids, labels: Sequence[str], target: float) -> float | None:
+def precision_held_out(probabilities: Floats, truth: Ids, labels: Sequence[str], target: float) -> float | None:
     """Return the share of right answers among those that pass thresholds which were chosen on other rows; None if none do."""
     passed = np.zeros(len(truth), dtype=np.bool_)
     for rest, own in parts(len(truth)):
         thresholds = fit_thresholds(probabilities[rest], truth[rest], labels, target_precision=target)
-        passed[own] = passes(probabilities[own].astype(np.float32), _limits(thresholds, labels))
+        passed[own] = passes(probabilities[own].astype(np.float32), threshold_array(thresholds, labels))
     return float((probabilities.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.evaluation.calibration import label_numbers
-from paddlenlp_embtune.evaluation.significance import (
+from paddlenlp_embtune.bundle import Bundle, draft_with
+from paddlenlp_embtune.evaluation._significance import (
     approximate_randomization,
     detectable_difference,
     macro_f1,
@@ -19,9 +19,8 @@ from paddlenlp_embtune.evaluation.significance import (
     paired_bootstrap,
     settle,
 )
-from paddlenlp_embtune.serving.bundle import Bundle
-from paddlenlp_embtune.serving.embedding import draft_with
-from paddlenlp_embtune.serving.predictor import Predictor
+from paddlenlp_embtune.evaluation.metrics import label_numbers
+from paddlenlp_embtune.inference import Predictor
 
 __all__ = ["Comparison", "Figure", "compare", "compare_tables", "verdict"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.export import _onnx_worker
 from paddlenlp_embtune.export.paddle_inference import export_paddle_inference
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["export_onnx"]
 
-OPSET = 17
 _TIMEOUT_SECONDS = 600
 
 
@@ -46,7 +46,7 @@ export_onnx.requires = ("paddle2onnx", "onnx", "onnxruntime")  # type: ignore[at
 
 
 def _translate(program: Path, weights: Path, target: Path) -> None:
-    command = [sys.executable, "-m", "paddlenlp_embtune.export.onnx_worker", str(program), str(weights), str(target)]
+    command = [sys.executable, "-m", _onnx_worker.__name__, str(program), str(weights), str(target)]
     environment = {**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS, check=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune import host
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import INPUT_NAME
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.serving.bundle import INPUT_NAME
 
-paddle = host.require_paddle()
+paddle = compat.require_paddle()
 
 __all__ = ["export_paddle_inference"]
 
@@ -31,7 +31,7 @@ def export_paddle_inference(model: Any, folder: Path) -> tuple[str, ...]:
     model.eval()
     specification = [paddle.static.InputSpec([None, None], "int64", INPUT_NAME)]
     try:
-        with host.quiet():
+        with compat.quiet():
             traced = paddle.jit.to_static(model, input_spec=specification, full_graph=True)
             paddle.jit.save(traced, str(target))
     except OSError:
@@ -39,7 +39,7 @@ def export_paddle_inference(model: Any, folder: Path) -> tuple[str, ...]:
     except Exception as error:
         raise HostError(f"Paddle cannot trace {type(model).__name__}: {type(error).__name__}: {error}") from error
     finally:
-        host.untrace(model)
+        compat.untrace(model)
         if training:
             model.train()
     return tuple(sorted(f"paddle/{file.name}" for file in target.parent.iterdir()))

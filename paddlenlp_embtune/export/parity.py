@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import host
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import ParityRecord
 from paddlenlp_embtune.errors import ParityError
-from paddlenlp_embtune.serving.answers import softmax
-from paddlenlp_embtune.serving.batches import TOKENS_PER_BATCH
-from paddlenlp_embtune.serving.bundle import ParityRecord
-from paddlenlp_embtune.serving.engines import Engine
+from paddlenlp_embtune.inference import TOKENS_PER_BATCH, Engine, softmax
 from paddlenlp_embtune.text import PAD_ID, pad
 
-paddle = host.require_paddle()
+paddle = compat.require_paddle()
 
 __all__ = ["TOLERANCE", "parity_batches", "verify_padding", "verify_parity"]
 
@@ -82,8 +80,8 @@ def verify_padding(
         if not difference < tolerance:
             raise ParityError(
                 f"answers of {type(model).__name__} depend on padding: {further} more padding tokens change a probability by "
-                f"{difference:.2e}; legal: below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of its "
-                "tables at zero; nothing was written"
+                f"{difference:.2e}; expected below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of "
+                "its tables at zero; nothing was written"
             )
     return answers
 
@@ -120,7 +118,7 @@ def verify_parity(
         same_labels &= bool((found.argmax(axis=1) == live.argmax(axis=1)).all())
     if not worst < tolerance:
         raise ParityError(
-            f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); legal: below "
+            f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); expected below "
             f"{tolerance:.0e}; its files were not written; leave it out of export.engines, or report the model that does it"
         )
     return ParityRecord(

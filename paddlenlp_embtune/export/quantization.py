@@ -14,21 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import host
-from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, legal_names
-from paddlenlp_embtune.evaluation.calibration import label_numbers
-from paddlenlp_embtune.evaluation.classification import classification_report
-from paddlenlp_embtune.serving.batches import form_batches
-from paddlenlp_embtune.serving.bundle import INPUT_NAME, Bundle, QuantizedProgram
-from paddlenlp_embtune.serving.engines import Engine, EngineOptions, OnnxRuntimeEngine, gpu_providers
-from paddlenlp_embtune.serving.predictor import Predictor
-from paddlenlp_embtune.serving.sealing import revise, revising, seal
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import INPUT_NAME, Bundle, QuantizedProgram
+from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, expected_names
+from paddlenlp_embtune.evaluation import classification_report, label_numbers
+from paddlenlp_embtune.export.seal import revise, revising, seal
+from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, Predictor, form_batches, gpu_providers
 from paddlenlp_embtune.text import pad
 
-__all__ = ["LEAST_ROWS", "METHODS", "quantize"]
+__all__ = ["METHODS", "MIN_QUANTIZATION_ROWS", "quantize"]
 
 METHODS = {"int8": ("static", "dynamic"), "fp16": ("cast",)}
-LEAST_ROWS, _CALIBRATION_ROWS = 50, 256
+MIN_QUANTIZATION_ROWS, _CALIBRATION_ROWS = 50, 256
 _COMPANY_ROWS, _TIMED_ROWS, _ROUNDS = 64, 512, 5
 _LEAST_SPEEDUP = 1.05
 
@@ -61,7 +58,7 @@ def quantize(
         target: where the result goes; None revises the bundle in its place.
     Raises:
         ParityError: the program is not smaller, not faster, or loses more; the message gives the figures, nothing is written.
-        DataError: an argument is not legal.
+        DataError: an argument is not valid.
         BundleError: the bundle has no program in fp32, or the disk does not take the new one.
         MissingDependencyError: onnx is not installed.
     """
@@ -105,12 +102,12 @@ def _settle(
 ) -> str:
     """Check the arguments and return the method."""
     if precision not in METHODS:
-        raise DataError(f"precision is {precision!r}; {legal_names(precision, METHODS)}")
+        raise DataError(f"precision is {precision!r}; {expected_names(precision, METHODS)}")
     if method is not None and method not in METHODS[precision]:
-        raise DataError(f"method is {method!r}; of {precision}, {legal_names(method, METHODS[precision])}")
+        raise DataError(f"method is {method!r}; of {precision}, {expected_names(method, METHODS[precision])}")
     if not 0 <= tolerance <= 1:
-        raise DataError(f"tolerance is {tolerance}; legal: accuracy that may be lost, 0 to 1")
-    label_numbers(bundle, texts, labels, least=LEAST_ROWS)
+        raise DataError(f"tolerance is {tolerance}; expected accuracy that may be lost, 0 to 1")
+    label_numbers(bundle, texts, labels, least=MIN_QUANTIZATION_ROWS)
     try:
         importlib.import_module("onnx")
     except ModuleNotFoundError:
@@ -243,7 +240,7 @@ def _measure(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str]
         bytes=(draft.path / program.file).stat().st_size,
         bytes_fp32=bundle.engine_file("onnxruntime", ".onnx").stat().st_size,
         speedup=_speedup(bundle, draft, precision, texts) if gpus or precision != "fp16" else None,
-        processor=gpus[0] if gpus else host.processor_name(),
+        processor=gpus[0] if gpus else compat.processor_name(),
     )
 
 

@@ -6,9 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
+from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.files import replace_folder, write_text
-from paddlenlp_embtune.serving.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.utils.atomic_io import replace_folder, write_text
 from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.utils.os_errors import describe_os_error
 
@@ -16,7 +16,7 @@ __all__ = ["write_triton"]
 
 _MARK = "# Written by: embtune export --triton"
 _MODEL = """# Answers texts; needs paddlenlp-embtune[serve] in the backend's Python.
-from paddlenlp_embtune.serving.triton import TritonPythonModel
+from paddlenlp_embtune.inference.triton_backend import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 """
@@ -49,13 +49,15 @@ def write_triton(
     Returns:
         The folders written.
     Raises:
-        DataError: the name or the size is not legal.
+        DataError: the name or the size is not valid.
         BundleError: the bundle has no such program, a place is taken, or the disk does not take the files.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise DataError(f"the model's name is {name!r}; legal: letters, digits, -, _ and ., beginning with a letter or a digit")
+        raise DataError(
+            f"the model's name is {name!r}; expected letters, digits, -, _ and ., beginning with a letter or a digit"
+        )
     if max_batch_size < 1:
-        raise DataError(f"max_batch_size is {max_batch_size}; legal: 1 or more")
+        raise DataError(f"max_batch_size is {max_batch_size}; expected 1 or more")
     program = bundle.quantized_file(precision) or bundle.engine_file("onnxruntime", ".onnx")
     by_text, by_ids = repository / name, repository / f"{name}_ids"
     classes = len(bundle.manifest.labels)

@@ -1,5 +1,50 @@
 """Models: each names its embedding and its head. Needs Paddle."""
 
-from paddlenlp_embtune.models.building import build_model, embedding_name, set_embedding, try_model, with_table
+from __future__ import annotations
 
-__all__ = ["build_model", "embedding_name", "set_embedding", "try_model", "with_table"]
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.models.factory import (
+        build_model as build_model,
+        embedding_name as embedding_name,
+        set_embedding as set_embedding,
+        try_model as try_model,
+        with_table as with_table,
+    )
+    from paddlenlp_embtune.models.features import (
+        FeatureEngine as FeatureEngine,
+        captured_features as captured_features,
+        feature_width as feature_width,
+    )
+    from paddlenlp_embtune.models.layer_cache import LayerCache as LayerCache, cacheable_layers as cacheable_layers
+    from paddlenlp_embtune.models.layers import depth_parameters as depth_parameters, layerwise_groups as layerwise_groups
+    from paddlenlp_embtune.models.losses import cross_entropy as cross_entropy
+    from paddlenlp_embtune.models.masked_lm import MaskedLanguageModel as MaskedLanguageModel
+    from paddlenlp_embtune.models.paddle_engine import PaddleEngine as PaddleEngine, load_layer as load_layer
+    from paddlenlp_embtune.models.pretrained_classifier import (
+        PretrainedClassifier as PretrainedClassifier,
+        classifier_on as classifier_on,
+    )
+    from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
+    from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
+    from paddlenlp_embtune.models.wrappers import fill_network as fill_network
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "factory": "build_model embedding_name set_embedding try_model with_table",
+            "features": "FeatureEngine captured_features feature_width",
+            "layer_cache": "LayerCache cacheable_layers",
+            "layers": "depth_parameters layerwise_groups",
+            "losses": "cross_entropy",
+            "masked_lm": "MaskedLanguageModel",
+            "paddle_engine": "PaddleEngine load_layer",
+            "pretrained_classifier": "PretrainedClassifier classifier_on",
+            "sequence_classifier": "Encoder",
+            "textcnn": "TextCNN",
+            "wrappers": "fill_network",
+        },
+    )

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import host
+from paddlenlp_embtune import compat
 
-paddle = host.require_paddle()
+paddle = compat.require_paddle()
 
 __all__ = ["cross_entropy"]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import host
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.models.ngrams import MULTIPLIER, fit_ngrams
-from paddlenlp_embtune.schema import require_at_most
-from paddlenlp_embtune.serving.answers import softmax
+from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
 from paddlenlp_embtune.utils.memory import require_memory
+from paddlenlp_embtune.utils.schema import require_at_most
 
-paddle = host.require_paddle()
+paddle = compat.require_paddle()
 
 __all__ = ["TextCNN"]
 
@@ -71,7 +71,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         require_memory(values * 4, what, "lower these", error=RecipeError)
         for name, share in (("token_dropout", token_dropout), ("dropout", dropout)):
             if not 0.0 <= share < 1.0:
-                raise RecipeError(f"{name} of textcnn is {share!r}; legal: 0 or more and below 1")
+                raise RecipeError(f"{name} of textcnn is {share!r}; expected 0 or more and below 1")
         self._config = {
             "vocabulary_size": vocabulary_size,
             "dimension": dimension,
@@ -217,11 +217,11 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
 def _check_options(*, filters: int, window: int, ngram_buckets: int) -> None:
     if filters < 1:
-        raise RecipeError(f"filters of textcnn is {filters!r}; legal: 1 or more")
+        raise RecipeError(f"filters of textcnn is {filters!r}; expected 1 or more")
     if window < 2:
-        raise RecipeError(f"window of textcnn is {window!r}; legal: 2 or more tokens")
+        raise RecipeError(f"window of textcnn is {window!r}; expected 2 or more tokens")
     if ngram_buckets < 0 or ngram_buckets == 1:
-        raise RecipeError(f"ngram_buckets of textcnn is {ngram_buckets!r}; legal: 0 for none, or 2 or more")
+        raise RecipeError(f"ngram_buckets of textcnn is {ngram_buckets!r}; expected 0 for none, or 2 or more")
     for name, value, most in (
         ("filters", filters, 65_536),
         ("window", window, 1_024),

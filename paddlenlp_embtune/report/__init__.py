@@ -1,6 +1,19 @@
 """The report of a run: one HTML file, with its figures as PNG files on request. Needs matplotlib, when it is written."""
 
-from paddlenlp_embtune.report.run import Run, read_run
-from paddlenlp_embtune.report.writing import write_report
+from __future__ import annotations
 
-__all__ = ["Run", "read_run", "write_report"]
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.report.report import write_report as write_report
+    from paddlenlp_embtune.report.run_reader import Run as Run, read_run as read_run
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "report": "write_report",
+            "run_reader": "Run read_run",
+        },
+    )

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.server.app import create_app
-    from paddlenlp_embtune.server.run import serve
-    from paddlenlp_embtune.server.settings import ServerSettings
-
-__all__ = ["ServerSettings", "create_app", "serve"]
-
-_LAZY = {"ServerSettings": "settings", "create_app": "app", "serve": "run"}
-_OPTIONAL = ("fastapi", "h11", "prometheus_client", "pydantic", "starlette", "uvicorn")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"{__name__}.{_LAZY[name]}")
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _OPTIONAL:
-            raise
-        raise MissingDependencyError(
-            f'the server needs {missing}, which is not installed; install it with: pip install "paddlenlp-embtune[serve]"'
-        ) from None
-    return getattr(module, name)
+    from paddlenlp_embtune.server.app import create_app as create_app
+    from paddlenlp_embtune.server.lifecycle import serve as serve
+    from paddlenlp_embtune.server.settings import ServerSettings as ServerSettings, named_bundles as named_bundles
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "app": "create_app",
+            "lifecycle": "serve",
+            "settings": "ServerSettings named_bundles",
+        },
+    )

@@ -1,4 +1,4 @@
-"""The application: routes over :class:`~paddlenlp_embtune.server.service.Service`, and their OpenAPI document."""
+"""The application: routes over :class:`~paddlenlp_embtune.server._service.Service`, and their OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 import paddlenlp_embtune
-from paddlenlp_embtune.server import schemas
-from paddlenlp_embtune.server.gates import Observed, TokenGate
-from paddlenlp_embtune.server.origins import SameSiteGate
-from paddlenlp_embtune.server.reading import parse, read_body
-from paddlenlp_embtune.server.replies import error_reply, json_reply, refusal
-from paddlenlp_embtune.server.service import Service
+from paddlenlp_embtune.server import _schemas
+from paddlenlp_embtune.server._middleware import Observed, TokenGate
+from paddlenlp_embtune.server._requests import parse, read_body
+from paddlenlp_embtune.server._responses import error_reply, json_reply, refusal
+from paddlenlp_embtune.server._same_origin import SameSiteGate
+from paddlenlp_embtune.server._service import Service
 from paddlenlp_embtune.server.settings import ServerSettings
 
 __all__ = ["create_app"]
 
 _ON_REQUEST = frozenset({"scores", "level", "level_spread"})
 _NO_MODEL = "There is no such model."
-_PREDICT_BODY = {"content": {"application/json": {"schema": schemas.PredictRequest.model_json_schema()}}, "required": True}
+_PREDICT_BODY = {"content": {"application/json": {"schema": _schemas.PredictRequest.model_json_schema()}}, "required": True}
 _METRICS_REPLY = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 router = APIRouter()
@@ -76,13 +76,13 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     summary="Label texts",
     openapi_extra={"requestBody": _PREDICT_BODY},
     responses={
-        200: {"model": schemas.PredictReply},
-        **schemas.failures(
+        200: {"model": _schemas.PredictReply},
+        **_schemas.failures(
             _400="The body is not JSON.",
             _404=_NO_MODEL,
             _413="The body is too large.",
             _415="The body is compressed.",
-            _422="Something in the body is not legal; the message names it.",
+            _422="Something in the body is not valid; the message names it.",
             _503="Too many requests or texts are waiting; see Retry-After.",
             _504="The answer took too long.",
         ),
@@ -105,8 +105,8 @@ async def predict(name: str, request: Request) -> Response:
     "/v1/models/{name}/reload",
     summary="Open a bundle again",
     responses={
-        200: {"model": schemas.ModelInfo},
-        **schemas.failures(
+        200: {"model": _schemas.ModelInfo},
+        **_schemas.failures(
             _404=_NO_MODEL, _409="The bundle cannot be served, and the old one answers as before; or a reload is under way."
         ),
     },
@@ -119,7 +119,7 @@ async def reload(name: str, request: Request) -> Response:
     return json_reply(await asyncio.to_thread(model.describe))
 
 
-@router.get("/v1/models", summary="List the models", responses={200: {"model": schemas.ModelList}, **schemas.failures()})
+@router.get("/v1/models", summary="List the models", responses={200: {"model": _schemas.ModelList}, **_schemas.failures()})
 async def models(request: Request) -> Response:
     """List what is served."""
     served = _service(request).models.values()
@@ -129,7 +129,7 @@ async def models(request: Request) -> Response:
 @router.get(
     "/v1/models/{name}",
     summary="Describe a model",
-    responses={200: {"model": schemas.ModelInfo}, **schemas.failures(_404=_NO_MODEL)},
+    responses={200: {"model": _schemas.ModelInfo}, **_schemas.failures(_404=_NO_MODEL)},
 )
 async def model(name: str, request: Request) -> Response:
     """Tell what is served under a name."""
@@ -137,7 +137,7 @@ async def model(name: str, request: Request) -> Response:
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="Liveness", responses={200: {"model": schemas.State}, **schemas.failures()})
+@router.get("/health", summary="Liveness", responses={200: {"model": _schemas.State}, **_schemas.failures()})
 async def health() -> Response:
     """Tell that the process answers."""
     return json_reply({"status": "ok"})
@@ -147,7 +147,7 @@ async def health() -> Response:
 @router.get(
     "/ready",
     summary="Readiness",
-    responses={200: {"model": schemas.State}, **schemas.failures(_503="The server is starting or shutting down.")},
+    responses={200: {"model": _schemas.State}, **_schemas.failures(_503="The server is starting or shutting down.")},
 )
 async def ready(request: Request) -> Response:
     """Tell whether requests should be sent here."""
@@ -157,7 +157,7 @@ async def ready(request: Request) -> Response:
     return json_reply({"status": state})
 
 
-@router.get("/metrics", summary="Figures for Prometheus", responses={200: _METRICS_REPLY, **schemas.failures()})
+@router.get("/metrics", summary="Prometheus metrics", responses={200: _METRICS_REPLY, **_schemas.failures()})
 async def metrics(request: Request) -> Response:
     """Tell what was counted, in all worker processes."""
     return Response(await asyncio.to_thread(_service(request).metrics.render), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -180,8 +180,8 @@ def _worded(request: Request, error: HTTPException) -> dict[str, str]:
     if error.status_code == 404:
         return {"code": "not_found", "message": f"there is nothing at {where}; /openapi.json lists what there is"}
     if error.status_code == 405:
-        legal = (error.headers or {}).get("Allow", "")
-        return {"code": "method_not_allowed", "message": f"{where} is not legal; legal: {legal}"}
+        allowed = (error.headers or {}).get("Allow", "")
+        return {"code": "method_not_allowed", "message": f"{where} is not valid; expected {allowed}"}
     return {"code": "refused", "message": f"{where} was refused: {error.detail}"}
 
 

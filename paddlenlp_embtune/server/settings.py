@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import MOST, build, check_types, require_at_most, to_plain
-from paddlenlp_embtune.utils.documents import parse_json, shorten
+from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
+from paddlenlp_embtune.utils.schema import MOST, build, check_types, require_at_most, to_plain
 
 __all__ = ["TOKEN_VARIABLE", "ServerSettings", "host_name", "named_bundles", "read_token"]
 
@@ -46,7 +46,7 @@ class ServerSettings:
 
     Args:
         models: folder of a bundle by the name that it is served under; one or more.
-        predictor: options for :class:`~paddlenlp_embtune.serving.Predictor`, the same for every model; its ``threads`` are
+        predictor: options for :class:`~paddlenlp_embtune.inference.Predictor`, the same for every model; its ``threads`` are
             for each of the ``batch_threads``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
@@ -69,7 +69,7 @@ class ServerSettings:
         keep_alive_seconds: how long a connection may stay open between requests, or with answers that nobody reads.
         shutdown_timeout_seconds: how long requests may take to finish when the server is told to stop.
     Raises:
-        RecipeError: a value is not legal.
+        RecipeError: a value is not valid.
     """
 
     models: Mapping[str, str]
@@ -97,10 +97,10 @@ class ServerSettings:
         check_types(self, where="server", error=RecipeError)
         for name, least in _LEAST.items():
             if not (value := getattr(self, name)) >= least:
-                raise RecipeError(f"{name} is {value}; legal: {least} or more")
+                raise RecipeError(f"{name} is {value}; expected {least} or more")
             require_at_most(name, value, _MOST.get(name, MOST))
         if self.port > 65_535:
-            raise RecipeError(f"port is {self.port}; legal: 0 to 65535")
+            raise RecipeError(f"port is {self.port}; expected 0 to 65535")
         if self.max_texts > self.max_queued_texts:
             raise RecipeError(
                 f"max_texts is {self.max_texts}, more than max_queued_texts, {self.max_queued_texts}: a request of that size "
@@ -118,8 +118,8 @@ class ServerSettings:
         for name in self.models:
             if not _NAME.fullmatch(name):
                 raise RecipeError(
-                    f"a model cannot be named {shorten(name)}; legal: letters, digits and '_', then also '.' and '-', at most "
-                    "64; name it with NAME=PATH"
+                    f"a model cannot be named {shorten(name)}; expected letters, digits and '_', then also '.' and '-', at "
+                    "most 64; name it with NAME=PATH"
                 )
 
     def to_json(self) -> str:
@@ -181,5 +181,5 @@ def read_token(settings: ServerSettings) -> str | None:
     else:
         return None
     if not re.fullmatch(r"[!-~]+", token):
-        raise RecipeError(f"{where} is empty or holds blanks or characters beyond ASCII; legal: one word of visible ASCII")
+        raise RecipeError(f"{where} is empty or holds blanks or characters beyond ASCII; expected one word of visible ASCII")
     return token

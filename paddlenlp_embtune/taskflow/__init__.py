@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from paddlenlp_embtune import registry
+from paddlenlp_embtune.plugin import registry
 
 __all__ = ["TASK", "register"]
 

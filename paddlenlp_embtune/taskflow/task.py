@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune import registry
-from paddlenlp_embtune.errors import BundleError, legal_names
-from paddlenlp_embtune.serving import Predictor
-from paddlenlp_embtune.serving.arguments import as_list, threads_of
-from paddlenlp_embtune.text.windows import WindowSpec
+from paddlenlp_embtune.errors import BundleError, expected_names
+from paddlenlp_embtune.inference import Predictor, as_list, threads_of
+from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.text import WindowSpec
 
 __all__ = ["DomainSentimentTask"]
 
@@ -59,7 +58,7 @@ class DomainSentimentTask:
         own = [name for name in inspect.signature(type(self)).parameters if name != "kwargs"]
         for name in kwargs:
             if name not in _HOST_ARGUMENTS:
-                raise TypeError(f"Taskflow({task!r}) has no argument {name!r}; {legal_names(name, own)}")
+                raise TypeError(f"Taskflow({task!r}) has no argument {name!r}; {expected_names(name, own)}")
         self.task = task
         self.model = model
         self._task_path = task_path or _default_bundle(model)
@@ -80,7 +79,7 @@ class DomainSentimentTask:
         """Label texts: one text, several, or a list of them; one result for each, in order."""
         scores, explain = bool(kwargs.pop("scores", self._scores)), bool(kwargs.pop("explain", self._explain))
         if kwargs:
-            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; legal: explain, scores")
+            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; expected explain, scores")
         texts: list[Any] = []
         for item in inputs:
             one = isinstance(item, (str, bytes)) or not isinstance(item, Iterable)  # the predictor names what is no text

@@ -1,34 +1,85 @@
 """Text to ids: cleaning, tokenizers, vocabulary. Needs numpy only; words need jieba, and SentencePiece its package."""
 
-from paddlenlp_embtune.text.cleaning import clean, is_blank
-from paddlenlp_embtune.text.rebuilding import tokenizer_files, tokenizer_from_config
-from paddlenlp_embtune.text.sentencepieces import SentencePieceTokenizer
-from paddlenlp_embtune.text.terms import Extension, TermTokenizer, extend
-from paddlenlp_embtune.text.tokenizers import CharTokenizer, Tokenizer, UnknownReport, own_ids, pad, unknown_report
-from paddlenlp_embtune.text.vocabulary import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
-from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
-from paddlenlp_embtune.text.words import WordTokenizer
+from __future__ import annotations
 
-__all__ = [
-    "PAD",
-    "PAD_ID",
-    "UNK",
-    "UNK_ID",
-    "CharTokenizer",
-    "Extension",
-    "SentencePieceTokenizer",
-    "TermTokenizer",
-    "Tokenizer",
-    "UnknownReport",
-    "Vocabulary",
-    "WordPieceTokenizer",
-    "WordTokenizer",
-    "clean",
-    "extend",
-    "is_blank",
-    "own_ids",
-    "pad",
-    "tokenizer_files",
-    "tokenizer_from_config",
-    "unknown_report",
-]
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.text.added_terms import Extension as Extension, TermTokenizer as TermTokenizer, extend as extend
+    from paddlenlp_embtune.text.base import (
+        CharTokenizer as CharTokenizer,
+        Tokenizer as Tokenizer,
+        UnknownReport as UnknownReport,
+        own_ids as own_ids,
+        pad as pad,
+        unknown_report as unknown_report,
+    )
+    from paddlenlp_embtune.text.comparison import compare_tokenizers as compare_tokenizers
+    from paddlenlp_embtune.text.encoding import Reading as Reading, chunks as chunks, read_texts as read_texts
+    from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer as ErnieMTokenizer
+    from paddlenlp_embtune.text.factory import TOKENIZERS as TOKENIZERS, build_tokenizer as build_tokenizer
+    from paddlenlp_embtune.text.identity import describe_difference as describe_difference
+    from paddlenlp_embtune.text.jieba_segmenter import common_words as common_words
+    from paddlenlp_embtune.text.normalization import CLEANING as CLEANING, clean as clean, is_blank as is_blank
+    from paddlenlp_embtune.text.pruning import Cut as Cut, cut_tokenizer as cut_tokenizer
+    from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer as SentencePieceTokenizer
+    from paddlenlp_embtune.text.sentencepiece_model import (
+        PieceKind as PieceKind,
+        sentencepiece_package as sentencepiece_package,
+    )
+    from paddlenlp_embtune.text.serialization import (
+        tokenizer_files as tokenizer_files,
+        tokenizer_from_config as tokenizer_from_config,
+    )
+    from paddlenlp_embtune.text.term_extraction import Proposal as Proposal, propose_terms as propose_terms
+    from paddlenlp_embtune.text.term_lists import (
+        read_term_list as read_term_list,
+        tell_unused as tell_unused,
+        unused_terms as unused_terms,
+    )
+    from paddlenlp_embtune.text.unicode_classes import (
+        BLANKS as BLANKS,
+        CONTROLS as CONTROLS,
+        FORMER_CONTROLS as FORMER_CONTROLS,
+        IGNORABLE as IGNORABLE,
+        RADICALS as RADICALS,
+        spelled as spelled,
+    )
+    from paddlenlp_embtune.text.vocabulary import (
+        PAD as PAD,
+        PAD_ID as PAD_ID,
+        UNK as UNK,
+        UNK_ID as UNK_ID,
+        Vocabulary as Vocabulary,
+    )
+    from paddlenlp_embtune.text.windows import WindowSpec as WindowSpec, split_windows as split_windows
+    from paddlenlp_embtune.text.word import WordTokenizer as WordTokenizer
+    from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer as WordPieceTokenizer
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "added_terms": "Extension TermTokenizer extend",
+            "base": "CharTokenizer Tokenizer UnknownReport own_ids pad unknown_report",
+            "comparison": "compare_tokenizers",
+            "encoding": "Reading chunks read_texts",
+            "ernie_m": "ErnieMTokenizer",
+            "factory": "TOKENIZERS build_tokenizer",
+            "identity": "describe_difference",
+            "jieba_segmenter": "common_words",
+            "normalization": "CLEANING clean is_blank",
+            "pruning": "Cut cut_tokenizer",
+            "sentencepiece": "SentencePieceTokenizer",
+            "sentencepiece_model": "PieceKind sentencepiece_package",
+            "serialization": "tokenizer_files tokenizer_from_config",
+            "term_extraction": "Proposal propose_terms",
+            "term_lists": "read_term_list tell_unused unused_terms",
+            "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS spelled",
+            "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary",
+            "windows": "WindowSpec split_windows",
+            "word": "WordTokenizer",
+            "wordpiece": "WordPieceTokenizer",
+        },
+    )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text.cleaning import clean
-from paddlenlp_embtune.text.tokenizers import Tokenizer
+from paddlenlp_embtune.text.base import Tokenizer
+from paddlenlp_embtune.text.normalization import clean
 
 __all__ = ["compare_tokenizers"]
 
@@ -45,9 +45,11 @@ def compare_tokenizers(
         DataError: there is nothing to compare.
     """
     if not tokenizers or not texts:
-        raise DataError(f"there are {len(tokenizers)} tokenizers and {len(texts)} texts to compare; legal: one or more of each")
+        raise DataError(
+            f"there are {len(tokenizers)} tokenizers and {len(texts)} texts to compare; expected one or more of each"
+        )
     if rounds < 1 or examples < 0:
-        raise DataError(f"rounds is {rounds} and examples {examples}; legal: 1 or more, and 0 or more")
+        raise DataError(f"rounds is {rounds} and examples {examples}; expected 1 or more, and 0 or more")
     speeds = _speeds(tokenizers, texts, rounds)
     return [
         {

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.files import write_text
+from paddlenlp_embtune.utils.atomic_io import write_text
 
 __all__ = ["PAD", "PAD_ID", "UNK", "UNK_ID", "Vocabulary"]
 
@@ -37,11 +37,13 @@ class Vocabulary:
             raise DataError(f"a vocabulary begins with {PAD}, this one with {list(tokens[:2])}")
         for special in (PAD, UNK):
             if (count := self.tokens.count(special)) != 1:
-                raise DataError(f"the token {special!r} stands in the vocabulary {count} times; legal: once")
+                raise DataError(f"the token {special!r} stands in the vocabulary {count} times; expected once")
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         for token in self.ids:
             if not token or _BREAKING.search(token):
-                raise DataError(f"{token!r} cannot be a token; legal: one or more characters, no line break, no lone surrogate")
+                raise DataError(
+                    f"{token!r} cannot be a token; expected one or more characters, no line break, no lone surrogate"
+                )
 
     def __len__(self) -> int:
         return len(self.tokens)

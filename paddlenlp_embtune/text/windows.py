@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.schema import check_types, require_at_most
-from paddlenlp_embtune.text.tokenizers import Tokenizer
-from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.text.base import Tokenizer
+from paddlenlp_embtune.utils.json_yaml import shorten
+from paddlenlp_embtune.utils.schema import check_types, require_at_most
 
 __all__ = ["AGGREGATES", "WindowSpec", "split_windows"]
 
@@ -40,10 +40,10 @@ class WindowSpec:
     def __post_init__(self) -> None:
         check_types(self, where="windows", error=RecipeError)
         if self.overlap_tokens < 0:
-            raise RecipeError(f"windows.overlap_tokens is {self.overlap_tokens}; legal: 0 or more")
+            raise RecipeError(f"windows.overlap_tokens is {self.overlap_tokens}; expected 0 or more")
         require_at_most("windows.overlap_tokens", self.overlap_tokens)
         if self.aggregate not in AGGREGATES:
-            raise RecipeError(f"windows.aggregate is {shorten(self.aggregate)}; legal: {', '.join(AGGREGATES)}")
+            raise RecipeError(f"windows.aggregate is {shorten(self.aggregate)}; expected {', '.join(AGGREGATES)}")
 
 
 def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Place]:

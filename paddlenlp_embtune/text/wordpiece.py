@@ -8,11 +8,11 @@ from itertools import chain
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text.offsets import append_place
-from paddlenlp_embtune.text.tokenizers import NO_FILES
+from paddlenlp_embtune.text._added_tokens import WholeTokens
+from paddlenlp_embtune.text._offsets import append_place
+from paddlenlp_embtune.text._wordpiece_tables import CharacterTable, WordRules, WordTable
+from paddlenlp_embtune.text.base import NO_FILES
 from paddlenlp_embtune.text.vocabulary import Vocabulary
-from paddlenlp_embtune.text.whole import WholeTokens
-from paddlenlp_embtune.text.wordtables import CharacterTable, WordRules, WordTable
 
 __all__ = ["WordPieceTokenizer"]
 
@@ -107,7 +107,7 @@ class WordPieceTokenizer:
         fixed = len(self.prefix) + len(self.suffix)
         if max_length is not None and max_length <= fixed:
             raise DataError(
-                f"max_length is {max_length}; legal: {fixed + 1} or more, for {_CLS}, {_SEP} and a piece between them"
+                f"max_length is {max_length}; expected {fixed + 1} or more, for {_CLS}, {_SEP} and a piece between them"
             )
         most = None if max_length is None else max_length - fixed
         block = len(text) if max_length is None else 2 * max_length

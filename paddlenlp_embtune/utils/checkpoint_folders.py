@@ -17,7 +17,7 @@ def last_checkpoint(output_dir: str | Path) -> Path | None:
     """Return the newest complete checkpoint of a Trainer that a recipe was attached to, or None.
 
     The Trainer's own search takes the newest folder, also when the process was killed while it wrote it. Files are not hashed
-    here, but when training goes on from the checkpoint.
+    here, but when training continues from the checkpoint.
     """
     folders = checkpoints_by_step(Path(output_dir))
     for step in sorted(folders, reverse=True):

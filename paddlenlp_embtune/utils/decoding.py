@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from paddlenlp_embtune.errors import EmbtuneError, legal_names
+from paddlenlp_embtune.errors import EmbtuneError, expected_names
 
 __all__ = ["BLOCK", "ENCODINGS", "BlockDecoder", "check_encoding", "file_blocks"]
 
@@ -84,9 +84,9 @@ def check_encoding(name: str, *, where: str, error: type[EmbtuneError]) -> str:
         found = codecs.lookup(name).name
     except (LookupError, ValueError):
         found = ""
-    legal = {codecs.lookup(each).name for each in (*ENCODINGS, *_WIDER, *_WIDER.values(), "utf-32-le", "utf-32-be")}
-    if found not in legal:
-        raise error(f"{where} is {name!r}, which is no encoding that is read; {legal_names(name, ENCODINGS, limit=20)}")
+    allowed = {codecs.lookup(each).name for each in (*ENCODINGS, *_WIDER, *_WIDER.values(), "utf-32-le", "utf-32-be")}
+    if found not in allowed:
+        raise error(f"{where} is {name!r}, which is no encoding that is read; {expected_names(name, ENCODINGS, limit=20)}")
     return _WIDER.get(found, found)
 
 

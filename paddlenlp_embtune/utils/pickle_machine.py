@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import IO, Any, ClassVar, cast
 
-from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["MOST_STEPS", "Global", "PickleError", "PickleReader", "Span"]
 

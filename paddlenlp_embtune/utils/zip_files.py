@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from paddlenlp_embtune.utils.documents import shorten
+from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["MOST_EXPANSION", "ZipError", "open_zip", "read_member", "read_member_into"]
 

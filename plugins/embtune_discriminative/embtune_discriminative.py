@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.recipe import GroupSpec
+from paddlenlp_embtune.config import GroupSpec
 
 __all__ = ["FACTOR", "TOP_RATE", "embtune_register_group_rules"]
 

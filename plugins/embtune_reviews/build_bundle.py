@@ -54,7 +54,7 @@ def main() -> None:
         bundles = [_train(folder, seed) for seed in SEEDS]
         size = sum(file.stat().st_size for file in bundles[0].rglob("*") if file.is_file())
         if size > LIMIT_BYTES:
-            sys.exit(f"the bundle has {size:,} bytes; legal: at most {LIMIT_BYTES:,}")
+            sys.exit(f"the bundle has {size:,} bytes; expected at most {LIMIT_BYTES:,}")
         tables = _tables(folder, bundles, options.unseen)
         shutil.rmtree(BUNDLE, ignore_errors=True)
         shutil.copytree(bundles[0], BUNDLE)

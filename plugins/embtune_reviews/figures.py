@@ -14,8 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from paddlenlp_embtune import Predictor
 from paddlenlp_embtune.data import Rows
-from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.evaluation.calibration import calibration_error
+from paddlenlp_embtune.evaluation import calibration_error, classification_report
 
 __all__ = ["Measured", "abstaining_table", "calibration_table", "class_table", "measure", "quality_table", "tfidf"]
 

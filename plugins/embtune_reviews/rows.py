@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from paddlenlp_embtune.data.checks import text_key
+from paddlenlp_embtune.data import text_key
 
 __all__ = ["FILES", "PARTS", "read_parts", "write_parts"]
 

@@ -31,7 +31,7 @@ def main() -> None:
     names = sys.argv[1:] or list(_BENCHMARKS)
     for name in names:
         if name not in _BENCHMARKS:
-            sys.exit(f"there is no benchmark {name!r}; legal: {', '.join(_BENCHMARKS)}")
+            sys.exit(f"there is no benchmark {name!r}; expected {', '.join(_BENCHMARKS)}")
         # Each in a process of its own, so that none sees the threads and caches of another.
         subprocess.run([sys.executable, "-W", "ignore", "-m", _BENCHMARKS[name]], check=True)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from paddlenlp_embtune import Predictor, Recipe, train
-from paddlenlp_embtune.checkpoints import bundle_checkpoint
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.data import Rows, read_rows
-from paddlenlp_embtune.evaluation.calibration import calibrate, calibration_error, negative_log_likelihood
-from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.evaluation.calibration import calibration_error, negative_log_likelihood
+from paddlenlp_embtune.export.calibrate import calibrate
+from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from tests.benchmarks.encoders import train_checkpoint
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

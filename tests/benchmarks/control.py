@@ -60,7 +60,7 @@ class RandomRows(paddle.io.Dataset):
 
 
 class Clock(TrainerCallback):
-    """Seconds from the begin of a step to that of the next; put last, so that it sees every callback."""
+    """Seconds from the start of a step to that of the next; put last, so that it sees every callback."""
 
     def __init__(self) -> None:
         self.begins: list[float] = []
@@ -115,9 +115,9 @@ def build(recipe: Mapping[str, Any] | None, out: str) -> tuple[Trainer, Clock]:
 
 def main() -> None:
     """Print the medians of all rounds and their ratios to the bare Trainer, which ran in the same rounds."""
-    from paddlenlp_embtune import host
+    from paddlenlp_embtune import compat
 
-    host.calm_logging()
+    compat.calm_logging()
     with tempfile.TemporaryDirectory() as out:
         trainers = {name: build(recipe, out) for name, recipe in RECIPES.items()}
         times: dict[str, list[float]] = {name: [] for name in trainers}

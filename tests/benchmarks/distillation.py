@@ -17,9 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.data import read_rows
 from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.inference import Predictor
 
 SEEDS = (0, 1, 2)
 ROUNDS = 5

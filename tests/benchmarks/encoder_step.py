@@ -107,15 +107,15 @@ def batches(texts: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def paddle_step(side: str, threads: int) -> Callable[[int], float]:
-    from paddlenlp_embtune import host, prepare_cpu
+    from paddlenlp_embtune import compat, prepare_cpu
 
     prepare_cpu(threads=threads)
     import paddle
 
-    host.keep_freed_memory()  # as attach does
+    compat.keep_freed_memory()  # as attach does
     from paddlenlp.transformers import BertConfig, BertModel
 
-    from paddlenlp_embtune.host.encoder_speed import speed_up_encoder
+    from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder
 
     class Classifier(paddle.nn.Layer):
         def __init__(self) -> None:

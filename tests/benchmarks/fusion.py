@@ -29,10 +29,10 @@ import onnxruntime  # noqa: E402
 import paddle  # noqa: E402
 from onnx import helper, numpy_helper  # noqa: E402
 
-from paddlenlp_embtune.export import onnx_worker, quantization  # noqa: E402
-from paddlenlp_embtune.export.first_token import keep_first_token  # noqa: E402
+from paddlenlp_embtune.export import _onnx_worker, quantization  # noqa: E402
+from paddlenlp_embtune.export._onnx_pruning import keep_first_token  # noqa: E402
 from paddlenlp_embtune.export.paddle_inference import export_paddle_inference  # noqa: E402
-from paddlenlp_embtune.models.encoder import Encoder  # noqa: E402
+from paddlenlp_embtune.models.sequence_classifier import Encoder  # noqa: E402
 
 ENCODERS = {"ErnieForSequenceClassification": (4, 312), "BertForSequenceClassification": (12, 384)}
 ROWS, HEADS = 21_500, 12
@@ -115,8 +115,8 @@ def write_programs(folder: Path, architecture: str, layers: int, width: int) -> 
     program = next(folder / name for name in export_paddle_inference(model, folder) if name.endswith((".json", ".pdmodel")))
     plain = folder / "fp32, plain.onnx"
     environment = unittest.mock.patch.dict("os.environ", {"POLYGRAPHY_AUTOINSTALL_DEPS": "0"})
-    with environment, unittest.mock.patch.object(onnx_worker, "keep_first_token"):
-        onnx_worker.main(str(program), str(program.with_suffix(".pdiparams")), str(plain))
+    with environment, unittest.mock.patch.object(_onnx_worker, "keep_first_token"):
+        _onnx_worker.main(str(program), str(program.with_suffix(".pdiparams")), str(plain))
     for variant in GROUPS["fp32"][1:]:
         made = onnx.load(plain)
         if variant == "optimizer":
@@ -213,7 +213,7 @@ def sort(graph: Any) -> None:
     nodes = list(ordered.values())
     del graph.node[:]
     graph.node.extend(nodes)
-    onnx_worker._drop_unused_initializers(graph)
+    _onnx_worker._drop_unused_initializers(graph)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Health on real data: false alarms of healthy runs, what planted diseases raise, and what watching costs.
+"""Health on real data: false alarms of healthy runs, what planted failure_modes raise, and what watching costs.
 
-Healthy: the defaults on five data sets. Sick: the finance texts of the package, one disease at a time. Cost: all measures on,
+Healthy: the defaults on five data sets. Sick: the finance texts of the package, one failure at a time. Cost: all measures on,
 against a run with ``health: null``, and the time of one check at 20,000 x 128 and 1,000,000 x 128.
 """
 
@@ -17,9 +17,9 @@ embtune.prepare_cpu()
 
 import numpy as np  # noqa: E402
 
-from paddlenlp_embtune import host  # noqa: E402
-from paddlenlp_embtune.vectors.checkup import Checkup, geometry, movement  # noqa: E402
-from tests.diseases import DISEASES, plant  # noqa: E402
+from paddlenlp_embtune import compat  # noqa: E402
+from paddlenlp_embtune.embeddings.metrics.health_metrics import Checkup, geometry, movement  # noqa: E402
+from tests.failure_modes import FAILURE_MODES, plant  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 HEALTHY = ("finfe", "waimai", "weibo2018", "nlpcc14_sc", "thucnews_titles10")
@@ -28,7 +28,7 @@ STEP_SECONDS = 0.044
 
 
 def main() -> None:
-    host.calm_logging()
+    compat.calm_logging()
     with tempfile.TemporaryDirectory() as folder:
         healthy(Path(folder))
         sick(Path(folder))
@@ -72,8 +72,8 @@ def healthy(folder: Path) -> None:
 
 
 def sick(folder: Path) -> None:
-    """Print what each planted disease raises."""
-    for name in DISEASES:
+    """Print what each planted failure raises."""
+    for name in FAILURE_MODES:
         raised = plant(name, folder / f"sick-{name}")
         print(f"{name:<28} {', '.join(raised) or 'nothing'}", flush=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.data import read_rows
-from paddlenlp_embtune.serving import Predictor
+from paddlenlp_embtune.inference import Predictor
 
 CALLS, FIRST = 100_000, 1_000
 SHOWN = (FIRST, 10_000, 25_000, 50_000, 75_000, CALLS)

@@ -152,11 +152,12 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     import paddlenlp_embtune as embtune
 
     embtune.prepare_cpu()
-    from paddlenlp_embtune import pipeline
+    from paddlenlp_embtune.bundle import Bundle
     from paddlenlp_embtune.data import read_rows
     from paddlenlp_embtune.evaluation import classification_report
-    from paddlenlp_embtune.run_checks import checkpoints_of
-    from paddlenlp_embtune.serving import Bundle, Predictor
+    from paddlenlp_embtune.inference import Predictor
+    from paddlenlp_embtune.training import run as pipeline
+    from paddlenlp_embtune.training._preflight import checkpoints_of
 
     folder, _, rows = data.partition(":")
     plain = {**BASE, "text": TEXT[folder], **RECIPES[name]}

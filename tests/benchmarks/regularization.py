@@ -20,11 +20,11 @@ import numpy as np  # noqa: E402
 import paddle  # noqa: E402
 from paddlenlp.trainer import Trainer, TrainingArguments  # noqa: E402
 
-from paddlenlp_embtune import host  # noqa: E402
-from paddlenlp_embtune.models.encoder import Encoder  # noqa: E402
-from paddlenlp_embtune.regularization import AdversarialSpec, RegularizationSpec  # noqa: E402
-from paddlenlp_embtune.tuning.consistency import symmetric_divergence  # noqa: E402
-from paddlenlp_embtune.tuning.regularize import regularize  # noqa: E402
+from paddlenlp_embtune import compat  # noqa: E402
+from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec  # noqa: E402
+from paddlenlp_embtune.models.sequence_classifier import Encoder  # noqa: E402
+from paddlenlp_embtune.training.regularization._r_drop import symmetric_divergence  # noqa: E402
+from paddlenlp_embtune.training.regularization.apply import regularize  # noqa: E402
 
 ROWS, WIDTH, LABELS, BATCH, LENGTH = 5000, 128, 3, 32, 64
 ROUNDS = 7
@@ -41,8 +41,8 @@ SPECS = {
 
 
 def main() -> None:
-    host.calm_logging()
-    host.keep_freed_memory()
+    compat.calm_logging()
+    compat.keep_freed_memory()
     steps = {name: make_step(name, spec) for name, spec in SPECS.items()}
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(-2, ROUNDS):

@@ -49,9 +49,9 @@ def say(answer: dict[str, Any]) -> None:
 
 def prepare(folder: Path) -> None:
     """Train the checkpoint for a moment, so that its labels mean something; make the bundle, and its program in 8 bits."""
-    from paddlenlp_embtune.checkpoints import bundle_checkpoint
     from paddlenlp_embtune.data import read_rows
     from paddlenlp_embtune.export import quantize
+    from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
     from tests.benchmarks.encoders import train_checkpoint  # sets the threads before Paddle loads
 
     finfe = VOCABULARY.parents[1] / "finfe"
@@ -117,7 +117,7 @@ def bare(folder: Path, *, threads: int) -> Label:
     import numpy as np
     import onnxruntime
 
-    from paddlenlp_embtune.serving import Bundle
+    from paddlenlp_embtune.bundle import Bundle
     from paddlenlp_embtune.text import pad
 
     bundle = Bundle.open(folder / "bundle")
@@ -148,7 +148,7 @@ def bare(folder: Path, *, threads: int) -> Label:
 
 def embtune(folder: Path, **options: Any) -> Label:
     """Our predictor."""
-    from paddlenlp_embtune.serving import Predictor
+    from paddlenlp_embtune.inference import Predictor
 
     predictor = Predictor(folder / "bundle", **options)
 
@@ -163,7 +163,7 @@ def latency(folder: Path, texts: list[str]) -> dict[str, float]:
     import numpy as np
     import onnxruntime
 
-    from paddlenlp_embtune.serving import Predictor
+    from paddlenlp_embtune.inference import Predictor
 
     predictor = Predictor(folder / "bundle")
     tokenizer = predictor.bundle.tokenizer

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.text.building import build_tokenizer
-from paddlenlp_embtune.vectors import skipgram
+from paddlenlp_embtune.embeddings.skipgram import train
+from paddlenlp_embtune.text.factory import build_tokenizer
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "unlabelled" / "finance_news.txt"
 HELD_OUT, EPOCHS, REPEATS = 300, 3, 2
@@ -28,16 +28,16 @@ Learnt = tuple[dict[str, int], Any, Any, Any]
 def ours(texts: Texts, shortest: int, longest: int) -> Learnt:
     kept: list[Any] = []
 
-    class Learner(skipgram._Learner):
+    class Learner(train._Learner):
         def vectors(self) -> Any:
             kept.append((self._outer.table[2:], self._corpus.counts[2:]))
             return super().vectors()
 
-    plain, skipgram._Learner = skipgram._Learner, Learner  # type: ignore[misc]
+    plain, train._Learner = train._Learner, Learner  # type: ignore[misc]
     try:
-        found = skipgram.train_skipgram(texts, skipgram.SkipGram(epochs=EPOCHS, shortest=shortest, longest=longest)).vectors
+        found = train.train_skipgram(texts, train.SkipGram(epochs=EPOCHS, shortest=shortest, longest=longest)).vectors
     finally:
-        skipgram._Learner = plain  # type: ignore[misc]
+        train._Learner = plain  # type: ignore[misc]
     return dict(found.rows), found.table, *kept[0]
 
 

@@ -54,12 +54,12 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def paddle_step() -> Callable[[int], float]:
-    from paddlenlp_embtune import host, prepare_cpu
+    from paddlenlp_embtune import compat, prepare_cpu
 
     prepare_cpu(threads=THREADS)
     import paddle
 
-    host.keep_freed_memory()  # as attach does
+    compat.keep_freed_memory()  # as attach does
     from paddlenlp_embtune.models.textcnn import TextCNN
 
     model = TextCNN(vocabulary_size=ROWS, dimension=WIDTH, num_labels=LABELS, filters=FILTERS)

@@ -32,10 +32,10 @@ def measure(rows: int, how: str) -> None:
     import paddle
     from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
-    from paddlenlp_embtune import host
+    from paddlenlp_embtune import compat
     from paddlenlp_embtune.models.textcnn import TextCNN
 
-    host.calm_logging()
+    compat.calm_logging()
     steps = STEPS[how]
 
     class Clock(TrainerCallback):

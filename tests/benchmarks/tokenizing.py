@@ -25,7 +25,7 @@ from paddlenlp_embtune.text import (  # noqa: E402
     clean,
     extend,
 )
-from paddlenlp_embtune.text.building import build_tokenizer  # noqa: E402
+from paddlenlp_embtune.text.factory import build_tokenizer  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 # Not that of ERNIE 3.0: PaddleNLP's Rust tokenizer cannot be built from a vocabulary with a token that stands there twice.
@@ -147,9 +147,9 @@ def terms(texts: Sequence[str]) -> Encoders:
 
 def main() -> None:
     """Print a block for each set of texts and each job."""
-    from paddlenlp_embtune import host
+    from paddlenlp_embtune import compat
 
-    host.calm_logging()
+    compat.calm_logging()
     for name, count in SETS.items():
         texts = read(name, count)
         length = statistics.mean(map(len, texts))

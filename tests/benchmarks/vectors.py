@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paddlenlp_embtune.formats import write_vectors
+from paddlenlp_embtune.embeddings.io import write_vectors
 
 ROWS = tuple(map(int, sys.argv[1:])) or (50_000, 200_000)
 WIDTH, KEPT, REPEATS = 128, 5_000, 2
@@ -32,7 +32,7 @@ if name == "gensim":
     from gensim.models import KeyedVectors
     read = lambda: KeyedVectors.load_word2vec_format(path, binary=kind == "word2vec-binary").vectors
 else:
-    from paddlenlp_embtune.formats import ReadOptions, read_vectors
+    from paddlenlp_embtune.embeddings.io import ReadOptions, read_vectors
     wanted = {f"w{number}" for number in range(0, 10**7, stride)}
     keep = wanted.__contains__ if stride > 1 else None
     read = lambda: read_vectors(path, ReadOptions(keep=keep)).table

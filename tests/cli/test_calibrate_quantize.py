@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import Recipe, RecipeError
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.export import quantization, write_bundle
-from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.inference import Predictor
 from tests.export.test_quantization import LABELS, large_content, make_texts
 from tests.helpers import RECIPE, ROWS, Run, embtune, error_of, hidden, tsv
 
@@ -106,14 +107,19 @@ def test_other_columns_and_formats(here: Path, run: Run) -> None:
 FAILURES: list[tuple[str, tuple[str, ...], int, str]] = [
     ("calibrate", ("absent", "--data", "rows.tsv"), 1, "absent is not a bundle"),
     ("calibrate", ("bundle", "--data", "absent.tsv"), 1, "there is no file absent.tsv"),
-    ("calibrate", ("bundle", "--data", "few.tsv"), 1, "19 labelled rows are too few; legal: 20 or more"),
+    ("calibrate", ("bundle", "--data", "few.tsv"), 1, "19 labelled rows are too few; expected 20 or more"),
     ("calibrate", ("bundle", "--data", "other.tsv"), 1, "row 60 has the label '涨', which the bundle does not know"),
-    ("calibrate", ("bundle", "--data", "rows.tsv", "--target-precision", "1.5"), 1, "target_precision is 1.5; legal: above 0"),
+    (
+        "calibrate",
+        ("bundle", "--data", "rows.tsv", "--target-precision", "1.5"),
+        1,
+        "target_precision is 1.5; expected above 0",
+    ),
     ("calibrate", ("bundle", "--data", "rows.tsv", "--target-precision", "nan"), 1, "target_precision is nan"),
     ("calibrate", ("bundle", "--data", "rows.tsv", "--out", "."), 1, "is no bundle, so it will not be replaced"),
     ("calibrate", ("bundle", "--data", "rows.tsv", "--out", "rows.tsv"), 1, "is no bundle, so it will not be replaced"),
     ("quantize", ("absent", "--data", "rows.tsv"), 1, "absent is not a bundle"),
-    ("quantize", ("bundle", "--data", "few.tsv"), 1, "19 labelled rows are too few; legal: 50 or more"),
+    ("quantize", ("bundle", "--data", "few.tsv"), 1, "19 labelled rows are too few; expected 50 or more"),
     ("quantize", ("bundle", "--data", "other.tsv"), 1, "row 60 has the label '涨'"),
     ("quantize", ("bundle", "--data", "rows.tsv", "--precision", "int4"), 1, "precision is 'int4'; nearest: 'int8'"),
     ("quantize", ("bundle", "--data", "rows.tsv", "--method", "magic"), 1, "method is 'magic'"),
@@ -190,7 +196,7 @@ def test_illegal_values_in_a_recipe_name_themselves(path: str, value: Any) -> No
         plain = {room: plain}
     with pytest.raises(RecipeError, match=key) as raised:
         Recipe.from_dict(plain)
-    assert any(part in str(raised.value) for part in ("legal: ", "must be", "has no key"))
+    assert any(part in str(raised.value) for part in ("expected ", "must be", "has no key"))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune import diagnosis
-from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune.compat import diagnostics
+from paddlenlp_embtune.utils.atomic_io import sha256_of
 from tests.helpers import ROWS, Run, TinyRun, embtune, error_of, hidden, tsv
 
 ENGINES = ("onnxruntime", "paddle_inference", "paddle")
@@ -166,19 +166,19 @@ def test_the_doctor_looks_at_this_environment(run: Run) -> None:
     findings = [json.loads(line) for line in out.splitlines()]
     assert {"paddle", "paddlenlp", "onnxruntime", "processor"} <= {finding["name"] for finding in findings}
     assert code == int(any(finding["state"] == "broken" for finding in findings))
-    assert all(finding["mend"] for finding in findings if finding["state"] != "ok")
+    assert all(finding["fix"] for finding in findings if finding["state"] != "ok")
 
 
 @pytest.mark.parametrize(("states", "code"), [(("ok", "note"), 0), (("ok", "broken"), 1)])
 def test_the_doctor_fails_if_something_is_broken(
     run: Run, monkeypatch: pytest.MonkeyPatch, states: tuple[str, ...], code: int
 ) -> None:
-    findings = [diagnosis.Finding(f"thing-{state}", state, "seen [so]", "pip install x[cpu]") for state in states]
-    monkeypatch.setattr(diagnosis, "examine", lambda: findings)
+    findings = [diagnostics.Finding(f"thing-{state}", state, "seen [so]", "pip install x[cpu]") for state in states]
+    monkeypatch.setattr(diagnostics, "examine", lambda: findings)
     found, out, _ = run("doctor")
     assert found == code
     assert all(f"{finding.name}: seen [so]" in out for finding in findings)
-    assert out.count("mend: pip install x[cpu]") == len(findings)
+    assert out.count("fix: pip install x[cpu]") == len(findings)
 
 
 @pytest.mark.parametrize(

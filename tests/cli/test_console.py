@@ -1,4 +1,4 @@
-"""What a run shows while it goes on."""
+"""What a run shows while it runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.cli import console
-from paddlenlp_embtune.cli.console import RunDisplay
+from paddlenlp_embtune.cli import _console
+from paddlenlp_embtune.cli._console import RunDisplay
 
 
 def rates_event(minute: int, step: int, groups: int = 2) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def test_rates_of_many_layers_fit_on_a_line(capsys: pytest.CaptureFixture[str]) 
     assert "layer.0 1.0e-03  layer.1 1.0e-03" in capsys.readouterr().err
 
 
-COMMANDS = sorted(Path(console.__file__).parent.glob("*.py"))
+COMMANDS = sorted(Path(_console.__file__).parent.glob("*.py"))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)

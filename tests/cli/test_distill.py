@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from paddlenlp_embtune.recipe import DistillSpec, Recipe
+from paddlenlp_embtune.config.recipe import DistillSpec, Recipe
 from tests.helpers import Run, TinyRun, error_of
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paddlenlp_embtune.cli.predict import _coloured, _section
-from paddlenlp_embtune.serving.explain import Attribution, Explanation
+from paddlenlp_embtune.cli.commands.predict import _coloured, _section
+from paddlenlp_embtune.inference.explain import Attribution, Explanation
 from tests.helpers import Run, TinyRun, embtune, error_of, hidden, python
 
 TEXTS = ["公司拟回购股份", "", "集团被立案调查", "  ", "银行发布日常公告"]

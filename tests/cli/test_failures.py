@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune import hookimpl, manager, registry
-from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune import hookimpl
+from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import Vocabulary
+from paddlenlp_embtune.utils.atomic_io import sha256_of
 from tests.helpers import QUICK, ROWS, Run, TinyRun, edit_manifest, embtune, error_of, hidden, tsv
 
 BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", "bad.tsv is empty"),
     "header only": ("text\tlabel\n", "holds no rows"),
     "missing column": (tsv(ROWS, "texts\tlabel"), "no column 'text'; nearest: 'texts'"),
-    "one class": (tsv(ROWS[:20]), "has the label '利好'; legal: two or more classes"),
+    "one class": (tsv(ROWS[:20]), "has the label '利好'; expected two or more classes"),
     "empty texts": (tsv([*ROWS, ("", "利好"), (" ", "利空")]), "2 rows of bad.tsv have an empty text, line 62 first"),
     "empty label": (tsv([*ROWS, ("公司", "")]), "line 62 of bad.tsv has no label"),
     "too many fields": (tsv([*ROWS, ("公司", "利好\t利空")]), "line 62 of bad.tsv has 3 fields"),
@@ -188,7 +189,7 @@ def test_an_export_that_fails_leaves_nothing(tiny_run: TinyRun, work: Path, run:
 
 def test_a_plugin_whose_commands_fail_is_named(run: Run) -> None:
     broken = types.SimpleNamespace(__name__="mine", embtune_add_commands=hookimpl(lambda app: app.no_such_method()))
-    former = registry.use(manager.load(plugins=[broken], installed=False))
+    former = registry.use(registry.load(plugins=[broken], installed=False))
     try:
         assert "mine" in error_of(run("plugins"), 1)
     finally:

@@ -15,8 +15,9 @@ import pytest
 from rich.table import Table
 
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.cli import console, evaluate, failures
-from paddlenlp_embtune.cli.terminal import err, out, visible
+from paddlenlp_embtune.cli import _console, _failures
+from paddlenlp_embtune.cli._terminal import err, out, visible
+from paddlenlp_embtune.cli.commands import evaluate
 from tests.helpers import Run, embtune, error_of, python
 
 UNSEEN: dict[str, tuple[Exception, list[str]]] = {
@@ -62,7 +63,7 @@ def test_where_no_file_can_be_written_the_variable_is_named(monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    assert failures.worded(TypeError("x")).endswith("set EMBTUNE_TRACEBACK=1 to see where it happened")
+    assert _failures.worded(TypeError("x")).endswith("set EMBTUNE_TRACEBACK=1 to see where it happened")
 
 
 def test_the_variable_shows_the_traceback(tmp_path: Path) -> None:
@@ -133,10 +134,12 @@ def test_texts_of_users_are_printed_as_they_are(text: str, capsys: pytest.Captur
         table = Table(text)
         table.add_row(text)
         printer.print(table)
-    console.say_notes([text])
-    console.show_event({"event": "alarm", "message": text, "done": text})
-    console.show_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
-    console.show_event({"event": "metrics", "data": text, "engine": "x", "n": 1, "accuracy": 1, "f1_macro": 1, "per_class": {}})
+    _console.say_notes([text])
+    _console.show_event({"event": "alarm", "message": text, "done": text})
+    _console.show_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
+    _console.show_event(
+        {"event": "metrics", "data": text, "engine": "x", "n": 1, "accuracy": 1, "f1_macro": 1, "per_class": {}}
+    )
     found = capsys.readouterr()
     shown = visible(text)
     assert found.err.count(shown) >= 6 + found.out.count(shown) - 3
@@ -152,5 +155,5 @@ def test_paths_in_error_lines_are_what_was_written(path: str, run: Run) -> None:
 
 
 def test_health_of_rows_that_are_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    console.show_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
+    _console.show_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
     assert "2 of 9 rows are not finite" in capsys.readouterr().err

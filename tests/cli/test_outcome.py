@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.tuning.divergence import LossWatch
+from paddlenlp_embtune.training.divergence import LossWatch
 from tests.helpers import RECIPE, ROWS, Run, error_of, hidden, tsv
 
 CLAUSES = "今日，公司公告。后市如何？仍需观察；市场平静，成交清淡。"

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune import pipeline
+from paddlenlp_embtune.config.recipe import Recipe
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, RecipeError
-from paddlenlp_embtune.recipe import Recipe
-from paddlenlp_embtune.run_checks import alone_at
-from paddlenlp_embtune.serving import sealing
-from paddlenlp_embtune.tuning import last_checkpoint
+from paddlenlp_embtune.export import seal
+from paddlenlp_embtune.training import run as pipeline
+from paddlenlp_embtune.training._preflight import run_lock
+from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.helpers import RECIPE, ROWS, embtune, tsv
 from tests.hostile.damages import DAMAGES, flips, payload
 
@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> 
 
     refused = embtune("train", "recipe.yaml", "--out", "run", cwd=cut)
     assert refused.returncode == 2
-    assert "go on with --resume" in refused.stderr
+    assert "continue with --resume" in refused.stderr
 
     (cut / "other.yaml").write_text(SLOWLY.replace("every_steps: 3", "every_steps: 4"), encoding="utf-8")
     refused = embtune("train", "other.yaml", "--out", "run", "--resume", cwd=cut)
@@ -94,7 +94,7 @@ def test_a_run_keeps_off_the_place_where_another_is_writing(tmp_path: Path) -> N
     (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
     (tmp_path / "run.checkpoints").mkdir()
     (tmp_path / "run.checkpoints" / "precious").touch()
-    with alone_at(tmp_path / "run"):
+    with run_lock(tmp_path / "run"):
         refused = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
         assert refused.returncode == 2
         assert "another run is writing run; wait until it has ended, or choose another --out" in " ".join(
@@ -147,11 +147,11 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
             BundleError, match=r"No space left on device; its checkpoints stay in .*run\.checkpoints: go on with --"
         ):
             pipeline.train(recipe, "run")
-    with pytest.raises(RecipeError, match="go on with --resume"):
+    with pytest.raises(RecipeError, match="continue with --resume"):
         pipeline.train(recipe, "run")
 
     def full_disk(*_: Any) -> Any:
-        with sealing.writing(work / "elsewhere"):
+        with seal.writing(work / "elsewhere"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as context:
@@ -193,7 +193,7 @@ def test_a_damaged_checkpoint_ends_the_command_with_one_line(tmp_path: Path) -> 
         assert len(errors) == 1, refused.stderr
         assert "is damaged" in errors[0], what
         assert name in errors[0], what
-        assert "go on from there" in errors[0], what
+        assert "continue from there" in errors[0], what
         assert not marker.exists(), what
         assert not (tmp_path / "run").exists(), what
     shutil.rmtree(checkpoints)

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import Recipe
-from paddlenlp_embtune.cli import vector_files
-from paddlenlp_embtune.formats import ReadOptions, read_lac, read_vectors, write_vectors
-from paddlenlp_embtune.starting import start_of
+from paddlenlp_embtune.cli.commands import vectors_convert
+from paddlenlp_embtune.embeddings.io import ReadOptions, read_lac, read_vectors, write_vectors
 from paddlenlp_embtune.text import WordTokenizer
-from tests.formats.fasttext_files import pack
+from paddlenlp_embtune.training.initialize import start_of
+from tests.embeddings.io.fasttext_files import pack
 from tests.helpers import ROWS, Run, error_of, hidden, python
 
 TEXTS = [text for text, _ in ROWS]
@@ -113,7 +113,7 @@ def test_convert_keeps_every_row_bit_for_bit(work: Path, run: Run, name: str) ->
 
 
 def test_every_format_that_the_ending_may_say_can_be_written(work: Path) -> None:
-    for number, form in enumerate(vector_files._WRITABLE):
+    for number, form in enumerate(vectors_convert._WRITABLE):
         write_vectors(work / f"{number}.any", NAMES, TABLE, format=form)
 
 
@@ -202,7 +202,7 @@ def test_convert_lac_says_that_its_unknown_row_is_lost(work: Path, run: Run) -> 
 def test_a_packed_file_is_read_and_damage_may_be_skipped(work: Path, run: Run) -> None:
     content = (work / "some.vec").read_bytes().replace(f"{len(NAMES)} 6".encode(), f"{len(NAMES) + 1} 6".encode(), 1)
     (work / "bad.vec.gz").write_bytes(gzip.compress(content + "坏 1 2\n".encode()))
-    assert "has 2 values; legal: 6" in error_of(run("vectors", "convert", "bad.vec.gz", "good.vec"), 1)
+    assert "has 2 values; expected 6" in error_of(run("vectors", "convert", "bad.vec.gz", "good.vec"), 1)
     code, _, err = run("vectors", "convert", "bad.vec.gz", "good.vec", "--damaged", "skip")
     assert code == 0
     assert "1 rows skipped" in err

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import Recipe
-from paddlenlp_embtune.formats import read_vectors, write_vectors
-from paddlenlp_embtune.starting import start_of
+from paddlenlp_embtune.embeddings.io import read_vectors, write_vectors
+from paddlenlp_embtune.training.initialize import start_of
 from tests.helpers import ROWS, Run, error_of, hidden
 
 TEXTS = [text for text, _ in ROWS] * 5
@@ -77,12 +77,12 @@ def test_training_starts_from_lac_and_says_so(work: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("code", "options", "part"),
     [
-        (2, ("--tokenizer", "wordpiece"), "--tokenizer is 'wordpiece'; nearest: 'word'; legal: char, word"),
+        (2, ("--tokenizer", "wordpiece"), "--tokenizer is 'wordpiece'; nearest: 'word'; expected char, word"),
         (2, ("--out", "own"), "the ending of own says no format"),
         (2, ("--to", "wordtovec"), "--to is 'wordtovec'; nearest: 'word2vec'"),
         (1, ("--out", "there.vec"), "there.vec is there already; replace it with --overwrite"),
         (1, ("--min-count", "100000"), "0 are of tokens that occur 100000 times or more"),
-        (1, ("--epochs", "0"), "skipgram.epochs is 0; legal: 1 or more"),
+        (1, ("--epochs", "0"), "skipgram.epochs is 0; expected 1 or more"),
         (1, ("--start", "nothing.vec"), "there are no vectors at nothing.vec"),
     ],
 )

@@ -14,14 +14,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.bundle import Bundle, QuantizedProgram
+from paddlenlp_embtune.bundle.embedding import draft_with, embedding_table
+from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.files import write_arrays
+from paddlenlp_embtune.export.seal import revise, seal
+from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models import embedding_name
-from paddlenlp_embtune.models.engine import load_layer
-from paddlenlp_embtune.serving import Bundle, Predictor, QuantizedProgram
-from paddlenlp_embtune.serving.embedding import draft_with, embedding_table
-from paddlenlp_embtune.serving.sealing import revise, seal
-from paddlenlp_embtune.versions import VectorStore
+from paddlenlp_embtune.models.paddle_engine import load_layer
+from paddlenlp_embtune.utils.atomic_io import write_arrays
 from tests.helpers import Run, error_of, hidden, python
 
 Table = npt.NDArray[np.float32]
@@ -276,13 +277,13 @@ def test_ab_finds_that_a_ruined_table_is_worse(work: Path, run: Run, finance: Bu
 FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("save", "absent", "--name", "a"), 1, "absent is not a bundle"),
     (("save", "run", "--name", "end"), 1, "has a version 'end' already"),
-    (("save", "run", "--name", "a/b"), 1, "the name of a version is 'a/b'; legal: letters"),
+    (("save", "run", "--name", "a/b"), 1, "the name of a version is 'a/b'; expected letters"),
     (("save", "run", "--name", "a", "--store", "dev.tsv"), 1, "is there already and is no store"),
     (("list",), 1, "there is no store of vectors in .; say where with --store"),
     (("list", "--store", "absent"), 1, "absent is no store of vectors"),
     (("remove", "edn", "--store", "run"), 1, "has no version 'edn'; nearest: 'end'"),
-    (("diff", "end", "nosy", "--store", "run"), 1, "nearest: 'noisy'; legal: end, latest, noisy"),
-    (("diff", "end", "wide", "--store", "run"), 1, "legal: one width"),
+    (("diff", "end", "nosy", "--store", "run"), 1, "nearest: 'noisy'; expected end, latest, noisy"),
+    (("diff", "end", "wide", "--store", "run"), 1, "expected one width"),
     (("diff", "end", "noisy", "--store", "run", "--domain", "finanse"), 1, "no domain is called 'finanse'; nearest: 'finance'"),
     (("diff", "end", "noisy", "--store", "run", "--groups", "absent.yaml"), 1, "there is no file absent.yaml"),
     (("diff", "end", "noisy", "--store", "run", "--groups", "dev.tsv"), 1, "dev.tsv"),

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import Predictor, Recipe, train
-from paddlenlp_embtune.serving import Bundle
-from paddlenlp_embtune.serving.embedding import embedding_table
-from paddlenlp_embtune.term_rows import read_terms
-from paddlenlp_embtune.text.building import build_tokenizer
-from paddlenlp_embtune.text.proposals import propose_terms
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.bundle.embedding import embedding_table
+from paddlenlp_embtune.embeddings.resize import read_terms
+from paddlenlp_embtune.text.factory import build_tokenizer
+from paddlenlp_embtune.text.term_extraction import propose_terms
 from tests.helpers import ROWS, Run, TinyRun, error_of, hidden, tsv
 
 TEXTS = [text for text, _ in ROWS]
@@ -199,12 +199,12 @@ def test_cut_keeps_what_the_texts_use(work: Path, run: Run, whole: Path) -> None
 def test_rows_that_cannot_be_used_are_refused_before_anything_is_exported(
     work: Path, run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paddlenlp_embtune.resizing.write_bundle", None)
+    monkeypatch.setattr("paddlenlp_embtune.export.resize_vocabulary.write_bundle", None)
     (work / "few.tsv").write_text(tsv(ROWS[:1]), encoding="utf-8")
     extend = ("extend", whole, "--terms", "terms.txt", "--out", "b", "--data", "few.tsv")
     cut = ("cut", whole, "--texts", "texts.txt", "--out", "b", "--check-data", "few.tsv")
     for arguments in (extend, cut):
-        assert "1 labelled rows are too few; legal: 20 or more" in error_of(run("vocabulary", *arguments), 1)
+        assert "1 labelled rows are too few; expected 20 or more" in error_of(run("vocabulary", *arguments), 1)
 
 
 FAILURES: list[tuple[tuple[str, ...], int, str]] = [
@@ -213,7 +213,7 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("compare", "--texts", "absent.txt"), 1, "there is no file absent.txt"),
     (("compare", "--texts", "blank.txt"), 1, "blank.txt holds no text"),
     (("compare", "--data", "train.tsv", "--text-column", "body"), 1, "has no column 'body'"),
-    (("compare", "--texts", "texts.txt", "--vocabulary", "vocab.txt"), 2, "legal: NAME=FILE, such as ernie=vocab.txt"),
+    (("compare", "--texts", "texts.txt", "--vocabulary", "vocab.txt"), 2, "expected NAME=FILE, such as ernie=vocab.txt"),
     (("compare", "--texts", "texts.txt", "--vocabulary", "char=vocab.txt"), 2, "names 'char', which is taken"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=absent.txt"), 1, "cannot read absent.txt"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=train.tsv"), 1, "a vocabulary begins with [PAD]"),

@@ -217,7 +217,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import RecipeError
-from paddlenlp_embtune.tuning import ResumeCallback
+from paddlenlp_embtune.training.callbacks import ResumeCallback
 from embtune_sample_weights.small_loss import SmallLoss, SmallLossCallback
 from tests.toy import make_trainer, new_process
 

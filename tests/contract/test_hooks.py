@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 
-from paddlenlp_embtune import Domain, PluginError, Recipe, hookimpl, hookspecs, manager, registry, train
+from paddlenlp_embtune import Domain, PluginError, Recipe, hookimpl, train
 from paddlenlp_embtune.cli.main import app
-from paddlenlp_embtune.recipe import AlarmSpec
+from paddlenlp_embtune.config.recipe import AlarmSpec
+from paddlenlp_embtune.plugin import manager, registry, spec
 from tests.helpers import QUICK, ROWS, call_main, tsv
 
 HOOKS = manager.hook_names()
@@ -37,7 +38,7 @@ def plugin(name: str, **functions: Callable[..., Any]) -> types.SimpleNamespace:
 
 
 def load(*plugins: object, **options: Any) -> registry.Registry:
-    return manager.load(plugins=plugins, installed=False, **options)
+    return registry.load(plugins=plugins, installed=False, **options)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_named_by_its_verb_documented_and_typed(name: str) -> None:
-    hook = getattr(hookspecs, name)
+    hook = getattr(spec, name)
     assert name.removeprefix("embtune_").startswith(("register_", "before_", "after_", "add_"))
     assert inspect.getdoc(hook)
     signature = inspect.signature(hook)
@@ -96,7 +97,7 @@ def _spy(calls: dict[str, dict[str, Any]]) -> types.SimpleNamespace:
 
     functions: dict[str, Callable[..., Any]] = {}
     for hook in HOOKS:
-        names = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+        names = ", ".join(inspect.signature(getattr(spec, hook)).parameters)
         given = ", ".join(f"{name}={name}" for name in names.split(", ") if name)
         functions[hook] = eval(f"lambda {names}: answer({hook!r}, dict({given}))", {"answer": answer})
     return plugin("spy", **functions)

@@ -1,11 +1,8 @@
-"""Who may import whom, and what importing and serving must not load."""
+"""What importing and serving must not load. Who may import whom is in test_architecture.py."""
 
 from __future__ import annotations
 
-import ast
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,127 +11,6 @@ import paddlenlp_embtune
 from tests.helpers import TinyRun, python
 
 NAME = "paddlenlp_embtune"
-ROOT = Path(paddlenlp_embtune.__file__).parent
-LAYERS = (
-    ("errors", "hookspecs", "files", "imports", "schema", "arrays_only", "utils"),
-    ("contracts",),
-    ("host", "registry"),
-    (
-        "recipe",
-        "specs",
-        "distilling",
-        "control",
-        "adapting",
-        "regularization",
-        "guards",
-        "domain",
-        "text",
-        "formats",
-        "vectors",
-        "versions",
-    ),
-    ("data", "serving", "encoders"),
-    ("models", "evaluation"),
-    ("tuning", "export"),
-    (
-        "taskflow",
-        "report",
-        "server",
-        "checkpoints",
-        "pretraining",
-        "run_checks",
-        "term_rows",
-        "starting",
-        "teaching",
-        "preparation",
-        "delivery",
-        "pipeline",
-        "resizing",
-        "diagnosis",
-    ),
-    ("builtin",),
-    ("manager",),
-    ("cli", "__main__"),
-)
-RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
-
-
-def _label(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def _room(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def _statements(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Every import statement, wherever it stands, but not those for type checkers."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for other in child.orelse:
-                yield from _statements(ast.Module([other], []))
-        elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            yield child
-        else:
-            yield from _statements(child)
-
-
-def _imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted module); ``from package import a`` counts as ``package.a``."""
-    for statement in _statements(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(statement, ast.Import):
-            yield from ((statement.lineno, alias.name) for alias in statement.names)
-            continue
-        assert statement.level == 0, f"{_label(path)}:{statement.lineno} imports relatively"
-        assert statement.module is not None
-        if statement.module == NAME:
-            yield from ((statement.lineno, f"{NAME}.{alias.name}") for alias in statement.names)
-        else:
-            yield statement.lineno, statement.module
-
-
-def _own_rooms(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, room) for imports of our own modules; the package itself does not count."""
-    for line, module in _imported(path):
-        parts = module.split(".")
-        if parts[0] == NAME and len(parts) > 1:
-            yield line, parts[1]
-
-
-def test_the_walk_sees_imports_inside_functions_and_skips_those_for_type_checkers() -> None:
-    source = "import a\nif TYPE_CHECKING:\n import b\nelse:\n import c\ndef f():\n try:\n  from d import e\n finally: pass\n"
-    found = [ast.unparse(statement) for statement in _statements(ast.parse(source))]
-    assert found == ["import a", "import c", "from d import e"]
-
-
-def test_every_module_stands_in_a_layer() -> None:
-    assert {_room(path) for path in MODULES} == set(RANK)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=_label)
-def test_nothing_is_imported_from_further_right(path: Path) -> None:
-    for line, room in _own_rooms(path):
-        assert room in RANK, f"{_label(path)}:{line} imports {room} through the package, not from its module"
-        assert RANK[room] <= RANK[_room(path)], f"{_label(path)}:{line} imports {room}"
-
-
-LEAN = {
-    "text": set(),
-    "formats": {"text"},
-    "vectors": {"text", "formats"},
-    "versions": {"text", "vectors"},
-}
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if _room(path) in LEAN], ids=_label)
-def test_lean_rooms_need_numpy_only(path: Path) -> None:
-    own = {"errors", "files", "schema", "arrays_only", "utils", _room(path), *LEAN[_room(path)]}
-    for line, module in _imported(path):
-        top = module.split(".")[0]
-        assert top in (NAME, "numpy", *sys.stdlib_module_names), f"{_label(path)}:{line} imports {module}"
-    assert {room for _, room in _own_rooms(path)} <= own
-
 
 PROBE = """
 import json, os, sys
@@ -143,7 +19,7 @@ import paddlenlp_embtune
 answer = {"same_environment": dict(os.environ) == before[0], "loaded": sorted(set(sys.modules) - before[1])}
 answer["names"] = dir(paddlenlp_embtune)
 if len(sys.argv) > 1:
-    from paddlenlp_embtune import registry
+    from paddlenlp_embtune.plugin import registry
     answer["models"] = registry.current().names("model")
 print(json.dumps(answer))
 """
@@ -168,7 +44,7 @@ def test_importing_the_package_has_no_side_effects(installed_plugin: Path) -> No
     tops = {name.split(".")[0] for name in answer["loaded"]}
     assert answer["same_environment"]
     assert not tops & {"paddle", "paddlenlp", "numpy", "onnxruntime", "pluggy", "typer", "rich", "yaml", "probe_plugin"}
-    assert f"{NAME}.manager" not in answer["loaded"]
+    assert f"{NAME}.plugin.manager" not in answer["loaded"]
     assert set(paddlenlp_embtune.__all__) <= set(answer["names"])
     assert done.stderr == ""
 

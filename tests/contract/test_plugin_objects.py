@@ -17,9 +17,10 @@ import pytest
 from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune import PluginError, Recipe, hookimpl, hookspecs, manager, registry, train
-from paddlenlp_embtune.contracts import CONTRACTS
-from paddlenlp_embtune.starting import pretrained_encoder, read_source
+from paddlenlp_embtune import PluginError, Recipe, hookimpl, train
+from paddlenlp_embtune.plugin import manager, registry, spec
+from paddlenlp_embtune.plugin.contracts import CONTRACTS
+from paddlenlp_embtune.training.initialize import pretrained_encoder, read_source
 from tests.encoders import encoder_of_rows
 from tests.helpers import QUICK, ROWS, Run, error_of, tsv
 
@@ -34,7 +35,7 @@ def put() -> Iterator[Callable[..., registry.Registry]]:
     former = registry.use(None)
 
     def use(**functions: Callable[..., Any]) -> registry.Registry:
-        loaded = manager.load(plugins=[plugin(**functions)], installed=False)
+        loaded = registry.load(plugins=[plugin(**functions)], installed=False)
         registry.use(loaded)
         return loaded
 
@@ -334,7 +335,7 @@ def test_a_hook_for_commands_that_raises_is_one_line(put: Callable[..., registry
 @pytest.mark.parametrize("found", [None, 3, "abc", ["a"], {3: 4}, {"": 4}, {None: 4}], ids=str)
 def test_what_registers_must_return_what_its_contract_says(hook: str, found: Any) -> None:
     with pytest.raises(PluginError, match=f"{hook} of the plugin 'mine' returned .*expected: "):
-        manager.load(plugins=[plugin(**{hook: lambda: found})], installed=False)
+        registry.load(plugins=[plugin(**{hook: lambda: found})], installed=False)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ async def _coroutine() -> Any:
 
 def _shaped(hook: str, shape: str) -> Any:
     """An implementation of a hook with the arguments that a shape makes of its own."""
-    names = list(inspect.signature(getattr(hookspecs, hook)).parameters) or ["further"]
+    names = list(inspect.signature(getattr(spec, hook)).parameters) or ["further"]
     given = ", ".join(names)
     arguments = {
         "default": ", ".join(f"{name}=None" for name in names),
@@ -377,7 +378,7 @@ def _shaped(hook: str, shape: str) -> Any:
 @pytest.mark.parametrize("shape", ["default", "by name", "by place", "any", "any names"])
 def test_arguments_that_are_never_passed_are_refused_with_the_hooks_own(hook: str, shape: str) -> None:
     with pytest.raises(PluginError) as raised:
-        manager.load(plugins=[plugin(**{hook: _shaped(hook, shape)})], installed=False)
+        registry.load(plugins=[plugin(**{hook: _shaped(hook, shape)})], installed=False)
     assert "lugin 'mine'" in str(raised.value)
     assert f"{hook}(" in str(raised.value)
 
@@ -387,9 +388,9 @@ def test_arguments_that_are_never_passed_are_refused_with_the_hooks_own(hook: st
 def test_wrappers_and_generators_are_refused(hook: str, options: dict[str, bool]) -> None:
     made = types.SimpleNamespace(__name__="mine", **{hook: hookimpl(**options)(lambda: (yield))})
     with pytest.raises(PluginError, match=rf"{hook} of the plugin 'mine' is a (wrapper|generator).*{hook}\("):
-        manager.load(plugins=[made], installed=False)
+        registry.load(plugins=[made], installed=False)
 
 
 def test_coroutines_are_refused() -> None:
     with pytest.raises(PluginError, match="is a generator or a coroutine"):
-        manager.load(plugins=[plugin(embtune_register_models=_coroutine)], installed=False)
+        registry.load(plugins=[plugin(embtune_register_models=_coroutine)], installed=False)

@@ -140,7 +140,9 @@ def test_no_module_defines_an_exception_of_its_own() -> None:
 
 
 def test_names_in_a_message_come_nearest_first_and_are_cut() -> None:
-    assert errors.legal_names("encodr", ["decoder", "encoder", "head"]) == "nearest: 'encoder'; legal: decoder, encoder, head"
-    assert errors.legal_names("zzz", []) == "legal: (none)"
-    many = errors.legal_names("zzz", map(str, range(20)), limit=2)
-    assert many == "legal: 0, 1, ... (20 in all)"
+    assert (
+        errors.expected_names("encodr", ["decoder", "encoder", "head"]) == "nearest: 'encoder'; expected decoder, encoder, head"
+    )
+    assert errors.expected_names("zzz", []) == "expected (none)"
+    many = errors.expected_names("zzz", map(str, range(20)), limit=2)
+    assert many == "expected 0, 1, ... (20 in all)"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.recipe import Recipe
+from paddlenlp_embtune.config.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlenlp_embtune.encoders.settings import CONFIG, SPECIAL_TOKENS, TOKENIZER, Settings
+from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, SPECIAL_TOKENS, TOKENIZER, Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoint_settings.md"
 HEAD = """# Settings of a checkpoint
@@ -27,7 +27,7 @@ def table(name: str, settings: Settings) -> str:
 
 def page() -> str:
     parts = [
-        table("config.json", CONFIG),
+        table("config.json", MODEL_SETTINGS),
         table("tokenizer_config.json", TOKENIZER),
         table("special_tokens_map.json", SPECIAL_TOKENS),
     ]

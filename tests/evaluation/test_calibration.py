@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 from paddlenlp import Taskflow
 
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, MissingDependencyError
 from paddlenlp_embtune.evaluation.calibration import (
-    LEAST_ROWS,
     brier_score,
-    calibrate,
     calibration_error,
     fit_temperature,
     fit_thresholds,
     negative_log_likelihood,
 )
-from paddlenlp_embtune.evaluation.insight import insight
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.answers import softmax, thresholds_of, word_answers
-from paddlenlp_embtune.serving.reading import Reading
+from paddlenlp_embtune.evaluation.error_analysis import insight
+from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
+from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
+from paddlenlp_embtune.text.encoding import Reading
 from paddlenlp_embtune.text.windows import WindowSpec
 from tests.export.test_bundle import bundle, names
 
@@ -193,7 +193,7 @@ def test_thresholds_reach_the_precision_where_scores_are_the_same() -> None:
 def test_a_label_that_is_never_right_is_withheld_however_sure() -> None:
     shares = np.eye(3, dtype=np.float32)[[0] * 5 + [1] * 5]
     thresholds = fit_thresholds(shares, np.array([0] * 5 + [2] * 5), LABELS, target_precision=0.9)
-    answers = word_answers(
+    answers = format_predictions(
         ["a"] * 10,
         Reading([[1]] * 10, np.arange(11)),
         (shares, np.arange(10)),
@@ -320,10 +320,10 @@ def test_the_task_answers_with_the_new_temperature(own: Bundle) -> None:
 @pytest.mark.parametrize(
     ("rows", "labels", "target", "message"),
     [
-        (LEAST_ROWS - 1, None, None, "19 labelled rows are too few; legal: 20 or more"),
+        (MIN_CALIBRATION_ROWS - 1, None, None, "19 labelled rows are too few; expected 20 or more"),
         (0, None, None, "0 labelled rows are too few"),
         (30, ["利好"] * 29 + ["涨"], None, "row 29 has the label '涨'"),
-        (30, None, 0.0, r"target_precision is 0\.0; legal: above 0 and below 1"),
+        (30, None, 0.0, r"target_precision is 0\.0; expected above 0 and below 1"),
         (30, None, 1.0, "target_precision is 1.0"),
         (30, None, float("nan"), "target_precision is nan"),
         (30, None, 95.0, "target_precision is 95.0"),
@@ -354,7 +354,8 @@ def test_without_scipy_the_extra_is_named(own: Bundle, monkeypatch: pytest.Monke
 
 PREPARE = (
     "import os, resource, signal, sys; from pathlib import Path; from paddlenlp_embtune.errors import BundleError;"
-    "from paddlenlp_embtune.evaluation.calibration import calibrate; from paddlenlp_embtune.serving import Bundle, sealing;"
+    "from paddlenlp_embtune.bundle import Bundle; from paddlenlp_embtune.export import seal as sealing;"
+    "from paddlenlp_embtune.export.calibrate import calibrate;"
     "opened = Bundle.open(sys.argv[1]); rows = ['公司', '减持'] * 15, ['利好', '利空'] * 15;"
 )
 

@@ -14,14 +14,14 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.evaluation.comparison import Comparison, compare, verdict
-from paddlenlp_embtune.evaluation.significance import (
+from paddlenlp_embtune.evaluation._significance import (
     approximate_randomization,
     detectable_difference,
     macro_f1,
     mcnemar,
     paired_bootstrap,
 )
+from paddlenlp_embtune.evaluation.comparison import Comparison, compare, verdict
 
 Ids = npt.NDArray[np.int64]
 
@@ -217,10 +217,10 @@ def test_ten_thousand_resamples_of_ten_thousand_rows_take_seconds() -> None:
 @pytest.mark.parametrize(
     ("truth", "a", "b", "labels", "resamples", "says"),
     [
-        ([], [], [], 3, 100, "legal: one label each"),
+        ([], [], [], 3, 100, "expected one label each"),
         ([0, 1], [0, 1], [0], 3, 100, r"\(2,\), \(2,\), \(1,\)"),
-        ([[0]], [[0]], [[0]], 3, 100, "legal: one label each"),
-        ([0, 3], [0, 1], [0, 1], 3, 100, "0 to 3; legal: whole, 0 to 2"),
+        ([[0]], [[0]], [[0]], 3, 100, "expected one label each"),
+        ([0, 3], [0, 1], [0, 1], 3, 100, "0 to 3; expected whole, 0 to 2"),
         ([0, 1], [0, -1], [0, 1], 3, 100, "-1 to 0"),
         ([0.0, 1.0], [0, 1], [0, 1], 3, 100, "float64"),
         ([0, 0], [0, 0], [0, 0], 1, 100, "num_labels is 1"),

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from paddlenlp_embtune.evaluation.calibration import calibration_error, fit_thresholds
-from paddlenlp_embtune.evaluation.temperature import (
+from paddlenlp_embtune.evaluation._temperature import (
     FEW_ERRORS,
     cross_fitted,
     fit_temperature,
     negative_log_likelihood,
     settle_temperature,
 )
-from paddlenlp_embtune.serving.answers import passes, softmax
+from paddlenlp_embtune.evaluation.calibration import calibration_error, fit_thresholds
+from paddlenlp_embtune.inference.postprocessing import passes, softmax
 
 At = Callable[[float], npt.NDArray[np.float32]]
 Numbers = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ def test_a_temperature_that_does_worse_on_other_rows_is_not_taken(monkeypatch: p
     found = fit_temperature(at, truth)
     assert found != 1.0
     monkeypatch.setattr(
-        "paddlenlp_embtune.evaluation.temperature.cross_fitted", lambda at, truth: np.full((100, 3), 0.01, dtype=np.float32)
+        "paddlenlp_embtune.evaluation._temperature.cross_fitted", lambda at, truth: np.full((100, 3), 0.01, dtype=np.float32)
     )
     fit = settle_temperature(at, truth)
     assert fit.temperature == 1.0

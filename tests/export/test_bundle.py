@@ -12,12 +12,13 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_embtune import registry
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, ParityError, PluginError
 from paddlenlp_embtune.export import BundleContent, add_engines, parity_batches, verify_parity, write_bundle
 from paddlenlp_embtune.export.parity import verify_padding
+from paddlenlp_embtune.inference import EngineOptions, Predictor
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.serving import Bundle, EngineOptions, Predictor
+from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from tests.helpers import edit_manifest
 
@@ -192,7 +193,7 @@ def test_a_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, da
         ({"vocabulary_sha256": "0" * 64}, "was trained with the vocabulary 000000000000"),
         ({"labels": "利好"}, "labels must be a list"),
         ({"surprise": 1}, "has no key 'surprise'"),
-        ({"files": {"../outside": "0"}}, "legal: files inside the bundle"),
+        ({"files": {"../outside": "0"}}, "expected files inside the bundle"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -236,7 +237,7 @@ def test_a_kill_in_the_middle_leaves_the_old_bundle(tmp_path: Path) -> None:
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if (tmp_path / name).is_file()}
     script = (
         "import os, signal, sys; from pathlib import Path; from tests.export.test_bundle import content;"
-        "from paddlenlp_embtune.export import writer, write_bundle;"
+        "from paddlenlp_embtune.export import bundle_writer as writer; from paddlenlp_embtune.export import write_bundle;"
         "writer._export = lambda *a: os.kill(os.getpid(), signal.SIGKILL);"
         "write_bundle(Path(sys.argv[1]), content(), engines=[])"
     )
@@ -257,5 +258,5 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_unknown_exporter_lists_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"no exporter is called 'tensorrt'; .*legal: onnxruntime, paddle_inference"):
+    with pytest.raises(PluginError, match=r"no exporter is called 'tensorrt'; .*expected onnxruntime, paddle_inference"):
         write_bundle(tmp_path / "bundle", content(), engines=["tensorrt"])

@@ -17,12 +17,13 @@ import paddle
 import pytest
 
 from paddlenlp_embtune import DataError
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, MissingDependencyError, ParityError
-from paddlenlp_embtune.evaluation.calibration import calibrate
 from paddlenlp_embtune.export import BundleContent, add_engines, quantization, quantize, write_bundle
+from paddlenlp_embtune.export.calibrate import calibrate
+from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.sealing import reseal
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from paddlenlp_embtune.text.windows import WindowSpec
 
@@ -167,7 +168,7 @@ def test_other_engines_refuse_the_precision(small: Bundle, engine: str) -> None:
 
 
 def test_a_precision_that_the_bundle_has_not(bundle: Bundle, small: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"no program in 'int8'.*legal: fp32.*embtune quantize"):
+    with pytest.raises(BundleError, match=r"no program in 'int8'.*expected fp32.*embtune quantize"):
         Predictor(bundle, precision="int8")
     with pytest.raises(BundleError, match="nearest: 'int8'"):
         Predictor(small, precision="int4")
@@ -273,10 +274,10 @@ def flatten(source: Path, target: Path, *rest: Any) -> None:
         ({"precision": "fp32"}, "precision is 'fp32'"),
         ({"method": "statik"}, r"method is 'statik'; of int8, nearest: 'static'"),
         ({"precision": "fp16", "method": "static"}, "method is 'static'; of fp16"),
-        ({"tolerance": -0.1}, r"tolerance is -0\.1; legal: accuracy that may be lost, 0 to 1"),
+        ({"tolerance": -0.1}, r"tolerance is -0\.1; expected accuracy that may be lost, 0 to 1"),
         ({"tolerance": 1.1}, r"tolerance is 1\.1"),
         ({"tolerance": float("nan")}, "tolerance is nan"),
-        ({"texts": 49, "labels": 49}, "49 labelled rows are too few; legal: 50 or more"),
+        ({"texts": 49, "labels": 49}, "49 labelled rows are too few; expected 50 or more"),
         ({"texts": 60, "labels": 59}, "60 texts and 59 labels"),
         ({"texts": 0, "labels": 0}, "0 labelled rows are too few"),
         ({"wrong": "excellent"}, "row 3 has the label 'excellent', which the bundle does not know"),
@@ -347,7 +348,7 @@ def test_neither_paddle_nor_leftovers(bundle: Bundle, rows: Any, tmp_path: Path)
     script = (
         "import json, sys\nfrom pathlib import Path\nfrom paddlenlp_embtune.export import quantization\n"
         "quantization._speedup = lambda *given: 2.0\nquantize = quantization.quantize\n"
-        "from paddlenlp_embtune.serving import Bundle\n"
+        "from paddlenlp_embtune.bundle import Bundle\n"
         "rows = json.loads(sys.stdin.read())\n"
         "found = quantize(Bundle.open(sys.argv[1]), *rows, tolerance=0.5, target=Path('out') / 'bundle')\n"
         "print(sorted(found.manifest.quantized), 'paddle' in sys.modules)\n"

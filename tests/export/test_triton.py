@@ -14,10 +14,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.export.seal import reseal
 from paddlenlp_embtune.export.triton import write_triton
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.sealing import reseal
+from paddlenlp_embtune.inference import Predictor
 from tests.export.test_bundle import TEXTS, bundle
 
 __all__ = ["bundle"]

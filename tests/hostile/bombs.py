@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.arrays_only import read_arrays, read_values
-from paddlenlp_embtune.encoders.checkpoint_files import read_tokens, read_weights
+from paddlenlp_embtune.embeddings.io import ReadOptions, read_vectors
+from paddlenlp_embtune.embeddings.io.lac import read_paddle_tensor
+from paddlenlp_embtune.encoders.checkpoint import read_tokens, read_weights
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.formats import ReadOptions, read_vectors
-from paddlenlp_embtune.formats.lac import read_paddle_tensor
-from paddlenlp_embtune.text.piecemodel import PieceModel
-from tests.formats.fasttext_files import pack
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel
+from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from tests.embeddings.io.fasttext_files import pack
 from tests.hostile.crafted_pickles import (
     ENCODE,
     GOOD,

@@ -109,7 +109,7 @@ class Attack:
     def _state(self, place: Path) -> Any:
         """What stands at the target: the answers of a bundle, or the contents of versions and files."""
         if self.target == "store":
-            from paddlenlp_embtune.versions import VectorStore
+            from paddlenlp_embtune.embeddings.store import VectorStore
 
             store = VectorStore.open(place / "store")
             assert store.damage() == []

@@ -24,7 +24,7 @@ CALLS = ("replace", "rename", "fsync", "unlink", "remove", "rmdir", "link", "mkd
 
 def arm(kill_at: int, count: list[int]) -> None:
     """Count every call that changes the file system, and kill this process before the one of a number."""
-    from paddlenlp_embtune.utils import replacing
+    from paddlenlp_embtune.utils import folder_swap
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         def before(*given: Any, **named: Any) -> Any:
@@ -37,14 +37,14 @@ def arm(kill_at: int, count: list[int]) -> None:
 
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    replacing.exchange = counted(replacing.exchange)  # renameat2, which Python does not name
+    folder_swap.exchange = counted(folder_swap.exchange)  # renameat2, which Python does not name
 
 
 def without_exchange() -> None:
     """Let folders be exchanged in three renames, as on a file system that cannot do it in one."""
-    from paddlenlp_embtune.utils import replacing
+    from paddlenlp_embtune.utils import folder_swap
 
-    replacing.exchange = lambda one, other: False
+    folder_swap.exchange = lambda one, other: False
 
 
 def keep_programs() -> None:
@@ -67,11 +67,11 @@ def prepare(task: dict[str, Any]) -> None:
     """Fill a folder with a bundle, labelled rows, a store of two versions, a recipe, a run and a student's run."""
     import numpy as np
 
+    from paddlenlp_embtune.bundle.embedding import embedding_table
+    from paddlenlp_embtune.embeddings.io.write import write_vectors
+    from paddlenlp_embtune.embeddings.store import VectorStore
     from paddlenlp_embtune.export import write_bundle
-    from paddlenlp_embtune.formats.writing import write_vectors
-    from paddlenlp_embtune.serving import Predictor
-    from paddlenlp_embtune.serving.embedding import embedding_table
-    from paddlenlp_embtune.versions import VectorStore
+    from paddlenlp_embtune.inference import Predictor
     from tests.export.test_quantization import large_content, make_texts
     from tests.helpers import QUICK, ROWS, tsv
 
@@ -110,7 +110,7 @@ def run(task: dict[str, Any]) -> int:
 
 def answers(task: dict[str, Any]) -> list[Any]:
     """Open a bundle; what it answers, and what it says about itself."""
-    from paddlenlp_embtune.serving import Predictor
+    from paddlenlp_embtune.inference import Predictor
 
     predictor = Predictor(task["path"], engine=task.get("engine", "onnxruntime"), threads=1)
     found = predictor.predict(["公司拟回购股份", "控股股东减持", "基金召开股东大会"], scores=True)
@@ -169,7 +169,7 @@ def serve() -> None:
     import paddle  # noqa: F401
     import paddlenlp.trainer  # noqa: F401
 
-    import paddlenlp_embtune.pipeline
+    import paddlenlp_embtune.training.run
     from paddlenlp_embtune.cli import main  # noqa: F401
     from paddlenlp_embtune.export import quantization
 

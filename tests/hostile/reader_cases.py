@@ -18,26 +18,20 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save as safetensors_bytes
 
-from paddlenlp_embtune.arrays_only import read_arrays, read_values
-from paddlenlp_embtune.encoders.checkpoint_files import (
-    check_sizes,
-    check_sizes_of_weights,
-    read_json,
-    read_tokens,
-    read_weights,
-)
-from paddlenlp_embtune.encoders.encoder_files import files_of_folder
+from paddlenlp_embtune.bundle.embedding import embedding_table, model_name
+from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
+from paddlenlp_embtune.embeddings.io import ReadOptions, read_vectors
+from paddlenlp_embtune.embeddings.io.lac import read_paddle_tensor
+from paddlenlp_embtune.embeddings.io.safetensors_files import open_tensors
+from paddlenlp_embtune.embeddings.store import VectorStore
+from paddlenlp_embtune.embeddings.store.version import _id_of
+from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_sizes_of_weights, read_json, read_tokens, read_weights
+from paddlenlp_embtune.encoders.file_layout import files_of_folder
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.formats import ReadOptions, read_vectors
-from paddlenlp_embtune.formats.lac import read_paddle_tensor
-from paddlenlp_embtune.formats.tensors import open_tensors
-from paddlenlp_embtune.serving.embedding import embedding_table, model_name
-from paddlenlp_embtune.serving.identity import describe_exchange
 from paddlenlp_embtune.text import Vocabulary
-from paddlenlp_embtune.text.piecemodel import PieceModel
-from paddlenlp_embtune.versions import VectorStore
-from paddlenlp_embtune.versions.version import _id_of
-from tests.formats.fasttext_files import pack
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel
+from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from tests.embeddings.io.fasttext_files import pack
 from tests.hostile import mutations
 from tests.hostile.crafted_pickles import SEVERAL, WHOLE, named, torch_file
 
@@ -215,7 +209,7 @@ def _bundle(folder: Path) -> None:
 
 def _read_bundle(folder: Path) -> None:
     opened: Any = _Opened(folder)
-    describe_exchange(folder, opened.vocabulary)
+    vocabulary_mismatch(folder, opened.vocabulary)
     model_name(opened)
     embedding_table(opened)
 

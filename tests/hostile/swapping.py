@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.files import replace_folder
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.utils import replacing
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.utils import folder_swap
+from paddlenlp_embtune.utils.atomic_io import replace_folder
 
 
 def write(place: Path, one: Path, other: Path) -> str:
@@ -51,6 +52,6 @@ def repeat(work: Callable[[Path, Path, Path], str], places: list[Path], seconds:
 
 if __name__ == "__main__":
     if sys.argv[6:] == ["three"]:
-        replacing.exchange = lambda one, other: False
+        folder_swap.exchange = lambda one, other: False
     what = {"read": read, "write": write, "start": start}[sys.argv[1]]
     print(json.dumps(repeat(what, [Path(name) for name in sys.argv[2:5]], float(sys.argv[5]))))

@@ -43,7 +43,7 @@ class AcceptedError(Exception):
 
 
 class Stop(TrainerCallback):  # type: ignore[misc]
-    """Ends a training that goes on, before its first step or after its last."""
+    """Ends a training that continues, before its first step or after its last."""
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         raise AcceptedError
@@ -66,7 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Attack:
-    """Tries to go on from copies of a checkpoint, and counts what becomes of it."""
+    """Tries to continue from copies of a checkpoint, and counts what becomes of it."""
 
     def __init__(self, trained: Path, scratch: Path) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
@@ -82,7 +82,7 @@ class Attack:
         return self._scratch / "run" / f"checkpoint-{STEP}"
 
     def resume(self, folder: Path, what: str, *, must_refuse: bool) -> str:
-        """Go on from a folder; the message of its refusal, if it was refused."""
+        """Continue from a folder; the message of its refusal, if it was refused."""
         self.counts["tried"] += 1
         said = ""
         try:
@@ -132,7 +132,7 @@ def test_a_flipped_bit_is_refused_and_the_whole_one_named(name: str, attack: Att
     (folder / name).write_bytes(content)
     said = attack.resume(folder, name, must_refuse=True)
     assert name in said
-    assert f"checkpoint-{BEFORE} beside it is whole: remove checkpoint-{STEP} to go on from there" in said
+    assert f"checkpoint-{BEFORE} beside it is whole: remove checkpoint-{STEP} to continue from there" in said
     finish(attack, "flipped")
 
 
@@ -180,7 +180,7 @@ def test_one_that_nothing_of_ours_wrote_is_taken_and_said_to_be_unsealed(
     with pytest.raises(AcceptedError):
         run(tmp_path, Stop(), resume=tmp_path / "checkpoint-4")
     assert "carries no seal" in caplog.text
-    assert "random draws do not go on from it" in caplog.text
+    assert "random draws do not continue from it" in caplog.text
 
 
 def test_a_best_checkpoint_is_loaded_from_where_it_is_and_compared(tmp_path: Path) -> None:

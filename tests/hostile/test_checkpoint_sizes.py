@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.encoders.checkpoint_files import check_sizes, check_sizes_of_weights
+from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_sizes_of_weights
 from paddlenlp_embtune.errors import BundleError
 from tests.hostile.reader_cases import CONFIG, WEIGHTS
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.bundle import Bundle
 from tests.hostile.kill_points import ROOT, Server, hidden_in
 from tests.server.client import turned
 
@@ -74,8 +74,8 @@ PAIRS = [
 
 def what_is_lost(place: Path, pair: list[list[str]]) -> str | None:
     """Look for both changes of a pair of commands."""
-    from paddlenlp_embtune.formats import read_vectors
-    from paddlenlp_embtune.versions import VectorStore
+    from paddlenlp_embtune.embeddings.io import read_vectors
+    from paddlenlp_embtune.embeddings.store import VectorStore
 
     manifest = Bundle.open(place / "b").manifest
     store = VectorStore.open(place / "store")

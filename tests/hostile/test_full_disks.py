@@ -20,10 +20,10 @@ WRITE = """
 import gc, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from paddlenlp_embtune.files import write_blocks
-from paddlenlp_embtune.formats.writing import write_vectors
+from paddlenlp_embtune.utils.atomic_io import write_blocks
+from paddlenlp_embtune.embeddings.io.write import write_vectors
 from paddlenlp_embtune.utils.os_errors import describe_os_error
-from paddlenlp_embtune.versions import VectorStore
+from paddlenlp_embtune.embeddings.store import VectorStore
 here = Path(sys.argv[1])
 tokens, table = [f"t{n}" for n in range(500)], np.random.default_rng(0).normal(size=(500, 32)).astype(np.float32)
 store = VectorStore.open(here / "store", create=True)
@@ -64,7 +64,7 @@ def test_every_writer_names_its_file_and_keeps_the_old_one(tmp_path: Path) -> No
 
 
 def test_the_record_of_a_run_is_named() -> None:
-    from paddlenlp_embtune.tuning.record import RunRecord
+    from paddlenlp_embtune.training.run_log import RunRecord
 
     with pytest.raises(OSError) as caught:
         RunRecord(Path("/dev/full")).write("event")

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.bundle.manifest_seal import read_sealed, sealed_text
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError
-from paddlenlp_embtune.files import sha256_of
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.utils.manifest_seal import read_sealed, sealed_text
+from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.utils.atomic_io import sha256_of
 from tests.helpers import edit_manifest
 
 BUNDLE = FINANCE / "bundle"
@@ -81,7 +82,7 @@ def test_a_seal_that_is_taken_off_is_missed(copy: Path) -> None:
 
 
 def test_a_bundle_of_schema_1_still_opens_and_is_sealed_when_it_is_written_again(copy: Path, tmp_path: Path) -> None:
-    from paddlenlp_embtune.serving.sealing import reseal
+    from paddlenlp_embtune.export.seal import reseal
 
     manifest = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
     del manifest["seal"], manifest["teacher"]  # a field that came later

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from paddlenlp_embtune import Domain, EmbtuneError, Recipe
-from paddlenlp_embtune.cli.stored import chosen_groups
+from paddlenlp_embtune.cli._store import chosen_groups
 from paddlenlp_embtune.models import build_model
 from paddlenlp_embtune.server.settings import ServerSettings
 from tests.helpers import Run, error_of

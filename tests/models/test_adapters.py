@@ -1,4 +1,4 @@
-"""Adapters: what they compute, what they freeze, and that gradients reach them rightly."""
+"""Adapters: what they compute, what they freeze, and that gradients reach them correctly."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import paddle
 import paddlenlp.transformers as transformers
 import pytest
 
-from paddlenlp_embtune.adapting import ADAPTER_KINDS, AdapterSpec
+from paddlenlp_embtune.compat.lora import lora_layers
+from paddlenlp_embtune.config.adapter import ADAPTER_KINDS, AdapterSpec
+from paddlenlp_embtune.config.recipe import LayerwiseSpec
 from paddlenlp_embtune.errors import HostError, PatternError, RecipeError
-from paddlenlp_embtune.host.peft import lora_layers
-from paddlenlp_embtune.models.adapters import AdapterInfo, adapter_groups, add_adapter, merge_adapter
-from paddlenlp_embtune.models.depth import layerwise_groups
-from paddlenlp_embtune.models.encoder import Encoder
-from paddlenlp_embtune.models.pretrained import PretrainedClassifier
+from paddlenlp_embtune.models.adapters.insertion import AdapterInfo, adapter_groups, add_adapter, merge_adapter
+from paddlenlp_embtune.models.layers import layerwise_groups
+from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier
+from paddlenlp_embtune.models.sequence_classifier import Encoder
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.recipe import LayerwiseSpec
-from paddlenlp_embtune.tuning import resolve_groups
+from paddlenlp_embtune.training import resolve_groups
 
 FAMILIES = ("BertModel", "ErnieModel", "RobertaModel", "ErnieMModel")
 SPECS = {
@@ -340,20 +340,20 @@ def test_somebody_elses_classifier_takes_an_adapter(name: str, kind: str) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "adaptor"}, "adapter.kind is 'adaptor'; legal: houlsby, lora, prefix, prompt"),
-        ({"kind": "lora", "rank": 0}, "adapter.rank is 0; legal: 1 or more"),
-        ({"kind": "lora", "alpha": 0}, "adapter.alpha is 0.0; legal: above 0"),
+        ({"kind": "adaptor"}, "adapter.kind is 'adaptor'; expected houlsby, lora, prefix, prompt"),
+        ({"kind": "lora", "rank": 0}, "adapter.rank is 0; expected 1 or more"),
+        ({"kind": "lora", "alpha": 0}, "adapter.alpha is 0.0; expected above 0"),
         ({"kind": "lora", "alpha": float("nan")}, "adapter.alpha must be a finite number"),
-        ({"kind": "lora", "dropout": 1.0}, "adapter.dropout is 1.0; legal: 0 or more and below 1"),
+        ({"kind": "lora", "dropout": 1.0}, "adapter.dropout is 1.0; expected 0 or more and below 1"),
         ({"kind": "lora", "targets": ()}, "adapter.targets"),
         ({"kind": "lora", "targets": "q_proj"}, "adapter.targets must be a list"),
         (
             {"kind": "lora", "tokens": 3},
-            "adapter.tokens is 3; legal: null for 'lora', which takes rank, alpha, dropout, targets",
+            "adapter.tokens is 3; expected null for 'lora', which takes rank, alpha, dropout, targets",
         ),
-        ({"kind": "prefix", "tokens": 0}, "adapter.tokens is 0; legal: 1 or more"),
-        ({"kind": "prompt", "rank": 8}, "adapter.rank is 8; legal: null for 'prompt', which takes tokens"),
-        ({"kind": "houlsby", "bottleneck": 0}, "adapter.bottleneck is 0; legal: 1 or more"),
+        ({"kind": "prefix", "tokens": 0}, "adapter.tokens is 0; expected 1 or more"),
+        ({"kind": "prompt", "rank": 8}, "adapter.rank is 8; expected null for 'prompt', which takes tokens"),
+        ({"kind": "houlsby", "bottleneck": 0}, "adapter.bottleneck is 0; expected 1 or more"),
     ],
 )
 def test_illegal_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -365,7 +365,7 @@ def test_targets_that_match_nothing_are_refused_with_those_there_are() -> None:
     model = classifier()
     before = values(model)
     with pytest.raises(
-        PatternError, match=r"'query' matched none of the 12 linear layers of BertModel; .*legal: k_proj, linear1"
+        PatternError, match=r"'query' matched none of the 12 linear layers of BertModel; .*expected k_proj, linear1"
     ):
         add_adapter(model, AdapterSpec(kind="lora", targets=("q_proj", "query")))
     assert [*values(model)] == [*before]
@@ -375,10 +375,10 @@ def test_targets_that_match_nothing_are_refused_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (AdapterSpec(kind="lora", rank=17), "adapter.rank is 17; legal: 1 to 16, the least width of 'encoder.layers"),
+        (AdapterSpec(kind="lora", rank=17), "adapter.rank is 17; expected 1 to 16, the least width of 'encoder.layers"),
         (
             AdapterSpec(kind="houlsby", bottleneck=16),
-            "adapter.bottleneck is 16; legal: 1 to 15, below the encoder's width of 16",
+            "adapter.bottleneck is 16; expected 1 to 15, below the encoder's width of 16",
         ),
     ],
 )
@@ -408,13 +408,13 @@ def test_an_encoder_of_other_layers_is_refused(kind: str) -> None:
     model = transformers.AlbertForSequenceClassification(config)
     with pytest.raises(HostError, match=r"has 0 layers of Paddle's class TransformerEncoder.*kind 'lora' with the targets"):
         add_adapter(model, SPECS[kind])
-    with pytest.raises(PatternError, match=r"legal: .*query.*value"):
+    with pytest.raises(PatternError, match=r"expected .*query.*value"):
         add_adapter(model, SPECS["lora"])
     add_adapter(model, AdapterSpec(kind="lora", rank=2, targets=("query", "value")))
 
 
 def test_a_model_without_an_encoder_is_refused() -> None:
-    with pytest.raises(HostError, match="TextCNN has no PaddleNLP encoder; legal: a PretrainedModel such as"):
+    with pytest.raises(HostError, match="TextCNN has no PaddleNLP encoder; expected a PretrainedModel such as"):
         add_adapter(TextCNN(vocabulary_size=40, dimension=6, num_labels=3, filters=5), SPECS["lora"])
 
 

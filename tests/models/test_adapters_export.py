@@ -10,14 +10,14 @@ import paddle
 import pytest
 from safetensors.numpy import load_file
 
-from paddlenlp_embtune.adapting import ADAPTER_KINDS, AdapterSpec
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.config.adapter import ADAPTER_KINDS, AdapterSpec
 from paddlenlp_embtune.export import BundleContent, write_bundle
 from paddlenlp_embtune.models import with_table
-from paddlenlp_embtune.models.adapters import add_adapter, merge_adapter
-from paddlenlp_embtune.models.attribution import attribute
-from paddlenlp_embtune.models.engine import load_layer
-from paddlenlp_embtune.models.pretrained import PretrainedClassifier
-from paddlenlp_embtune.serving import Bundle
+from paddlenlp_embtune.models._integrated_gradients import attribute
+from paddlenlp_embtune.models.adapters.insertion import add_adapter, merge_adapter
+from paddlenlp_embtune.models.paddle_engine import load_layer
+from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 
 TEXTS = ("公司拟回购股份", "控股股东减持", "净利润同比增长五成，超出预期")

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.models.engine import load_layer
+from paddlenlp_embtune.models.paddle_engine import load_layer
 
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 

@@ -9,7 +9,7 @@ import pytest
 
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import embedding_name, with_table
-from paddlenlp_embtune.models.pretrained import classifier_on
+from paddlenlp_embtune.models.pretrained_classifier import classifier_on
 from paddlenlp_embtune.text import pad
 from tests.encoders import texts, tiny_encoder
 
@@ -75,7 +75,7 @@ def test_config_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": "max"}, "pooling of the encoder is 'max'; nearest: 'mean'; legal: first, mean, pooler"),
+        ({"pooling": "max"}, "pooling of the encoder is 'max'; nearest: 'mean'; expected first, mean, pooler"),
         ({"dropout": 1.0}, "dropout of the encoder is 1.0"),
         ({"encoder_dropout": -0.1}, "encoder_dropout of the encoder is -0.1"),
         ({"size": 3}, "model.options of pretrained has no 'size'"),

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import build_model, set_embedding
-from paddlenlp_embtune.models.ngrams import fit_ngrams
+from paddlenlp_embtune.models._ngram_regression import fit_ngrams
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import pad
 

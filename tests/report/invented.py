@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.evaluation.insight import insight
-from paddlenlp_embtune.vectors.movement import movement
+from paddlenlp_embtune.embeddings.metrics.drift_report import movement
+from paddlenlp_embtune.evaluation.error_analysis import insight
 
 SCRIPT = "<script>window.hit=1</script>"
 IMAGE = '"><img src="http://nowhere.example/x.png" onerror="window.hit=1">'

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, RecipeError
-from paddlenlp_embtune.report import fonts as fonts_module
 from paddlenlp_embtune.report import write_report
-from paddlenlp_embtune.report.writing import SECTIONS
+from paddlenlp_embtune.report.plots import _fonts as fonts_module
+from paddlenlp_embtune.report.report import SECTIONS
 from tests.report.invented import IMAGE, LABELS, SCRIPT, answers, moves, write_run
 from tests.report.reading import Reader, section
 
@@ -145,7 +145,8 @@ def test_further_sections_stand_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"), [(None, "legal: a tuple"), (("a",), "legal: a tuple"), (("a", 1), "legal"), (ValueError("no"), "raised")]
+    ("found", "told"),
+    [(None, "expected a tuple"), (("a",), "expected a tuple"), (("a", 1), "legal"), (ValueError("no"), "raised")],
 )
 def test_a_section_that_breaks_its_contract_is_named(found: Any, told: str, tmp_path: Path) -> None:
     def mine(run: Any) -> Any:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.evaluation.insight import insight
+from paddlenlp_embtune.evaluation.error_analysis import insight
 from paddlenlp_embtune.report import read_run, write_report
-from paddlenlp_embtune.report.checks import alarm_epochs, health
-from paddlenlp_embtune.report.curves import numeric_fields, phases, series
-from paddlenlp_embtune.report.markup import plain
-from paddlenlp_embtune.report.overview import findings
-from paddlenlp_embtune.report.quality import by_label
-from paddlenlp_embtune.report.studio import Studio
-from paddlenlp_embtune.report.writing import SECTIONS
+from paddlenlp_embtune.report._html import plain
+from paddlenlp_embtune.report.plots._curves import numeric_fields, phases, series
+from paddlenlp_embtune.report.plots._figure import Studio
+from paddlenlp_embtune.report.report import SECTIONS
+from paddlenlp_embtune.report.sections._health import alarm_epochs, health
+from paddlenlp_embtune.report.sections._overview import findings
+from paddlenlp_embtune.report.sections._results import by_label
 from tests.report.invented import LABELS, MEASURE, SCRIPT, answers, events, lines, manifest, moves, phase, write_run
 from tests.report.reading import Reader, section
 
@@ -136,7 +136,7 @@ def test_a_damaged_run_is_refused_and_the_file_named(parts: dict[str, Any], told
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is no run; legal: the folder that embtune train wrote"):
+    with pytest.raises(DataError, match=r"is no run; expected the folder that embtune train wrote"):
         write_report(tmp_path)
     with pytest.raises(DataError, match="is no folder"):
         write_report(tmp_path / "none")

@@ -17,13 +17,13 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.serving import Bundle
-from paddlenlp_embtune.serving.sealing import reseal
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.export.seal import reseal
 
 GOOD, BAD = "公司拟以十亿元回购股份并全部注销", "公司因财务造假被立案调查，股票可能退市"
 PREDICT = "/v1/models/finance/predict"
 SLOW = (
-    "import time; from paddlenlp_embtune.serving import Predictor; p = Predictor.predict; "
+    "import time; from paddlenlp_embtune.inference import Predictor; p = Predictor.predict; "
     "Predictor.predict = lambda *a, **k: (time.sleep({seconds}), p(*a, **k))[1]"
 )
 

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from paddlenlp_embtune.builtin import FINANCE
+from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.server import create_app
-from paddlenlp_embtune.serving import Predictor
 from tests.server.client import BAD, GOOD, PREDICT, turned
 from tests.server.inprocess import ask, error, run, settings
 

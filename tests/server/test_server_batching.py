@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.server.batching import MicroBatcher
+from paddlenlp_embtune.server._batching import MicroBatcher
 
 
 class Recorder:

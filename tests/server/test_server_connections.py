@@ -19,7 +19,7 @@ import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.data import read_texts
-from paddlenlp_embtune.serving import Predictor
+from paddlenlp_embtune.inference import Predictor
 from tests.server.client import BAD, GOOD, PREDICT, Server, ask_on, figure, label, raw, wait_for
 
 HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\n".encode()

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.server import metrics
-from paddlenlp_embtune.server import run as running
+from paddlenlp_embtune.server import _metrics, lifecycle as running
 from tests.server.inprocess import settings
 
 
@@ -26,8 +25,8 @@ def test_two_may_forget_the_dead_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         left.unlink()  # by the other one
         left.unlink()
 
-    monkeypatch.setattr(metrics, "mark_process_dead", beaten)
-    metrics._forget_dead(tmp_path)
+    monkeypatch.setattr(_metrics, "mark_process_dead", beaten)
+    _metrics._forget_dead(tmp_path)
     assert not left.exists()
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.server import models
-from paddlenlp_embtune.server.models import ServedModel, load_models
+from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.server import _model_pool
+from paddlenlp_embtune.server._model_pool import ServedModel, load_models
 from paddlenlp_embtune.server.settings import ServerSettings
-from paddlenlp_embtune.serving import Predictor
 from tests.server.client import GOOD, turned
 
 OPTIONS = {"threads": 1}
@@ -69,7 +69,7 @@ def test_a_bundle_that_opens_but_fails_on_a_text_is_not_taken(bundle: Path, monk
 
 
 def test_a_bundle_that_cannot_be_opened_is_not_said_to_have_been(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "Predictor", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(_model_pool, "Predictor", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(BundleError, match="cannot be opened: ZeroDivisionError"):
         ServedModel("finance", bundle, OPTIONS)
 
@@ -102,7 +102,7 @@ def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
             replace(bundle, new)  # after it was checked, so that nothing fails
         return made[-1]
 
-    monkeypatch.setattr(models, "Predictor", disturbed)
+    monkeypatch.setattr(_model_pool, "Predictor", disturbed)
     model = ServedModel("finance", bundle, OPTIONS)
     assert len(made) == 2
     assert label(model) == "强烈利空"
@@ -118,8 +118,8 @@ def test_a_folder_that_is_away_for_a_moment_is_waited_for(bundle: Path) -> None:
 
 def test_a_bundle_that_is_replaced_all_the_time_is_given_up(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = iter(range(100))
-    monkeypatch.setattr(models, "_identity", lambda path: (next(numbers), "x"))
-    monkeypatch.setattr(models, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(_model_pool, "_identity", lambda path: (next(numbers), "x"))
+    monkeypatch.setattr(_model_pool, "_PAUSE_SECONDS", 0.0)
     with pytest.raises(BundleError, match="was replaced 5 times while it was read"):
         ServedModel("finance", bundle, OPTIONS)
 
@@ -141,8 +141,8 @@ def test_no_thread_answers_with_the_old_bundle_while_another_follows(
     one, other = (ServedModel("finance", bundle, OPTIONS, signal=tmp_path / "signal") for _ in range(2))
     replace(bundle, turned(bundle, tmp_path / "new"))
     one.reload()
-    load = models._load
-    monkeypatch.setattr(models, "_load", lambda *arguments: (time.sleep(0.1), load(*arguments))[1])
+    load = _model_pool._load
+    monkeypatch.setattr(_model_pool, "_load", lambda *arguments: (time.sleep(0.1), load(*arguments))[1])
     with ThreadPoolExecutor(4) as pool:
         assert {done.result() for done in [pool.submit(label, other) for _ in range(4)]} == {"强烈利空"}
 
@@ -163,7 +163,7 @@ def test_a_process_that_cannot_follow_says_so_once_and_keeps_the_old_one(
 def test_reloads_of_one_model_are_made_one_after_the_other(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ServedModel("finance", bundle, OPTIONS)
     inside, most = [0], [0]
-    load = models._load
+    load = _model_pool._load
 
     def counted(*arguments: Any) -> Any:
         inside[0] += 1
@@ -172,7 +172,7 @@ def test_reloads_of_one_model_are_made_one_after_the_other(bundle: Path, monkeyp
         inside[0] -= 1
         return found
 
-    monkeypatch.setattr(models, "_load", counted)
+    monkeypatch.setattr(_model_pool, "_load", counted)
     threads = [threading.Thread(target=model.reload) for _ in range(4)]
     for thread in threads:
         thread.start()

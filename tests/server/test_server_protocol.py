@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from paddlenlp_embtune.server.protocol import DeadlineConfig, DeadlineProtocol
+from paddlenlp_embtune.server._protocol import DeadlineConfig, DeadlineProtocol
 from tests.server.client import raw
 
 

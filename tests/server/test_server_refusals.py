@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.server import create_app
-from paddlenlp_embtune.serving import Predictor
 from tests.server.client import BAD, GOOD, PREDICT
 from tests.server.inprocess import ask, error, run, settings
 
@@ -26,27 +26,32 @@ REFUSED = {
     "UTF-16": ('{"text": "利好"}'.encode("utf-16"), 400, "malformed_json", "not UTF-8"),
     "nested": (NESTED, 400, "malformed_json", "nested too deeply"),
     "long number": (b'{"texts": ' + b"9" * 5_000 + b"}", 400, "malformed_json", "the body is not JSON: "),
-    "a list": (b'["a"]', 422, "invalid_request", "the body is a list; legal: an object"),
+    "a list": (b'["a"]', 422, "invalid_request", "the body is a list; expected an object"),
     "null": (b"null", 422, "invalid_request", "the body is null"),
     "no texts": (b"{}", 422, "invalid_request", "must hold either texts"),
     "nulls": (b'{"text": null, "texts": null}', 422, "invalid_request", "must hold either texts"),
     "both": (b'{"text": "a", "texts": ["b"]}', 422, "invalid_request", "must hold either texts"),
     "unknown key": (b'{"texts": [], "score": true}', 422, "invalid_request", "no key 'score'; nearest: 'scores'"),
     "surrogate key": (b'{"texts": [], "\\ud800": true}', 422, "invalid_request", "no key '\\ud800'"),
-    "texts is a string": (b'{"texts": "a"}', 422, "invalid_request", "texts is a string; legal: a list of strings"),
-    "a number": (b'{"texts": ["a", 3]}', 422, "invalid_request", "texts[1] is a number; legal: a string"),
+    "texts is a string": (b'{"texts": "a"}', 422, "invalid_request", "texts is a string; expected a list of strings"),
+    "a number": (b'{"texts": ["a", 3]}', 422, "invalid_request", "texts[1] is a number; expected a string"),
     "a null": (b'{"texts": ["a", "b", null]}', 422, "invalid_request", "texts[2] is null"),
     "a nested list": (b'{"texts": [["a"]]}', 422, "invalid_request", "texts[0] is a list"),
     "a boolean text": (b'{"text": true}', 422, "invalid_request", "text is a boolean"),
-    "scores": (b'{"text": "a", "scores": "yes"}', 422, "invalid_request", "scores is a string; legal: true or false"),
-    "too many": (json.dumps({"texts": ["a"] * 21}).encode(), 422, "invalid_request", "texts holds 21 texts; legal: at most 20"),
+    "scores": (b'{"text": "a", "scores": "yes"}', 422, "invalid_request", "scores is a string; expected true or false"),
+    "too many": (
+        json.dumps({"texts": ["a"] * 21}).encode(),
+        422,
+        "invalid_request",
+        "texts holds 21 texts; expected at most 20",
+    ),
     "too long": (
         json.dumps({"texts": ["a", "b" * 10_001]}).encode(),
         422,
         "invalid_request",
-        "texts[1] has 10,001 characters; legal: at most 10,000",
+        "texts[1] has 10,001 characters; expected at most 10,000",
     ),
-    "too large": (b" " * 100_001, 413, "body_too_large", "the body has 100,001 bytes; legal: at most 100,000"),
+    "too large": (b" " * 100_001, 413, "body_too_large", "the body has 100,001 bytes; expected at most 100,000"),
 }
 
 
@@ -83,11 +88,11 @@ def test_a_compressed_body_is_refused(app: FastAPI, encoding: str) -> None:
         ("GET", "/", 404, "not_found", "there is nothing at GET /; /openapi.json lists"),
         ("GET", "/v1/models/", 404, "not_found", "nothing at"),
         ("GET", "/docs", 404, "not_found", "nothing at"),
-        ("GET", "/v1/models/finanz", 404, "unknown_model", "no model 'finanz'; nearest: 'finance'; legal: finance"),
+        ("GET", "/v1/models/finanz", 404, "unknown_model", "no model 'finanz'; nearest: 'finance'; expected finance"),
         ("POST", "/v1/models/finanz/predict", 404, "unknown_model", "no model"),
         ("POST", "/v1/models/finanz/reload", 404, "unknown_model", "no model"),
-        ("GET", PREDICT, 405, "method_not_allowed", f"GET {PREDICT} is not legal; legal: POST"),
-        ("DELETE", "/v1/models/finance", 405, "method_not_allowed", "legal: GET"),
+        ("GET", PREDICT, 405, "method_not_allowed", f"GET {PREDICT} is not valid; expected POST"),
+        ("DELETE", "/v1/models/finance", 405, "method_not_allowed", "expected GET"),
     ],
 )
 def test_where_there_is_nothing_the_answer_says_what_there_is(

@@ -1,4 +1,4 @@
-"""What a server is told: names of bundles, the token, and values that are not legal."""
+"""What a server is told: names of bundles, the token, and values that are not valid."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_two_bundles_of_one_name_are_refused() -> None:
         ({"models": {"a b": "x"}}, "cannot be named 'a b'"),
         ({"models": {"../x": "x"}}, "cannot be named"),
         ({"models": {"": "x"}}, "cannot be named"),
-        ({"port": 65_536}, "port is 65536; legal: 0 to 65535"),
-        ({"workers": 0}, "workers is 0; legal: 1 or more"),
+        ({"port": 65_536}, "port is 65536; expected 0 to 65535"),
+        ({"workers": 0}, "workers is 0; expected 1 or more"),
         ({"workers": "two"}, "server.workers must be a whole number, not str 'two'"),
         ({"request_timeout_seconds": float("nan")}, "request_timeout_seconds must be a finite number"),
         ({"max_texts": 11, "max_queued_texts": 10}, "could never be queued"),
@@ -82,6 +82,6 @@ def test_the_token_comes_from_a_file_or_else_from_the_environment(tmp_path: Path
 @pytest.mark.parametrize("content", ["", " \n", "two words", "über"])
 def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(tmp_path: Path, content: str) -> None:
     (tmp_path / "token").write_text(content, encoding="utf-8")
-    with pytest.raises(RecipeError, match="legal: one word of visible ASCII") as caught:
+    with pytest.raises(RecipeError, match="expected one word of visible ASCII") as caught:
         read_token(ServerSettings(models={"x": "x"}, token_file=str(tmp_path / "token")))
     assert not content.strip() or content not in str(caught.value)

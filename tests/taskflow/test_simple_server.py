@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from paddlenlp import Taskflow
 
-from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.inference import Predictor
 from tests.export.test_bundle import TEXTS, bundle
 
 __all__ = ["bundle"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from paddlenlp import Taskflow
 
-from paddlenlp_embtune.serving import Bundle, Predictor
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.inference import Predictor
 from tests.export.test_bundle import TEXTS, bundle
 
 __all__ = ["bundle"]
@@ -56,7 +57,7 @@ def test_explanations_may_be_asked_for_once_and_for_all(bundle: Bundle) -> None:
     task = Taskflow("domain_sentiment", task_path=str(bundle.path), explain=True, scores=True)
     assert {"explanation", "scores"} <= set(task("利好")[0])
     assert "explanation" not in task("利好", explain=False)[0]
-    with pytest.raises(TypeError, match="no argument 'explian' when called; legal: explain, scores"):
+    with pytest.raises(TypeError, match="no argument 'explian' when called; expected explain, scores"):
         task("利好", explian=True)
 
 

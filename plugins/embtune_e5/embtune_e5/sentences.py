@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embtune_e5 import encoders
-from paddlenlp_embtune.encoders.pretrained import Pretrained
-from paddlenlp_embtune.errors import DataError, legal_names
+from paddlenlp_embtune.encoders import Pretrained
+from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text import own_ids, pad
 
 __all__ = ["SentenceEncoder", "sentence_vectors"]
@@ -31,10 +31,10 @@ class SentenceEncoder:
     def __init__(self, encoder: str | Pretrained = "e5-small", *, batch_size: int = 32) -> None:
         if isinstance(encoder, str):
             if encoder not in _BUILDERS:
-                raise DataError(f"{encoder!r} is no encoder of embtune-e5; {legal_names(encoder, _BUILDERS)}")
+                raise DataError(f"{encoder!r} is no encoder of embtune-e5; {expected_names(encoder, _BUILDERS)}")
             encoder = _BUILDERS[encoder]()
         if batch_size < 1:
-            raise DataError(f"batch_size is {batch_size}; legal: 1 or more")
+            raise DataError(f"batch_size is {batch_size}; expected 1 or more")
         self.tokenizer, self.batch_size = encoder.tokenizer, batch_size
         self.window = (encoder.positions or 512) - len(self.tokenizer.prefix + self.tokenizer.suffix)
         self.dimension = int(encoder.settings["hidden_size"])

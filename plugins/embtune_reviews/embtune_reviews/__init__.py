@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.recipe import AlarmSpec
+from paddlenlp_embtune.config import AlarmSpec
 
 __all__ = [
     "embtune_register_alarms",

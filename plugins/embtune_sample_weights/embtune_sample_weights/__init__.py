@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.registry import Lazy
+from paddlenlp_embtune.plugin import Lazy
 
 __all__ = ["LOSS", "embtune_before_attach", "embtune_register_callbacks", "embtune_register_losses"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
-from paddlenlp_embtune import RecipeError, host
-from paddlenlp_embtune.tuning import EmbtuneCallback
+from paddlenlp_embtune import RecipeError, compat
+from paddlenlp_embtune.training.callbacks import EmbtuneCallback
 
 __all__ = ["FORGET_RATE", "RAMP_EPOCHS", "SmallLoss", "SmallLossCallback"]
 
@@ -66,7 +66,7 @@ class SmallLoss(paddle.nn.Layer):  # type: ignore[misc]
 
 
 class SmallLossCallback(EmbtuneCallback):
-    """Moves the share of a :class:`SmallLoss` at the begin of every epoch: linearly from 0, then level.
+    """Moves the share of a :class:`SmallLoss` at the start of every epoch: linearly from 0, then level.
 
     The share travels with the checkpoint; so does the schedule, and a run that resumes under another one is refused.
 
@@ -80,9 +80,9 @@ class SmallLossCallback(EmbtuneCallback):
     def __init__(self, loss: SmallLoss, *, forget_rate: float = FORGET_RATE, ramp_epochs: int = RAMP_EPOCHS) -> None:
         super().__init__()
         if not 0 <= forget_rate < 1:
-            raise RecipeError(f"forget_rate is {forget_rate!r}; legal: 0 or more and below 1")
+            raise RecipeError(f"forget_rate is {forget_rate!r}; expected 0 or more and below 1")
         if ramp_epochs < 1:
-            raise RecipeError(f"ramp_epochs is {ramp_epochs!r}; legal: 1 or more")
+            raise RecipeError(f"ramp_epochs is {ramp_epochs!r}; expected 1 or more")
         self.loss = loss
         self.forget_rate = forget_rate
         self.ramp_epochs = ramp_epochs
@@ -90,7 +90,7 @@ class SmallLossCallback(EmbtuneCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the share, and record it."""
         # Told by the step and not counted here: a checkpoint may lie within an epoch, or on its last step.
-        steps = host.steps_per_epoch(args, kwargs["train_dataloader"])
+        steps = compat.steps_per_epoch(args, kwargs["train_dataloader"])
         epoch = state.global_step // steps if steps else int(state.epoch or 0)
         self.loss.share = self.forget_rate * min(1.0, epoch / self.ramp_epochs)
         self.record.write("small_loss", epoch=epoch, step=state.global_step, share=self.loss.share)

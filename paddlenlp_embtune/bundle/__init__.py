@@ -1,0 +1,50 @@
+"""The bundle: the folder that training leaves and inference loads. Reading it needs no Paddle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.bundle.embedding import (
+        bundle_folder as bundle_folder,
+        draft_with as draft_with,
+        embedding_table as embedding_table,
+        model_name as model_name,
+        read_bundle_weights as read_bundle_weights,
+        read_model as read_model,
+    )
+    from paddlenlp_embtune.bundle.manifest_seal import (
+        SCHEMA_VERSION as SCHEMA_VERSION,
+        read_sealed as read_sealed,
+        sealed_text as sealed_text,
+    )
+    from paddlenlp_embtune.bundle.reader import (
+        INPUT_NAME as INPUT_NAME,
+        OUTPUT_NAME as OUTPUT_NAME,
+        Bundle as Bundle,
+        Calibration as Calibration,
+        Manifest as Manifest,
+        ParityRecord as ParityRecord,
+        QuantizedProgram as QuantizedProgram,
+    )
+    from paddlenlp_embtune.bundle.snapshot import (
+        MANIFEST as MANIFEST,
+        generation_of as generation_of,
+        read_one_generation as read_one_generation,
+    )
+    from paddlenlp_embtune.bundle.tokenizer_spec import steps_of as steps_of
+    from paddlenlp_embtune.bundle.vocabulary_check import trained_tokens as trained_tokens
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "embedding": "bundle_folder draft_with embedding_table model_name read_bundle_weights read_model",
+            "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
+            "reader": "Bundle Calibration INPUT_NAME Manifest OUTPUT_NAME ParityRecord QuantizedProgram",
+            "snapshot": "MANIFEST generation_of read_one_generation",
+            "tokenizer_spec": "steps_of",
+            "vocabulary_check": "trained_tokens",
+        },
+    )

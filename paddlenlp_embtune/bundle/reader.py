@@ -1,0 +1,372 @@
+"""The bundle: the folder that training leaves and serving loads. Reading it checks everything before anything is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.bundle._manifest_checks import check_files_named, check_told_alike, check_values
+from paddlenlp_embtune.bundle.manifest_seal import SCHEMA_VERSION, read_sealed
+from paddlenlp_embtune.bundle.snapshot import MANIFEST, Generation, check_generation, read_one_generation
+from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
+from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, expected_names
+from paddlenlp_embtune.text import Tokenizer, Vocabulary, WindowSpec, tokenizer_files, tokenizer_from_config
+from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
+from paddlenlp_embtune.utils.schema import build, to_plain
+
+__all__ = [
+    "INPUT_NAME",
+    "MANIFEST",
+    "OUTPUT_NAME",
+    "SCHEMA_VERSION",
+    "Bundle",
+    "Calibration",
+    "Manifest",
+    "ParityRecord",
+    "QuantizedProgram",
+]
+
+INPUT_NAME = "input_ids"
+OUTPUT_NAME = "logits"
+_MOST_BYTES = 16 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParityRecord:
+    """The proof that an engine agrees with the live model.
+
+    Args:
+        max_probability_difference: the largest absolute difference of any class probability.
+        tolerance: what was allowed.
+        texts: rows compared, over all batches.
+        batches: batches compared, of mixed sizes and lengths.
+        same_labels: whether every row got the same label.
+        temperature: that the logits were divided by; at a lower one, a difference counts for more.
+    """
+
+    max_probability_difference: float
+    tolerance: float
+    texts: int
+    batches: int
+    same_labels: bool
+    temperature: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizedProgram:
+    """A smaller ONNX program beside the one in fp32, and what it was found to be worth on labelled rows.
+
+    Args:
+        file: relative to the bundle.
+        method: ``static`` (activations have the scales that calibration found), ``dynamic`` (each batch its own), or ``cast``.
+        rows: labelled rows that it was measured on.
+        agreement: share of them that get the label that fp32 gives.
+        accuracy, accuracy_fp32: share of them that get the right label.
+        f1_macro, f1_macro_fp32: the mean of the labels' F1.
+        company: the largest difference that the batch a text is in made to one of its probabilities.
+        bytes, bytes_fp32: size of the program.
+        speedup: texts a second, times those of fp32, in the same minute on the processor below; None where it cannot be
+            measured, as of fp16 without a GPU.
+        processor: where the speed was measured.
+        tolerance: how much accuracy it was allowed to lose.
+    """
+
+    file: str
+    method: str
+    rows: int
+    agreement: float
+    accuracy: float
+    accuracy_fp32: float
+    f1_macro: float
+    f1_macro_fp32: float
+    company: float
+    bytes: int
+    bytes_fp32: int
+    speedup: float | None
+    processor: str
+    tolerance: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What fitting a temperature on labelled rows did to the probabilities.
+
+    Args:
+        rows: labelled rows that it was fitted on.
+        ece_before, ece_after: expected calibration error at temperature 1 and at the fitted one, on those rows; 15 bins.
+        ece_held_out, nll_held_out: those of rows which the temperature was not fitted on, by cross-fitting in five parts.
+        nll_before, nll_after: mean negative log-likelihood of the right label, in natural logarithms.
+        brier_before, brier_after: mean squared distance from the right label, 0 to 2.
+        target_precision: what the thresholds were chosen for; None if there are none.
+        answered: share of the rows that the thresholds let through.
+        precision: share of right answers among them.
+        precision_held_out: that of rows which the thresholds were not chosen on, by cross-fitting in five parts.
+        errors: rows whose label was wrong; a temperature is fitted to them.
+        note: why the temperature is 1, or stands on little; None where there is nothing to say.
+    """
+
+    rows: int
+    ece_before: float
+    ece_after: float
+    ece_held_out: float
+    nll_before: float
+    nll_after: float
+    brier_before: float
+    brier_after: float
+    target_precision: float | None = None
+    answered: float = 1.0
+    precision: float | None = None
+    nll_held_out: float | None = None
+    precision_held_out: float | None = None
+    errors: int | None = None
+    note: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``bundle.json`` says.
+
+    Args:
+        schema_version: of this layout.
+        domain: name of the domain, or None.
+        labels: class names in order.
+        ordered: whether their order means anything.
+        tokenizer: options that rebuild the tokenizer on ``vocab.txt`` and the files that it names.
+        vocabulary_sha256: fingerprint of the vocabulary that the weights were trained with.
+        max_length: the most tokens that the model reads at once.
+        windows: how longer texts are read; None cuts them.
+        temperature: logits are divided by it, of several windows the logarithms of their mean; 0.001 to 1000.
+        thresholds: an answer of a label with a lower score is no answer; labels that are not named always are.
+        calibration: how temperature and thresholds were found; None if they were not.
+        quantized: programs of lower precision by its name.
+        engines: files of each engine.
+        parity: for each engine, the proof that it agrees with the live model.
+        metrics: figures on the development rows.
+        data: counts and fingerprints of the training data.
+        vectors: how the embedding was initialised.
+        recipe: the whole recipe.
+        teacher: of a student, by which bundle it was taught and how far it agrees with it; else empty.
+        versions: of the packages that made the bundle.
+        files: SHA-256 of every other file of the bundle.
+    """
+
+    schema_version: int
+    domain: str | None = None
+    labels: tuple[str, ...]
+    ordered: bool = False
+    tokenizer: Mapping[str, Any]
+    vocabulary_sha256: str
+    max_length: int
+    windows: WindowSpec | None = None
+    temperature: float = 1.0
+    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None
+    quantized: Mapping[str, QuantizedProgram] = dataclasses.field(default_factory=dict)
+    engines: Mapping[str, tuple[str, ...]]
+    parity: Mapping[str, ParityRecord]
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; everything it says about itself has been checked.
+
+    Args:
+        path: its folder.
+        manifest: what ``bundle.json`` says.
+        vocabulary: read from ``vocab.txt``.
+        generation: which writing of the bundle was opened; None for one that is only being made.
+    """
+
+    path: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+    generation: Generation | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open a bundle; while another process replaces it, this gives the old or the new one.
+
+        Raises:
+            BundleError: the folder is no bundle, is of another schema, lacks a file, or a file or the vocabulary has changed.
+        """
+        path = Path(path)
+        found, generation = read_one_generation(path, lambda: cls._read(path), whole=cls._is_whole)
+        return dataclasses.replace(found, generation=generation)
+
+    def check_current(self, *names: str) -> None:
+        """Refuse to continue with what was read since the bundle was opened, if it has been replaced meanwhile.
+
+        Args:
+            names: of the files that were read; where all of them stayed the same, the bundle may have been replaced. None
+                stands for everything, the manifest included.
+        Raises:
+            BundleError: it has.
+        """
+        files = {name: digest for name, digest in self.manifest.files.items() if name in names}
+        check_generation(self.path, self.generation, files if names else None)
+
+    @classmethod
+    def _is_whole(cls, path: Path) -> bool:
+        try:
+            cls._read(path)
+        except (EmbtuneError, OSError):
+            return False
+        return True
+
+    @classmethod
+    def _read(cls, path: Path) -> Bundle:
+        manifest = _read_manifest(path)
+        vocabulary = _read_vocabulary(path, manifest)
+        check_files_named(manifest, path / MANIFEST, _tokenizer_files(path, manifest))
+        for name, expected in manifest.files.items():
+            _check_file(path, name, expected)
+        check_told_alike(manifest, path, len(vocabulary))
+        return cls(path, manifest, vocabulary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and what must stand there: whoever unpickles opens and checks it again."""
+        return _reopen, (str(self.path.absolute()), self.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the manifest says, which names the hash of every other file."""
+        return hashlib.sha256(json.dumps(to_plain(self.manifest), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the weights were trained with."""
+        return tokenizer_from_config(self.manifest.tokenizer, self.vocabulary, lambda name: (self.path / name).read_bytes())
+
+    def example_ids(self) -> list[int]:
+        """Return the ids of the first example in ``fixtures.jsonl``; of a bundle without it, that of the unknown token.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if (name := "fixtures.jsonl") not in self.manifest.files:
+            return [self.vocabulary.unknown_id]
+        first = read_bounded(self.path / name, error=BundleError, most_bytes=_MOST_BYTES).split(b"\n", 1)[0]
+        example = parse_json(first, f"the first line of {self.path / name}", error=BundleError)
+        try:
+            ids = [int(number) for number in example["windows"][0]["ids"]]
+            if ids and all(0 <= number < len(self.vocabulary) for number in ids):
+                return ids
+        except (TypeError, ValueError, LookupError):
+            pass
+        raise BundleError(f"the first line of {self.path / name} is no example of this bundle; export the bundle again")
+
+    def engine_file(self, engine: str, ending: str) -> Path:
+        """Return an engine's file by its ending.
+
+        Raises:
+            BundleError: the bundle was not exported for that engine.
+        """
+        for name in self.manifest.engines.get(engine, ()):
+            if name.endswith(ending):
+                return self.path / name
+        raise BundleError(
+            f"the bundle {self.path} has no files for the engine {engine!r}; {expected_names(engine, self.manifest.engines)}; "
+            f"add them with: embtune export {self.path} --engine {engine}"
+        )
+
+    def quantized_file(self, precision: str) -> Path | None:
+        """Return the program of a precision, None for ``fp32``.
+
+        Raises:
+            BundleError: the bundle was not quantized to it.
+        """
+        if precision == "fp32":
+            return None
+        if (program := self.manifest.quantized.get(precision)) is None:
+            allowed = expected_names(precision, ["fp32", *self.manifest.quantized])
+            raise BundleError(
+                f"the bundle {self.path} has no program in {precision!r}; {allowed}; add one, measured on labelled rows, with: "
+                f"embtune quantize {self.path} --data dev.tsv"
+            )
+        return self.path / program.file
+
+
+def _reopen(path: str, fingerprint: str) -> Bundle:
+    """Open a bundle that another process, or an earlier time, has named.
+
+    Raises:
+        BundleError: it is not the one that was named.
+    """
+    bundle = Bundle.open(path)
+    if bundle.fingerprint != fingerprint:
+        raise BundleError(
+            f"the bundle {path} was replaced since this object was pickled: it is {bundle.fingerprint[:12]}... now, and was "
+            f"{fingerprint[:12]}...; open the new one with Predictor({path!r}), or put the old one back"
+        )
+    return bundle
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    try:
+        content = read_bounded(file, error=BundleError, most_bytes=_MOST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; give the bundle folder of a run") from None
+    value = read_sealed(content, str(file))
+    try:
+        return build(Manifest, value, where=MANIFEST, error=BundleError)
+    except RecipeError as error:
+        raise BundleError(f"{file} is not valid: {error}; restore it, or train again") from None
+
+
+def _read_vocabulary(path: Path, manifest: Manifest) -> Vocabulary:
+    """Read the vocabulary; refuse one that the weights were not trained with, and show where it differs."""
+    try:
+        vocabulary = Vocabulary.load(path / "vocab.txt")
+    except (OSError, DataError) as error:
+        if "vocab.txt" in manifest.files:
+            _check_file(path, "vocab.txt", manifest.files["vocab.txt"])
+        raise BundleError(f"the vocabulary of the bundle {path} cannot be read: {error}; export the bundle again") from None
+    found = vocabulary.fingerprint()
+    if found != manifest.vocabulary_sha256:
+        difference = f": {told}" if (told := vocabulary_mismatch(path, vocabulary)) else ""
+        raise BundleError(
+            f"the bundle {path} was trained with the vocabulary {manifest.vocabulary_sha256[:12]}..., its vocab.txt is "
+            f"{found[:12]}... with {len(vocabulary)} tokens{difference}; put the vocabulary of the training run back"
+        )
+    return vocabulary
+
+
+def _tokenizer_files(path: Path, manifest: Manifest) -> tuple[str, ...]:
+    try:
+        return tokenizer_files(manifest.tokenizer)
+    except DataError as error:
+        raise BundleError(f"{path / MANIFEST} is not valid: {error}; use the release that wrote it, or train again") from None
+
+
+def _check_file(path: Path, name: str, expected: str) -> None:
+    file = path / name
+    try:
+        found = sha256_of(file) if file.is_file() else None
+    except OSError as error:
+        raise BundleError(
+            f"the file {shorten(name)} of the bundle {path} cannot be read: {error.strerror}; copy the whole folder again"
+        ) from None
+    if found is None:
+        raise BundleError(f"the bundle {path} lacks its file {name}; copy the whole folder again, or train again")
+    if found != expected:
+        raise BundleError(
+            f"the file {name} of the bundle {path} has changed: its SHA-256 is {found[:12]}..., {MANIFEST} says "
+            f"{expected[:12]}...; restore the file, or export the bundle again"
+        )

@@ -1,0 +1,91 @@
+"""How a command ends when it fails: one line on stderr that says what to do, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+from paddlenlp_embtune.cli._terminal import err, visible
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+from paddlenlp_embtune.utils.os_errors import describe_os_error
+
+__all__ = ["leave", "naming_output", "worded"]
+
+_LONGEST = 2_000  # characters of a line
+_LONGEST_CAUSE = 300
+_MISUSE = 2
+
+
+def leave(error: Exception) -> NoReturn:
+    """Print one line about an error and end the process: 2 for misuse, 1 for any other failure.
+
+    Raises:
+        SystemExit: always, but with ``EMBTUNE_TRACEBACK``, where the error itself is raised.
+    """
+    if isinstance(error, BrokenPipeError):
+        # Nobody reads any more. What is left in the buffer must not be told of again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    if os.environ.get("EMBTUNE_TRACEBACK"):
+        raise error
+    line = visible(worded(error))
+    err.print("error: ", style="bold red", end="")
+    err.print(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ... ({len(line):,} characters)", soft_wrap=True)
+    sys.exit(_MISUSE if isinstance(error, RecipeError) else 1)
+
+
+def worded(error: Exception) -> str:
+    """Word an error in one line; the traceback of one that nobody foresaw is written into a file, which the line names."""
+    if isinstance(error, EmbtuneError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None:
+        return _short(describe_os_error(error))
+    told = " ".join(_short(str(error)).split())
+    if isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory{f': {told}' if told else ''}; choose smaller sizes, such as those of the batch, the "
+            "model or the texts, or free some memory"
+        )
+    if isinstance(error, RecursionError):
+        return f"something that was given nests too deep to be read ({told}); write it flatter{_details(error)}"
+    if isinstance(error, ValueError) and "null byte" in told:
+        return "a path holds a null character; give the path of a file or a folder"
+    return (
+        f"unexpected {type(error).__name__}{f': {told}' if told else ''}; embtune did not foresee this, please report it"
+        f"{_details(error)}"
+    )
+
+
+@contextlib.contextmanager
+def naming_output() -> Iterator[None]:
+    """Let an error of the system that comes from writing to standard output say so."""
+    try:
+        yield
+    except OSError as error:
+        # The buffer keeps what could not be written, and would fail again when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno is not None and error.filename is None:
+            error.filename = "standard output"
+        raise
+
+
+def _details(error: Exception) -> str:
+    """Write the traceback into a file that nobody else can read; say where, or how else to see it."""
+    try:
+        told = "".join(traceback.format_exception(error))
+        descriptor, path = tempfile.mkstemp(prefix="embtune-", suffix=".log")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(told)
+    except Exception:  # this is told while something else fails, and must not fail itself
+        return "; set EMBTUNE_TRACEBACK=1 to see where it happened"
+    return f"; details in {path}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_CAUSE else f"{text[:_LONGEST_CAUSE]}..."

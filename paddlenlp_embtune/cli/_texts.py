@@ -1,0 +1,153 @@
+"""What the commands over texts share: reading them, the tokens they need, and a bar for what takes long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+from paddlenlp_embtune.cli._console import say_notes
+from paddlenlp_embtune.data import Rows, read_rows, stream_texts
+from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
+from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
+from paddlenlp_embtune.utils.line_reader import read_lines
+
+__all__ = [
+    "Used",
+    "labelled_rows",
+    "listed_tokens",
+    "one_of",
+    "read_texts_of",
+    "read_tokens",
+    "shown",
+    "used_tokens",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """The tokens that texts need.
+
+    Args:
+        tokens: each once, without padding and unknown.
+        counts: how often each token, also of those left out as rare, occurs in the texts; None without texts.
+        texts: how many were read.
+        tokenizer: the name of what cut them; None without texts.
+    """
+
+    tokens: tuple[str, ...]
+    counts: Counter[str] | None = None
+    texts: int = 0
+    tokenizer: str | None = None
+
+
+def one_of(**given: object) -> str | None:
+    """Name the one option that is given; None where none is.
+
+    Raises:
+        RecipeError: several are.
+    """
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise RecipeError(f"{' and '.join(named)} do not go together; give one of them")
+    return named[0] if named else None
+
+
+def labelled_rows(
+    path: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str, skip_empty: bool = False
+) -> Rows:
+    """Read labelled rows, and say what was left out and how the file was read, where it was not plain.
+
+    Raises:
+        DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_rows`.
+    """
+    rows = read_rows(
+        path,
+        text_column=text_column,
+        label_column=label_column,
+        skip_empty=skip_empty,
+        encoding=encoding,
+        quoting=quoting,
+    )
+    say_notes(rows.remarks())
+    return rows
+
+
+def read_texts_of(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
+    """Read texts, of a ``.txt`` one a line, and say how the file was read, where it was not plain.
+
+    Raises:
+        DataError: the file cannot be read, or holds nothing but blanks.
+    """
+    notes = list[str]()
+    texts = list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes))
+    say_notes(notes)
+    if not any(text.strip() for text in texts):
+        raise DataError(f"{path} holds no text; expected one or more that are not blank")
+    return texts
+
+
+def read_tokens(file: Path) -> list[str]:
+    """Read tokens, one a line, each kept as it stands; empty lines are passed over.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, or names none.
+    """
+    try:
+        tokens = [token for token in read_lines(file, error=DataError) if token]
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"there is no file {file}; expected tokens, one a line, UTF-8") from None
+    if not tokens:
+        raise DataError(f"{file} names no token; expected one a line")
+    return tokens
+
+
+def used_tokens(
+    path: Path,
+    *,
+    tokenizer: str | None,
+    vocabulary: Path | None,
+    min_count: int,
+    cased: bool,
+    text_column: str,
+    encoding: str | None = None,
+    quoting: str = "auto",
+) -> Used:
+    """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
+
+    Raises:
+        RecipeError: the tokenizer is unknown, or needs a vocabulary, or takes none.
+        DataError: a file cannot be read.
+    """
+    name = tokenizer or "char"
+    if name not in TOKENIZERS:
+        raise RecipeError(f"--tokenizer is {name!r}; {expected_names(name, TOKENIZERS)}")
+    fixed = name in ("wordpiece", "sentencepiece")
+    if fixed and vocabulary is None:
+        raise RecipeError(f"--tokenizer {name} needs --vocabulary: {'a vocab.txt' if name == 'wordpiece' else 'a .model file'}")
+    if not fixed and vocabulary is not None:
+        raise RecipeError(
+            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
+        )
+    texts = read_texts_of(path, text_column, encoding=encoding, quoting=quoting)
+    built = build_tokenizer(
+        name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
+    )
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(built.tokens(text))
+    tokens = built.vocabulary.tokens
+    if fixed:
+        framing = {tokens[number] for number in (*built.prefix, *built.suffix)}
+        tokens = tuple(token for token in tokens if counts[token] >= min_count or token in framing)
+    return Used(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
+
+
+def listed_tokens(file: Path) -> Used:
+    """Take the tokens of a file for those that are needed."""
+    return Used(tuple(dict.fromkeys(read_tokens(file))))
+
+
+def shown(token: str) -> str:
+    """Return a token as it can be seen: in quotes where it is blank or has a character that cannot be printed."""
+    return token if token.isprintable() and token.strip() == token and token else repr(token)

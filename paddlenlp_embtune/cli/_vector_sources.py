@@ -1,0 +1,121 @@
+"""What the commands over files of vectors share: which format, what to read of it, and how."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from paddlenlp_embtune.cli._console import watched
+from paddlenlp_embtune.embeddings.init import FALLBACKS
+from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, detect_format, read_vectors
+from paddlenlp_embtune.errors import RecipeError, expected_names
+from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.training import usual_fallbacks
+
+__all__ = [
+    "Seen",
+    "bytes_of",
+    "fallbacks_of",
+    "format_of",
+    "read_options",
+    "read_source",
+]
+
+_EXAMPLES = 10
+
+
+class Seen:
+    """Counts what a reader offers, and keeps what is wanted.
+
+    Args:
+        wants: whether a token is wanted.
+        most: at most so many rows are kept, the first ones; None keeps all that are wanted.
+    """
+
+    def __init__(self, wants: Callable[[str], bool], most: int | None = None) -> None:
+        self.offered = self.taken = 0
+        self.first: list[str] = []
+        self._wants, self._most = wants, most
+
+    @property
+    def dropped(self) -> int:
+        """How many were not kept."""
+        return self.offered - self.taken
+
+    def __call__(self, name: str) -> bool:
+        """Decide about one row; the first few that are dropped are remembered."""
+        self.offered += 1
+        keep = (self._most is None or self.taken < self._most) and self._wants(name)
+        self.taken += keep
+        if not keep and len(self.first) < _EXAMPLES:
+            self.first.append(name)
+        return keep
+
+
+def fallbacks_of(given: str | None, tokenizer: str | None) -> tuple[str, ...]:
+    """Return the fallbacks that an option names, or those that training tries for a tokenizer.
+
+    Raises:
+        RecipeError: one is unknown, or named twice.
+    """
+    if given is None:
+        return usual_fallbacks(tokenizer or "char")
+    names = tuple(name.strip() for name in given.split(",") if name.strip()) if given.strip() != "none" else ()
+    for name in names:
+        if name not in FALLBACKS:
+            raise RecipeError(f"--fallbacks names {name!r}; {expected_names(name, (*FALLBACKS, 'none'))}")
+    if len(set(names)) < len(names):
+        raise RecipeError(f"--fallbacks {given!r} names one twice; expected each once, in the order they are to be tried")
+    return names
+
+
+def format_of(source: str, declared: str | None) -> str:
+    """Return the declared format, or find it.
+
+    Raises:
+        RecipeError: no format is called so.
+        VectorError: there is no such file, or it is of no known format.
+    """
+    formats = registry.current().all_guarded("vector format")
+    if declared is not None:
+        if declared not in formats:
+            raise RecipeError(f"--format is {declared!r}; {expected_names(declared, formats)}")
+        return declared
+    path = Path(source)
+    return source if source in formats and not path.exists() else detect_format(path, formats=formats)
+
+
+def read_options(
+    format: str,  # noqa: A002
+    keep: Callable[[str], bool] | None,
+    tokens: Path | None,
+    tensor: str | None,
+    damaged: str,
+) -> ReadOptions:
+    """Put the options of a command together.
+
+    Raises:
+        RecipeError: ``damaged`` is neither ``refuse`` nor ``skip``.
+    """
+    if damaged not in (allowed := ("refuse", "skip")):
+        raise RecipeError(f"--damaged is {damaged!r}; {expected_names(damaged, allowed)}")
+    return ReadOptions(format=format, keep=keep, vocabulary=tokens, tensor=tensor, damaged=damaged)
+
+
+def read_source(source: str, label: str, options: ReadOptions) -> VectorTable:
+    """Read vectors of any registered format, with a bar on a terminal.
+
+    Raises:
+        VectorError: as :func:`paddlenlp_embtune.embeddings.io.read.read_vectors`.
+    """
+    formats = registry.current().all_guarded("vector format")
+    with watched(label) as progress:
+        return read_vectors(source, dataclasses.replace(options, progress=progress), formats=formats)
+
+
+def bytes_of(path: Path) -> int | None:
+    """Return the bytes of a file, or of all files in a folder; None where there is neither."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.is_file() else None

@@ -1,0 +1,3 @@
+"""The commands of ``embtune``, one a file."""
+
+__all__: list[str] = []

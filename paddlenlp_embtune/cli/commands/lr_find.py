@@ -1,0 +1,90 @@
+"""``embtune rates``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._plot import draw, draw_png
+from paddlenlp_embtune.config import Recipe
+from paddlenlp_embtune.errors import RecipeError
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training import RateCurve
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("rates")(rates)
+
+
+def rates(
+    recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
+    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
+    group: Annotated[
+        Optional[list[str]], typer.Option(help="Raise the rate of this group alone; repeat for more. Default: all together.")
+    ] = None,
+    lowest: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="The last rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Number of rates in between, one batch each.")] = 100,
+    plot: Annotated[Optional[Path], typer.Option(help="Also draw the curves into this file (.png, .svg or .pdf).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each curve, with all its points.")] = False,
+) -> None:
+    """Find learning rates: raise the rate batch by batch, watch the loss, propose (range test). Nothing is kept."""
+    chosen = Recipe.load(recipe) if recipe is not None else Recipe()
+    if data is not None:
+        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, train=data))
+    if chosen.data.train is None:
+        raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
+    compat.require_paddle()
+    compat.calm_logging()
+    from paddlenlp_embtune.training import rate_curves
+
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("range test", total=steps)
+        curves = rate_curves(
+            chosen,
+            groups=group or [None],
+            lowest=lowest,
+            highest=highest,
+            steps=steps,
+            progress=lambda done, _: bar.update(task, completed=done),
+        )
+    for curve in curves:
+        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the rate", markup=True)
+        err.print(draw(curve.rates, curve.smoothed), markup=False)
+    err.print(_proposals(curves))
+    say_notes(
+        f"the loss of {curve.group or 'all groups'} does not fall at any rate by more than batches differ, so no rate is "
+        "proposed; try more --steps, other limits, or a larger batch_size"
+        for curve in curves
+        if curve.proposal is None
+    )
+    if plot is not None:
+        draw_png(plot, {curve.group or "all groups": curve for curve in curves})
+        err.print(f"curves: {plot}", markup=False)
+    for curve in curves:
+        if as_json:
+            print(json.dumps({**dataclasses.asdict(curve), "proposal": curve.proposal}, ensure_ascii=False))
+        else:
+            proposal = "" if curve.proposal is None else f"{curve.proposal:.1e}"
+            print(f"{curve.group or 'all'}\t{proposal}")
+
+
+def _proposals(curves: list[RateCurve]) -> Table:
+    table = Table("group", "proposal", "steepest fall", "lowest loss", "blew up")
+    for curve in curves:
+        figures = (curve.proposal, curve.steepest, curve.minimum, curve.blew_up_at)
+        table.add_row(curve.group or "all", *("-" if figure is None else f"{figure:.1e}" for figure in figures))
+    return table

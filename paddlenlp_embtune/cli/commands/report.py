@@ -1,0 +1,39 @@
+"""``embtune report``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from paddlenlp_embtune.cli._console import err
+from paddlenlp_embtune.plugin import registry
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Optional[Path], typer.Option(help="The HTML file; by default report.html in the run's folder.")] = None,
+    png: Annotated[Optional[Path], typer.Option(help="Also write every figure as a PNG file into this folder.")] = None,
+    method: Annotated[str, typer.Option(help="How the map is drawn: pca, or where it is installed umap or tsne.")] = "pca",
+) -> None:
+    """Write one HTML file about a run that opens without a network: results, curves, rates, health, terms, export."""
+    from paddlenlp_embtune.report import write_report
+
+    sections = [_titled(title, write) for title, write in registry.current().all_guarded("report section").items()]
+    path = write_report(run, out, png_dir=png, method=method, sections=sections)
+    if png is not None:
+        err.print(f"figures: {png}", markup=False)
+    print(path)
+
+
+def _titled(title: str, write: Callable[[Any], str]) -> Callable[[Any], tuple[str, str]]:
+    return lambda run: (title, write(run))

@@ -1,0 +1,222 @@
+"""``embtune vectors``: versions of embeddings, kept beside the run; and files of vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import numpy as np
+import typer
+from rich.markup import escape
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import embedding_table
+from paddlenlp_embtune.cli._console import err, show_event
+from paddlenlp_embtune.cli._options import (
+    ColumnOption,
+    EncodingOption,
+    JsonOption,
+    LabelledOption,
+    LabelOption,
+    OverwriteOption,
+    QuotingOption,
+    StoreOption,
+)
+from paddlenlp_embtune.cli._store import (
+    chosen_groups,
+    claimed,
+    domain_groups,
+    find_store,
+    labelled_rows_of,
+    open_bundle,
+    out,
+    plain_version,
+    print_json,
+    store_place,
+    table_of,
+)
+from paddlenlp_embtune.cli._texts import read_tokens
+from paddlenlp_embtune.cli.commands import vectors_compare as comparing, vectors_convert, vectors_train
+from paddlenlp_embtune.embeddings.store import VectorStore, check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.errors import RecipeError, VectorError
+from paddlenlp_embtune.utils.schema import to_plain
+
+__all__ = ["add_to", "app"]
+
+app = typer.Typer(
+    name="vectors",
+    help="Files of vectors, and versions of embeddings: train, look into, convert, save, compare, bring back, mix.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def add_to(main: typer.Typer) -> None:
+    """Add the commands."""
+    main.add_typer(app)
+
+
+@app.command("save")
+def save(
+    source: Annotated[Path, typer.Argument(help="Folder of a run, or of a bundle.")],
+    name: Annotated[str, typer.Option(help="Name of the version: letters, digits, '.', '_' and '-'.")],
+    store: StoreOption = None,
+    note: Annotated[str, typer.Option(help="What to remember about it.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Save the embedding of a bundle as a version; the store is made if there is none. Needs no Paddle."""
+    bundle = open_bundle(source)
+    opened = VectorStore.open(store_place(store, beside=source), create=True)
+    table, groups = embedding_table(bundle), domain_groups(bundle.manifest.domain)
+    version = opened.save(name, bundle.vocabulary.tokens, table, note=note, source=str(bundle.path), groups=groups)
+    err.print(f"saved {name}: {version.new_rows} new rows of {version.rows}, in {opened.path}", markup=False)
+    print_json(plain_version(version)) if as_json else print(version.id)
+
+
+@app.command("list")
+def list_versions(
+    store: StoreOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Also read every file, and fail if one is damaged.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions of a store, and what it takes on the disk."""
+    opened = find_store(store)
+    size, damage = opened.size(), opened.damage() if check else opened.unreadable()
+    if as_json:
+        told = [plain_version(version) for version in opened.versions()]
+        print_json({"store": str(opened.path), "versions": told, "size": to_plain(size), "damage": damage})
+    else:
+        table = table_of("version", "id", "saved (UTC)", "rows", "width", "new rows", "note")
+        for version in opened.versions():
+            figures = (f"{version.rows:,}", str(version.dimension), f"{version.new_rows:,}")
+            table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, version.note)
+        out.print(table)
+        err.print(f"{size.bytes / 1e6:.2f} MB on the disk, {size.table_bytes / 1e6:.2f} MB as tables side by side")
+        for message in damage:
+            err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
+    if check and damage:
+        raise VectorError(f"the store {opened.path} is damaged: {damage[0]}; bring the file back, or remove those versions")
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="Name or id of the version.")],
+    store: StoreOption = None,
+) -> None:
+    """Remove a version, and the files that no other version needs."""
+    opened = find_store(store)
+    freed = opened.remove(name)
+    err.print(f"removed {name}: {freed} bytes came free in {opened.path}", markup=False)
+    print(freed)
+
+
+@app.command("merge")
+def merge(
+    base: Annotated[str, typer.Argument(help="The version to begin with.")],
+    other: Annotated[str, typer.Argument(help="The version to take rows from.")],
+    name: Annotated[str, typer.Option(help="Name of the new version.")],
+    row: Annotated[
+        Optional[list[str]], typer.Option(metavar="TOKEN", help="Take the row of this token; repeat for more.")
+    ] = None,
+    group: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="NAME", help="Take the rows that the terms of this group are made of; repeat."),
+    ] = None,
+    rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of these tokens, one a line.")] = None,
+    groups: Annotated[Optional[Path], typer.Option(help="Groups of terms: JSON or YAML, a list of terms by name.")] = None,
+    domain: Annotated[Optional[str], typer.Option(help="The groups of terms of this domain.")] = None,
+    bundle: Annotated[
+        Optional[Path], typer.Option(help="Cut the terms of groups with the tokenizer of this bundle, or run.")
+    ] = None,
+    store: StoreOption = None,
+    note: Annotated[str, typer.Option(help="What to remember about it.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new version of one with chosen rows from another; rows go by their tokens."""
+    if not (row or group or rows_file):
+        raise RecipeError("say which rows to take: --row TOKEN, --group NAME or --rows-file FILE")
+    opened = find_store(store, beside=bundle)
+    versions = [opened.version(base), opened.version(other)]
+    cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
+    known = chosen_groups(groups, domain, versions)
+    (tokens, table), (other_tokens, other_table) = (opened.load(version.name) for version in versions)
+    shared = set(tokens) & set(other_tokens)
+    named = [*(row or ()), *(read_tokens(rows_file) if rows_file else ())]
+    wanted = list(
+        dict.fromkeys([*named, *group_tokens(known, group or (), [token for token in tokens if token in shared], cut=cut)])
+    )
+    check_space(tokens, table, other_tokens, other_table)
+    mixed = take_rows(
+        table,
+        rows_of_tokens(tokens, wanted, where=f"the version {versions[0].name!r}"),
+        other_table,
+        rows_of_tokens(other_tokens, wanted, where=f"the version {versions[1].name!r}"),
+    )
+    source = f"{versions[0].name} with {len(wanted)} rows of {versions[1].name}"
+    version = opened.save(name, tokens, mixed, note=note, source=source, groups=versions[0].groups, parent=base)
+    err.print(f"saved {name}: {source}", markup=False)
+    print_json({**plain_version(version), "taken": wanted}) if as_json else print(version.id)
+
+
+@app.command("restore")
+def restore(
+    version: Annotated[str, typer.Argument(help="Name or id of the version, or latest.")],
+    bundle: Annotated[Path, typer.Option(help="Folder of the bundle, or of its run.")],
+    to: Annotated[Path, typer.Option("--out", help="Write the new bundle here.")],
+    overwrite: OverwriteOption = False,
+    row: Annotated[
+        Optional[list[str]], typer.Option(metavar="TOKEN", help="Bring back the row of this token only; repeat for more.")
+    ] = None,
+    store: StoreOption = None,
+    data: LabelledOption = None,
+    text_column: ColumnOption = "text",
+    label_column: LabelOption = "label",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
+) -> None:
+    """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
+    with claimed(to, overwrite=overwrite):
+        opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
+        rows = (
+            labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+            if data is not None
+            else None
+        )
+        found = saved.version(version)
+        tokens, table = saved.load(found.name)
+        own = opened.vocabulary.tokens
+        if row:
+            wanted = list(dict.fromkeys(row))
+            here = rows_of_tokens(own, wanted, where=f"the bundle {opened.path}")
+            there = rows_of_tokens(tokens, wanted, where=f"the version {found.name!r}")
+        else:
+            here, there = shared_rows(own, tokens)
+            if not here.size:
+                both = f"the version {found.name!r} and the bundle {opened.path}"
+                raise VectorError(f"{both} share no token; restore one that fits")
+        before = embedding_table(opened)
+        if len(here) < len(own):
+            check_space(own, before, tokens, table)
+        mixed = take_rows(before, here, table, there)
+        changed = int(np.count_nonzero((mixed != before).any(axis=1)))
+        compat.require_paddle()
+        compat.calm_logging()
+        from paddlenlp_embtune.export import restore_table
+
+        origin = {"version": found.name, "id": found.id, "rows": len(here)}
+        labelled = {"texts": rows.texts, "labels": rows.labels} if rows is not None else {}
+        written, notes = restore_table(opened, mixed, to, origin=origin, **labelled)
+        err.print(
+            f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's",
+            markup=False,
+        )
+        for engine, record in written.manifest.parity.items():
+            show_event({"event": "parity", "engine": engine, **to_plain(record)})
+        for line in notes:
+            err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
+        print(written.path)
+
+
+comparing.add_to(app)
+vectors_convert.add_to(app)
+vectors_train.add_to(app)

@@ -1,0 +1,197 @@
+"""``embtune vectors convert``: files of vectors in other formats, whole or cut down to what a domain uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._options import (
+    CasedOption,
+    ColumnOption,
+    DamagedOption,
+    EncodingOption,
+    FallbacksOption,
+    FormatOption,
+    JsonOption,
+    LeastOption,
+    OverwriteOption,
+    QuotingOption,
+    TensorOption,
+    TokenizerOption,
+    TokensOption,
+    VocabularyOption,
+)
+from paddlenlp_embtune.cli._store import print_json
+from paddlenlp_embtune.cli._texts import listed_tokens, one_of, shown, used_tokens
+from paddlenlp_embtune.cli._vector_sources import Seen, bytes_of, fallbacks_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli.commands import vectors_coverage, vectors_inspect
+from paddlenlp_embtune.cli.commands.vectors_coverage import Account, account_of, show_account
+from paddlenlp_embtune.embeddings.init import wanted
+from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
+from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
+from paddlenlp_embtune.text import UNK
+from paddlenlp_embtune.training import possible_fallbacks
+from paddlenlp_embtune.utils.locks import exclusive
+
+__all__ = ["add_to", "target_format"]
+
+_ENDINGS = {
+    ".vec": "word2vec",
+    ".txt": "word2vec",
+    ".bin": "word2vec-binary",
+    ".glove": "glove",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+}
+_WRITABLE = tuple(dict.fromkeys(_ENDINGS.values()))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    vectors_inspect.add_to(app)
+    app.command("convert")(convert)
+    vectors_coverage.add_to(app)
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; .gz compresses text and word2vec-binary.")],
+    format: FormatOption = None,  # noqa: A002
+    to: Annotated[
+        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its ending.")
+    ] = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one a line.")] = None,
+    keep_texts: Annotated[Optional[Path], typer.Option(help="Keep the rows that these texts use: .txt, or rows.")] = None,
+    tokenizer: TokenizerOption = None,
+    vocabulary: VocabularyOption = None,
+    min_count: LeastOption = 1,
+    cased: CasedOption = False,
+    text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
+    fallbacks: FallbacksOption = None,
+    damaged: DamagedOption = "refuse",
+    tokens: TokensOption = None,
+    tensor: TensorOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
+    form = target_format(target, to, overwrite=overwrite)
+    kept = one_of(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
+    given = {
+        "--tokenizer": tokenizer,
+        "--vocabulary": vocabulary,
+        "--min-count": min_count > 1 or None,
+        "--cased": cased or None,
+    }
+    stray = [name for name, value in given.items() if value is not None]
+    if stray and keep_texts is None:
+        raise RecipeError(f"{' and '.join(stray)} say how --keep-texts is read; give that too, or leave them out")
+    if fallbacks is not None and kept is None:
+        raise RecipeError("--fallbacks says which rows are kept; give --keep-vocabulary or --keep-texts too, or leave it out")
+    tried, found, used = fallbacks_of(fallbacks, tokenizer), format_of(source, format), None
+    if keep_texts is not None:
+        used = used_tokens(
+            keep_texts,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            min_count=min_count,
+            cased=cased,
+            text_column=text_column,
+            encoding=encoding,
+            quoting=quoting,
+        )
+    elif keep_vocabulary is not None:
+        used = listed_tokens(keep_vocabulary)
+    seen = Seen(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
+    keep = seen if used is not None else None
+    before = bytes_of(Path(source))
+    vectors = read_source(source, f"reading {source}", read_options(found, keep, tokens, tensor, damaged))
+    told: dict[str, Any] = {
+        "source": source,
+        "format": found,
+        "target": str(target),
+        "target_format": form,
+        "width": vectors.dimension,
+    }
+    account = (
+        account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None)) if used is not None else None
+    )
+    with exclusive(target, error=VectorError):
+        target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
+        written, composed = _write(vectors, account, target, form)
+    told["rows"] = {"before": seen.offered if used is not None else written, "after": written, "composed": composed}
+    told["bytes"] = {"before": before, "after": bytes_of(target)}
+    told["dropped"] = {"count": seen.dropped, "first": seen.first}
+    told["notes"] = [*vectors.notes, *_lost(vectors, composed)]
+    told["coverage"] = account.plain() if account is not None else None
+    say_notes(told["notes"])
+    if as_json:
+        print_json(told)
+    else:
+        _show_conversion(told, account)
+
+
+def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
+    """Return the format to write; refuse what cannot be written before anything is read.
+
+    Raises:
+        RecipeError: no format of that name, or none for that ending, can be written, or it cannot be compressed.
+        VectorError: the place is taken.
+    """
+    packed = target.suffix.lower() == ".gz"
+    ending = (target.with_suffix("") if packed else target).suffix.lower()
+    if to is not None and to not in _WRITABLE:
+        raise RecipeError(f"--to is {to!r}; {expected_names(to, _WRITABLE)}")
+    if to is None and ending not in _ENDINGS:
+        raise RecipeError(f"the ending of {target} says no format; {expected_names(ending, _ENDINGS)}; or say it with --to")
+    form = to or _ENDINGS[ending]
+    if packed and form in ("npz", "safetensors"):
+        raise RecipeError(f"{target} would be compressed, and {form} is read in place; give a name without .gz")
+    if target.is_dir():
+        raise VectorError(f"{target} is a folder; expected the name of a file")
+    if target.exists() and not overwrite:
+        raise VectorError(f"{target} is there already; replace it with --overwrite, or choose another name")
+    return form
+
+
+def _write(vectors: VectorTable, account: Account | None, target: Path, form: str) -> tuple[int, int]:
+    """Write all rows, and those that were composed of subwords; return how many rows and how many of these."""
+    composed = account.composed(vectors) if account is not None else {}
+    if account is not None and not account.matches:
+        raise VectorError(
+            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; are both of one kind?"
+        )
+    names, numbers = list(vectors.rows), list(vectors.rows.values())
+    if not names and not composed:
+        raise VectorError(f"{vectors.source} has no rows, only subwords; say which tokens to compose with --keep-vocabulary")
+    table = vectors.table if numbers == list(range(len(vectors.table))) else vectors.table[numbers]
+    if composed:
+        table = vectors_coverage.appended(table, list(composed.values()))
+    write_vectors(target, [*names, *composed], table, format=form)
+    return len(table), len(composed)
+
+
+def _lost(vectors: VectorTable, composed: int) -> list[str]:
+    lost = []
+    if vectors.compose is not None:
+        made = f"; {composed:,} rows were composed of them" if composed else ""
+        lost.append(f"the subwords, of which further words can be composed, are not in the new file{made}")
+    if vectors.unknown_row is not None and vectors.unknown_row not in set(vectors.rows.values()):
+        lost.append("the row for unknown tokens is not in the new file, whose format has no place for it")
+    return lost
+
+
+def _show_conversion(told: dict[str, Any], account: Account | None) -> None:
+    rows, size, dropped = told["rows"], told["bytes"], told["dropped"]
+    before = "" if size["before"] is None else f"{size['before'] / 1e6:,.2f} MB -> "
+    err.print(f"{rows['before']:,} rows -> {rows['after']:,} of width {told['width']}; {before}{size['after'] / 1e6:,.2f} MB")
+    if dropped["count"]:
+        err.print(f"dropped {dropped['count']:,} rows, first: {' '.join(map(shown, dropped['first']))}", markup=False)
+    if account is not None:
+        show_account(account, err)
+    print(told["target"])

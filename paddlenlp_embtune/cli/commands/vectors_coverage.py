@@ -1,0 +1,207 @@
+"""``embtune vectors coverage``: what a source of vectors would give a vocabulary, before any training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+
+from paddlenlp_embtune.cli._console import say_notes
+from paddlenlp_embtune.cli._options import (
+    CasedOption,
+    ColumnOption,
+    DamagedOption,
+    EncodingOption,
+    FallbacksOption,
+    FormatOption,
+    JsonOption,
+    LeastOption,
+    QuotingOption,
+    TensorOption,
+    TokenizerOption,
+    TokensOption,
+    VocabularyOption,
+)
+from paddlenlp_embtune.cli._store import out, print_json, table_of
+from paddlenlp_embtune.cli._texts import Used, listed_tokens, one_of, shown, used_tokens
+from paddlenlp_embtune.cli._vector_sources import fallbacks_of, format_of, read_options, read_source
+from paddlenlp_embtune.embeddings.init import Coverage, Match, Origin, account, align, wanted
+from paddlenlp_embtune.embeddings.io import VectorTable
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.text import PAD, UNK, Vocabulary
+from paddlenlp_embtune.training import possible_fallbacks
+
+__all__ = ["Account", "account_of", "add_to", "appended", "show_account"]
+
+_EXAMPLES = 5
+_MISSING = 20
+_OUTSIDE = "outside the vocabulary"
+Table = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """What vectors give the tokens that are needed.
+
+    Args:
+        used: the tokens.
+        coverage: of a vocabulary of them.
+        matches: what was found for each token.
+    """
+
+    used: Used
+    coverage: Coverage
+    matches: Mapping[str, Match]
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Where the row of each token comes from; padding and unknown are left out."""
+        pairs = zip(self.coverage.tokens, self.coverage.origins, strict=True)
+        return {token: origin for token, origin in pairs if token not in (PAD, UNK)}
+
+    def missing(self) -> list[tuple[str, int | None]]:
+        """Return tokens without a row and how often they occur, the most frequent first, or in their order without texts."""
+        counts = self.used.counts
+        if counts is None:
+            return [(token, None) for token in self.coverage.missing]
+        lacking = (token for token in counts if self.origins.get(token, Origin.SAMPLED) == Origin.SAMPLED)
+        return [(token, counts[token]) for token in sorted(lacking, key=lambda token: (-counts[token], token))]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each origin: vocabulary, running tokens, examples."""
+        amounts, running = Counter(self.origins.values()), Counter[str]()
+        for token, count in (self.used.counts or {}).items():
+            running[self.origins.get(token, _OUTSIDE)] += count
+        examples, total = self.coverage.examples(), running.total()
+        found = []
+        for origin in [*dict(amounts.most_common()), *([_OUTSIDE] if _OUTSIDE in running else [])]:
+            alike = [token for token, own in self.origins.items() if own == origin][:_EXAMPLES]
+            found.append(
+                {
+                    "origin": origin,
+                    "rows": amounts[origin],
+                    "share": amounts[origin] / len(self.origins),
+                    "running_tokens": running[origin] if total else None,
+                    "running_share": running[origin] / total if total else None,
+                    "examples": examples.get(origin, alike),
+                }
+            )
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        counts, missing = self.used.counts, self.missing()
+        return {
+            "source": self.coverage.source,
+            "tokenizer": self.used.tokenizer,
+            "texts": self.used.texts,
+            "vocabulary": len(self.origins),
+            "found": self.coverage.found,
+            "approximated": self.coverage.approximated,
+            "running": self.coverage.running(counts) if counts is not None else None,
+            "origins": self.rows(),
+            "missing": [{"token": token, "count": count} for token, count in missing[:_MISSING]],
+            "missing_tokens": len(missing),
+        }
+
+    def composed(self, vectors: VectorTable) -> dict[str, Table]:
+        """Return the rows that the vectors composed out of subwords, by the token."""
+        made = {token: match.row for token, match in self.matches.items() if match.origin == Origin.SUBWORDS}
+        return {token: row for token, row in made.items() if token not in vectors.rows}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("coverage")(coverage)
+
+
+def coverage(
+    file: Annotated[str, typer.Argument(help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
+    data: Annotated[Optional[Path], typer.Option(help="Rows whose texts count: .tsv, .csv, .json or .jsonl.")] = None,
+    texts: Annotated[Optional[Path], typer.Option(help="Texts, one a line: .txt.")] = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Instead of texts: tokens, one a line.")] = None,
+    tokenizer: TokenizerOption = None,
+    vocabulary: VocabularyOption = None,
+    min_count: LeastOption = 1,
+    cased: CasedOption = False,
+    text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
+    fallbacks: FallbacksOption = None,
+    damaged: DamagedOption = "refuse",
+    format: FormatOption = None,  # noqa: A002
+    tokens: TokensOption = None,
+    tensor: TensorOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the row of each token would come from, and how much of the texts these rows stand for. Trains nothing."""
+    kind = one_of(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
+    if kind is None:
+        raise RecipeError("say what is to be covered: --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
+    source = data or texts
+    if source is None and (tokenizer is not None or vocabulary is not None or min_count > 1 or cased):
+        raise RecipeError("--tokenizer, --vocabulary, --min-count and --cased say how texts are read; there are none")
+    tried, found = fallbacks_of(fallbacks, tokenizer), format_of(file, format)
+    if source is not None:
+        used = used_tokens(
+            source,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            min_count=min_count,
+            cased=cased,
+            text_column=text_column,
+            encoding=encoding,
+            quoting=quoting,
+        )
+    else:
+        assert keep_vocabulary is not None
+        used = listed_tokens(keep_vocabulary)
+    options = read_options(found, wanted(used.tokens, tried), tokens, tensor, damaged)
+    vectors = read_source(file, f"reading {file}", options)
+    seen = account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
+    say_notes(vectors.notes)
+    if as_json:
+        print_json({**seen.plain(), "format": found, "width": vectors.dimension, "notes": list(vectors.notes)})
+    else:
+        show_account(seen, out)
+
+
+def account_of(used: Used, vectors: VectorTable, fallbacks: Sequence[str]) -> Account:
+    """Look every token up."""
+    ordinary = [token for token in used.tokens if token not in (PAD, UNK)]
+    matches = align(ordinary, vectors, fallbacks)
+    known = Vocabulary([PAD, UNK, *ordinary])
+    return Account(used, account(known, vectors.source, matches, unknown=vectors.unknown_row is not None), matches)
+
+
+def appended(table: Table, rows: Sequence[Table]) -> Table:
+    """Return a table with further rows behind its last."""
+    return np.concatenate([table, np.stack(rows).astype(np.float32)])
+
+
+def show_account(seen: Account, console: Console) -> None:
+    """Print the account as tables."""
+    told = seen.plain()
+    where = f"{told['texts']:,} texts, by {told['tokenizer']}: " if told["tokenizer"] else ""
+    console.print(f"{where}{told['vocabulary']:,} tokens; {told['source']}", markup=False, soft_wrap=True)
+    table = table_of("row from", "tokens", "share", "of the running text", "examples")
+    for row in told["origins"]:
+        running = "" if row["running_share"] is None else f"{row['running_share']:.2%}"
+        examples = "  ".join(
+            " ".join(map(shown, example.split(" "))) if " <- " in example else shown(example) for example in row["examples"]
+        )
+        table.add_row(row["origin"], f"{row['rows']:,}", f"{row['share']:.1%}", running, examples)
+    console.print(table)
+    if told["missing"]:
+        what = "tokens" if told["tokenizer"] is None else "tokens of the texts"
+        listed = (shown(row["token"]) + ("" if row["count"] is None else f" {row['count']:,}") for row in told["missing"])
+        first = "  ".join(listed)
+        console.print(f"{told['missing_tokens']:,} {what} without a row, first: {first}", markup=False, soft_wrap=True)

@@ -1,0 +1,217 @@
+"""``embtune vocabulary``: how texts are cut, which terms a domain has, and bundles with more or fewer tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.markup import escape
+
+from paddlenlp_embtune.cli._console import err, say_notes, watched
+from paddlenlp_embtune.cli._options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
+from paddlenlp_embtune.cli._store import open_bundle, out, print_json, table_of
+from paddlenlp_embtune.cli._texts import one_of, read_texts_of, read_tokens, shown
+from paddlenlp_embtune.cli.commands import vocabulary_resize
+from paddlenlp_embtune.data import stream_texts
+from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
+from paddlenlp_embtune.text import (
+    Proposal,
+    Tokenizer,
+    build_tokenizer,
+    common_words,
+    compare_tokenizers,
+    propose_terms,
+    read_term_list,
+    tell_unused,
+    unused_terms,
+)
+from paddlenlp_embtune.utils.atomic_io import write_text
+
+__all__ = ["add_to", "app"]
+
+_PIECES = 8000
+_BUILT = ("char", "word", "sentencepiece")
+
+app = typer.Typer(
+    name="vocabulary",
+    help="Vocabularies: compare tokenizers, propose terms of a domain, add tokens to a bundle or take them away.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def add_to(main: typer.Typer) -> None:
+    """Add the commands."""
+    main.add_typer(app)
+
+
+@app.command("compare")
+def compare(
+    data: Annotated[Optional[Path], typer.Option(help="Rows whose texts count: .tsv, .csv, .json or .jsonl.")] = None,
+    texts: Annotated[Optional[Path], typer.Option(help="Texts, one a line: .txt.")] = None,
+    terms: Annotated[Optional[Path], typer.Option(help="Terms, one a line: how many does each keep whole?")] = None,
+    vocabulary: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="NAME=FILE", help="A vocab.txt (wordpiece) or .model (sentencepiece); repeat for more."),
+    ] = None,
+    pieces: Annotated[
+        Optional[int],
+        typer.Option(min=0, help=f"Size of the SentencePiece model that is trained; 0 trains none. [default: {_PIECES}]"),
+    ] = None,
+    min_count: Annotated[int, typer.Option(min=1, help="Rarer characters and words are unknown to char and word.")] = 1,
+    max_length: Annotated[Optional[int], typer.Option(min=1, help="Also show the share of texts that are longer.")] = None,
+    cased: CasedOption = False,
+    text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Cut the same texts by every tokenizer, and show lengths, unknown tokens, terms kept whole, and speed."""
+    if one_of(data=data, texts=texts) is None:
+        raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
+    files = _named_files(vocabulary or ())
+    listed = read_term_list(terms) if terms is not None else None
+    wanted = listed.terms if listed is not None else ()
+    read = read_texts_of(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
+    if listed is not None:
+        unused = unused_terms(wanted, read, lowercase=not cased)
+        say_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
+    built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
+    for name, file in files.items():
+        kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"
+        built[name] = build_tokenizer(kind, texts=(), lowercase=not cased, vocabulary_file=file)
+    rows = compare_tokenizers(built, read, terms=wanted, max_length=max_length)
+    if as_json:
+        print_json({"texts": len(read), "terms": len(wanted), "tokenizers": rows})
+        return
+    _show(rows)
+    own = [name for name in _BUILT if name in built]
+    err.print(f"vocabulary out of these texts: {', '.join(own)}; of other texts they know less", soft_wrap=True)
+    if wanted:
+        err.print("every tokenizer keeps the terms whole that a recipe names as text.terms", soft_wrap=True)
+
+
+@app.command("propose")
+def propose(
+    texts: Annotated[Path, typer.Option(help="Unlabelled texts of the domain, as many as there are: .txt, or rows.")],
+    background: Annotated[
+        Optional[Path], typer.Option(help="Texts of other kinds: propose only what is more frequent in the domain.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Propose at most so many, the best.")] = 200,
+    least_count: Annotated[int, typer.Option(min=2, help="Rarer strings are no terms.")] = 10,
+    max_characters: Annotated[int, typer.Option(min=2, help="The longest term.")] = 8,
+    all_words: Annotated[bool, typer.Option("--all", help="Also propose words that are in jieba's dictionary.")] = False,
+    known: Annotated[Optional[Path], typer.Option(help="Do not propose these tokens, one a line: a vocab.txt.")] = None,
+    bundle: Annotated[Optional[Path], typer.Option(help="Do not propose the tokens of this bundle, or run.")] = None,
+    to: Annotated[Optional[Path], typer.Option("--out", help="Also write the terms to this file, one a line.")] = None,
+    overwrite: OverwriteOption = False,
+    text_column: ColumnOption = "text",
+    encoding: EncodingOption = None,
+    quoting: QuotingOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Propose terms of a domain: strings that hang together and stand free, and that no general dictionary has."""
+    one_of(known=known, bundle=bundle)
+    if to is not None and to.exists() and not overwrite:
+        raise DataError(f"{to} is there already; replace it with --overwrite, or choose another name")
+    tokens = frozenset(read_tokens(known)) if known is not None else frozenset[str]()
+    if bundle is not None:
+        tokens = frozenset(open_bundle(bundle).vocabulary.tokens)
+    if not all_words:
+        tokens |= common_words()
+    with watched("counting") as progress:
+        found = propose_terms(
+            stream_texts(texts, text_column=text_column, encoding=encoding, quoting=quoting),
+            known=tokens,
+            background=stream_texts(background, text_column=text_column, encoding=encoding, quoting=quoting)
+            if background is not None
+            else (),
+            least_count=least_count,
+            most=most,
+            max_characters=max_characters,
+            progress=progress,
+        )
+    if not found:
+        raise DataError(f"{texts} holds no term that occurs {least_count} times; give more texts, or a lower --least-count")
+    if to is not None:
+        write_text(to, "".join(f"{proposal.term}\n" for proposal in found))
+    if as_json:
+        for proposal in found:
+            print(json.dumps(dataclasses.asdict(proposal), ensure_ascii=False))
+    else:
+        _show_proposals(found)
+    if to is not None:
+        err.print(
+            f"{len(found)} terms: {to}; read them, strike what is none, then use them as text.terms",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _named_files(given: Sequence[str]) -> Mapping[str, Path]:
+    """Read ``NAME=FILE``.
+
+    Raises:
+        RecipeError: it is of another form, or a name is taken.
+    """
+    files: dict[str, Path] = {}
+    for each in given:
+        name, sign, file = each.partition("=")
+        if not (name and sign and file):
+            raise RecipeError(f"--vocabulary is {each!r}; expected NAME=FILE, such as ernie=vocab.txt")
+        if name in files or name in _BUILT:
+            raise RecipeError(f"--vocabulary names {name!r}, which is taken; expected each once, none of {', '.join(_BUILT)}")
+        files[name] = Path(file)
+    return files
+
+
+def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: bool) -> dict[str, Tokenizer]:
+    """Build what is made of the texts themselves; what needs a package that is not there is left out."""
+    built: dict[str, Tokenizer] = {}
+    for name in _BUILT:
+        trained = name == "sentencepiece"
+        if trained and pieces == 0:
+            continue
+        size = (pieces or _PIECES) if trained else None
+        try:
+            built[name] = build_tokenizer(name, texts=texts, lowercase=not cased, min_count=min_count, size=size)
+        except (MissingDependencyError, DataError) as error:
+            # Of a size that nobody asked for, failing would be odd.
+            if isinstance(error, DataError) and not (trained and pieces is None):
+                raise
+            err.print(f"[yellow]note:[/] {name} left out: {escape(str(error))}", markup=True, soft_wrap=True)
+    return built
+
+
+def _show(rows: Sequence[Mapping[str, Any]]) -> None:
+    limit = rows[0]["max_length"]
+    further = [] if limit is None else [f"over {limit}"]
+    terms = ["terms whole"] if rows[0]["terms"] else []
+    table = table_of("tokenizer", "tokens", "length: mean, 95%, most", *further, "unknown", *terms, "texts/s")
+    for row in rows:
+        length = f"{row['tokens_mean']:.1f}, {row['tokens_p95']:.0f}, {row['tokens_max']}"
+        cells = [row["name"], f"{row['vocabulary']:,}", length]
+        cells += [f"{row['longer_than_max_length']:.1%}"] if further else []
+        cells += [f"{row['unknown_rate']:.3%}"]
+        cells += [f"{row['terms_whole']:.1%}"] if terms else []
+        table.add_row(*cells, f"{row['texts_per_second']:,.0f}")
+    out.print(table)
+    for row in rows if terms else ():
+        cut = ", ".join(f"{each['term']}: {' '.join(map(shown, each['pieces']))}" for each in row["terms_cut"])
+        err.print(f"{row['name']} cuts {cut or 'no term'}", markup=False, soft_wrap=True)
+
+
+def _show_proposals(found: Sequence[Proposal]) -> None:
+    contrast = found[0].contrast is not None
+    table = table_of("term", "count", "cohesion", "freedom", *(["contrast"] if contrast else []), "score")
+    for each in found:
+        cells = [each.term, f"{each.count:,}", f"{each.cohesion:.2f}", f"{each.freedom:.2f}"]
+        table.add_row(*cells, *([f"{each.contrast:.1f}"] if contrast else []), f"{each.score:.1f}")
+    out.print(table)
+
+
+vocabulary_resize.add_to(app)

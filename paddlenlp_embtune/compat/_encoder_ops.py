@@ -1,0 +1,297 @@
+"""Operators of an encoder, forward and backward, for training on a CPU: the same results as Paddle's own in less time.
+
+Paddle 3.3 on a CPU multiplies matrices well and wastes the time beside it: sums over rows (the gradient of every bias) and the
+gradient of layer norms run at a tenth of the memory's speed, heads are copied one value at a time, adding a mask that is
+broadcast takes longer than the product of queries and keys, and dropout draws 32 bits for every value. Here the products stay
+Paddle's and the rest is done by numpy on the same memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.errors import HostError
+
+__all__ = ["attention", "drop", "drop_steps", "gelu", "layer_norm", "linear"]
+
+_STEPS = 2**16  # the resolution of a drop probability
+
+Array = npt.NDArray[np.float32]
+Kept = tuple[npt.NDArray[np.bool_], np.float32]
+
+
+def linear(hidden: Any, weight: Any, bias: Any | None) -> Any:
+    """Multiply by a weight and add a bias.
+
+    Shapes:
+        hidden: (..., I); weight: (I, O); bias: (O,) or None; returns: (..., O)
+    """
+    return _operators()["linear"].apply(hidden, weight, bias)
+
+
+def layer_norm(hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
+    """Normalise over the last axis, then scale and shift; right also for a frozen scale (see :func:`fix_layer_norm_gradients`).
+
+    Shapes:
+        hidden: (..., D); scale, shift: (D,); returns: (..., D)
+    """
+    return _operators()["layer_norm"].apply(hidden, scale, shift, epsilon)
+
+
+def gelu(hidden: Any) -> Any:
+    """Return the exact Gaussian error linear unit of every value."""
+    return _operators()["gelu"].apply(hidden)
+
+
+def drop(hidden: Any, probability: float) -> Any:
+    """Zero every value with a probability, independently, and scale the others so that the mean stays.
+
+    The probability is rounded to a multiple of 2**-16, and the scale follows it. A draw from Paddle's generator seeds the bits.
+    """
+    return _operators()["drop"].apply(hidden, probability)
+
+
+def attention(query: Any, key: Any, value: Any, mask: Any | None, *, heads: int, probability: float) -> Any:
+    """Attend by scaled dot products, dropping attention weights with a probability (0 for none).
+
+    Shapes:
+        query: (B, Lq, D); key, value: (B, Lk, D); mask: added to scores, broadcast to (B, heads, Lq, Lk), or None;
+        returns: (B, Lq, D)
+    """
+    return _operators()["attention"].apply(query, key, value, mask, heads, probability)
+
+
+def drop_steps(probability: float) -> int:
+    """Return a drop probability in steps of 2**-16; 0 and 65,536 are no dropout and nothing left."""
+    return round(probability * _STEPS)
+
+
+@functools.cache
+def _operators() -> dict[str, Any]:
+    """Make the classes that Paddle's autograd needs, once Paddle is there."""
+    layer = require_paddle().autograd.PyLayer
+    pairs: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "linear": (_linear_forward, _linear_backward),
+        "layer_norm": (_norm_forward, _norm_backward),
+        "gelu": (_gelu_forward, _gelu_backward),
+        "drop": (_drop_forward, _drop_backward),
+        "attention": (_attention_forward, _attention_backward),
+    }
+    return {name: _operator(layer, name, forward, backward) for name, (forward, backward) in pairs.items()}
+
+
+def _operator(layer: Any, name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
+    paddle = require_paddle()
+
+    def checked(context: Any, gradient: Any) -> Any:
+        if paddle.is_grad_enabled():
+            raise HostError(
+                f"the faster {name} has no second derivative, and create_graph asks for one; undo speed_up_encoder first"
+            )
+        for tensor, version in context.versions:
+            if tensor.inplace_version != version:
+                raise HostError(
+                    f"an input of the faster {name} was changed in place after its forward pass, so its gradient cannot be "
+                    "computed; change a copy, or undo speed_up_encoder"
+                )
+        with np.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
+            return backward(context, gradient)
+
+    def watched(context: Any, *inputs: Any) -> Any:
+        context.wanted = [not value.stop_gradient for value in inputs if isinstance(value, paddle.Tensor)]
+        context.versions = []
+        with np.errstate(all="ignore"):
+            return forward(context, *inputs)
+
+    return type(f"Fast_{name}", (layer,), {"forward": staticmethod(watched), "backward": staticmethod(checked)})
+
+
+def _hold(context: Any, *tensors: Any) -> None:
+    """Keep inputs for the backward pass, and what tells whether they are changed until then."""
+    context.held = tensors
+    context.versions = [(tensor, tensor.inplace_version) for tensor in tensors]
+
+
+def _array(tensor: Any) -> Array:
+    """Look at a tensor's values in place; the array must not be written to."""
+    return cast("Array", np.from_dlpack(tensor.detach()))
+
+
+def _tensor(array: Array) -> Any:
+    """Hand an array over to Paddle without a copy."""
+    return require_paddle().utils.dlpack.from_dlpack(array)
+
+
+def _linear_forward(context: Any, hidden: Any, weight: Any, bias: Any | None) -> Any:
+    paddle = require_paddle()
+    _hold(context, hidden, weight)
+    rows = hidden.reshape([-1, hidden.shape[-1]])
+    out = paddle.matmul(rows, weight) if bias is None else paddle.addmm(bias.unsqueeze(0), rows, weight)
+    return out.reshape([*hidden.shape[:-1], weight.shape[1]])
+
+
+def _linear_backward(context: Any, gradient: Any) -> Any:
+    paddle = require_paddle()
+    hidden, weight = context.held
+    gradient = gradient.reshape([-1, gradient.shape[-1]])
+    rows = hidden.reshape([-1, hidden.shape[-1]])
+    makers = (
+        lambda: paddle.matmul(gradient, weight, transpose_y=True).reshape(hidden.shape),
+        lambda: paddle.matmul(rows, gradient, transpose_x=True),
+        lambda: paddle.matmul(paddle.ones([1, gradient.shape[0]]), gradient).reshape([-1]),
+    )
+    return _gradients(context, *makers)
+
+
+def _gradients(context: Any, *makers: Callable[[], Any]) -> Any:
+    """Make the gradients that are wanted, one for every tensor among the inputs, None for the others."""
+    made = tuple(make() if wanted else None for make, wanted in zip(makers, context.wanted, strict=False))
+    return made if len(made) > 1 else made[0]
+
+
+def _norm_forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
+    values = _array(hidden)
+    width = values.shape[-1]
+    rows = values.reshape(-1, width)
+    normal = rows - (np.einsum("ij->i", rows) / np.float32(width))[:, None]
+    variance = np.einsum("ij,ij->i", normal, normal) / np.float32(width)
+    inverse = (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
+    normal *= inverse
+    _hold(context, scale)
+    context.kept = normal, inverse
+    out = normal * _array(scale)
+    out += _array(shift)
+    return _tensor(out.reshape(values.shape))
+
+
+def _norm_backward(context: Any, gradient: Any) -> Any:
+    normal, inverse = context.kept
+    width = np.float32(normal.shape[1])
+    rows = _array(gradient).reshape(normal.shape)
+
+    def inner() -> Any:
+        # (g - mean(g) - n mean(g n)) / deviation, with g = gradient * scale and n = the normalised row
+        own = rows * _array(context.held[0])
+        along = (np.einsum("ij,ij->i", own, normal) / width)[:, None]
+        own -= (np.einsum("ij->i", own) / width)[:, None]
+        own -= normal * along
+        own *= inverse
+        return _tensor(own.reshape(gradient.shape))
+
+    return _gradients(context, inner, lambda: _tensor(np.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0)))
+
+
+def _gelu_forward(context: Any, hidden: Any) -> Any:
+    paddle = require_paddle()
+    _hold(context, hidden)
+    # Of what numpy lacks and Paddle does fast: the error function.
+    share = paddle.erf(paddle.scale(hidden, math.sqrt(0.5)))
+    context.share = paddle.scale(share, 0.5, 0.5)
+    return _tensor(np.multiply(_array(hidden), _array(context.share)))
+
+
+def _gelu_backward(context: Any, gradient: Any) -> Any:
+    # Phi(x) + x phi(x), with the normal distribution's probability (kept) and density
+    values = _array(context.held[0])
+    slope = values * values
+    slope *= np.float32(-0.5)
+    np.exp(slope, out=slope)
+    slope *= np.float32(1 / math.sqrt(2 * math.pi))
+    slope *= values
+    slope += _array(context.share)
+    slope *= _array(gradient)
+    return _tensor(slope)
+
+
+def _keep(shape: tuple[int, ...], probability: float) -> Kept:
+    """Draw which values are kept, and the scale of those."""
+    # From Paddle's generator, so that a seed and a resumed random state decide it.
+    seed = require_paddle().randint(0, 2**31 - 1, [4], dtype="int32").numpy()
+    count, steps = math.prod(shape), drop_steps(probability)
+    bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
+    return (bits >= steps).reshape(shape), np.float32(_STEPS / (_STEPS - steps))
+
+
+def _apply_kept(values: Array, kept: Kept) -> Array:
+    out = values * kept[0]
+    out *= kept[1]
+    return out
+
+
+def _drop_forward(context: Any, hidden: Any, probability: float) -> Any:
+    values = _array(hidden)
+    context.kept = _keep(values.shape, probability)
+    return _tensor(_apply_kept(values, context.kept))
+
+
+def _drop_backward(context: Any, gradient: Any) -> Any:
+    return _tensor(_apply_kept(_array(gradient), context.kept))
+
+
+def _split(values: Array, heads: int) -> Array:
+    batch, length, width = values.shape
+    split: Array = np.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
+    return split
+
+
+def _join(tensor: Any) -> Array:
+    batch, heads, length, width = tensor.shape
+    joined: Array = np.ascontiguousarray(_array(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
+    return joined
+
+
+def _softmax(scores: Array, mask: Any | None) -> Array:
+    weights: Array = np.array(scores) if mask is None else scores + _array(mask)
+    weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= np.einsum("bhij->bhi", weights)[..., None]
+    return weights
+
+
+def _attention_forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
+    paddle = require_paddle()
+    queries = _split(_array(query), heads)
+    queries = queries * np.float32(queries.shape[-1] ** -0.5)
+    split = [_tensor(queries), _tensor(_split(_array(key), heads)), _tensor(_split(_array(value), heads))]
+    weights = _softmax(_array(paddle.matmul(split[0], split[1], transpose_y=True)), mask)
+    kept = _keep(weights.shape, probability) if probability else None
+    used = weights if kept is None else _apply_kept(weights, kept)
+    out = _join(paddle.matmul(_tensor(used), split[2]))
+    context.kept = split, weights, kept, out
+    return _tensor(out.copy())
+
+
+def _attention_backward(context: Any, gradient: Any) -> Any:
+    paddle = require_paddle()
+    (queries, keys, values), weights, kept, out = context.kept
+    heads = queries.shape[1]
+    by_head = (*out.shape[:2], heads, out.shape[2] // heads)
+    arrived = _array(gradient)
+    split = _tensor(_split(arrived, heads))
+    # Through softmax: weights * (their gradients - sum of weights * their gradients); that sum equals the one of outputs times
+    # theirs, dropout included (Dao et al. 2022, "FlashAttention", appendix B.2).
+    balance = np.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
+    slopes = np.array(_array(paddle.matmul(split, values, transpose_y=True)))
+    used = weights
+    if kept is not None:
+        slopes *= kept[0]
+        slopes *= kept[1]
+        used = _apply_kept(weights, kept)
+    slopes -= balance
+    slopes *= weights
+    scores = _tensor(slopes)
+    scale = np.float32(by_head[-1] ** -0.5)
+    makers = (
+        lambda: _tensor(_join(paddle.matmul(scores, keys)) * scale),
+        lambda: _tensor(_join(paddle.matmul(scores, queries, transpose_x=True))),
+        lambda: _tensor(_join(paddle.matmul(_tensor(used), split, transpose_x=True))),
+        lambda: None,
+    )
+    return _gradients(context, *makers)

@@ -1,0 +1,243 @@
+"""The recipe: everything that decides a training run, in one frozen object and one YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.config.adapter import AdapterSpec
+from paddlenlp_embtune.config.distillation import DistillSpec
+from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
+from paddlenlp_embtune.config.optimization import (
+    ClipSpec,
+    FreezeSpec,
+    GroupSpec,
+    LayerwiseSpec,
+    PlateauSpec,
+    RowsSpec,
+    ScheduleSpec,
+)
+from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
+from paddlenlp_embtune.config.training import (
+    DataSpec,
+    ExportSpec,
+    ModelSpec,
+    SparseSpec,
+    TextSpec,
+    TrainSpec,
+    VectorSpec,
+    is_folder,
+    is_path,
+)
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded
+from paddlenlp_embtune.utils.schema import build, check_types, require, to_plain
+
+__all__ = [
+    "AdapterSpec",
+    "AdversarialSpec",
+    "AlarmSpec",
+    "AverageSpec",
+    "ClipSpec",
+    "DataSpec",
+    "DistillSpec",
+    "EarlyStoppingSpec",
+    "ExportSpec",
+    "FreezeSpec",
+    "GroupSpec",
+    "HealthSpec",
+    "LayerwiseSpec",
+    "ModelSpec",
+    "PlateauSpec",
+    "Recipe",
+    "RegularizationSpec",
+    "RowsSpec",
+    "ScheduleSpec",
+    "SparseSpec",
+    "TextSpec",
+    "TrainSpec",
+    "VectorSpec",
+]
+
+
+_MOST_BYTES = 1 << 20
+_MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
+_PATHS = {
+    "data": ("train", "dev"),
+    "text": ("vocabulary", "terms"),
+    "vectors": ("source", "tokens"),
+    "model": ("start", "encoder"),
+    "distill": ("teacher", "unlabelled", "answers"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Args:
+        domain: name of a registered domain; None for labels of your own.
+        seed: seeds the data order, dropout and every initialisation.
+        groups: parameter groups; None takes those that the model's group rules propose.
+        layerwise: groups by depth of an encoder, in place of ``groups``.
+        adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead.
+        freeze: None trains everything from the first step. The default, the embedding for one epoch, becomes None beside an
+            adapter and in a run of one epoch.
+        rows: None lets every row of the embedding move.
+        sparse: None trains the embedding with dense gradients, whatever its size.
+        clip: None leaves gradients as they are.
+        early_stopping: None runs all epochs and keeps the last weights.
+        average: None averages no weights.
+        health: None watches nothing.
+        regularization: None trains on the rows as they are.
+        distill: None learns from the labels of the rows alone.
+    Raises:
+        RecipeError: a value is invalid; the message names it and what is expected.
+    """
+
+    domain: str | None = None
+    seed: int = 0
+    data: DataSpec = dataclasses.field(default_factory=DataSpec)
+    text: TextSpec = dataclasses.field(default_factory=TextSpec)
+    vectors: VectorSpec = dataclasses.field(default_factory=VectorSpec)
+    model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
+    groups: tuple[GroupSpec, ...] | None = None
+    layerwise: LayerwiseSpec | None = None
+    adapter: AdapterSpec | None = None
+    train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
+    schedule: ScheduleSpec = dataclasses.field(default_factory=ScheduleSpec)
+    freeze: FreezeSpec | None = dataclasses.field(default_factory=FreezeSpec)
+    rows: RowsSpec | None = None
+    sparse: SparseSpec | None = dataclasses.field(default_factory=SparseSpec)
+    clip: ClipSpec | None = dataclasses.field(default_factory=ClipSpec)
+    early_stopping: EarlyStoppingSpec | None = dataclasses.field(default_factory=EarlyStoppingSpec)
+    average: AverageSpec | None = None
+    health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
+    regularization: RegularizationSpec | None = None
+    distill: DistillSpec | None = None
+    export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
+
+    def __post_init__(self) -> None:
+        check_types(self, where="recipe", error=RecipeError)
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
+        if self.adapter is not None:
+            require(self.layerwise is None, "adapter and layerwise", "both given", "one of the two: layers do not train")
+        if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1):
+            object.__setattr__(self, "freeze", None)  # the default has no place here
+        _check_release(self.freeze, self.train.epochs)
+        _check_cached(self.freeze, self.regularization)
+        require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
+        if self.groups is not None:
+            _check_group_names(self.groups)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain values.
+
+        Raises:
+            RecipeError: an unknown key or an invalid value.
+        """
+        return build(cls, value, where="recipe", error=RecipeError)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from a YAML file; paths inside it are relative to the file.
+
+        Raises:
+            RecipeError: the file is missing, is not YAML, or holds an invalid value.
+        """
+        path = Path(path)
+        if path.is_dir():
+            raise RecipeError(f"cannot read the recipe {path}: it is a folder; give the path of a YAML file")
+        try:
+            content = read_bounded(path, error=RecipeError, most_bytes=_MOST_BYTES)
+        except OSError as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; give the path of a YAML file") from None
+        value = parse_yaml(content, str(path), error=RecipeError)
+        recipe = cls.from_dict(value if value is not None else {})
+        return recipe.relative_to(path.parent)
+
+    def relative_to(self, folder: Path) -> Recipe:
+        """Return the recipe with its relative paths resolved against a folder; what may be a name too stays a path to see."""
+        return self.with_paths(lambda path: str(folder / path))
+
+    def with_paths(self, change: Callable[[str], str]) -> Recipe:
+        """Return the recipe with every path in it changed; names, such as those of vectors in the box, stay.
+
+        A changed path that could be taken for a name is written with ``./`` in front.
+        """
+        changed = {}
+        for part, names in _PATHS.items():
+            if (spec := getattr(self, part)) is None:
+                continue
+            given = {name: value for name in names if (value := getattr(spec, name)) is not None}
+            paths: dict[str, Any] = {
+                name: tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
+                for name, value in given.items()
+                if _MAY_BE_NAMES.get(name, bool)(value)
+            }
+            changed[part] = dataclasses.replace(spec, **paths)
+        return dataclasses.replace(self, **changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, every default written out."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as YAML, every default written out, replacing the file in one step.
+
+        Relative paths, which are meant from the current folder, are written as absolute ones, so that the file can be loaded
+        from anywhere.
+        """
+        import yaml
+
+        plain = self.relative_to(Path.cwd()).to_dict()
+        write_text(Path(path), yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the recipe's values, 64 hexadecimal digits."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def _still_path(name: str, path: str) -> str:
+    """Keep a path from being taken for a name, where it may be either."""
+    means_path = _MAY_BE_NAMES.get(name)
+    return path if means_path is None or means_path(path) else f"./{path}"
+
+
+def _check_group_names(groups: Sequence[GroupSpec]) -> None:
+    names = [group.name for group in groups]
+    require(bool(names), "groups", names, "at least one group, or null for the model's own")
+    for name in names:
+        require(names.count(name) == 1, "group name", name, "each name once")
+    rest = [group.name for group in groups if group.takes_rest]
+    require(len(rest) <= 1, "groups without parameters", rest, "at most one group takes the rest")
+
+
+def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec | None) -> None:
+    """Refuse to change what is looked up in the embedding where it is not looked up."""
+    if freeze is None or not freeze.cached or regularization is None:
+        return
+    for name in ("embedding_dropout", "adversarial"):
+        value = getattr(regularization, name)
+        require(not value, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
+
+
+def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:
+    """Refuse a schedule that never releases anything, or never freezes again, because the run is too short."""
+    if freeze is None or epochs is None:
+        return
+    for name, what in (("unfreeze_at_epoch", "released"), ("refreeze_at_epoch", "frozen again")):
+        value = getattr(freeze, name)
+        if value is not None and value >= epochs:
+            raise RecipeError(
+                f"freeze.{name} is {value}, but train.epochs is {epochs}, so nothing would ever be {what}; "
+                "expected below train.epochs"
+            )

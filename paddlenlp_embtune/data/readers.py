@@ -1,0 +1,107 @@
+"""Reading labelled rows from TSV, CSV, JSON and JSON lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from paddlenlp_embtune.data._records import Records, text_of
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text import is_blank
+
+__all__ = ["Rows", "read_rows"]
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Labelled texts in the order of their file.
+
+    Args:
+        texts: N texts.
+        labels: N labels.
+        source: the path they came from.
+        skipped_empty: rows that were left out because their text was empty.
+        skipped_blank: rows without a character in any field, as spreadsheets leave behind; they are passed over.
+        notes: what a user may want to know about how the file was read.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    source: str
+    skipped_empty: int = 0
+    skipped_blank: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int], source: str) -> Rows:
+        """Return some of the rows under another name."""
+        return Rows(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source)
+
+    def remarks(self) -> list[str]:
+        """Return one line for all that was left out, and for how the file was read."""
+        lines = list(self.notes)
+        if self.skipped_empty:
+            lines.append(f"{self.source}: {self.skipped_empty} rows with an empty text were left out")
+        if self.skipped_blank:
+            lines.append(f"{self.source}: {self.skipped_blank} rows without any text or label were passed over")
+        return lines
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    text_column: str,
+    label_column: str,
+    skip_empty: bool = False,
+    encoding: str | None = None,
+    quoting: str = "auto",
+) -> Rows:
+    """Read labelled rows; the format follows from the file's ending.
+
+    Args:
+        path: a ``.tsv``, ``.csv``, ``.json`` or ``.jsonl`` file, with a header where the format has one.
+        text_column: column or key of the text.
+        label_column: column or key of the label; numbers are taken as their decimal text.
+        skip_empty: leave rows with an empty text out instead of refusing the file.
+        encoding: of the file; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16 where it is plain.
+        quoting: ``auto``, ``csv`` or ``none``: whether double quotes stand around fields, or are text. A CSV file has them
+            around fields, a TSV file where all its quotes are such.
+    Raises:
+        DataError: the file is missing, empty or in another encoding; a column is missing; a text or a label is empty.
+        RecipeError: there is no such encoding or quoting.
+    """
+    path = Path(path)
+    texts: list[str] = []
+    labels: list[str] = []
+    empty: list[str] = []
+    blank = 0
+    records = Records(path, (text_column, label_column), encoding=encoding, quoting=quoting)
+    for place, record in records:
+        if records.is_table and not any(record.values()):
+            blank += 1
+            continue
+        text = text_of(record[text_column], f"{text_column!r} in {place} of {path}")
+        label = text_of(record[label_column], f"{label_column!r} in {place} of {path}").strip()
+        if is_blank(text):
+            empty.append(place)
+            continue
+        if not label:
+            raise DataError(f"{place} of {path} has no label in column {label_column!r}; give it one, or remove the row")
+        if _SURROGATE.search(label):
+            raise DataError(f"{place} of {path} has the label {label!r}, which holds half a character; correct the label")
+        texts.append(text)
+        labels.append(label)
+    if empty and not skip_empty:
+        raise DataError(
+            f"{len(empty)} rows of {path} have an empty text, {empty[0]} first; expected at least one visible character; "
+            "remove them, or leave them out with --skip-empty (data.skip_empty: true)"
+        )
+    if not texts:
+        raise DataError(f"{path} holds no rows; expected a header and at least one labelled text")
+    return Rows(tuple(texts), tuple(labels), str(path), len(empty), blank, tuple(records.notes))

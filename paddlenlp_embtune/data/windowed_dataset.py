@@ -1,0 +1,124 @@
+"""Long texts in training as in serving: read in windows, each with its text's label, and judged as whole texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.data.dataset import EncodedDataset, compact
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.inference import probabilities_of
+from paddlenlp_embtune.text import Reading, Tokenizer, WindowSpec, read_texts
+
+__all__ = ["WindowedDataset", "encode_texts"]
+
+_LEAST = np.float32(1e-30)  # so that no logarithm is infinite
+
+
+class WindowedDataset(EncodedDataset):
+    """Texts in windows, as the bundle reads them; a row is a window and has the label of its text.
+
+    An epoch of training takes one window of each text and the next one in the next epoch, so that a text counts once however
+    long it is, as it does in the metrics, and an epoch costs what it costs without windows. Evaluation runs all windows and
+    puts their probabilities together as serving does.
+
+    Args:
+        reading: N texts in W windows.
+        truth: N class numbers.
+        windows: how probabilities are put together.
+        taught: what a teacher said of each text, by name, (N, ...); its windows learn that.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        truth: Sequence[int],
+        windows: WindowSpec,
+        *,
+        taught: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        self.counts = np.diff(reading.first)
+        labels = np.repeat(np.asarray(truth, dtype=np.int64), self.counts).tolist()
+        by_window = {name: values.repeat(self.counts, axis=0) for name, values in (taught or {}).items()}
+        super().__init__(reading.ids, labels, taught=by_window)
+        self.reading = reading
+        self.windows = windows
+        self._truth = truth
+
+    @property
+    def truth(self) -> Sequence[int]:
+        """Class numbers of the N texts."""
+        return self._truth
+
+    def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Number of the window that an epoch takes of each text, (N,): all of them in turn, from one that the seed chooses."""
+        begin = np.random.default_rng(seed).integers(0, self.counts)
+        rows: npt.NDArray[np.int64] = self.reading.first[:-1] + (begin + epoch) % self.counts
+        return rows
+
+    def with_lessons(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
+        """Return the texts with others behind them, and what a teacher said of all of them in this order."""
+        more = others.reading if isinstance(others, WindowedDataset) else Reading(others.ids, np.arange(len(others) + 1))
+        first = np.concatenate([self.reading.first, more.first[1:] + len(self)])
+        truth = [*self._truth, *others.truth]
+        return WindowedDataset(Reading([*self.ids, *compact(more.ids)], first), truth, self.windows, taught=taught)
+
+    def by_length(self) -> WindowedDataset:
+        """Return the same texts, those with the shortest windows first; the windows of a text stay together.
+
+        For evaluation: what a teacher said is left behind.
+        """
+        first = self.reading.first
+        order = np.argsort(np.maximum.reduceat(self.lengths, first[:-1]), kind="stable")
+        ids = [self.ids[row] for text in order for row in range(first[text], first[text + 1])]
+        reading = Reading(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
+        return WindowedDataset(reading, [self._truth[text] for text in order], self.windows)
+
+    def by_text(
+        self, logits: npt.NDArray[np.float32], labels: Sequence[int] | npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Make one row of each text's windows: logarithms of the probabilities that serving gives at temperature 1.
+
+        Args:
+            logits: of the windows in order, or of the first ones alone; a text of which only some are there is judged by these.
+            labels: class numbers of those windows.
+        Shapes:
+            logits: (M, C) float32, M at most W; labels: (M,); returns: (K, C) float32 and (K,) int64, of the texts that those
+            windows belong to
+        Raises:
+            HostError: they are not in this order.
+        """
+        seen = len(logits)
+        if not np.array_equal(labels, self.labels[:seen]):
+            raise HostError(
+                f"{seen} answers of the Trainer are not in the order of the {len(self)} windows that it evaluates, so they "
+                "cannot be put together to answers for whole texts; leave the evaluation rows as they are, or set text.windows "
+                "to null"
+            )
+        starts = self.reading.first[self.reading.first < seen]
+        part = Reading(self.ids[:seen], np.append(starts, seen))
+        probabilities, _ = probabilities_of(logits.astype(np.float32), part, temperature=1.0, windows=self.windows)
+        return np.log(np.maximum(probabilities, _LEAST)), np.asarray(labels, dtype=np.int64)[starts]
+
+
+def encode_texts(
+    texts: Sequence[str], truth: Sequence[int], tokenizer: Tokenizer, *, max_length: int, windows: WindowSpec | None
+) -> EncodedDataset:
+    """Turn labelled texts into the ids that the bundle will get of them.
+
+    Args:
+        texts: N texts.
+        truth: N class numbers.
+        tokenizer: the model's.
+        max_length: the most ids of a row.
+        windows: how longer texts are read; None cuts them.
+    Raises:
+        TypeError: something is not a text; the message gives its index.
+    """
+    reading = read_texts(texts, tokenizer, max_length=max_length, windows=windows)
+    if windows is not None:
+        return WindowedDataset(reading, truth, windows)
+    return EncodedDataset(reading.ids, truth, cut=len(reading.cut))

@@ -1,0 +1,129 @@
+"""The other spellings that a vector file may know a token by, and which of its names are worth reading at all."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from paddlenlp_embtune.embeddings.init._chinese_variants import other_scripts
+from paddlenlp_embtune.embeddings.init._edit_distance import EditIndex
+from paddlenlp_embtune.embeddings.init.coverage import Origin
+from paddlenlp_embtune.errors import VectorError, expected_names
+
+__all__ = [
+    "DEFAULT_FALLBACKS",
+    "FALLBACKS",
+    "LONGEST_PIECE",
+    "RESPELLINGS",
+    "check_fallbacks",
+    "is_special",
+    "respell",
+    "spellings",
+    "text_of",
+    "wanted",
+]
+
+Steps = tuple[str, ...]
+
+# Control tokens of BERT, ERNIE, GPT and SentencePiece vocabularies, such as [CLS], [unused1], <s>, <|im_end|> or <0x0A>.
+_SPECIAL = re.compile(r"\[[A-Z]+\d*\]|\[unused\d+\]|</?[A-Za-z]\w*>|<\|[^<>|]+\|>|<0x[0-9A-F]{2}>")
+_MARKERS = ("##", "\u2581")
+_WIDEN = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+LONGEST_PIECE = 16
+"""Characters in the longest name that is looked for as a piece of a token."""
+
+
+def is_special(token: str) -> bool:
+    """Return whether a token steers a model rather than standing for text; those are matched by their exact name only."""
+    return token[:1] in ("[", "<") and _SPECIAL.fullmatch(token) is not None
+
+
+def text_of(token: str) -> str:
+    """Return the text of a piece: without the marker that says where in a word it stands."""
+    return next((token[len(mark) :] for mark in _MARKERS if token.startswith(mark) and token != mark), token)
+
+
+def _cases(text: str) -> Iterable[str]:
+    return text.swapcase(), text.lower(), text.upper(), text.title()
+
+
+def _widths(text: str) -> Iterable[str]:
+    return unicodedata.normalize("NFKC", text), text.translate(_WIDEN)
+
+
+RESPELLINGS: dict[str, tuple[str, Callable[[str], Iterable[str]]]] = {
+    "case": (Origin.CASE, _cases),
+    "marker": (Origin.MARKER, lambda text: (text_of(text),)),
+    "width": (Origin.WIDTH, _widths),
+    "script": (Origin.SCRIPT, other_scripts),
+}
+DEFAULT_FALLBACKS = tuple(RESPELLINGS)
+FALLBACKS = (*DEFAULT_FALLBACKS, "subwords", "pieces", "edit")
+"""What may be tried for a token that the vectors do not have by its exact name."""
+
+
+def check_fallbacks(fallbacks: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of fallbacks; raise VectorError unless all are known and none comes twice."""
+    if isinstance(fallbacks, str):
+        raise VectorError(f"fallbacks is the text {fallbacks!r}; expected a list of names, such as [{fallbacks!r}]")
+    for at, name in enumerate(fallbacks):
+        if name not in FALLBACKS:
+            raise VectorError(f"there is no fallback {name!r}; {expected_names(str(name), FALLBACKS)}")
+        if name in fallbacks[:at]:
+            raise VectorError(f"the fallback {name!r} is named twice; expected each once, in the order they are to be tried")
+    return tuple(fallbacks)
+
+
+def spellings(token: str, fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Iterator[tuple[str, str]]:
+    """Yield other spellings of a token with their origins, in the order they are tried; special tokens have none.
+
+    Each fallback respells the token itself and all that the fallbacks before it made, so that ``##Ａ`` leads to ``a``.
+    """
+    forms: dict[str, Steps] = {token: ()}
+    for name in fallbacks if not is_special(token) else ():
+        if name in RESPELLINGS:
+            yield from respell(forms, name)
+
+
+def respell(forms: dict[str, Steps], name: str) -> Iterator[tuple[str, str]]:
+    """Yield the new spellings that one fallback makes of those there are, and add them."""
+    origin, change = RESPELLINGS[name]
+    for form, steps in list(forms.items()):
+        for other in change(form):
+            if other and other not in forms and not is_special(other):
+                forms[other] = (*steps, origin)
+                yield other, " + ".join(forms[other])
+
+
+def wanted(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Callable[[str], bool]:
+    """Return a test for the names in a vector file that an alignment of these tokens could use.
+
+    A reader asks it once for every line, so that of a file of millions of rows only a few are kept; ``align`` finds in those
+    the same as in the whole file.
+
+    Args:
+        tokens: all tokens of a vocabulary; for ``initialise_into`` those of the model too.
+        fallbacks: as in ``align``; all but ``edit`` cost one lookup in a set for each name, ``edit`` one for each character.
+    Raises:
+        VectorError: there is no such fallback.
+    """
+    names = check_fallbacks(fallbacks)
+    held = set(tokens)
+    ordinary = [token for token in held if not is_special(token)]
+    forms = set(ordinary).union(spelling for token in ordinary for spelling, _ in spellings(token, names))
+    held |= forms
+    if "pieces" in names:
+        texts = set(map(text_of, forms))
+        held.update(text[start:end] for text in texts for start, end in _spans(text))
+        held.update(spelling for part in set().union(*texts) for spelling, _ in spellings(part, names))
+    if "edit" not in names:
+        return held.__contains__
+    index = EditIndex(map(text_of, ordinary))
+    return lambda name: name in held or bool(index.near(name))
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    for start in range(len(text)):
+        for end in range(start + 1, min(len(text), start + LONGEST_PIECE) + 1):
+            yield start, end

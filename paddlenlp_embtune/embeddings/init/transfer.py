@@ -1,0 +1,84 @@
+"""A new vocabulary in the space of a model that is already trained, by a map learned from the tokens both have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from paddlenlp_embtune.embeddings.init._scaling import rms_of
+from paddlenlp_embtune.embeddings.init.alignment import Match, account, align
+from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
+from paddlenlp_embtune.embeddings.init.projection import LinearMap, fit_linear, shared_rows
+from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
+from paddlenlp_embtune.embeddings.metrics import sampling
+from paddlenlp_embtune.embeddings.metrics.sampling import Table
+from paddlenlp_embtune.text import PAD, PAD_ID, Vocabulary
+
+__all__ = ["initialise_into"]
+
+
+def initialise_into(
+    vocabulary: Vocabulary,
+    vectors: VectorTable,
+    *,
+    reference: Table,
+    reference_rows: Mapping[str, int],
+    seed: int,
+    fallbacks: Sequence[str] | None = None,
+    ridge: float = 0.1,
+) -> tuple[Table, Coverage]:
+    """Build the embedding table of a new vocabulary in the space of a model that is already trained.
+
+    A token that the model has keeps its row, bit for bit, special ones too. Others take rows of the pretrained vectors, by
+    name or by the fallbacks, through a linear map that is learned from the tokens both sides have; one factor then brings
+    them to the size of the model's rows, for a learned map shortens. The rest are drawn from a normal distribution, per
+    dimension, fitted to the model's rows of shared tokens.
+
+    Args:
+        vocabulary: V tokens.
+        vectors: the pretrained table, of any width; where a file was read in part, the model's tokens must be among those that
+            were wanted, for the map is learned from them.
+        reference: (R, E) float32, the model's embedding.
+        reference_rows: the row of each of the model's tokens.
+        seed: seeds the drawn rows.
+        fallbacks: as in ``align``.
+        ridge: as in ``fit_linear``.
+    Shapes:
+        returns: (V, E) float32; row 0, padding, is zero unless the model has one
+    Raises:
+        VectorError: too few tokens are shared to learn a map from, or a table or an option is invalid.
+    """
+    sampling.check_table(reference, "reference")
+    model = VectorTable(reference_rows, reference, "the model's table")
+    change = fit_linear(vectors, model, ridge=ridge, seed=seed)
+    kept = {
+        token: Match(Origin.KEPT, (token,), reference[reference_rows[token]])
+        for token in vocabulary.tokens
+        if token in reference_rows
+    }
+    matches = align([token for token in vocabulary.tokens if token not in kept and token != PAD], vectors, fallbacks)
+    ours, theirs = shared_rows(vectors, model)
+    ordinary = reference[theirs]
+    shape = (len(vocabulary), reference.shape[1])
+    table = np.random.default_rng(seed).normal(ordinary.mean(axis=0), ordinary.std(axis=0), shape).astype(np.float32)
+    if matches:
+        table[_places(vocabulary, matches)] = _mapped(change, vectors.table[ours], ordinary, vocabulary, matches)
+    table[PAD_ID] = 0.0
+    if kept:
+        table[_places(vocabulary, kept)] = [kept[token].row for token in vocabulary.tokens if token in kept]
+    coverage = account(vocabulary, vectors.source, kept | matches, unknown=False)
+    return table, dataclasses.replace(coverage, projection=change.report)
+
+
+def _places(vocabulary: Vocabulary, matches: Mapping[str, Match]) -> list[int]:
+    return [index for index, token in enumerate(vocabulary.tokens) if token in matches]
+
+
+def _mapped(change: LinearMap, ours: Table, theirs: Table, vocabulary: Vocabulary, matches: Mapping[str, Match]) -> Table:
+    """Map the matched rows, at the size that rows of shared tokens have in the model."""
+    factor = rms_of(theirs) / rms_of(change.apply(ours))
+    rows = np.stack([matches[token].row for token in vocabulary.tokens if token in matches])
+    scaled: Table = (change.apply(rows) * np.float64(factor)).astype(np.float32)
+    return scaled

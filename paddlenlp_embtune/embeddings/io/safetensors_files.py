@@ -1,0 +1,289 @@
+"""Tables inside files of arrays: choosing one, widening it to float32, the tokens beside it, and safetensors' header."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io.options import ReadOptions
+from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
+from paddlenlp_embtune.utils.line_reader import read_lines
+
+__all__ = [
+    "FLOATS",
+    "TOKENS",
+    "Shape",
+    "StoredTensor",
+    "choose_table",
+    "gather",
+    "header_tokens",
+    "open_tensors",
+    "parse_tokens",
+    "read_vocabulary",
+    "steps",
+    "widen",
+    "without_surrogates",
+]
+
+Shape = tuple[int, ...]
+
+TOKENS = ("tokens", "vocab", "vocabulary", "words")
+"""Names that tokens are looked for under, beside a table."""
+
+FLOATS = ("F16", "BF16", "F32", "F64")
+"""Types of safetensors that a table may have."""
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1"}
+_HEADER_MOST = 100_000_000
+_DIMENSIONS_MOST, _SIZE_MOST, _BYTES_MOST = 32, 1 << 40, 1 << 62
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_STEP = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a safetensors file.
+
+    Args:
+        path: the file.
+        dtype: safetensors' name of it.
+        shape: its dimensions.
+        offset: byte of the file that it begins at.
+    """
+
+    path: Path
+    dtype: str
+    shape: Shape
+    offset: int
+
+    def map(self) -> npt.NDArray[Any]:
+        """Return it mapped, not read; bfloat16 as uint16, for :func:`widen`.
+
+        Raises:
+            VectorError: numpy has no such type.
+        """
+        if self.dtype not in _DTYPES:
+            raise VectorError(f"{self.path} holds a table of {self.dtype}; expected {', '.join(FLOATS)}")
+        if not math.prod(self.shape):
+            return np.empty(self.shape, dtype=_DTYPES[self.dtype])
+        return np.asarray(
+            np.memmap(self.path, dtype=_DTYPES[self.dtype], mode="r", offset=self.offset, shape=self.shape, order="C")
+        )
+
+
+def open_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Read the header of a safetensors file and check it against the size of the file.
+
+    Raises:
+        VectorError: the header is damaged, or the file is cut off.
+    """
+    header, start, size = _read_header(path)
+    entries = {name: _entry(name, value, path) for name, value in header.items() if name != "__metadata__"}
+    tensors = {}
+    for name, (dtype, shape, begin, end) in entries.items():
+        if not 0 <= begin <= end <= size - start:
+            raise VectorError(
+                f"{path} is cut off or damaged: {shorten(name)} lies at bytes {start + begin:,} to {start + end:,}, and the "
+                f"file ends at byte {size:,}; fetch it again"
+            )
+        if dtype in _DTYPES and math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != end - begin:
+            raise VectorError(f"{path} gives {shorten(name)}, {dtype} of shape {shape}, {end - begin:,} bytes; fetch it again")
+        tensors[name] = StoredTensor(path, dtype, shape, start + begin)
+    _check_overlaps(entries, path)
+    return tensors
+
+
+def header_tokens(path: Path) -> list[str] | None:
+    """Return the tokens that the header of a safetensors file gives for its rows, as our weights do; None without them."""
+    metadata = _read_header(path)[0].get("__metadata__")
+    text = metadata.get("tokens") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        return parse_tokens(text, f"the header of {path}")
+    except VectorError:
+        return None
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """Return the header of a safetensors file, the byte behind it, and the bytes of the file.
+
+    Raises:
+        VectorError: it is damaged.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_HEADER_MOST, size - 8):
+            raise VectorError(f"{path} says that its header has {length:,} bytes, and the file has {size:,}; fetch it again")
+        header = parse_json(file.read(length), f"{path} has a damaged header: it", error=VectorError)
+    if not isinstance(header, dict):
+        raise VectorError(f"{path} has a damaged header: it is {shorten(header)}, no mapping; fetch it again")
+    return header, 8 + length, size
+
+
+def _entry(name: str, value: Any, path: Path) -> tuple[str, Shape, int, int]:
+    match value:
+        case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [begin, end]} if all(
+            type(number) is int and abs(number) <= _BYTES_MOST for number in (*shape, begin, end)
+        ):
+            if (
+                min(shape, default=0) >= 0
+                and len(shape) <= _DIMENSIONS_MOST
+                and math.prod(number for number in shape if number) <= _SIZE_MOST
+            ):
+                return dtype, tuple(shape), begin, end
+    raise VectorError(f"{path} has a damaged header: {shorten(name)} is {shorten(value)}; fetch it again")
+
+
+def _check_overlaps(entries: Mapping[str, tuple[str, Shape, int, int]], path: Path) -> None:
+    """Refuse tensors that share bytes: read, they could take any multiple of the file's size."""
+    last, before = 0, ""
+    for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in entries.items() if begin < end):
+        if begin < last:
+            raise VectorError(f"{path} has a damaged header: {shorten(before)} and {shorten(name)} overlap; fetch it again")
+        last, before = end, name
+
+
+def choose_table(shapes: Mapping[str, Shape], options: ReadOptions, source: str, *, guess: Iterable[str] = ()) -> str:
+    """Choose the table: the one that is declared, or else the only candidate.
+
+    Args:
+        shapes: of all tensors by name.
+        options: with the declared name, if any.
+        source: for messages.
+        guess: better candidates than all two-dimensional tensors.
+    Raises:
+        VectorError: the declared one is not there or not two-dimensional, or there is no single candidate.
+    """
+    tables = [name for name, shape in shapes.items() if len(shape) == 2]
+    listed = ", ".join(f"{name} {shapes[name]}" for name in (tables or list(shapes))[:12]) or "(none)"
+    if options.tensor is not None:
+        if options.tensor not in tables:
+            raise VectorError(f"the tensor {options.tensor!r} is no table of {source}; expected {listed}")
+        return options.tensor
+    found = list(guess) or tables
+    if len(found) != 1:
+        raise VectorError(f"{source} has {len(found)} tensors that could be the table; declare one as tensor: {listed}")
+    return found[0]
+
+
+def widen(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArray[np.float32]:
+    """Return values as float32."""
+    if bfloat16:
+        widened: npt.NDArray[np.float32] = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return widened
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def parse_tokens(data: str | bytes, where: str) -> list[str]:
+    """Read tokens that were stored as a JSON list in UTF-8, as :func:`write_vectors` does.
+
+    Raises:
+        VectorError: they are something else.
+    """
+    tokens = parse_json(data, f"the list of tokens in {where}", error=VectorError)
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise VectorError(f"the tokens in {where} are no list of strings; give a vocabulary file instead")
+    return without_surrogates(tokens, where)
+
+
+def without_surrogates(tokens: list[str], where: str) -> list[str]:
+    """Return tokens that UTF-8 can say.
+
+    Raises:
+        VectorError: one holds half of a character.
+    """
+    if broken := next((token for token in tokens if not token.isascii() and _SURROGATE.search(token)), None):
+        raise VectorError(f"the token {shorten(broken)} in {where} holds a lone surrogate; give a vocabulary file instead")
+    return tokens
+
+
+def read_vocabulary(path: Path | None, rows: int, source: str) -> list[str | None]:
+    """Read one token a line; None for a line of a file in UTF-8 that cannot be decoded.
+
+    Raises:
+        VectorError: there is no vocabulary, or it has other than ``rows`` lines.
+    """
+    if path is None:
+        raise VectorError(
+            f"{source} holds {rows:,} vectors and no tokens; give the tokens as vocabulary, a file with one a line"
+        )
+    try:
+        tokens = _tokens_of(path)
+    except OSError as error:
+        raise VectorError(f"the vocabulary {path} cannot be read: {error.strerror}") from None
+    if len(tokens) != rows:
+        raise VectorError(
+            f"the vocabulary {path} has {len(tokens):,} lines, and {source} {rows:,} rows; expected one line a row"
+        )
+    return tokens
+
+
+def _tokens_of(path: Path) -> list[str | None]:
+    try:
+        return list(read_lines(path, error=VectorError))
+    except VectorError:
+        content = read_bounded(path, error=VectorError)
+    lines = re.split(rb"\r{0,2}\n|\r", content.removeprefix(b"\xef\xbb\xbf"))
+    tokens: list[str | None] = []
+    for line in lines[: len(lines) - (not lines[-1])]:
+        try:
+            tokens.append(line.decode("utf-8"))
+        except UnicodeDecodeError:
+            tokens.append(None)
+    return tokens
+
+
+def gather(
+    gatherer: Gatherer,
+    tokens: Sequence[str | None],
+    parts: Iterable[npt.NDArray[Any]],
+    convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]] = widen,
+    *,
+    size: int = 0,
+) -> None:
+    """Give the rows of an array to a gatherer, part by part.
+
+    Args:
+        gatherer: takes them.
+        tokens: of all rows; None where it could not be decoded.
+        parts: consecutive rows, (n, D) each.
+        convert: makes float32 of the rows that are wanted.
+        size: bytes of the file, for progress.
+    """
+    at = 0
+    for part in parts:
+        chosen: list[int] = []
+        for row, token in enumerate(tokens[at : at + len(part)]):
+            if token:
+                if gatherer.wants(token):
+                    chosen.append(row)
+            else:
+                kind = "whose token is not UTF-8" if token is None else "without a token"
+                gatherer.damaged(
+                    kind, f"row {at + row}: its token, line {at + row + 1}, is {'not UTF-8' if token is None else 'empty'}"
+                )
+        if chosen:
+            names = [str(tokens[at + row]) for row in chosen]
+            values = convert(part if len(chosen) == len(part) else part[chosen])
+            gatherer.add(names, values, lambda row: f"row {at + chosen[row]}")  # noqa: B023  called at once
+        at += len(part)
+        if gatherer.options.progress is not None:
+            gatherer.options.progress(size * at // max(1, len(tokens)), size)
+
+
+def steps(table: npt.NDArray[Any]) -> Iterable[npt.NDArray[Any]]:
+    """Yield consecutive rows, about a million values at a time."""
+    step = max(1, _STEP // max(1, table.shape[1]))
+    return (table[at : at + step] for at in range(0, len(table), step))

@@ -1,0 +1,288 @@
+"""Vectors in word2vec's binary format: a header line, then rows of a token, a space and float32 values."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._streams import Stream
+from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
+from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
+from paddlenlp_embtune.embeddings.io.word2vec_text import looks_like_rows, parse_header
+from paddlenlp_embtune.errors import VectorError
+
+__all__ = ["WORD2VEC_BINARY"]
+
+_BLOCK = 1 << 20
+_TOKEN_MOST = 1 << 12
+_TOKEN_USUAL = 64
+_HEADER_MOST = 64
+_AHEAD = 3
+_LEAST, _MOST = 1e-8, 1e6
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+Row = tuple[int, int]
+"""Where in the data the token of a row begins and ends."""
+
+
+@dataclasses.dataclass
+class _Cursor:
+    """A stream with what has been read of it and not been used; ``offset`` is the byte that ``data`` begins at."""
+
+    stream: Stream
+    data: bytes
+    offset: int
+    ended: bool = False
+
+    def more(self, used: int) -> None:
+        """Drop what has been used and read a further block."""
+        block = self.stream.read(_BLOCK)
+        self.ended = not block
+        self.data, self.offset = self.data[used:] + block, self.offset + used
+
+
+def _detects(_path: Path, head: bytes) -> bool:
+    first, feed, rest = head[: _HEADER_MOST + 1].partition(b"\n")
+    return bool(feed) and parse_header(first) is not None and bool(rest) and not looks_like_rows(head[len(first) + 1 :])
+
+
+def _read(source: str, options: ReadOptions) -> VectorTable:
+    path = Path(source)
+    with Stream(path, options.progress) as stream:
+        start = stream.read(_BLOCK)
+        line, _, rest = start.partition(b"\n")
+        header = parse_header(line[:_HEADER_MOST])
+        if header is None:
+            raise VectorError(
+                f"{path} begins with {start[:24]!r}; expected in word2vec's binary format: the number of rows, their width, "
+                "and a line feed"
+            )
+        rows, width = header
+        least = rows * (4 * width + 2)
+        if stream.plain_size is not None and least > stream.size:
+            raise VectorError(
+                f"the header of {path} says {rows:,} rows of {width:,}, at least {least:,} bytes, but the file ends at byte "
+                f"{stream.size:,}: it is cut off, or its header is wrong; fetch it again"
+            )
+        gatherer = Gatherer(str(path), options, width=width, expected=rows if stream.plain_size is not None else None)
+        cursor = _Cursor(stream, rest, len(line) + 1)
+        done = 0
+        while done < rows:
+            done += _read_block(cursor, gatherer, done, rows)
+        _check_end(cursor, gatherer, rows)
+    return gatherer.finish()
+
+
+def _read_block(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> int:
+    """Read the whole rows that are there; return how many."""
+    data, offset, size = cursor.data, cursor.offset, 4 * gatherer.width
+    found, at = _plain_rows(data, size, rows - done)
+    if _is_suspicious(data, found, at, size):
+        found, at = _searched_rows(cursor, gatherer, done, rows)
+    tokens: list[str] = []
+    parts: list[bytes] = []
+    places: list[int] = []
+    for number, (start, space) in enumerate(found):
+        token = _decode(data[start:space], gatherer, done + number, offset + start)
+        if token is not None and gatherer.wants(token):
+            tokens.append(token)
+            parts.append(data[space + 1 : space + 1 + size])
+            places.append(offset + start)
+    if tokens:
+        values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), gatherer.width)
+        gatherer.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
+    if done + len(found) < rows:
+        _advance(cursor, at, gatherer, done + len(found), rows)
+    else:
+        cursor.data, cursor.offset = data[at:], offset + at
+    return len(found)
+
+
+def _plain_rows(data: bytes, size: int, most: int) -> tuple[list[Row], int]:
+    """Find the whole rows of tokens without spaces, and where the next one begins."""
+    found, at = list[Row](), 0
+    while len(found) < most:
+        start = _start_of(data, at)
+        space = data.find(b" ", start, start + _TOKEN_MOST)
+        end = space + 1 + size
+        if space < 0 or end > len(data):
+            break
+        found.append((start, space))
+        at = end
+    return found, at
+
+
+def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
+    """Whether rows may not be where they seem: a token with a space, as gensim writes them, moves all that follows."""
+    values = np.frombuffer(b"".join(data[space + 1 : space + 1 + size] for _, space in found), dtype="<f4")
+    if not _are_usual(values):
+        return True
+    if len(data) - at > _TOKEN_MOST and data.find(b" ", at, at + _TOKEN_MOST) < 0:
+        return True
+    return not all(_is_token(data[start:space]) for start, space in found)
+
+
+def _searched_rows(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> tuple[list[Row], int]:
+    """Find rows whose tokens may hold spaces: those behind which tokens and usual values follow.
+
+    Raises:
+        VectorError: nothing tells where a row ends.
+    """
+    search = _Search(cursor.data, 4 * gatherer.width, rows, cursor.ended)
+    margin = 0 if cursor.ended else (_AHEAD + 2) * (search.size + _TOKEN_USUAL)
+    found, at = list[Row](), 0
+    while done + len(found) < rows and at + margin <= len(cursor.data):
+        number = done + len(found)
+        likely = search.candidates(at, number)
+        if len(likely) > 1 or (gatherer.options.damaged == "skip" and not likely and search.is_astray(at, number)):
+            raise VectorError(
+                f"{gatherer.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
+                f"{cursor.offset + at:,}: a token holds spaces, or the width in the header is wrong; save the vectors as text"
+            )
+        start = _start_of(cursor.data, at)
+        row = likely[0] if likely else (start, cursor.data.find(b" ", start, start + _TOKEN_MOST))
+        if row[1] < 0 or row[1] + 1 + search.size > len(cursor.data):
+            break
+        found.append(row)
+        at = row[1] + 1 + search.size
+    return found, at
+
+
+@dataclasses.dataclass
+class _Search:
+    """Tells rows apart by what can follow them.
+
+    Args:
+        data: from the beginning of a row on.
+        size: bytes of the values of a row.
+        rows: how many the file has.
+        ended: whether the file ends with the data.
+    """
+
+    data: bytes
+    size: int
+    rows: int
+    ended: bool
+    _known: dict[tuple[int, int], bool] = dataclasses.field(default_factory=dict)
+    _usual: dict[int, bool] = dataclasses.field(default_factory=dict)
+    _rows: dict[int, list[Row]] = dataclasses.field(default_factory=dict)
+
+    def candidates(self, at: int, number: int) -> list[Row]:
+        """The rows that may begin at a place: a token, values of a usual size, and further rows behind them."""
+        return [
+            (start, space)
+            for start, space in self._candidates(at)
+            if self._has_usual(space + 1) and self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
+        ]
+
+    def is_astray(self, at: int, number: int) -> bool:
+        """Whether what begins at a place, with a token without a space, is no row: letters as values, and no row behind it."""
+        start = _start_of(self.data, at)
+        space = self.data.find(b" ", start, start + _TOKEN_MOST)
+        content = self.data[space + 1 : space + 1 + self.size]  # the file may end within it
+        values = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
+        odd = space < 0 or len(values) * 4 < self.size or not _are_usual(values[np.isfinite(values)])
+        return odd and not self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
+
+    def can_follow(self, at: int, number: int, depth: int) -> bool:
+        """Whether rows can begin at a place, so many of them, or the file can end there."""
+        if number == self.rows:
+            return not self.ended or not self.data[at:].strip(b"\r\n\0 ")
+        if at + self.size > len(self.data):
+            return not self.ended
+        if (known := self._known.get((at, depth))) is None:
+            known = self._known[at, depth] = any(
+                self._has_usual(space + 1) and (depth == 1 or self.can_follow(space + 1 + self.size, number + 1, depth - 1))
+                for _, space in self._candidates(at)
+            )
+        return known
+
+    def _has_usual(self, at: int) -> bool:
+        if (known := self._usual.get(at)) is None:
+            values = np.frombuffer(self.data, dtype="<f4", count=self.size // 4, offset=at)
+            known = self._usual[at] = _are_usual(values)
+        return known
+
+    def _candidates(self, at: int) -> list[Row]:
+        if (known := self._rows.get(at)) is None:
+            known = self._rows[at] = list(self._tokens(at))
+        return known
+
+    def _tokens(self, at: int) -> Iterator[Row]:
+        start = _start_of(self.data, at)
+        space = self.data.find(b" ", start + 1, start + _TOKEN_MOST)
+        while space > 0 and space + 1 + self.size <= len(self.data) and _is_token(self.data[start:space]):
+            yield start, space
+            space = self.data.find(b" ", space + 1, start + _TOKEN_MOST)
+
+
+def _start_of(data: bytes, at: int) -> int:
+    """Some writers put a line feed behind each row, so one may stand before the next."""
+    return at + 1 if data[at : at + 1] == b"\n" else at
+
+
+def _is_token(token: bytes) -> bool:
+    if not token:
+        return False
+    try:
+        return _CONTROL.search(token.decode("utf-8")) is None
+    except UnicodeDecodeError:
+        return False
+
+
+def _are_usual(values: npt.NDArray[np.float32]) -> bool:
+    """Whether numbers are of the size that vectors have; letters that are read as numbers are not."""
+    sizes = np.abs(values)
+    return bool(((sizes < _MOST) & ((sizes > _LEAST) | (sizes == 0))).all())
+
+
+def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) -> None:
+    """Read on behind the last whole row.
+
+    Raises:
+        VectorError: there is nothing more, or no token where one should begin.
+    """
+    rest = len(cursor.data) - at
+    if rest > _TOKEN_MOST and cursor.data.find(b" ", at + 1, at + 1 + _TOKEN_MOST) < 0:
+        raise VectorError(
+            f"{gatherer.name}: row {row + 1:,} of {rows:,}, at byte {cursor.offset + at:,}, has no token of up to "
+            f"{_TOKEN_MOST:,} bytes with a space behind it; the width in the header is wrong, or the file is of another format"
+        )
+    if cursor.ended:
+        raise VectorError(
+            f"{gatherer.name} is cut off in row {row + 1:,} of {rows:,}, which begins at byte {cursor.offset + at:,}; the file "
+            f"ends {rest:,} bytes later, and the values alone need {4 * gatherer.width:,}; fetch it again"
+        )
+    cursor.more(at)
+
+
+def _decode(token: bytes, gatherer: Gatherer, row: int, byte: int) -> str | None:
+    try:
+        if text := token.decode("utf-8"):
+            return text
+        gatherer.damaged("without a token", f"row {row + 1:,} at byte {byte:,}: there is no token")
+    except UnicodeDecodeError as error:
+        gatherer.damaged(
+            "whose token is not UTF-8",
+            f"row {row + 1:,} at byte {byte + error.start:,}: the token {token[:40]!r} is not UTF-8, or the header's width "
+            f"{gatherer.width} is wrong",
+        )
+    return None
+
+
+def _check_end(cursor: _Cursor, gatherer: Gatherer, rows: int) -> None:
+    cursor.more(0)
+    if (rest := cursor.data.strip(b"\r\n\0 ")) or not cursor.ended:
+        raise VectorError(
+            f"{gatherer.name}: the header says {rows:,} rows, but {len(rest):,} bytes or more follow the last of them, from "
+            f"byte {cursor.offset:,} on; its number of rows or its width {gatherer.width} is wrong"
+        )
+
+
+WORD2VEC_BINARY = VectorFormat(_read, _detects)

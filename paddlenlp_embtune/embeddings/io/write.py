@@ -1,0 +1,138 @@
+"""Writing vectors in formats that others read: text, word2vec's binary, npz and safetensors."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import VectorError, expected_names
+from paddlenlp_embtune.utils.atomic_io import replace_file
+from paddlenlp_embtune.utils.locks import exclusive
+
+__all__ = ["write_vectors"]
+
+Table = npt.NDArray[np.float32]
+_STEP = 1024
+
+
+def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike, *, format: str) -> None:  # noqa: A002
+    """Write vectors; what stood at ``path`` is replaced when all is written.
+
+    Numbers in text are the shortest that give the same float32 again. Formats of arrays hold any token.
+
+    Args:
+        path: the file; text and binary are compressed where it ends in ``.gz``.
+        tokens: N of them, each once.
+        table: (N, D) float32.
+        format: ``word2vec``, ``word2vec-binary``, ``glove``, ``npz`` or ``safetensors``.
+    Raises:
+        VectorError: the format is unknown or cannot hold a token, tokens and rows do not match, a value is not finite, or
+            another process has been writing there for too long.
+        OSError: the disk does not take the file; the error names it.
+    """
+    path = Path(path)
+    if format not in _WRITERS:
+        raise VectorError(f"vectors cannot be written as {format!r}; {expected_names(format, _WRITERS)}")
+    write, illegal = _WRITERS[format]
+    rows = np.ascontiguousarray(table, dtype="<f4")
+    _check(tokens, rows)
+    if illegal is not None:
+        _check_tokens(tokens, illegal, format)
+    elif path.suffix == ".gz":
+        raise VectorError(f"{path} would be compressed, and {format} is read in place; give a name without .gz")
+    with exclusive(path, error=VectorError), replace_file(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+                write(cast(IO[bytes], packed), tokens, rows)
+        else:
+            write(file, tokens, rows)
+
+
+def _check(tokens: Sequence[str], table: Table) -> None:
+    if table.ndim != 2 or not table.size or len(tokens) != len(table):
+        raise VectorError(f"{len(tokens):,} tokens and a table of shape {table.shape}; expected (rows, width), one token a row")
+    broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if broken.size:
+        raise VectorError(f"the row of {tokens[broken[0]]!r} holds NaN or infinite values; fix it before writing")
+    seen: set[str] = set()
+    for token in tokens:
+        if token in seen or not token or any("\ud800" <= letter <= "\udfff" for letter in token):
+            raise VectorError(
+                f"{token!r} cannot be written as a token; expected each once, one or more characters, no lone surrogate"
+            )
+        seen.add(token)
+
+
+def _check_tokens(tokens: Sequence[str], illegal: re.Pattern[str], name: str) -> None:
+    for token in tokens:
+        if illegal.search(token):
+            raise VectorError(
+                f"the token {token!r} cannot stand in the format {name!r}, where spaces and line feeds end tokens; write "
+                "'safetensors' or 'npz', which hold any token"
+            )
+
+
+def _write_word2vec(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
+    file.write(b"%d %d\n" % table.shape)
+    _write_rows(file, tokens, table)
+
+
+def _write_rows(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
+    for at in range(0, len(tokens), _STEP):
+        rows = zip(tokens[at : at + _STEP], table[at : at + _STEP], strict=True)
+        lines = (f"{token} {' '.join(map(str, row))}\n" for token, row in rows)
+        file.write("".join(lines).encode("utf-8"))
+
+
+def _write_binary(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
+    file.write(b"%d %d\n" % table.shape)
+    for at in range(0, len(tokens), _STEP):
+        rows = zip(tokens[at : at + _STEP], table[at : at + _STEP], strict=True)
+        file.write(b"".join(token.encode("utf-8") + b" " + row.tobytes() for token, row in rows))
+
+
+def _write_npz(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
+    # As numpy.savez does; but that leaves the archive open where the disk is full, and to the garbage collector.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in (("tokens", np.frombuffer(_json(tokens), dtype=np.uint8)), ("vectors", table)):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                write_array: Any = np.lib.format.write_array
+                write_array(entry, array, allow_pickle=False)
+
+
+def _write_safetensors(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
+    """Write the table first, so that it begins at a whole number of eight bytes."""
+    words = _json(tokens)
+    entries = {
+        "__metadata__": {"format": "np"},
+        "vectors": {"dtype": "F32", "shape": list(table.shape), "data_offsets": [0, table.nbytes]},
+        "tokens": {"dtype": "U8", "shape": [len(words)], "data_offsets": [table.nbytes, table.nbytes + len(words)]},
+    }
+    header = json.dumps(entries, separators=(",", ":")).encode("ascii")
+    header += b" " * (-len(header) % 8)
+    file.write(len(header).to_bytes(8, "little") + header)
+    for at in range(0, len(table), _STEP):
+        file.write(table[at : at + _STEP].tobytes())
+    file.write(words)
+
+
+def _json(tokens: Sequence[str]) -> bytes:
+    return json.dumps(list(tokens), ensure_ascii=False).encode("utf-8")
+
+
+_Writer = Callable[[IO[bytes], Sequence[str], Table], None]
+_WRITERS: dict[str, tuple[_Writer, re.Pattern[str] | None]] = {
+    "word2vec": (_write_word2vec, re.compile(r"[ \t\n]")),
+    "word2vec-binary": (_write_binary, re.compile(r"[ \n]")),
+    "glove": (_write_rows, re.compile(r"[ \t\n]")),
+    "npz": (_write_npz, None),
+    "safetensors": (_write_safetensors, None),
+}

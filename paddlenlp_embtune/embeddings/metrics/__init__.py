@@ -1,0 +1,29 @@
+"""Measurements of an embedding: health, drift, geometry, neighbours and term groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.embeddings.metrics import health_metrics as health_metrics
+    from paddlenlp_embtune.embeddings.metrics.drift import (
+        cosine_drift as cosine_drift,
+        norm_drift as norm_drift,
+        row_norms as row_norms,
+    )
+    from paddlenlp_embtune.embeddings.metrics.drift_report import movement as movement
+    from paddlenlp_embtune.embeddings.metrics.health_metrics import PROBES as PROBES, Checkup as Checkup
+    from paddlenlp_embtune.embeddings.metrics.summary import close_to as close_to, describe as describe
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "drift": "cosine_drift norm_drift row_norms",
+            "drift_report": "movement",
+            "health_metrics": "Checkup PROBES",
+            "summary": "close_to describe",
+        },
+        modules=("health_metrics",),
+    )

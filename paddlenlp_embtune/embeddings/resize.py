@@ -1,0 +1,84 @@
+"""Domain terms as tokens: reading a list of them, and rows for them in an embedding."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
+from paddlenlp_embtune.embeddings.init.new_rows import extend_table
+from paddlenlp_embtune.embeddings.init.transfer import initialise_into
+from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
+from paddlenlp_embtune.text import Extension, TermTokenizer, Tokenizer, Vocabulary, extend, own_ids, read_term_list
+
+__all__ = ["extended", "read_terms", "terms_from_pieces"]
+
+Table = npt.NDArray[np.float32]
+
+
+def read_terms(path: Path) -> tuple[str, ...]:
+    """Read domain terms, one a line or in jieba's format, as :func:`paddlenlp_embtune.text.term_lists.read_term_list` does."""
+    return read_term_list(path).terms
+
+
+def extended(
+    tokenizer: Tokenizer, table: Table, terms: Sequence[str], vectors: VectorTable | None = None
+) -> tuple[TermTokenizer, Extension, Table, Coverage]:
+    """Add terms to a tokenizer, and rows for them to its table; old ids and rows stay, bit for bit.
+
+    Args:
+        tokenizer: any.
+        table: its embedding.
+        terms: to add; those that are tokens already are left out.
+        vectors: pretrained rows for terms, of any width, brought into the table's space by a linear map that is learned from
+            the tokens both have; terms that they lack, and all without them, are made of the rows of their pieces.
+    Shapes:
+        table: (V, D) float32; returns: (V + N, D) float32
+    Returns:
+        the tokenizer, what became of the terms, the table, and where its new rows came from
+    """
+    longer, change = extend(tokenizer, terms)
+    pieces = [own_ids(tokenizer, term) for term in change.added]
+    tokens, excluded = tokenizer.vocabulary.tokens, _without_text(tokenizer.vocabulary)
+    grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
+    if vectors is not None and change.added:
+        coverage = _from_vectors(longer, grown, coverage, vectors, known=table)
+    return longer, change, grown, coverage
+
+
+def _from_vectors(
+    tokenizer: TermTokenizer, grown: Table, coverage: Coverage, vectors: VectorTable, *, known: Table
+) -> Coverage:
+    """Put rows of pretrained vectors in the place of those made of pieces, where there are any; say so."""
+    edge = len(known)
+    reference = {token: row for token, row in tokenizer.vocabulary.ids.items() if row < edge}
+    mapped, found = initialise_into(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
+    new = [at for at in range(edge, len(grown)) if found.origins[at] != Origin.SAMPLED]
+    grown[new] = mapped[new]
+    told = coverage.replaced([at - edge for at in new], [found.origins[at] for at in new], [found.sources[at] for at in new])
+    return dataclasses.replace(told, source=vectors.source, projection=found.projection)
+
+
+def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
+    """Make the rows of added terms that the vectors lack of the rows of their pieces."""
+    if not isinstance(tokenizer, TermTokenizer):
+        return table, coverage
+    edge = len(tokenizer.base.vocabulary)
+    new = [at for at in range(edge, len(table)) if coverage.origins[at] == Origin.SAMPLED]
+    if not new:
+        return table, coverage
+    terms = [tokenizer.vocabulary.tokens[at] for at in new]
+    pieces = [own_ids(tokenizer.base, term) for term in terms]
+    base = tokenizer.base.vocabulary
+    grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=_without_text(base))
+    table[new] = grown[edge:]
+    return table, coverage.replaced(new, made.origins, made.sources)
+
+
+def _without_text(vocabulary: Vocabulary) -> list[int]:
+    """Rows that are no piece of a term: padding, unknown, and the space that SentencePiece sets before whatever it reads."""
+    return [0, vocabulary.unknown_id, *(vocabulary.ids[space] for space in (" ", "\u2581") if space in vocabulary)]

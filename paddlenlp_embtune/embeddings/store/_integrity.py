@@ -1,0 +1,63 @@
+"""What is wrong with the files of a store of vectors, and which versions it affects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from paddlenlp_embtune.embeddings.store._row_packs import Pack, describe_keys
+from paddlenlp_embtune.embeddings.store.version import Version
+from paddlenlp_embtune.errors import VectorError
+from paddlenlp_embtune.utils.atomic_io import sha256_of
+
+__all__ = ["damaged", "read_checked", "what_is_wrong", "what_is_wrong_with_keys"]
+
+_NEXT = "bring the file back from a copy, or remove those versions"
+
+
+def what_is_wrong(store: Path, name: str, versions: Sequence[Version]) -> str | None:
+    """Say what is wrong with a file, and which versions need it; None if nothing is.
+
+    Args:
+        store: its folder.
+        name: of a file whose name begins with its SHA-256, relative to the store.
+        versions: those that may need it.
+    """
+    file, expected = store / name, Path(name).stem
+    affected = ", ".join(version.name for version in versions if name in version.files())
+    if not file.is_file():
+        return f"{file} is missing (affected: {affected})"
+    found = sha256_of(file)
+    if found == expected:
+        return None
+    return f"{file} is damaged: its SHA-256 is {found[:12]}..., not {expected[:12]}... (affected: {affected})"
+
+
+def what_is_wrong_with_keys(packs: Path, pack: Pack, width: int) -> str | None:
+    """Say what is wrong with the keys of a pack, by which saving finds rows that are stored already; None if nothing is."""
+    found = describe_keys(packs, pack, width)
+    if found is None:
+        return None
+    return f"{found} (affected: no version, but rows may be stored twice; delete it, and the next save makes it again)"
+
+
+def read_checked(store: Path, name: str, versions: Callable[[], Sequence[Version]]) -> bytes:
+    """Read a file whose name begins with its SHA-256.
+
+    Raises:
+        VectorError: it is missing or damaged.
+    """
+    try:
+        content = (store / name).read_bytes()
+    except FileNotFoundError:
+        content = None
+    if content is None or hashlib.sha256(content).hexdigest() != Path(name).stem:
+        raise VectorError(f"{what_is_wrong(store, name, versions())}; {_NEXT}")
+    return content
+
+
+def damaged(store: Path, version: Version, versions: Sequence[Version], what: str) -> VectorError:
+    """Word the error of a version whose table cannot be read: every file that is wrong, or else what was found."""
+    wrong = [message for file in version.files() if (message := what_is_wrong(store, file, versions)) is not None]
+    return VectorError(f"the version {version.name!r} cannot be read: {'; '.join(wrong) or what}; {_NEXT}")

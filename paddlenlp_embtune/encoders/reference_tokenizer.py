@@ -1,0 +1,224 @@
+"""A checkpoint's own tokenizer, as PaddleNLP builds it from the folder, and what it does in terms of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.encoders.checkpoint import TOKENIZER_JSON, read_tokens
+from paddlenlp_embtune.encoders.file_layout import EncoderFiles
+from paddlenlp_embtune.errors import BundleError
+
+__all__ = ["CORE_TOKENS", "Origin", "read_origin"]
+
+CORE_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_FAST = {"BertTokenizer": ("bert", "BertTokenizerFast"), "ErnieTokenizer": ("ernie", "ErnieTokenizerFast")}
+_LARGEST = 1 << 30
+_logger = logging.getLogger(__name__)
+
+Encode = Callable[..., Mapping[str, list[int]]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Origin:
+    """A checkpoint's own tokenizer.
+
+    Args:
+        name: for messages.
+        encode: PaddleNLP's tokenizer: a text, and ``max_length`` with ``truncation``, to ``input_ids`` and what goes with them.
+        tokens: by their ids, added ones included.
+        whole: those that it finds in a text before anything else.
+        options: what it does otherwise, as options of :class:`WordPieceTokenizer`.
+        longest: the most tokens of a text that it states, or None.
+    """
+
+    name: str
+    encode: Encode
+    tokens: Sequence[str]
+    whole: Sequence[str]
+    options: Mapping[str, Any]
+    longest: int | None
+
+
+def read_origin(files: EncoderFiles) -> Origin:
+    """Let PaddleNLP read the tokenizer of a checkpoint; the settings must have been checked.
+
+    Raises:
+        BundleError: PaddleNLP cannot read it, or it is of a kind that we have none for.
+    """
+    if files.folder is not None and not files.vocabulary.is_file() and (files.folder / TOKENIZER_JSON).is_file():
+        return _of_tokenizer_json(files, files.folder)
+    return _of_vocabulary(files)
+
+
+def _of_vocabulary(files: EncoderFiles) -> Origin:
+    listed = read_tokens(files.vocabulary)
+    theirs = _load(files)
+    added = {str(token): int(number) for token, number in dict(theirs.added_tokens_encoder).items()}
+    # PaddleNLP gives those of the five that the vocabulary lacks ids that no model has rows for.
+    added = {token: number for token, number in added.items() if token not in CORE_TOKENS or number < len(listed)}
+    tokens = _with_added(listed, added, files)
+    found = [token for token in theirs.unique_no_split_tokens if token in added or token in set(listed)]
+    for token in (token for token in added if token not in found):
+        _logger.warning(
+            "the added token %r of %s has the id %d, but PaddleNLP's %s does not find it in texts once it is saved and loaded "
+            "again, so it is read like any other text; make it one of additional_special_tokens to have it found",
+            token,
+            files.source,
+            added[token],
+            files.tokenizer,
+        )
+    basic = getattr(theirs, "basic_tokenizer", None)
+    lowercase = basic.do_lower_case if basic is not None else theirs.do_lower_case
+    options = {
+        "lowercase": bool(lowercase),
+        "strip_accents": None if basic is None else basic.strip_accents,
+        "ideographs": True if basic is None else bool(basic.tokenize_chinese_chars),
+        "words": basic is not None,
+        "fold_whole": bool(getattr(theirs, "do_lower_case", False)),
+    }
+    return Origin(
+        name=f"PaddleNLP's {files.tokenizer}",
+        encode=theirs,
+        tokens=tokens,
+        whole=found,
+        options=options,
+        longest=_longest(theirs),
+    )
+
+
+def _load(files: EncoderFiles) -> Any:
+    with compat.quiet():
+        transformers: Any = importlib.import_module("paddlenlp.transformers")
+    kind = getattr(transformers, files.tokenizer.replace("RobertaTokenizer", "RobertaChineseTokenizer"))
+    try:
+        with compat.quiet():
+            if files.folder is not None:
+                return kind.from_pretrained(str(files.folder))
+            paths = {"vocab_file": str(files.vocabulary), "sentencepiece_model_file": str(files.pieces)}
+            return kind(**{key: paths[key] for key in kind.resource_files_names}, **files.options)
+    except Exception as error:  # of many kinds, as their code reads what it finds
+        raise BundleError(f"PaddleNLP's {files.tokenizer} cannot read the tokenizer of {files.source}: {error}") from error
+
+
+def _with_added(tokens: Sequence[str], added: Mapping[str, int], files: EncoderFiles) -> list[str]:
+    """The vocabulary with the added tokens behind it, or in the rows that they state."""
+    made = dict(enumerate(tokens))
+    places = {token: at for at, token in made.items()}
+    for token, number in sorted(added.items(), key=lambda item: item[1]):
+        if made.get(number, token) != token or places.get(token, number) != number:
+            raise BundleError(
+                f"the added token {token!r} of {files.source} has the id {number}, but {files.vocabulary.name} has "
+                f"{made.get(number, token)!r} there and {token!r} at {places.get(token)}; give every token one id and save the "
+                "tokenizer again"
+            )
+        made[number] = token
+    if set(made) != set(range(len(made))):
+        lacking = min(set(range(len(made))) - set(made))
+        raise BundleError(
+            f"the added tokens of {files.source} leave the id {lacking} without a token; give them consecutive ids behind the "
+            f"{len(tokens)} of {files.vocabulary.name}"
+        )
+    return [made[at] for at in range(len(made))]
+
+
+def _longest(theirs: Any) -> int | None:
+    stated = getattr(theirs, "model_max_length", None)
+    return int(stated) if isinstance(stated, (int, float)) and 0 < stated < _LARGEST else None
+
+
+def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> Origin:
+    """Read the pipeline that PaddleNLP's class makes of ``tokenizer.json``."""
+    file = folder / TOKENIZER_JSON
+    if files.tokenizer not in _FAST:
+        raise BundleError(
+            f"{folder} has no {files.vocabulary.name}, and PaddleNLP has no class that reads the {TOKENIZER_JSON} of a "
+            f"{files.tokenizer}; put the {files.vocabulary.name} of the checkpoint there"
+        )
+    module, name = _FAST[files.tokenizer]
+    try:
+        with compat.quiet():
+            kind = getattr(importlib.import_module(f"paddlenlp.transformers.{module}.tokenizer_fast"), name)
+            theirs = kind.from_pretrained(str(folder))
+            pipeline = json.loads(theirs.backend_tokenizer.to_str())
+    except Exception as error:  # of many kinds, as their code reads what it finds
+        raise BundleError(
+            f"PaddleNLP's {name} cannot read {file}: {error}; put the {files.vocabulary.name} of the checkpoint beside it"
+        ) from error
+    sides = {side: getattr(theirs, side, "right") for side in ("truncation_side", "padding_side")}
+    if set(sides.values()) != {"right"}:
+        raise BundleError(f"{file} has {sides}; expected right for both; fine-tune it so")
+    ids = {**pipeline["model"].get("vocab", {}), **{each["content"]: each["id"] for each in pipeline["added_tokens"]}}
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise BundleError(f"{file} gives {len(ids)} tokens ids other than 0 to {len(ids) - 1}; give each one its own")
+    return Origin(
+        name=f"PaddleNLP's {name}",
+        encode=theirs,
+        tokens=sorted(ids, key=ids.__getitem__),
+        whole=[each["content"] for each in pipeline["added_tokens"]],
+        options=_pipeline_options(pipeline, file),
+        longest=_longest(theirs),
+    )
+
+
+def _pipeline_options(pipeline: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """What a pipeline of the package tokenizers does, as options of ours; all else is refused."""
+    normalizer, splitter, model = (dict(pipeline[part] or {}) for part in ("normalizer", "pre_tokenizer", "model"))
+    expected = {
+        ("normalizer", "type"): (normalizer.get("type"), "BertNormalizer"),
+        ("normalizer", "clean_text"): (normalizer.get("clean_text"), True),
+        ("pre_tokenizer", "type"): (splitter.get("type"), "BertPreTokenizer"),
+        ("model", "type"): (model.get("type"), "WordPiece"),
+        ("model", "unk_token"): (model.get("unk_token"), "[UNK]"),
+        ("model", "continuing_subword_prefix"): (model.get("continuing_subword_prefix"), "##"),
+        ("model", "max_input_chars_per_word"): (model.get("max_input_chars_per_word"), 100),
+    }
+    for (part, name), (found, allowed) in expected.items():
+        if found != allowed:
+            raise BundleError(
+                f"{file} has the {part} {name} {found!r}, expected {allowed!r}, as BERT has it; use a checkpoint whose "
+                "tokenizer is WordPiece"
+            )
+    for token in pipeline["added_tokens"]:
+        if token.get("single_word"):
+            raise BundleError(
+                f"{file} has single_word true for the added token {token['content']!r}, expected false: tokens are found in "
+                "words too; set it to false if that is how the model was trained"
+            )
+    return {
+        "lowercase": bool(normalizer.get("lowercase", True)),
+        "strip_accents": normalizer.get("strip_accents"),
+        "ideographs": bool(normalizer.get("handle_chinese_chars", True)),
+        "symbols": False,
+        "frame": _framed(pipeline.get("post_processor"), file),
+    }
+
+
+def _framed(processor: Mapping[str, Any] | None, file: Path) -> bool:
+    """Whether ``[CLS]`` and ``[SEP]`` are put around a text."""
+    if processor is None:
+        _logger.warning(
+            "%s has no post_processor, so no [CLS] and no [SEP] are put around texts, as PaddleNLP does with it", file
+        )
+        return False
+    if processor.get("type") == "BertProcessing":
+        names = [dict(zip(("token", "id"), processor.get(side) or (), strict=False)).get("token") for side in ("cls", "sep")]
+    elif processor.get("type") == "TemplateProcessing":
+        parts = [next(iter(part.items())) for part in processor.get("single") or ()]
+        names = [value.get("id") for _, value in parts if value.get("id") != "A"]
+        if [kind for kind, _ in parts] != ["SpecialToken", "Sequence", "SpecialToken"]:
+            names = []
+    else:
+        names = []
+    if names != ["[CLS]", "[SEP]"]:
+        raise BundleError(
+            f"{file} has the post_processor {processor.get('type')!r} with {names}, expected [CLS] before a text and [SEP] "
+            "behind it, as BERT has it; use a checkpoint whose tokenizer is WordPiece"
+        )
+    return True

@@ -1,0 +1,118 @@
+"""Figures for a classifier: accuracy, macro-F1, per class, and the confusion matrix."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.errors import DataError, MissingDependencyError
+
+__all__ = ["agreement", "classification_report", "label_numbers", "watched_metrics"]
+
+Ids = npt.NDArray[np.int64]
+
+
+def classification_report(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Compare class numbers.
+
+    Args:
+        truth: N class numbers.
+        predicted: N class numbers.
+        labels: the class names, C.
+    Returns:
+        ``n``, ``accuracy``, ``f1_macro`` (unweighted mean over all C classes, 0 for a class that is neither there nor
+        predicted), ``f1_weighted``, ``per_class`` (by label: ``precision``, ``recall``, ``f1``, ``support``) and ``confusion``
+        (C rows of truth by C columns of prediction).
+    Raises:
+        DataError: nothing to compare, or unequal lengths.
+    """
+    if not len(truth) or len(truth) != len(predicted):
+        raise DataError(
+            f"there are {len(truth)} true and {len(predicted)} predicted labels; expected as many of each, 1 or more"
+        )
+    try:
+        metrics: Any = importlib.import_module("sklearn.metrics")
+    except ModuleNotFoundError:
+        raise MissingDependencyError("evaluation needs scikit-learn; install it with: pip install scikit-learn") from None
+    numbers = list(range(len(labels)))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        truth, predicted, labels=numbers, zero_division=0.0
+    )
+    per_class = {
+        label: {
+            "precision": float(precision[index]),
+            "recall": float(recall[index]),
+            "f1": float(f1[index]),
+            "support": int(support[index]),
+        }
+        for index, label in enumerate(labels)
+    }
+    return {
+        "n": len(truth),
+        "accuracy": float(metrics.accuracy_score(truth, predicted)),
+        "f1_macro": float(f1.mean()),
+        "f1_weighted": float((f1 * support).sum() / support.sum()),
+        "per_class": per_class,
+        "confusion": metrics.confusion_matrix(truth, predicted, labels=numbers).tolist(),
+    }
+
+
+def watched_metrics(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
+    """Return what a recipe can watch: ``accuracy``, ``f1_macro``, and what :func:`agreement` gives."""
+    report = classification_report(truth, predicted, labels)
+    return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
+
+
+def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -> dict[str, float]:
+    """Say whether predictions agree with the truth more than chance would, and how one-sided they are.
+
+    Args:
+        truth: N class numbers.
+        predicted: N class numbers.
+        num_labels: C.
+    Returns:
+        ``kappa``; ``largest_predicted_share``; from 50 rows on ``agreement_z``, the agreement beyond chance in standard errors
+        under chance.
+    Source:
+        Cohen 1960, "A Coefficient of Agreement for Nominal Scales"; the standard error under chance after Fleiss, Cohen and
+        Everitt 1969
+    """
+    table = np.zeros((num_labels, num_labels))
+    np.add.at(table, (np.asarray(truth), np.asarray(predicted)), 1)
+    rows = table.sum()
+    shares = table / rows
+    of_truth, of_predicted = shares.sum(axis=1), shares.sum(axis=0)
+    expected = float(of_truth @ of_predicted)
+    observed = float(np.trace(shares))
+    spread = expected + expected**2 - float((of_truth * of_predicted * (of_truth + of_predicted)).sum())
+    error = math.sqrt(max(spread, 0.0) / rows)
+    found = {
+        "kappa": (observed - expected) / (1 - expected) if expected < 1 else 0.0,
+        "largest_predicted_share": float(of_predicted.max()),
+    }
+    if rows >= 50:
+        found["agreement_z"] = (observed - expected) / error if error > 0 else 0.0
+    return found
+
+
+def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
+    """Turn the labels of labelled rows into class numbers, (N,).
+
+    Raises:
+        DataError: they are not one for each text, are too few, or one is not the bundle's.
+    """
+    if len(labels) != len(texts):
+        raise DataError(f"{len(texts)} texts and {len(labels)} labels do not belong together; expected one label for each text")
+    known = bundle.manifest.labels
+    for index, label in enumerate(labels):
+        if label not in known:
+            raise DataError(f"row {index} has the label {label!r}, which the bundle does not know; expected {', '.join(known)}")
+    if len(labels) < least:
+        raise DataError(f"{len(labels)} labelled rows are too few; expected {least} or more")
+    return np.asarray([known.index(label) for label in labels], dtype=np.int64)

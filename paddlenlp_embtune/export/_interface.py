@@ -1,0 +1,109 @@
+"""What a port to another language needs: how text becomes ids and logits become answers, with worked examples."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, steps_of
+from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
+from paddlenlp_embtune.text import PAD_ID, read_texts
+from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.schema import to_plain
+
+__all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]
+
+INTERFACE, FIXTURES = "interface.json", "fixtures.jsonl"
+_TEXTS = (
+    "公司拟回购股份",
+    "ＡＢＣ　ａｂｃ　１２３，标点。",
+    "今天涨停了😀👍",
+    "Cafe\u0301 Straße ﬁ ㈱ ①",
+    "  空格\t和\n换行  ",
+    "國際會議延期",
+    "\u200b零宽\ufeff字符\x07",
+    "⻓期⻛险⾦融❤\ufe0f",
+    "\u3164\u2800\ufe0f",
+    "<b>粗体</b> &amp; [SEP] http://example.com/?a=1",
+    "",
+    "订单增加，利润上升。费用下降！后市如何？仍需观察；" * 40,
+)
+
+_SCORES = "softmax(logits / temperature) of each window, aggregated over the windows of a text"
+_SCORES_OF_WINDOWS = (
+    "softmax(logits) of each window, aggregated over the windows of a text, each to the power of 1 / temperature, divided by "
+    "the sum of these; of a single window this is softmax(logits / temperature)"
+)
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Describe a bundle's inputs and outputs without a word about Python."""
+    manifest, tokenizer = bundle.manifest, bundle.tokenizer
+    config = tokenizer.config()
+    return {
+        "version": 1,
+        "about": "From text to an answer in any language; fixtures.jsonl holds worked examples. Places in texts are counted in "
+        "Unicode code points, from 0. Where windows begin and end is not specified: send texts that fit, or cut them yourself.",
+        "unicode": unicodedata.unidata_version,
+        "tokenizer": {
+            **config,
+            "steps": steps_of(config),
+            "vocabulary": "vocab.txt",
+            **({"files": sorted(tokenizer.files())} if tokenizer.files() else {}),
+            "unknown_id": tokenizer.vocabulary.unknown_id,
+            "prefix": list(tokenizer.prefix),
+            "suffix": list(tokenizer.suffix),
+            "max_length": manifest.max_length,
+        },
+        "windows": to_plain(manifest.windows),
+        "input": {
+            "name": INPUT_NAME,
+            "dtype": "int64",
+            "shape": ["batch", "length"],
+            "padding_id": PAD_ID,
+            "padding_side": "right",
+        },
+        "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
+        "answer": {
+            "scores": _SCORES if manifest.windows is None else _SCORES_OF_WINDOWS,
+            "labels": list(manifest.labels),
+            "ordered": manifest.ordered,
+            "temperature": manifest.temperature,
+            "thresholds": dict(manifest.thresholds),
+            "cut": "true in an answer where the text has more ids than max_length without windows, and the rest was left out",
+            "abstain": "where the score is below its label's threshold, or that threshold is 1; labels without one have 0",
+        },
+        "programs": {
+            **({"fp32": "onnx/model.onnx"} if "onnxruntime" in manifest.engines else {}),
+            **{precision: program.file for precision, program in manifest.quantized.items()},
+        },
+    }
+
+
+def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
+    """Write ``interface.json``, and ``fixtures.jsonl``: texts of ours with their windows, ids, logits and scores.
+
+    Args:
+        folder: the bundle that is being written.
+        bundle: what it says so far.
+        engine: computes the logits.
+    """
+    manifest = bundle.manifest
+    reading = read_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
+    runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, threads=1)
+    logits = runner.submit(reading.ids)()
+    scores, _ = probabilities_of(logits, reading, temperature=manifest.temperature, windows=manifest.windows)
+    lines = []
+    for text, first, end, row in zip(_TEXTS, reading.first, reading.first[1:], scores.tolist(), strict=False):
+        windows = []
+        for number in range(first, end):
+            start, stop = reading.places[number] if reading.places is not None else (0, len(text))
+            values = logits[number].tolist()
+            windows.append({"start": start, "end": stop, "ids": list(reading.ids[number]), "logits": values})
+        blank = not windows[0]["ids"]
+        line = {"text": text, "windows": [] if blank else windows, "scores": None if blank else row}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    write_text(folder / INTERFACE, json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / FIXTURES, "".join(lines))

@@ -1,0 +1,45 @@
+"""Serving: the bundle reader, engines, and the predictor. With the engine onnxruntime it needs no Paddle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.inference import triton_backend as triton_backend
+    from paddlenlp_embtune.inference.batching import (
+        TOKENS_PER_BATCH as TOKENS_PER_BATCH,
+        BatchRunner as BatchRunner,
+        form_batches as form_batches,
+    )
+    from paddlenlp_embtune.inference.engines import (
+        Engine as Engine,
+        EngineOptions as EngineOptions,
+        OnnxRuntimeEngine as OnnxRuntimeEngine,
+        PaddleInferenceEngine as PaddleInferenceEngine,
+        gpu_providers as gpu_providers,
+        refuse_stale as refuse_stale,
+        require_plain as require_plain,
+    )
+    from paddlenlp_embtune.inference.explain import Attribution as Attribution, Explanation as Explanation
+    from paddlenlp_embtune.inference.inputs import as_list as as_list, threads_of as threads_of
+    from paddlenlp_embtune.inference.postprocessing import (
+        passes as passes,
+        probabilities_of as probabilities_of,
+        softmax as softmax,
+    )
+    from paddlenlp_embtune.inference.predictor import Predictor as Predictor
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "batching": "BatchRunner TOKENS_PER_BATCH form_batches",
+            "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_stale require_plain",
+            "explain": "Attribution Explanation",
+            "inputs": "as_list threads_of",
+            "postprocessing": "passes probabilities_of softmax",
+            "predictor": "Predictor",
+        },
+        modules=("triton_backend",),
+    )

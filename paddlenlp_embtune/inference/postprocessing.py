@@ -1,0 +1,193 @@
+"""From logits of windows to answers: aggregation, labels, levels, abstaining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import DataError, expected_names
+from paddlenlp_embtune.text import Reading, WindowSpec
+
+__all__ = ["aggregate", "format_predictions", "level_of", "passes", "probabilities_of", "softmax", "thresholds_of"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Turn logits into probabilities along the last axis.
+
+    Shapes:
+        logits: (B, C) float32; returns: (B, C) float32
+    """
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = exponents / exponents.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats, Ids]:
+    """Make one answer of each text's windows.
+
+    Args:
+        windows: (W, C) probabilities.
+        reading: which windows belong to which text.
+        method: ``mean``, ``length`` or ``max``, as in :class:`paddlenlp_embtune.text.windows.WindowSpec`.
+    Returns:
+        (N, C) float32 probabilities, and for each text, (N,) int64, the window that spoke most for its label: the decisive one.
+    """
+    result, decisive = _aggregated(windows, reading, method)
+    return result.astype(np.float32, copy=False), decisive
+
+
+def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tuple[npt.NDArray[Any], Ids]:
+    first = reading.first[:-1]
+    if len(first) == len(windows):
+        return windows, first
+    if method == "max":
+        highest = np.maximum.reduceat(windows, first)
+        result = highest / highest.sum(axis=1, keepdims=True)
+    else:
+        lengths = [max(1, len(ids)) for ids in reading.ids] if method == "length" else np.ones(len(windows))
+        weights = np.asarray(lengths, dtype=np.float64)[:, None]
+        result = np.add.reduceat(windows * weights, first) / np.add.reduceat(weights, first)
+    best = result.argmax(axis=1)
+    decisive = [
+        start + int(windows[start:end, label].argmax())
+        for start, end, label in zip(first, reading.first[1:], best, strict=True)
+    ]
+    return result, np.asarray(decisive, dtype=np.int64)
+
+
+def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
+    """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
+
+    No temperature changes a text's label or its decisive window: it acts on the answer of all windows together, and where
+    float32 cannot tell the best two labels apart any more, the best one stays just above the other.
+
+    Args:
+        logits: of windows.
+        reading: which windows belong to which text.
+        temperature: 0.001 to 1000.
+        windows: how windows are put together.
+    """
+    method = windows.aggregate if windows is not None else "mean"
+    first = reading.first[:-1]
+    if len(first) == len(logits):
+        result = softmax(logits / np.float32(temperature))
+        return _keep_best(result, logits.argmax(axis=1)), first
+    plain, decisive = _aggregated(softmax(logits.astype(np.float64)), reading, method)
+    with np.errstate(divide="ignore"):
+        result = softmax(np.log(plain) / temperature).astype(np.float32)
+    alone = np.diff(reading.first) == 1  # a text's answer is the same whether others beside it have windows or not
+    result[alone] = softmax(logits[first[alone]] / np.float32(temperature))
+    best = np.where(alone, logits[first].argmax(axis=1), plain.argmax(axis=1))
+    return _keep_best(result, best), decisive
+
+
+def _keep_best(probabilities: Floats, best: Ids) -> Floats:
+    """Let the label that is best without rounding be the first of the highest, in place."""
+    lost = np.flatnonzero(probabilities.argmax(axis=1) != best)
+    if lost.size:
+        probabilities[lost, best[lost]] = np.nextafter(probabilities[lost].max(axis=1), np.float32(2))
+    return probabilities
+
+
+def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the expected level of ordered labels, 0 for the first to C - 1 for the last, and its standard deviation.
+
+    Shapes:
+        probabilities: (N, C) float32; returns: (N,) and (N,) float64
+    """
+    levels = np.arange(probabilities.shape[1], dtype=np.float64)
+    mean = probabilities @ levels
+    variance = (probabilities * np.square(levels - mean[:, None])).sum(axis=1)
+    return mean, np.sqrt(variance)
+
+
+def thresholds_of(
+    abstain_below: float | Mapping[str, float] | None, labels: Sequence[str], bundle: Mapping[str, float]
+) -> npt.NDArray[np.float32] | None:
+    """Settle below which score an answer of each label is no answer.
+
+    Args:
+        abstain_below: what the user said: for all labels, or by label; None takes those of the bundle.
+        labels: in order.
+        bundle: by label.
+    Returns:
+        (C,) float32, or None where no thresholds are set.
+    Raises:
+        DataError: a label is not known, or a threshold is not a probability.
+    """
+    given: Any = bundle if abstain_below is None else abstain_below
+    by_label = dict(given) if isinstance(given, Mapping) else dict.fromkeys(labels, given)
+    for label, value in by_label.items():
+        if label not in labels:
+            raise DataError(f"abstain_below names the label {label!r}; {expected_names(str(label), labels)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not 0 <= value <= 1:
+            raise DataError(f"abstain_below is {value!r} for {label!r}; expected a probability, 0 to 1")
+    thresholds = np.array([by_label.get(label, 0.0) for label in labels], dtype=np.float32)
+    return thresholds if abstain_below is not None or bundle else None
+
+
+def passes(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which answers reach the threshold of their label; a threshold of 1 lets nothing pass.
+
+    Shapes:
+        probabilities: (N, C) float32; thresholds: (C,) float32; returns: (N,)
+    """
+    limits = thresholds[probabilities.argmax(axis=1)]
+    answered: npt.NDArray[np.bool_] = (probabilities.max(axis=1) >= limits) & (limits < 1)
+    return answered
+
+
+def format_predictions(
+    texts: Sequence[str],
+    reading: Reading,
+    answer: tuple[Floats, Ids],
+    *,
+    labels: Sequence[str],
+    thresholds: Floats | None,
+    scores: bool,
+    levels: bool,
+) -> list[dict[str, Any]]:
+    """Lay out what :meth:`paddlenlp_embtune.inference.Predictor.predict` returns.
+
+    Args:
+        texts: as given.
+        reading: what was read of them.
+        answer: what :func:`aggregate` returned.
+        labels: in order.
+        thresholds: (C,); None where nothing is ever withheld.
+        scores: give the probability of every label.
+        levels: give the expected level and its spread.
+    """
+    probabilities, decisive = answer
+    best = probabilities.argmax(axis=1)
+    highest = probabilities[np.arange(len(best)), best]
+    columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
+    if thresholds is not None:
+        columns["abstained"] = (~passes(probabilities, thresholds)).tolist()
+    if (places := reading.places) is not None:
+        rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
+        columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]
+    if scores:
+        columns["scores"] = [dict(zip(labels, row, strict=True)) for row in probabilities.tolist()]
+    if levels:
+        columns["level"], columns["level_spread"] = (part.tolist() for part in level_of(probabilities))
+    answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for index in reading.cut:
+        answers[index]["cut"] = True
+    for blank in np.flatnonzero([not reading.ids[window] for window in decisive]).tolist():
+        _say_nothing(answers[blank])
+    return answers
+
+
+def _say_nothing(answer: dict[str, Any]) -> None:
+    """Turn an answer into that of a text without a visible character."""
+    nothing = {"label": None, "score": 0.0, "abstained": True, "level": None, "level_spread": None}
+    answer.update({key: value for key, value in nothing.items() if key in answer})
+    if "scores" in answer:
+        answer["scores"] = dict.fromkeys(answer["scores"], 0.0)

@@ -1,0 +1,323 @@
+"""The predictor: texts in, labels out, in the order they came."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import Bundle, read_one_generation
+from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
+from paddlenlp_embtune.inference.batching import BatchRunner
+from paddlenlp_embtune.inference.engines import Engine, EngineOptions
+from paddlenlp_embtune.inference.explain import Attribution, Explanation, occlude
+from paddlenlp_embtune.inference.inputs import as_iterable, as_list, check_bundle_argument, check_name, whole_number
+from paddlenlp_embtune.inference.postprocessing import format_predictions, probabilities_of, thresholds_of
+from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.text import Reading, WindowSpec, chunks, read_texts, tokenizer_files
+from paddlenlp_embtune.utils.schema import build
+
+__all__ = ["Predictor"]
+
+Floats = npt.NDArray[np.float32]
+Answer = dict[str, Any]
+
+
+class Predictor:
+    """Serves one bundle; all of it may be used from several threads.
+
+    It can be pickled, copied and sent to other processes: a copy opens the bundle again by its path, with the same options, and
+    refuses one that was replaced meanwhile. In a forked process it goes on with ``onnxruntime``: a program that ran in another
+    thread at the moment of the fork is loaded again there. Paddle's engines cannot be used in a forked process (``HostError``).
+
+    Args:
+        bundle: folder of a bundle, or an opened one.
+        engine: a registered engine: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
+        precision: ``fp32``, or what the bundle was quantized to, such as ``int8``; for ``onnxruntime``.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
+        threads: processors to use, 1 or more; None takes all, at most 8.
+        batch_size: texts of similar length that go through the engine together, 1 or more.
+        windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
+            False cuts the texts, None does as the bundle says.
+        abstain_below: an answer with a lower score is marked as abstained; one probability for all labels, or one by label;
+            None takes the thresholds of the bundle. A threshold of 1 lets nothing pass.
+    Raises:
+        BundleError: the bundle is damaged, or has no files for the engine or the precision.
+        DataError, RecipeError: an option is not valid.
+        PluginError: no engine has that name.
+        MissingDependencyError: the engine's package is not installed, or knows no GPU and one was asked for.
+        HostError: a GPU was asked for, and does not start.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        engine: str = "onnxruntime",
+        precision: str = "fp32",
+        device: str = "auto",
+        threads: int | None = None,
+        batch_size: int = 64,
+        windows: WindowSpec | Mapping[str, Any] | bool | None = None,
+        abstain_below: float | Mapping[str, float] | None = None,
+    ) -> None:
+        # These refuse before the bundle is read.
+        threads = EngineOptions(threads=threads, device=device, precision=precision).threads
+        batch_size = whole_number(batch_size, "batch_size")
+        check_name(engine, "engine")
+        registry.current().guarded("engine", engine)
+        self._options: dict[str, Any] = {
+            "engine": engine,
+            "precision": precision,
+            "device": device,
+            "threads": threads,
+            "batch_size": batch_size,
+            "windows": windows,
+            "abstain_below": abstain_below,
+        }
+        if not isinstance(bundle, Bundle):
+            check_bundle_argument(bundle)
+        threads = threads or compat.usable_threads()
+        options = EngineOptions(threads=threads, device=device, precision=precision)
+        self.bundle, self.engine, example = _load(bundle, engine, options)
+        manifest = self.bundle.manifest
+        self.engine_name = engine
+        self.windows = manifest.windows if windows is None else _window_spec(windows)
+        self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
+        source = f"the engine {engine} of the bundle {self.bundle.path}"
+        self._runner = BatchRunner(
+            self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
+        )
+        self._runner.submit([example])()  # refuses a program that does not fit the labels, or gives NaN
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the bundle's path and fingerprint, and the options: a copy opens the bundle again, and refuses another one."""
+        return _rebuild, (type(self), self.bundle, self._options)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in order."""
+        return self.bundle.manifest.labels
+
+    @property
+    def batch_size(self) -> int:
+        """The most texts that go through the engine together."""
+        return self._runner.batch_size
+
+    def predict(self, texts: Sequence[str], *, scores: bool = False) -> list[Answer]:
+        """Label texts.
+
+        Args:
+            texts: any number of texts, blanks included: a list, a column of a table, an array, or what else yields them.
+            scores: also return the probability of every label; of ordered labels the expected level too.
+        Returns:
+            For each text, in order:
+
+            - ``text`` as given, ``label``, and ``score``, the label's probability. A text without a visible character gets
+              ``label`` None and ``score`` 0.0.
+            - ``cut``, True, where the text has more tokens than the model reads, and the rest was left out; else no such key.
+            - ``abstained`` where thresholds are set: whether the score is below that of its label.
+            - ``window`` where long texts are read in windows: ``start`` and ``end`` in the text of the one that spoke most for
+              the label, and ``windows``, how many there were.
+            - ``scores`` by label if asked for, and with ordered labels ``level``, the mean of the labels' numbers (the first
+              is 0) weighted by their probabilities, and ``level_spread``, the standard deviation.
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        texts = as_list(texts)
+        reading = self._read(texts)
+        return self._answers(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
+
+    def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
+        """Label any number of texts in bounded memory.
+
+        They go through in chunks of about two thousand, up to three of which are held: answers to the first come when the
+        second has been read.
+
+        Args:
+            texts: yields texts.
+            scores: as for :meth:`predict`.
+        Yields:
+            As many answers as texts, in order, as :meth:`predict` returns them.
+        Raises:
+            TypeError: something is not a text; the message gives its index. Answers of texts before it are yielded first.
+        """
+        texts = as_iterable(texts)
+        running: deque[tuple[list[str], Reading, Callable[[], Floats]]] = deque()
+
+        def finish(most: int) -> Iterator[Answer]:
+            while len(running) > most:
+                chunk, reading, wait = running.popleft()
+                try:
+                    answers = self._answers(chunk, reading, wait(), scores=scores)
+                except Exception:
+                    running.clear()  # nothing may follow a gap
+                    raise
+                yield from answers
+
+        try:
+            for start, chunk in chunks(texts):
+                good = list(itertools.takewhile(lambda text: isinstance(text, str), chunk))
+                reading = self._read(good, start=start)
+                running.append((good, reading, self._runner.submit(reading.ids)))
+                yield from finish(1)
+                self._read(chunk[len(good) :], start=start + len(good))  # names what is not a text
+        except Exception:  # of the source, or of a text: told after the answers to what came before it
+            yield from finish(0)
+            raise
+        yield from finish(0)
+
+    def probabilities(self, texts: Sequence[str]) -> Floats:
+        """Return the probability of every label for every text.
+
+        Shapes:
+            returns: (N, C) float32, rows in the order of ``texts``
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        return self.scaled_probabilities(texts)(self.bundle.manifest.temperature)
+
+    def scaled_probabilities(self, texts: Sequence[str]) -> Callable[[float], Floats]:
+        """Run texts once; what is returned gives their (N, C) float32 probabilities at any temperature.
+
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        texts = as_list(texts)
+        reading = self._read(texts)
+        logits = self._runner.submit(reading.ids)()
+        return lambda temperature: self._aggregate(logits, reading, temperature)[0]
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Count the texts that have more tokens than the model reads, so that the rest of them is left out.
+
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        return len(self._read(as_list(texts)).cut)
+
+    def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
+        """Tell which characters of texts speak for a label, and which against it.
+
+        Of a text that is read in windows, the decisive one is explained.
+
+        Args:
+            texts: any number of texts, blanks included.
+            label: the label to explain; None takes the one that each text gets.
+            method: ``occlusion``, or ``integrated_gradients`` with an engine that can; None takes the engine's best.
+        Returns:
+            For each text, in order, its contributions; a text without a visible character has none, and the label None.
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+            DataError: the bundle has no such label, or the engine no such method.
+        """
+        if label is not None and label not in self.labels:
+            raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {expected_names(label, self.labels)}")
+        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self._runner.run)}
+        if hasattr(self.engine, "attribute"):
+            methods["integrated_gradients"] = self.engine.attribute
+        if method is None:
+            method = next(reversed(methods))
+        elif method not in methods:
+            raise DataError(
+                f"the engine {self.engine_name!r} does not explain by {method!r}; {expected_names(method, methods)}"
+            )
+        answers = self.predict(texts, scores=True)
+        return [self._explain(answer, label or answer["label"], method, methods[method]) for answer in answers]
+
+    def close(self) -> None:
+        """Let the predictor's threads go; it can be used again."""
+        self._runner.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _explain(self, answer: Answer, label: str | None, method: str, attribute: Callable[..., Attribution]) -> Explanation:
+        text, manifest, tokenizer = answer["text"], self.bundle.manifest, self.bundle.tokenizer
+        if label is None or answer["label"] is None:
+            return Explanation(text, None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
+        window = answer.get("window", {"start": 0, "end": len(text)})
+        part = text[window["start"] : window["end"]]
+        ids = tokenizer.encode(part, max_length=manifest.max_length)
+        own = len(ids) - len(tokenizer.prefix) - len(tokenizer.suffix)
+        offsets = [(start + window["start"], end + window["start"]) for start, end in tokenizer.offsets(part, limit=own + 1)]
+        return Explanation(
+            text=text,
+            label=label,
+            score=answer["scores"][label],
+            tokens=tuple(tokenizer.tokens(part)[:own]),
+            offsets=tuple(offsets[:own]),
+            attribution=attribute(
+                ids,
+                label=self.labels.index(label),
+                temperature=manifest.temperature,
+                fixed=(len(tokenizer.prefix), len(tokenizer.suffix)),
+            ),
+            begun_at=window["start"] or None,
+            cut_at=offsets[own - 1][1] if len(offsets) > own else window["end"] if window["end"] < len(text) else None,
+        )
+
+    def _read(self, texts: Sequence[str], *, start: int = 0) -> Reading:
+        manifest = self.bundle.manifest
+        return read_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
+
+    def _aggregate(self, logits: Floats, reading: Reading, temperature: float) -> tuple[Floats, npt.NDArray[np.int64]]:
+        return probabilities_of(logits, reading, temperature=temperature, windows=self.windows)
+
+    def _answers(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
+        if len(texts) == 0:  # an array of texts has no truth
+            return []
+        manifest = self.bundle.manifest
+        return format_predictions(
+            texts,
+            reading,
+            self._aggregate(logits, reading, manifest.temperature),
+            labels=self.labels,
+            thresholds=self.thresholds,
+            scores=scores,
+            levels=scores and manifest.ordered,
+        )
+
+
+def _load(bundle: str | Path | Bundle, engine: str, options: EngineOptions) -> tuple[Bundle, Engine, list[int]]:
+    """Open a bundle, start an engine and read an example, all from one writing of the bundle, also while others replace it.
+
+    Raises:
+        BundleError: the bundle is damaged, or one that was opened before has been replaced since.
+    """
+    factory = registry.current().guarded("engine", engine)
+
+    def start(opened: Bundle) -> tuple[Bundle, Engine, list[int]]:
+        started, example = factory(opened, options), opened.example_ids()
+        _ = opened.tokenizer  # reads its files, if it has not yet
+        manifest, quantized = opened.manifest, opened.manifest.quantized.get(options.precision)
+        used = (*manifest.engines.get(engine, ()), *((quantized.file,) if quantized is not None else ()))
+        opened.check_current("vocab.txt", "fixtures.jsonl", *tokenizer_files(manifest.tokenizer), *used)
+        return opened, started, example
+
+    if isinstance(bundle, Bundle):
+        return start(bundle)
+    path = Path(bundle)
+    return read_one_generation(path, lambda: start(Bundle.open(path)))[0]
+
+
+def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:
+    if windows is False or isinstance(windows, WindowSpec):
+        return windows or None
+    if windows is True:
+        return WindowSpec()
+    return build(WindowSpec, windows, where="windows", error=RecipeError)
+
+
+def _rebuild(cls: type[Predictor], bundle: Bundle, options: Mapping[str, Any]) -> Predictor:
+    return cls(bundle, **options)

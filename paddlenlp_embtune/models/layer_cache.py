@@ -1,0 +1,183 @@
+"""What frozen lower layers of an encoder give for a text, computed once and looked up from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.models.adapters._layers import PromptEncoder
+from paddlenlp_embtune.models.factory import embedding_name
+from paddlenlp_embtune.models.layers import layer_prefix
+from paddlenlp_embtune.text import pad
+
+paddle = compat.require_paddle()
+
+__all__ = ["LayerCache", "cacheable_layers"]
+
+_TOKENS_AT_ONCE = 4096
+
+
+def cacheable_layers(model: Any) -> int:
+    """Return how many layers from below are frozen, all that stands below them included; 0 where the embedding trains.
+
+    An adapter of kind ``prompt`` comes in between the two, so nothing can be cached above it.
+
+    Raises:
+        RecipeError: the model has no layers by depth.
+        HostError: it cannot be told which parameter is the embedding.
+    """
+    prefix, numbers = layer_prefix(model)
+    if any(isinstance(layer, PromptEncoder) for layer in model.sublayers(include_self=True)):
+        return 0
+    below = f"{_below(model)}."
+    training = [name for name, parameter in model.named_parameters() if not parameter.stop_gradient]
+    if any(name.startswith(below) for name in training):
+        return 0
+    frozen = (not any(name.startswith(f"{prefix}.{number}.") for name in training) for number in numbers)
+    return next((depth for depth, held in enumerate(frozen) if not held), len(numbers))
+
+
+class LayerCache:
+    """Looks the outputs of the lowest layers up for texts that it knows, and lets the layers compute them for others.
+
+    The lowest layers see no dropout in what is looked up, as if they were in evaluation mode.
+
+    Args:
+        model: an encoder whose layers are a numbered list, above an embedding.
+        depth: how many layers from below, 1 or more; they must not change while the cache is in use.
+    """
+
+    def __init__(self, model: Any, depth: int) -> None:
+        layers = dict(model.named_sublayers())
+        prefix, numbers = layer_prefix(model)
+        self.depth = depth
+        self._model = model
+        self._below = layers[_below(model)]
+        self._lowest = [layers[f"{prefix}.{number}"] for number in numbers[:depth]]
+        self._higher = [layers[f"{prefix}.{number}"] for number in numbers[depth:]]
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._states: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._found = False
+        self._forwards: list[tuple[Any, Any]] = []
+
+    def bytes_for(self, lengths: npt.NDArray[np.int64]) -> int:
+        """Return the memory that texts of so many tokens take, if no two are equal."""
+        return int(lengths.sum()) * self._width() * 4
+
+    def fill(self, ids: Sequence[Sequence[int]]) -> None:
+        """Compute the outputs for texts, in an order that depends on them alone; equal ones once.
+
+        Args:
+            ids: N lists of ids without padding.
+        """
+        texts = sorted({tuple(text) for text in ids if len(text)}, key=lambda text: (len(text), text))
+        self._states = np.empty((sum(map(len, texts)), self._width()), np.float32)
+        filled, start = 0, 0
+        was_training = self._model.training
+        self._model.eval()
+        while start < len(texts):
+            end = start + max(1, _TOKENS_AT_ONCE // len(texts[min(start + 255, len(texts) - 1)]))
+            batch = texts[start : min(end, start + 256)]
+            for text, states in zip(batch, self._compute(pad(batch)), strict=True):
+                self._states[filled : filled + len(text)] = states[: len(text)]
+                self._places[_key(np.asarray(text, np.int64))] = (filled, len(text))
+                filled += len(text)
+            start += len(batch)
+        if was_training:
+            self._model.train()
+
+    def use(self) -> None:
+        """Look texts up from now on."""
+        self._replace(self._below, self._look_up)
+        for layer in self._lowest:
+            self._replace(layer, self._passing)
+
+    def put_back(self) -> None:
+        """Let the layers compute again."""
+        for layer, forward in self._forwards:
+            if forward is None:
+                layer.__dict__.pop("forward", None)
+            else:
+                layer.__dict__["forward"] = forward
+        self._forwards = []
+
+    def _replace(self, layer: Any, make: Any) -> None:
+        self._forwards.append((layer, layer.__dict__.get("forward")))
+        # Not by attribute: PaddleNLP then wants the signature of its own patches.
+        layer.__dict__["forward"] = make(layer.forward)
+
+    def _look_up(self, compute: Any) -> Any:
+        """Give the cached states where the embedding was asked for, if all texts of the batch are known."""
+
+        def forward(*arguments: Any, **options: Any) -> Any:
+            given = arguments[0] if arguments else options["input_ids"]
+            rows = given.numpy()
+            places = [self._places.get(_key(_trimmed(row))) for row in rows]
+            self._found = all(place is not None for place in places)
+            if not self._found:
+                return compute(*arguments, **options)
+            states = np.zeros((*rows.shape, self._states.shape[1]), np.float32)
+            for number, place in enumerate(places):
+                start, length = place or (0, 0)
+                states[number, :length] = self._states[start : start + length]
+            return paddle.to_tensor(states)
+
+        return forward
+
+    def _passing(self, compute: Any) -> Any:
+        """Hand states on as they are, if they are the cached ones."""
+
+        def forward(states: Any, *arguments: Any, **options: Any) -> Any:
+            return states if self._found else compute(states, *arguments, **options)
+
+        return forward
+
+    def _compute(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Run the model, its higher layers handing on what they get, and keep what the highest of the lowest has answered."""
+        kept: list[Any] = []
+
+        def keeping(compute: Any) -> Any:
+            def forward(*arguments: Any, **options: Any) -> Any:
+                kept.append(compute(*arguments, **options))
+                return kept[-1]
+
+            return forward
+
+        self._replace(self._lowest[-1], keeping)
+        for layer in self._higher:
+            self._replace(layer, _handing_on)
+        try:
+            with paddle.no_grad():
+                self._model(paddle.to_tensor(ids))
+        finally:
+            self.put_back()
+        states: npt.NDArray[np.float32] = (kept[0][0] if isinstance(kept[0], (tuple, list)) else kept[0]).numpy()
+        return states
+
+    def _width(self) -> int:
+        parameter = next(p for name, p in self._lowest[-1].named_parameters() if name.endswith("bias") and "norm" in name)
+        return int(parameter.shape[0])
+
+
+def _handing_on(_: Any) -> Any:
+    def forward(states: Any, *_: Any, **__: Any) -> Any:
+        return states
+
+    return forward
+
+
+def _below(model: Any) -> str:
+    """Name of the layer that holds the token embedding and all that is added to it."""
+    return embedding_name(model).rsplit(".", 2)[0]
+
+
+def _trimmed(row: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return row[: int(np.count_nonzero(row))]
+
+
+def _key(ids: npt.NDArray[np.int64]) -> bytes:
+    return ids.astype(np.int32).tobytes()

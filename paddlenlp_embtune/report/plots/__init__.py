@@ -1,0 +1,3 @@
+"""The figures of a report, drawn with matplotlib."""
+
+__all__: list[str] = []

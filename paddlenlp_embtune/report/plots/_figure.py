@@ -1,0 +1,119 @@
+"""Figures of one look: as SVG inside the page, whose letters stay text, and as PNG files on request."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.report._html import Html, escape, figure_of
+from paddlenlp_embtune.report.plots._canvas import INK, LETTERS, PALE, Pen
+from paddlenlp_embtune.report.plots._fonts import NO_CJK_FONT, Fonts, find_fonts, matplotlib_module
+from paddlenlp_embtune.utils.atomic_io import replace_file
+
+__all__ = ["Studio"]
+
+logger = logging.getLogger("paddlenlp_embtune")
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "embtune",
+    "text.parse_math": False,
+    "axes.unicode_minus": False,
+    "font.size": LETTERS,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": PALE,
+    "xtick.color": PALE,
+    "ytick.color": PALE,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e7eb",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.0,
+    "patch.linewidth": 0.0,
+}
+
+
+class Studio:
+    """Makes figures, each once for the page and, on request, once as a PNG file.
+
+    Args:
+        png_dir: folder for PNG files; None writes none.
+        method: how maps are made: ``pca``, ``tsne`` or ``umap``.
+    """
+
+    def __init__(self, *, png_dir: Path | None = None, method: str = "pca") -> None:
+        self.method = method
+        self.png_dir = png_dir
+        self._fonts: Fonts | None = find_fonts() if png_dir is not None else None
+        self._names: set[str] = set()
+        if self._fonts is not None and not self._fonts.chinese:
+            logger.warning(NO_CJK_FONT)
+
+    def figure(self, name: str, title: str, painter: Callable[[Pen], Any], *, alt: str, note: str = "") -> Html:
+        """Draw a figure.
+
+        Args:
+            name: of the PNG file, and of what is inside the SVG; another figure's name gets a number.
+            title: stands above it.
+            painter: called with a pen, returns a figure of matplotlib.
+            alt: what it shows, for people who do not see it.
+            note: stands below it in the page.
+        """
+        name = self._unused(name)
+        with _look(["DejaVu Sans"]):
+            svg = _inline(painter(Pen(str, None)), name, alt)
+        if self.png_dir is not None and self._fonts is not None:
+            self.png_dir.mkdir(parents=True, exist_ok=True)
+            with _look(self._fonts.families), replace_file(self.png_dir / f"{name}.png") as file:
+                painter(Pen(self._fonts.drawable, title)).savefig(file, format="png", dpi=200)
+        return figure_of(svg, title, note)
+
+    def _unused(self, name: str) -> str:
+        base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "figure"
+        name, number = base, 1
+        while name in self._names:
+            number += 1
+            name = f"{base}-{number}"
+        self._names.add(name)
+        return name
+
+
+@contextlib.contextmanager
+def _look(families: list[str]) -> Iterator[None]:
+    """Put our style in force, over the defaults of matplotlib rather than those of this machine."""
+    style = {**_STYLE, "font.family": families}
+    with matplotlib_module("style").context(["default", style]), warnings.catch_warnings():
+        # A letter that the font lacks is no fault in an SVG, whose letters the browser draws.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def _inline(figure: Any, name: str, alt: str) -> Html:
+    """Turn a figure into an SVG element that can stand beside others: its own ids, no style sheet, no address of any kind."""
+    with io.StringIO() as file:
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", metadata=metadata, transparent=True)
+        text = file.getvalue()
+    width, height = (72 * float(length) for length in figure.get_size_inches())
+    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    # Letters of the data are escaped, so whatever stands between < and > is a tag.
+    body = re.sub(r"<[^>]+>", lambda tag: _own_ids(tag[0], name), body)
+    return Html(f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width:.2f} {height:.2f}">{body}</svg>')
+
+
+def _own_ids(tag: str, name: str) -> str:
+    tag = re.sub(r'(\sid=")', rf"\g<1>{name}-", tag)
+    tag = re.sub(r'\s(?:xlink:)?href="#', f' href="#{name}-', tag)
+    return tag.replace("url(#", f"url(#{name}-")

@@ -1,0 +1,144 @@
+"""Maps of terms: from many dimensions to two, and on paper with as many names as there is room for."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
+from paddlenlp_embtune.report.plots._canvas import COLOURS, INK, Entry, Pen, text_width
+
+__all__ = ["METHODS", "Place", "check_method", "paint_map", "places"]
+
+METHODS = {"pca": "principal axes", "tsne": "t-SNE", "umap": "UMAP"}
+_PACKAGES = {"tsne": ("sklearn.manifold", "scikit-learn"), "umap": ("umap", "umap-learn")}
+_MARKERS = "os^DvPX*p<>h"
+_GREY = "#9aa5b1"
+_LETTERS = 8.5
+Floats = npt.NDArray[np.float64]
+Place = tuple[str, str | None, tuple[float, float], tuple[float, float]]
+"""A term, its group or None, and where it stands before and after."""
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that is not there, before any work is done.
+
+    Raises:
+        RecipeError: there is no such method.
+        MissingDependencyError: its package is not installed.
+    """
+    if method not in METHODS:
+        raise RecipeError(f"the method for maps is {method!r}; {expected_names(method, METHODS)}")
+    if method in _PACKAGES:
+        _package(method)
+
+
+def _package(method: str) -> Any:
+    module, package = _PACKAGES[method]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingDependencyError(
+            f"a map by {METHODS[method]} needs {package}; install it with: pip install {package}, or take the method pca"
+        ) from None
+
+
+def places(found: Mapping[str, Any], method: str) -> list[Place]:
+    """Put the points of a map, as ``vectors.movement`` gives them, onto a plane, before and after on the same one.
+
+    Args:
+        found: ``points`` with coordinates on principal axes.
+        method: ``pca`` takes the first two of those axes; the others start from all of them, with a fixed seed.
+    """
+    points = found["points"]
+    wide = np.array([point[side] for side in ("before", "after") for point in points], dtype=np.float64)
+    flat = wide[:, :2] if method == "pca" else _flatten(wide, method)
+    old, new = np.split(flat, 2)
+    return [
+        (point["term"], point["group"], (float(one[0]), float(one[1])), (float(other[0]), float(other[1])))
+        for point, one, other in zip(points, old, new, strict=True)
+    ]
+
+
+def _flatten(wide: Floats, method: str) -> Floats:
+    package = _package(method)
+    if method == "tsne":
+        model = package.TSNE(n_components=2, init="pca", random_state=0, perplexity=min(30.0, max(1.0, (len(wide) - 1) / 3)))
+    else:
+        start = "spectral" if len(wide) >= 20 else "random"  # which takes any number of points
+        model = package.UMAP(n_components=2, random_state=0, n_neighbors=min(15, len(wide) - 1), n_jobs=1, init=start)
+    return np.asarray(model.fit_transform(wide), dtype=np.float64)
+
+
+def paint_map(pen: Pen, shown: Sequence[Place], *, after: bool) -> Any:
+    """Draw the terms on one side; afterwards, a thin line leads back to where each one stood."""
+    groups = list(dict.fromkeys(group for _, group, _, _ in shown if group is not None))
+    looks = {group: (COLOURS[at % len(COLOURS)], _MARKERS[at % len(_MARKERS)]) for at, group in enumerate(groups)}
+    legend = [Entry(group, *looks[group]) for group in groups]
+    if any(group is None for _, group, _, _ in shown):
+        legend.append(Entry("moved most", _GREY, marker="."))
+    figure, axes = pen.chart(width=4.2, height=4.0, left=0.1, right=0.1, bottom=0.1, legend=legend)
+    axes.set(xticks=[], yticks=[], **_limits(shown))
+    axes.spines[:].set_visible(True)
+    for group in [None, *groups]:
+        colour, marker = looks.get(group, (_GREY, ".")) if group is not None else (_GREY, ".")
+        members = [place for place in shown if place[1] == group]
+        if after:
+            for _, _, old, new in members:
+                axes.plot(*zip(old, new, strict=True), color=colour, linewidth=0.7, alpha=0.45)
+        spots = [place[3] if after else place[2] for place in members]
+        axes.plot(*np.array(spots).reshape(-1, 2).T, marker=marker, color=colour, linestyle="", alpha=0.9, markeredgewidth=0)
+    _write_names(pen, axes, shown, after=after)
+    return figure
+
+
+def _limits(shown: Sequence[Place]) -> dict[str, tuple[float, float]]:
+    """One square for both sides, so that they can be compared."""
+    spots = np.array([place[side] for place in shown for side in (2, 3)])
+    centre = (spots.max(axis=0) + spots.min(axis=0)) / 2
+    half = max(float(np.ptp(spots, axis=0).max()) / 2, 1e-9) * 1.12
+    return {"xlim": (centre[0] - half, centre[0] + half), "ylim": (centre[1] - half, centre[1] + half)}
+
+
+def _write_names(pen: Pen, axes: Any, shown: Sequence[Place], *, after: bool) -> None:
+    """Write the names that find room without lying on others, one of each group in turn."""
+    box = axes.get_window_extent()
+    scale = 72 / axes.figure.dpi
+    spots = {id(place): (axes.transData.transform(place[3 if after else 2]) - (box.x0, box.y0)) * scale for place in shown}
+    taken = [(x - 2.0, y - 2.0, x + 2.0, y + 2.0) for x, y in spots.values()]
+    for place in _in_turn(shown):
+        (x, y), term = spots[id(place)], place[0]
+        text = pen.text(term, 9)
+        for left, low in _around(x, y, text_width(text, _LETTERS)):
+            area = (left, low, left + text_width(text, _LETTERS), low + _LETTERS)
+            inside = area[0] > 0 and area[1] > 0 and area[2] < box.width * scale and area[3] < box.height * scale
+            if inside and not any(_overlap(area, other) for other in taken):
+                taken.append(area)
+                corner = (left / (box.width * scale), low / (box.height * scale))
+                axes.text(*corner, text, size=_LETTERS, color=INK, transform=axes.transAxes, va="bottom")
+                break
+
+
+def _in_turn(shown: Sequence[Place]) -> Iterator[Place]:
+    """The first of every group, then the second of every group; what belongs to none comes as a group of its own."""
+    by_group: dict[str | None, list[Place]] = {}
+    for place in shown:
+        by_group.setdefault(place[1], []).append(place)
+    for row in itertools.zip_longest(*by_group.values()):
+        yield from (place for place in row if place is not None)
+
+
+def _around(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
+    yield x + 4, y - _LETTERS / 2
+    yield x - 4 - width, y - _LETTERS / 2
+    yield x - width / 2, y + 3
+    yield x - width / 2, y - 3 - _LETTERS
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

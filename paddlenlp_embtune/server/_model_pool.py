@@ -1,0 +1,217 @@
+"""The models that are served: opened from their folders, asked, and opened again while they are in use."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.bundle import MANIFEST
+from paddlenlp_embtune.errors import BundleError, EmbtuneError
+from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.server.settings import ServerSettings
+
+__all__ = ["Loaded", "ServedModel", "load_models"]
+
+_log = logging.getLogger(__name__)
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.1
+_PROBE = "公司发布公告"
+
+OnReload = Callable[[str, bool], None]
+"""Is called with a model's name and whether its reload worked."""
+
+
+def _ignore(name: str, worked: bool) -> None:
+    pass
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """A bundle in use.
+
+    Args:
+        predictor: has answered a text already.
+        fingerprint: SHA-256 of its ``bundle.json``, which holds those of all other files.
+        loaded_at: UTC, ISO 8601.
+    """
+
+    predictor: Predictor
+    fingerprint: str
+    loaded_at: str
+
+
+class ServedModel:
+    """One bundle, which can be opened again while it answers.
+
+    With several processes, one that has reloaded rewrites a file, the signal; the others look at it (one ``stat``) before every
+    batch, and reload too. So once a reload has been answered, no batch that begins after it, in any process, is run by the
+    bundle that stood in the folder before; unless a process cannot open the new one: it logs that, and keeps the old one.
+
+    Args:
+        name: what it is served under.
+        path: folder of the bundle.
+        options: for the predictor.
+        signal: the file that processes tell each other with; None if there is one process.
+        on_reload: called with the name and whether it worked.
+    Raises:
+        EmbtuneError: the bundle cannot be served.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        options: Mapping[str, Any],
+        *,
+        signal: Path | None = None,
+        on_reload: OnReload = _ignore,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self._options = dict(options)
+        self._signal = signal
+        self._on_reload = on_reload
+        self._lock = threading.Lock()
+        self._seen = self._stamp()
+        self._loaded = _load(path, self._options)
+
+    def current(self) -> Loaded:
+        """Return the bundle to answer with; blocks if another process has reloaded since the last call."""
+        if self._stamp() != self._seen:
+            with self._lock:
+                self._follow()
+        return self._loaded
+
+    def reload(self) -> Loaded:
+        """Open the bundle again from its path and take it into use; batches that run finish on the old one.
+
+        Raises:
+            EmbtuneError, OSError: the new one cannot be served; the old one stays in use.
+        """
+        with self._lock:
+            try:
+                loaded = _load(self.path, self._options)
+                seen = _rewrite(self._signal) if self._signal is not None else None
+            except Exception:
+                self._on_reload(self.name, False)
+                raise
+            self._loaded, self._seen = loaded, seen
+            self._on_reload(self.name, True)
+            return loaded
+
+    def answer(self, texts: list[str]) -> list[dict[str, Any]]:
+        """Label texts, with everything the predictor can tell."""
+        return self.current().predictor.predict(texts, scores=True)
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what is served."""
+        loaded = self.current()
+        predictor = loaded.predictor
+        manifest, windows, below = predictor.bundle.manifest, predictor.windows, predictor.thresholds
+        return {
+            "name": self.name,
+            "domain": manifest.domain,
+            "labels": list(manifest.labels),
+            "ordered": manifest.ordered,
+            "max_length": manifest.max_length,
+            "windows": None if windows is None else dataclasses.asdict(windows),
+            "thresholds": None
+            if below is None
+            else {k: round(float(v), 6) for k, v in zip(manifest.labels, below, strict=True)},
+            "engine": predictor.engine_name,
+            "precision": self._options.get("precision", "fp32"),
+            "fingerprint": loaded.fingerprint,
+            "loaded_at": loaded.loaded_at,
+        }
+
+    def _follow(self) -> None:
+        """Reload because another process has, once for each signal."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        try:
+            self._loaded = _load(self.path, self._options)
+        except (EmbtuneError, OSError) as error:
+            _log.error("%s was reloaded elsewhere, but not here, where the old bundle stays in use: %s", self.name, error)
+            self._on_reload(self.name, False)
+        else:
+            self._on_reload(self.name, True)
+        self._seen = stamp  # last: until then, other threads wait for the lock
+
+    def _stamp(self) -> tuple[int, int] | None:
+        if self._signal is None:
+            return None
+        try:
+            found = self._signal.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+
+def load_models(
+    settings: ServerSettings, *, folder: Path | None = None, on_reload: OnReload = _ignore
+) -> dict[str, ServedModel]:
+    """Open every bundle of the settings.
+
+    Args:
+        settings: names and paths, and the options for predictors.
+        folder: where the processes of a server signal reloads to each other; None if there is one.
+        on_reload: called with a model's name and whether its reload worked.
+    Raises:
+        EmbtuneError: a bundle cannot be served.
+    """
+    options = dict(settings.predictor)
+    if options.get("threads") is not None:
+        options["threads"] *= settings.batch_threads  # a predictor's are shared by all who call it
+    return {
+        name: ServedModel(name, Path(path), options, signal=folder / f"reload-{name}" if folder else None, on_reload=on_reload)
+        for name, path in settings.models.items()
+    }
+
+
+def _load(path: Path, options: Mapping[str, Any]) -> Loaded:
+    """Open a bundle and ask it one text.
+
+    The folder may be replaced at any moment, also between the check of a file and its use. So what stands there is noted before
+    and after, and if that is not the same, or nothing stands there, all is done again.
+    """
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_PAUSE_SECONDS if attempt else 0)
+        before, did = _identity(path), "cannot be opened"
+        try:
+            predictor = Predictor(path, **options)
+            did = "was opened, but fails on a text"
+            predictor.predict([_PROBE], scores=True)
+        except Exception as error:
+            if attempt < _ATTEMPTS - 1 and (before is None or before != _identity(path)):
+                continue
+            if isinstance(error, (EmbtuneError, OSError)):
+                raise
+            raise BundleError(f"the bundle {path} {did}: {type(error).__name__}: {error}") from error
+        if before is not None and before == _identity(path):
+            return Loaded(predictor, before[1], datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
+    raise BundleError(f"the bundle {path} was replaced {_ATTEMPTS} times while it was read; try again when it is left alone")
+
+
+def _identity(path: Path) -> tuple[int, str] | None:
+    """What stands in a folder: the folder's inode, which a rename changes, and the SHA-256 of its manifest."""
+    try:
+        return path.stat().st_ino, hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _rewrite(signal: Path) -> tuple[int, int]:
+    """Replace a file and return its stamp, which is taken before others can replace it in turn."""
+    with tempfile.NamedTemporaryFile(dir=signal.parent, delete=False) as file:
+        path = Path(file.name)
+    found = path.stat()
+    path.replace(signal)
+    return found.st_ino, found.st_mtime_ns

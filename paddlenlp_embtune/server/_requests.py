@@ -1,0 +1,111 @@
+"""Reading a request for predictions: its body up to a limit, strictly as JSON, and what it asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from starlette.types import Receive
+
+from paddlenlp_embtune.errors import DataError, expected_names
+from paddlenlp_embtune.server._responses import refusal
+from paddlenlp_embtune.server.settings import ServerSettings
+from paddlenlp_embtune.utils.json_yaml import parse_json
+
+__all__ = ["Asked", "parse", "read_body"]
+
+_KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+_KEYS = ("text", "texts", "scores")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a request asks: texts, and whether the scores of all labels are wanted."""
+
+    texts: list[str]
+    scores: bool
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int) -> bytes:
+    """Read a body, but not a byte beyond the limit.
+
+    Raises:
+        HTTPException: 413 it is too large, 415 it is compressed, 499 the client went away.
+    """
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise refusal(
+            415, "compressed_body", f"the body is encoded with {encoding!r}; send it as it is, without Content-Encoding"
+        )
+    stated = headers.get("content-length", "")
+    if stated.isdecimal() and int(stated) > limit:
+        raise _too_large(f"{int(stated):,}", limit)
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise refusal(499, "client_gone", "the client closed the connection before its request had come in")
+        part, more = message.get("body", b""), message.get("more_body", False)
+        if (size := size + len(part)) > limit:
+            raise _too_large(f"more than {limit:,}", limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def parse(body: bytes, settings: ServerSettings) -> Asked:
+    """Read what a body asks.
+
+    Raises:
+        HTTPException: 400 it is not JSON, 422 it asks something that is not valid.
+    """
+    try:
+        value = parse_json(body.decode("utf-8-sig"), "the body", error=DataError)
+    except UnicodeDecodeError as error:
+        raise refusal(400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    except DataError as error:
+        told = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
+        if "nests deeper" in told:
+            told = "the body is not usable JSON: it is nested too deeply"
+        raise refusal(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
+    if not isinstance(value, dict):
+        _refuse(f'the body is {_kind(value)}; expected an object, {{"texts": ["..."]}}')
+    for key in value:
+        if key not in _KEYS:
+            _refuse(f"the body has no key {key[:100]!r}; {expected_names(key[:100], _KEYS)}")
+    single = value.get("text") is not None
+    if single == (value.get("texts") is not None):
+        _refuse("the body must hold either texts, a list of strings, or text, one string")
+    scores = value.get("scores", False)
+    if not isinstance(scores, bool):
+        _refuse(f"scores is {_kind(scores)}; expected true or false")
+    texts = [value["text"]] if single else value["texts"]
+    _check_texts(texts, settings, single=single)
+    return Asked(texts, scores)
+
+
+def _check_texts(texts: Any, settings: ServerSettings, *, single: bool) -> None:
+    if not isinstance(texts, list):
+        _refuse(f"texts is {_kind(texts)}; expected a list of strings")
+    if len(texts) > settings.max_texts:
+        _refuse(f"texts holds {len(texts):,} texts; expected at most {settings.max_texts:,}; send them in several requests")
+    for index, text in enumerate(texts):
+        where = "text" if single else f"texts[{index}]"
+        if not isinstance(text, str):
+            _refuse(f"{where} is {_kind(text)}; expected a string")
+        if len(text) > settings.max_characters:
+            _refuse(f"{where} has {len(text):,} characters; expected at most {settings.max_characters:,}; send a part of it")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise refusal(422, "invalid_request", message)
+
+
+def _too_large(size: str, limit: int) -> Exception:
+    message = f"the body has {size} bytes; expected at most {limit:,}; send its texts in several requests"
+    return refusal(413, "body_too_large", message)
+
+
+def _kind(value: Any) -> str:
+    """Name a value as JSON does; what it holds is the client's business, and may be long."""
+    return "null" if value is None else _KINDS[type(value)]

@@ -1,0 +1,115 @@
+"""The shapes of requests and answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["ErrorReply", "ModelInfo", "ModelList", "PredictReply", "PredictRequest", "State", "failures"]
+
+_LABELS = ["强烈利空", "轻微利空", "中性", "轻微利好", "强烈利好"]
+
+
+class PredictRequest(BaseModel):
+    """Texts to label: either ``texts`` or ``text``; null is as good as nothing."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["公司拟以十亿元回购股份并全部注销"]}]})
+
+    texts: Optional[list[str]] = Field(None, description="Texts to label, blanks included.")
+    text: Optional[str] = Field(None, description="One text, instead of texts.")
+    scores: bool = Field(False, description="Also answer with the probability of every label.")
+
+
+class Window(BaseModel):
+    """The part of a long text that spoke most for its label."""
+
+    start: int = Field(description="Its first character, counted from 0.", examples=[0])
+    end: int = Field(description="The character after its last one.", examples=[118])
+    windows: int = Field(description="How many parts the text was read in.", examples=[3])
+
+
+class Answer(BaseModel):
+    """The answer to one text. Keys that say nothing for a bundle, or were not asked for, are left out."""
+
+    model_config = ConfigDict(extra="allow")
+
+    label: Optional[str] = Field(description="The label; null for a text without a visible character.", examples=["强烈利好"])
+    score: float = Field(description="Probability of the label.", examples=[0.93])
+    cut: Optional[bool] = Field(
+        None, description="True where the text has more tokens than the model reads: the rest was left out.", examples=[True]
+    )
+    abstained: Optional[bool] = Field(None, description="Where thresholds are set: whether the score is below its label's.")
+    window: Optional[Window] = Field(None, description="Where long texts are read in windows: the decisive one.")
+    scores: Optional[dict[str, float]] = Field(None, description="Probability of every label, if asked for.")
+    level: Optional[float] = Field(
+        None, description="With scores, of ordered labels: the expected label's number, counted from 0."
+    )
+    level_spread: Optional[float] = Field(None, description="With scores, of ordered labels: the level's standard deviation.")
+
+
+class PredictReply(BaseModel):
+    """One answer for each text, in their order."""
+
+    model: str = Field(examples=["finance"])
+    results: list[Answer]
+
+
+class Windows(BaseModel):
+    """How long texts are read in windows."""
+
+    overlap_tokens: int = Field(description="The most tokens that a window takes up from the one before.", examples=[32])
+    aggregate: str = Field(description="How the windows' answers become one: mean, length or max.", examples=["mean"])
+
+
+class ModelInfo(BaseModel):
+    """A model that is served."""
+
+    name: str = Field(examples=["finance"])
+    domain: Optional[str] = Field(description="The domain it was trained for.", examples=["finance"])
+    labels: list[str] = Field(description="In order.", examples=[_LABELS])
+    ordered: bool = Field(description="Whether the order of the labels means anything.")
+    max_length: int = Field(description="The most tokens that it reads at once.", examples=[64])
+    windows: Optional[Windows] = Field(description="How longer texts are read; null: they are cut.")
+    thresholds: Optional[dict[str, float]] = Field(
+        description="By label, the score below which an answer is marked as abstained; null: none is."
+    )
+    engine: str = Field(description="What runs it.", examples=["onnxruntime"])
+    precision: str = Field(description="What it was quantized to, or fp32.", examples=["fp32"])
+    fingerprint: str = Field(description="SHA-256 of bundle.json, which names the SHA-256 of every other file.")
+    loaded_at: str = Field(description="When the bundle was opened, UTC.", examples=["2025-01-31T12:00:00.000+00:00"])
+
+
+class ModelList(BaseModel):
+    """All models that are served."""
+
+    models: list[ModelInfo]
+
+
+class State(BaseModel):
+    """That all is well."""
+
+    status: str = Field(examples=["ready"])
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(description="One word, for programs.", examples=["invalid_request"])
+    message: str = Field(
+        description="What is wrong, what is expected, and the next step.", examples=["texts[1] is null; expected a string"]
+    )
+
+
+class ErrorReply(BaseModel):
+    """The shape of every failure."""
+
+    error: ErrorDetail
+
+
+def failures(**by_status: str) -> dict[int | str, dict[str, Any]]:
+    """Describe failures for the OpenAPI document, by status: ``failures(_404="There is no such model.")``."""
+    found: dict[int | str, dict[str, Any]] = {
+        int(status.removeprefix("_")): {"model": ErrorReply, "description": text} for status, text in by_status.items()
+    }
+    return {**found, "default": {"model": ErrorReply, "description": "Any other failure."}}

@@ -1,0 +1,162 @@
+"""What the routes do: models, the queue of texts in front of them, and whether the server is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from starlette.types import Receive
+
+from paddlenlp_embtune.errors import EmbtuneError, expected_names
+from paddlenlp_embtune.server._batching import MicroBatcher
+from paddlenlp_embtune.server._metrics import Metrics
+from paddlenlp_embtune.server._model_pool import Loaded, ServedModel, load_models
+from paddlenlp_embtune.server._responses import refusal
+from paddlenlp_embtune.server.settings import ServerSettings
+
+__all__ = ["Service", "log_failure"]
+
+_log = logging.getLogger(__name__)
+_RETRY = {"Retry-After": "1"}
+
+
+class Service:
+    """Models and the queue in front of them.
+
+    Args:
+        settings: what to serve, and the limits.
+        folder: what the processes of one server share; None if there is one process.
+    Raises:
+        EmbtuneError: a bundle cannot be served.
+    """
+
+    def __init__(self, settings: ServerSettings, *, folder: Path | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics(folder=folder)
+        self.models = load_models(settings, folder=folder, on_reload=self._count_reload)
+        self.state = "starting"
+        self._under_way = 0
+        self._reloading: set[str] = set()
+        self._batcher: MicroBatcher[ServedModel, dict[str, Any]] = MicroBatcher(
+            ServedModel.answer,
+            max_texts=settings.max_batch_texts,
+            max_wait_seconds=settings.max_wait_ms / 1000,
+            max_queued=settings.max_queued_texts,
+            threads=settings.batch_threads,
+            on_batch=self._count_batch,
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be ready inside the block."""
+        self._batcher.open()
+        self.state = "ready"
+        try:
+            yield
+        finally:
+            self.state = "shutting down"
+            await self._batcher.close()
+
+    def model(self, name: str) -> ServedModel:
+        """Return a model by its name.
+
+        Raises:
+            HTTPException: 404 there is none.
+        """
+        if name not in self.models:
+            raise refusal(404, "unknown_model", f"there is no model {name[:100]!r}; {expected_names(name[:100], self.models)}")
+        return self.models[name]
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for requests under way.
+
+        Raises:
+            HTTPException: 503 all are taken.
+        """
+        if self._under_way >= self.settings.max_concurrency:
+            raise refusal(503, "too_busy", f"{self._under_way:,} requests are under way; try again later", headers=_RETRY)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def predict(self, model: ServedModel, texts: list[str], receive: Receive) -> list[dict[str, Any]]:
+        """Label texts, unless the client goes away first.
+
+        Raises:
+            HTTPException: 503 the queue is full, 504 it took too long, 499 the client went away, 500 the model failed.
+        """
+        try:
+            answers = self._batcher.submit(model, texts)
+        except asyncio.QueueFull:
+            if self._batcher.closed:
+                raise refusal(503, "shutting_down", "the server is shutting down; ask another one", headers=_RETRY) from None
+            message = f"{self._batcher.queued:,} texts are waiting already; try again later"
+            raise refusal(503, "queue_full", message, headers=_RETRY) from None
+        self.metrics.queued.set(self._batcher.queued)
+        answers.add_done_callback(lambda _: self.metrics.queued.set(self._batcher.queued))
+        gone = asyncio.ensure_future(_until_gone(receive))
+        timeout = self.settings.request_timeout_seconds
+        try:
+            await asyncio.wait((answers, gone), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answers.done():
+                return answers.result()
+        except RuntimeError as error:
+            log_failure(f"the model {model.name} failed", error.__cause__ or error)
+            raise refusal(500, "model_failed", "the model failed on these texts; the log of the server says where") from None
+        finally:
+            answers.cancel()
+            gone.cancel()
+        if gone.done():
+            raise refusal(499, "client_gone", "the client closed the connection before it was answered")
+        message = f"the texts were not labelled within {timeout:g} seconds; send fewer at a time, or try again later"
+        raise refusal(504, "timeout", message, headers=_RETRY)
+
+    async def reload(self, model: ServedModel) -> Loaded:
+        """Open a model's bundle again; until that has worked, the old one answers.
+
+        Raises:
+            HTTPException: 409 the bundle cannot be served, or is being opened already.
+        """
+        if model.name in self._reloading:
+            # It is not joined: it may have read the folder before its content was what this client means.
+            message = f"{model.name} is being reloaded already; try again when that is done"
+            raise refusal(409, "reload_under_way", message, headers=_RETRY)
+        self._reloading.add(model.name)
+        try:
+            return await asyncio.to_thread(self._reload, model)
+        except (EmbtuneError, OSError) as error:
+            message = f"{model.name} was not reloaded, and answers as before: {error}"
+            raise refusal(409, "reload_failed", " ".join(message.split())) from None
+
+    def _reload(self, model: ServedModel) -> Loaded:
+        try:
+            return model.reload()
+        finally:
+            self._reloading.discard(model.name)  # here, because the thread goes on if its request is cancelled
+
+    def _count_batch(self, model: ServedModel, texts: int) -> None:
+        self.metrics.texts.labels(model.name).inc(texts)
+        self.metrics.batches.labels(model.name).observe(texts)
+        self.metrics.queued.set(self._batcher.queued)
+
+    def _count_reload(self, name: str, worked: bool) -> None:
+        self.metrics.reloads.labels(name, "done" if worked else "failed").inc()
+
+
+def log_failure(what: str, error: BaseException) -> None:
+    """Log where something failed, without the exception's message, which may quote a text."""
+    frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    _log.error("%s: %s\n%s", what, type(error).__name__, frames)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

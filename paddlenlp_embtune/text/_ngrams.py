@@ -1,0 +1,137 @@
+"""Counting the runs of characters in texts, all lengths at once, with arrays that grow with the texts and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.normalization import clean
+
+__all__ = ["BOUNDARY", "MOST_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
+
+# A Han character or a word of Latin letters and digits is a unit. Numbers, spaces and everything else part terms.
+_UNIT = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f])|(?P<latin>[A-Za-z0-9]+)|(?P<other>[^\s])|\s")
+BOUNDARY, NUMBER = 0, 1
+_FIRST = 2
+MOST_UNITS = 1 << 24
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ngrams:
+    """Runs of units at every place of the texts, up to a length.
+
+    Args:
+        names: of each unit; ``BOUNDARY`` and ``NUMBER`` stand for what parts terms.
+        units: (N,) the unit at each place.
+        numbers: for each length k from 1, (N,) int32: which run of k units begins at each place, 0 for none that is counted.
+        counts: for each length k, how often each run occurs in the texts, (M_k,).
+        background: the same in the background texts.
+        edge: the place where the background begins.
+        total, background_total: units in all, without what parts them.
+    """
+
+    names: list[str]
+    units: npt.NDArray[np.int32]
+    numbers: list[npt.NDArray[np.int32]]
+    counts: list[Ints]
+    background: list[Ints]
+    edge: int
+    total: int
+    background_total: int
+
+    @property
+    def longest(self) -> int:
+        """The most units of a run that is counted."""
+        return len(self.numbers)
+
+    def count(self, length: int, places: npt.NDArray[np.int64]) -> Ints:
+        """How often the runs of so many units that begin at these places occur.
+
+        Shapes:
+            places: (P,) int64; returns: (P,) int64
+        """
+        found: Ints = self.counts[length - 1][self.numbers[length - 1][places]]
+        return found
+
+    def text(self, place: int, length: int) -> str:
+        """Spell a run."""
+        return "".join(self.names[unit] for unit in self.units[place : place + length])
+
+
+def count_ngrams(
+    texts: Iterable[str],
+    background: Iterable[str] = (),
+    *,
+    longest: int,
+    least_count: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ngrams:
+    """Count the runs of 1 to ``longest`` units; a run is looked at only where both runs one shorter are frequent enough.
+
+    Args:
+        texts: cleaned and folded here.
+        background: counted beside them.
+        longest: the most units.
+        least_count: rarer runs of the texts are not counted.
+        progress: told steps done and steps in all.
+    Raises:
+        DataError: there are more units than memory should hold.
+    """
+    names, index = ["", "0"], dict[str, int]()
+    units = [BOUNDARY]
+    _read(texts, units, names, index)
+    edge = len(units)
+    _read(background, units, names, index)
+    row = np.array(units, dtype=np.int32)
+    allowed = np.where(row >= _FIRST, row, 0)
+    numbers, counts, others = [allowed], [_counts(allowed[:edge], len(names))], [_counts(allowed[edge:], len(names))]
+    while len(numbers) < longest:
+        if progress is not None:
+            progress(len(numbers), longest)
+        former = numbers[-1]
+        frequent = (former > 0) & (counts[-1][former] >= least_count)
+        places = np.flatnonzero(frequent[:-1] & frequent[1:])
+        if not len(places):
+            break
+        keys = former[places].astype(np.int64) * (int(former.max()) + 1) + former[places + 1]
+        _, inverse = np.unique(keys, return_inverse=True)
+        found = np.zeros(len(row), dtype=np.int32)
+        found[places] = inverse.reshape(-1) + 1
+        size = int(found.max()) + 1
+        numbers.append(found)
+        counts.append(_counts(found[:edge], size))
+        others.append(_counts(found[edge:], size))
+    return Ngrams(names, row, numbers, counts, others, edge, int(counts[0].sum()), int(others[0].sum()))
+
+
+def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[str, int]) -> None:
+    """Append the units of texts, and refuse too many of them before they are all in memory."""
+    for text in texts:
+        for match in _UNIT.finditer(clean(text, lowercase=True)):
+            kind, unit = match.lastgroup, match[0]
+            if kind == "han" or (kind == "latin" and not unit.isdigit()):
+                number = index.get(unit)
+                if number is None:
+                    number = index[unit] = len(names)
+                    names.append(unit)
+                units.append(number)
+            else:
+                units.append(NUMBER if kind == "latin" else BOUNDARY)
+        units.append(BOUNDARY)
+        if len(units) > MOST_UNITS:
+            raise DataError(
+                f"there are more than {MOST_UNITS} characters; expected at most {MOST_UNITS}; give a sample of them"
+            )
+
+
+def _counts(numbers: npt.NDArray[np.int32], size: int) -> Ints:
+    counts: Ints = np.bincount(numbers, minlength=size)
+    counts[0] = 0
+    return counts

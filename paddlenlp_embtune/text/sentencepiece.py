@@ -1,0 +1,181 @@
+"""SentencePiece: subword tokens that a model learned from texts, with places in the text as given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text._offsets import append_place
+from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, sentencepiece_package
+from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
+
+__all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer", "piece_spans", "text_pieces", "valid_text", "without_spaces"]
+
+SENTENCEPIECE_MODEL = "sentencepiece.model"
+_CLS, _SEP = "[CLS]", "[SEP]"
+_SPECIAL = (PAD, UNK, _CLS, _SEP)
+_OF_TEXT = (PieceKind.NORMAL, PieceKind.USER_DEFINED, PieceKind.BYTE)
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+class SentencePieceTokenizer:
+    """Cuts text into the pieces of a SentencePiece model, which normalizes the text first.
+
+    Ids are ours: those of the vocabulary, in which pieces are looked up by name. A text gives no orders: what spells ``<s>``
+    or ``[SEP]`` is cut like any other text. Pieces that the vocabulary lacks, and what the model does not know, are unknown.
+
+    Args:
+        vocabulary: with pieces of the model, see ``vocabulary_of``.
+        model: content of a ``.model`` file.
+        markers: put ``[CLS]`` before and ``[SEP]`` after the pieces of a text.
+        model_sha256: what the model must be; None takes the one given.
+    Raises:
+        MissingDependencyError: sentencepiece is not installed.
+        DataError: the model is damaged, another one, or shares no piece with the vocabulary, which may lack a marker too.
+    Source:
+        Kudo and Richardson 2018, "SentencePiece"
+    """
+
+    def __init__(self, vocabulary: Vocabulary, model: bytes, markers: bool = False, *, model_sha256: str | None = None) -> None:
+        self.model_sha256 = hashlib.sha256(model).hexdigest()
+        if model_sha256 not in (None, self.model_sha256):
+            raise DataError(
+                f"the SentencePiece model is {self.model_sha256[:12]}..., the tokenizer was made with "
+                f"{str(model_sha256)[:12]}...; expected the same model; put it back"
+            )
+        read = PieceModel.read(model)
+        for token in (_CLS, _SEP) if markers else ():
+            if token not in vocabulary:
+                raise DataError(f"the vocabulary of {len(vocabulary)} tokens lacks {token!r}, which markers need")
+        self.vocabulary, self.model, self.markers, self.lowercase = vocabulary, model, markers, read.lowercase
+        self.prefix: tuple[int, ...] = (vocabulary.ids[_CLS],) if markers else ()
+        self.suffix: tuple[int, ...] = (vocabulary.ids[_SEP],) if markers else ()
+        self._ids = _ids_of_pieces(read, vocabulary)
+        if set(self._ids) == {vocabulary.unknown_id}:
+            raise DataError(
+                f"the vocabulary of {len(vocabulary)} tokens has none of the model's {len(read.pieces)} pieces; expected one "
+                "that was made from this model; give the vocabulary that belongs to it"
+            )
+        try:
+            self._processor = sentencepiece_package().SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise DataError(f"the SentencePiece model of {len(model)} bytes is damaged: {error}; copy it again") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SentencePieceTokenizer, (self.vocabulary, self.model, self.markers)
+
+    def tokens(self, text: str) -> list[str]:
+        """Cut a text into pieces, without markers; U+2581 stands for a space, and unknown ones as they stand in the text."""
+        pieces = text_pieces(self._processor, valid_text(text)) if text.strip() else []
+        known, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
+        numbers = self._numbers(text)
+        # Where a piece that the model does not know is spelled like a token, its id would be that of the token.
+        return [
+            piece if known.get(piece, unknown) == self._ids[number] else UNK
+            for piece, number in zip(pieces, numbers, strict=True)
+        ]
+
+    def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
+        """Turn a text into the ids of its first pieces, ``max_length`` with the markers.
+
+        Raises:
+            DataError: ``max_length`` leaves no room for a piece between the markers.
+        """
+        if max_length is not None and self.markers and max_length < 3:
+            raise DataError(f"max_length is {max_length}; expected 3 or more, for {_CLS}, {_SEP} and a piece between them")
+        room = None if max_length is None else max_length - len(self.prefix + self.suffix)
+        own = [self._ids[number] for number in self._numbers(text)[:room]]
+        return [*self.prefix, *own, *self.suffix] if own else []
+
+    def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
+        """Find where in a text its first ``limit`` pieces come from, begin and end; None finds all.
+
+        White space around is left out. A piece that nothing in the text stands for, as the U+2581 before the first word, has
+        the place of the piece after it, or of the last one with a place; so do several pieces of one character.
+        """
+        if not text.strip():
+            return []
+        allowed, places, empty = valid_text(text), list[tuple[int, int]](), 0
+        for span in piece_spans(self._processor, allowed):
+            begin, end = without_spaces(allowed, *span)
+            if begin == end:
+                empty += 1
+                continue
+            append_place(places, begin, end)
+            places += [places[-1]] * empty
+            empty = 0
+        if places:
+            places += [places[-1]] * empty
+        return places[:limit] if places else [(0, len(text))] * empty
+
+    def config(self) -> dict[str, Any]:
+        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        return {"name": "sentencepiece", "markers": self.markers, "model_sha256": self.model_sha256}
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return the model."""
+        return {SENTENCEPIECE_MODEL: self.model}
+
+    @staticmethod
+    def vocabulary_of(model: bytes, *, markers: bool = False) -> Vocabulary:
+        """Make the vocabulary of a model: ``[PAD]``, ``[UNK]``, the markers if asked for, and its pieces in their order.
+
+        Raises:
+            DataError: the model is damaged.
+        """
+        special = _SPECIAL if markers else (PAD, UNK)
+        pieces = (piece.text for piece in PieceModel.read(model).pieces if piece.kind in _OF_TEXT)
+        return Vocabulary([*special, *(piece for piece in pieces if piece not in _SPECIAL)])
+
+    def _numbers(self, text: str) -> list[int]:
+        """The model's numbers of the pieces of a text."""
+        found: list[int] = self._processor.encode(valid_text(text), out_type=int) if text.strip() else []
+        return found
+
+
+def _ids_of_pieces(model: PieceModel, vocabulary: Vocabulary) -> list[int]:
+    unknown = vocabulary.unknown_id
+    return [
+        vocabulary.ids.get(piece.text, unknown) if piece.kind in _OF_TEXT and piece.text not in _SPECIAL else unknown
+        for piece in model.pieces
+    ]
+
+
+def valid_text(text: str) -> str:
+    """Replace what UTF-8 cannot say, character by character, so that places stay."""
+    return text if text.isascii() else text.translate(_SURROGATES)
+
+
+def without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
+    """Leave out white space around; what is nothing else stays."""
+    part = text[begin:end]
+    stripped = part.strip()
+    if not stripped:
+        return begin, end
+    begin += len(part) - len(part.lstrip())
+    return begin, begin + len(stripped)
+
+
+def text_pieces(processor: Any, text: str) -> list[str]:
+    """The pieces of a text.
+
+    Raises:
+        DataError: the model is damaged, and normalizes a text to bytes that are none.
+    """
+    try:
+        found: list[str] = processor.encode(text, out_type=str)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the SentencePiece model is damaged: it makes no UTF-8 of a text ({error.reason}); copy it again"
+        ) from None
+    return found
+
+
+def piece_spans(processor: Any, text: str) -> list[tuple[int, int]]:
+    """Begin and end of each piece, in code points."""
+    if hasattr(processor, "EncodeAsOffsetMapping"):
+        return list(processor.encode(text, return_type="offset_mapping")["offsets"])
+    # Until 0.2.2
+    return [(piece.begin, piece.end) for piece in processor.encode(text, out_type="immutable_proto").pieces]

@@ -1,0 +1,277 @@
+"""SentencePiece models as files: what is in one, training one, and cutting one down to some of its pieces."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib
+import io
+import itertools
+import re
+import struct
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from paddlenlp_embtune.errors import DataError, MissingDependencyError
+
+__all__ = ["Piece", "PieceKind", "PieceModel", "cut_sentencepiece", "sentencepiece_package", "train_sentencepiece"]
+
+_PIECE, _TRAINER, _NORMALIZER, _SELF_TEST = 1, 2, 3, 4
+_MODEL_TYPE, _VOCABULARY_SIZE = 3, 4
+_VARINT, _DELIMITED = 0, 2
+_WIDTHS = {1: 8, 5: 4}
+_BPE = 2
+_MODEL_TYPES = ("unigram", "bpe")
+
+
+class PieceKind(enum.IntEnum):
+    """What a piece is for."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One piece of a model.
+
+    Args:
+        text: the piece, with U+2581 for a space.
+        score: its logarithmic probability, or minus its rank among the merges of byte-pair encoding.
+        kind: what it is for.
+    """
+
+    text: str
+    score: float
+    kind: PieceKind
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceModel:
+    """What a model file says, read without the package and without protobuf.
+
+    Args:
+        pieces: in the order of their numbers.
+        lowercase: whether its normalization folds case.
+        byte_pairs: whether pieces are merged by rank, not chosen by probability.
+    Source:
+        sentencepiece_model.proto of google/sentencepiece
+    """
+
+    pieces: tuple[Piece, ...]
+    lowercase: bool
+    byte_pairs: bool
+
+    @classmethod
+    def read(cls, model: bytes) -> PieceModel:
+        """Read a model.
+
+        Raises:
+            DataError: it is damaged, or no model.
+        """
+        pieces, lowercase, byte_pairs = list[Piece](), False, False
+        try:
+            for field, value, _ in _fields(model):
+                if field == _PIECE:
+                    pieces.append(_piece(value))
+                elif field == _TRAINER:
+                    byte_pairs = next((number for at, number, _ in _fields(value) if at == _MODEL_TYPE), 1) == _BPE
+                elif field == _NORMALIZER:
+                    lowercase = next((name for at, name, _ in _fields(value) if at == 1), b"").endswith(b"_cf")
+        except (ValueError, LookupError, struct.error, TypeError, AttributeError):
+            raise _damaged(model, "it cannot be parsed") from None
+        if sum(piece.kind is PieceKind.UNKNOWN for piece in pieces) != 1:
+            raise _damaged(model, f"of its {len(pieces)} pieces, not exactly one is for what is unknown")
+        return cls(tuple(pieces), lowercase, byte_pairs)
+
+
+def train_sentencepiece(
+    texts: Iterable[str],
+    *,
+    size: int,
+    lowercase: bool = True,
+    user_terms: Sequence[str] = (),
+    model_type: str = "unigram",
+    character_coverage: float = 0.9995,
+) -> bytes:
+    """Train a model; the same texts always give the same one.
+
+    Args:
+        texts: to learn from, blanks do not count.
+        size: the most pieces; small sets of texts may give fewer.
+        lowercase: fold case when texts are normalized (``nmt_nfkc_cf``, otherwise ``nmt_nfkc``).
+        user_terms: pieces of their own, never cut.
+        model_type: ``unigram`` or ``bpe``.
+        character_coverage: share of all characters of the texts, most frequent first, that become pieces, 0.98 to 1.
+    Raises:
+        MissingDependencyError: sentencepiece is not installed.
+        DataError: an option is not valid, or there are no texts.
+    """
+    if model_type not in _MODEL_TYPES or not 0.98 <= character_coverage <= 1:
+        raise DataError(
+            f"model_type is {model_type!r} and character_coverage {character_coverage}; expected "
+            f"{' or '.join(_MODEL_TYPES)}, and 0.98 to 1"
+        )
+    lines = [text.translate(_BREAKS) for text in texts if text.strip()]
+    written = io.BytesIO()
+    try:
+        sentencepiece_package().SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=written,
+            vocab_size=size,
+            hard_vocab_limit=model_type == "bpe",
+            model_type=model_type,
+            character_coverage=character_coverage,
+            normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
+            user_defined_symbols=list(user_terms),
+            max_sentence_length=max([10, *(len(line.encode("utf-8")) for line in lines)]),
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _untrainable(error, size=size, texts=len(lines)) from None
+    return written.getvalue()
+
+
+def cut_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
+    """Remove pieces from a model, so that texts that were made of kept pieces alone are made of the same ones as before.
+
+    What stays beside ``keep``: control, unknown and byte pieces; the single characters of kept pieces; the pieces that
+    byte-pair encoding merges on the way to kept ones; and the highest and the lowest score, which others are derived from.
+
+    Args:
+        model: as read from a file.
+        keep: pieces, with U+2581 for a space.
+    Raises:
+        DataError: the model is damaged, or a piece to keep is not in it.
+    """
+    read = PieceModel.read(model)
+    by_text = {piece.text: piece for piece in read.pieces}
+    missing = sorted(set(keep) - by_text.keys())
+    if missing:
+        raise DataError(f"the model of {len(read.pieces)} pieces lacks {missing[:5]!r}; expected its own; fix what to keep")
+    kept = set(keep) | {character for piece in keep for character in piece}
+    normal = [piece for piece in read.pieces if piece.kind is PieceKind.NORMAL]
+    if normal:
+        kept |= {choose(normal, key=lambda piece: piece.score).text for choose in (min, max)}
+    if read.byte_pairs:
+        kept = set(itertools.chain(kept, *(_merged(piece, by_text) for piece in sorted(kept))))
+    always = (PieceKind.CONTROL, PieceKind.UNKNOWN, PieceKind.BYTE)
+    pieces = iter(read.pieces)
+    parts: list[bytes] = []
+    size = sum(piece.kind in always or piece.text in kept for piece in read.pieces)
+    for field, value, whole in _fields(model):
+        if field == _PIECE:
+            piece = next(pieces)
+            parts += [whole] if piece.kind in always or piece.text in kept else []
+        elif field == _TRAINER:
+            parts.append(_message(_TRAINER, _with_size(value, size)))
+        elif field != _SELF_TEST:
+            parts.append(whole)
+    return b"".join(parts)
+
+
+def sentencepiece_package() -> Any:
+    """Return the package sentencepiece.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return importlib.import_module("sentencepiece")
+    except ImportError:
+        raise MissingDependencyError(
+            "SentencePiece needs the package sentencepiece, which is not installed; install it with: pip install sentencepiece"
+        ) from None
+
+
+_BREAKS = {**dict.fromkeys(map(ord, "\n\r\0"), " "), **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
+
+
+def _merged(text: str, pieces: dict[str, Piece]) -> Iterator[str]:
+    """What byte-pair encoding makes of a text on its way, the highest score first and of equals the leftmost."""
+    parts: list[str] = list(text)
+    while len(parts) > 1:
+        joints = enumerate(map(str.__add__, parts, parts[1:]))
+        best = max(((pieces[joined].score, -at, joined) for at, joined in joints if joined in pieces), default=None)
+        if best is None:
+            return
+        _, at, joined = best
+        parts[-at : -at + 2] = [joined]
+        yield joined
+
+
+def _untrainable(error: RuntimeError, *, size: int, texts: int) -> DataError:
+    if not texts:
+        return DataError("there is no text to train SentencePiece on; expected one or more that are not blank; give texts")
+    too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+    if too_small:
+        return DataError(f"size is {size}, and the characters of the {texts} texts are {too_small[1]}; expected more than that")
+    too_large = re.search(r"value <= (\d+)", str(error))
+    if too_large:
+        return DataError(f"size is {size}, and the {texts} texts give {too_large[1]} pieces; expected at most that many")
+    return DataError(f"SentencePiece cannot learn {size} pieces from {texts} texts: {error}; choose another size")
+
+
+def _damaged(model: bytes, fault: str) -> DataError:
+    return DataError(
+        f"the SentencePiece model of {len(model)} bytes is damaged, or none: {fault}; expected a .model file as SentencePiece "
+        "writes it; copy it again"
+    )
+
+
+def _piece(record: bytes) -> Piece:
+    values: dict[int, Any] = {field: value for field, value, _ in _fields(record)}
+    (score,) = struct.unpack("<f", values.get(2, bytes(4)))
+    return Piece(values[1].decode("utf-8"), score, PieceKind(values.get(3, 1)))
+
+
+def _with_size(trainer: bytes, size: int) -> bytes:
+    parts = [whole for field, _, whole in _fields(trainer) if field != _VOCABULARY_SIZE]
+    return b"".join([*parts, _varint(_VOCABULARY_SIZE << 3), _varint(size)])
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
+    """Give the fields of a message of protocol buffers: number, value, and all bytes of the field."""
+    at, end = 0, len(message)
+    while at < end:
+        start = at
+        key, at = _read_varint(message, at)
+        wire = key & 7
+        value: Any
+        if wire == _VARINT:
+            value, at = _read_varint(message, at)
+        else:
+            width, at = _read_varint(message, at) if wire == _DELIMITED else (_WIDTHS[wire], at)
+            value, at = message[at : at + width], at + width
+        if at > end or key >> 3 == 0:
+            raise ValueError("a field goes beyond its message, or has no number")
+        yield key >> 3, value, message[start:at]
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+        if shift > 63:
+            raise ValueError("a number is too long")
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | _DELIMITED) + _varint(len(content)) + content

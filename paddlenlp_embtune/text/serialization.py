@@ -1,0 +1,157 @@
+"""Tokenizers from what a bundle holds: config, vocabulary and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text.added_terms import TermTokenizer
+from paddlenlp_embtune.text.base import NO_FILES, CharTokenizer, Tokenizer
+from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
+from paddlenlp_embtune.text.normalization import CLEANING
+from paddlenlp_embtune.text.sentencepiece import SENTENCEPIECE_MODEL, SentencePieceTokenizer
+from paddlenlp_embtune.text.vocabulary import Vocabulary
+from paddlenlp_embtune.text.word import USER_DICTIONARY, WordTokenizer, read_user_terms
+from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
+
+__all__ = ["Files", "tokenizer_files", "tokenizer_from_config"]
+
+Files = Mapping[str, bytes] | Callable[[str], bytes]
+
+# The options of each kind with their types, and with their defaults where they have one.
+_REQUIRED: dict[str, dict[str, type]] = {
+    "char": {},
+    "wordpiece": {},
+    "word": {"dictionary_sha256": str},
+    "sentencepiece": {"model_sha256": str},
+    "ernie_m": {"model_sha256": str},
+    "terms": {"count": int, "base": dict},
+}
+_OPTIONAL: dict[str, dict[str, Any]] = {
+    "char": {"lowercase": True, "cleaning": 1},
+    "wordpiece": {
+        "lowercase": True,
+        "strip_accents": True,
+        "ideographs": True,
+        "symbols": True,
+        "words": True,
+        "frame": True,
+        "whole": [],
+        "fold_whole": False,
+    },
+    "word": {"lowercase": True, "hmm": False, "split_unknown": True, "user_terms": 0, "cleaning": 1},
+    "sentencepiece": {"markers": False},
+    "ernie_m": {"lowercase": False},
+    "terms": {"cleaning": 1},
+}
+# Options of WordPiece that only checkpoints of others need are not shown in messages.
+_SHOWN = ("cleaning", "lowercase", "hmm", "split_unknown", "user_terms", "markers")
+_OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
+
+
+def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, files: Files = NO_FILES) -> Tokenizer:
+    """Rebuild a tokenizer from what its ``config`` and ``files`` returned.
+
+    Args:
+        config: the options.
+        vocabulary: its tokens.
+        files: the content of each file by its name, or what reads it.
+    Raises:
+        DataError: the tokenizer is of a kind this version does not know, an option is not valid, or a file is missing.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    options = _checked(config)
+    name = options.pop("name")
+    if name == "terms":
+        return _with_terms(options, vocabulary, files)
+    if name in _OF_PIECES:
+        return _OF_PIECES[name](vocabulary, _read(files, SENTENCEPIECE_MODEL), **options)
+    if name == "word":
+        count = options.pop("user_terms")
+        terms = read_user_terms(_read(files, USER_DICTIONARY)) if count else ()
+        if len(terms) != count:
+            raise DataError(f"{USER_DICTIONARY} has {len(terms)} terms, the tokenizer was made with {count}; put the file back")
+        return WordTokenizer(vocabulary, user_terms=terms, **options)
+    return (CharTokenizer if name == "char" else WordPieceTokenizer)(vocabulary, **options)
+
+
+def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the files that a tokenizer needs beside its vocabulary.
+
+    Raises:
+        DataError: as ``tokenizer_from_config`` does about the options.
+    """
+    options = _checked(config)
+    if options["name"] == "terms":
+        return tokenizer_files(options["base"])
+    if options["name"] in _OF_PIECES:
+        return (SENTENCEPIECE_MODEL,)
+    return (USER_DICTIONARY,) if options.get("user_terms") else ()
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with their defaults, after a look at names and types."""
+    name = config.get("name")
+    if isinstance(name, str) and name in _REQUIRED:
+        types = {**_REQUIRED[name], **{key: type(value) for key, value in _OPTIONAL[name].items()}}
+        given = {key: value for key, value in config.items() if key != "name"}
+        complete = given.keys() >= _REQUIRED[name].keys() and given.keys() <= types.keys()
+        if complete and all(_is(value, types[key]) for key, value in given.items()):
+            # WordPiece drops accents by default where it folds case, and knows that itself.
+            options = {"name": name, **({} if name == "wordpiece" else _OPTIONAL[name]), **given}
+            if not 1 <= options.get("cleaning", 1) <= CLEANING:
+                raise DataError(
+                    f"the tokenizer cleans texts by rule {options['cleaning']}, this release knows rules 1 to {CLEANING}; use "
+                    "the release that wrote it"
+                )
+            return options
+    kind = name if isinstance(name, str) and name in _REQUIRED else None
+    raise DataError(
+        f"the tokenizer {_short(config)} is not known; expected {'; or '.join(map(_form, [kind] if kind else _REQUIRED))}"
+    )
+
+
+def _is(value: object, kind: type) -> bool:
+    if kind is dict:
+        return isinstance(value, Mapping)
+    if kind is list:
+        return isinstance(value, (list, tuple)) and all(isinstance(each, str) and each for each in value)
+    return type(value) is kind and (kind is not int or int(str(value)) >= 0)
+
+
+def _with_terms(options: Mapping[str, Any], vocabulary: Vocabulary, files: Files) -> TermTokenizer:
+    count = options["count"]
+    if options["base"].get("name") == "terms" or count > len(vocabulary) - 2:
+        raise DataError(
+            f"the tokenizer {_short(options)} cannot be; expected terms on top of char, wordpiece, word, sentencepiece or "
+            f"ernie_m, and fewer terms than the {len(vocabulary)} tokens of the vocabulary; restore the config"
+        )
+    edge = len(vocabulary) - count
+    base = tokenizer_from_config(options["base"], Vocabulary(vocabulary.tokens[:edge]), files)
+    return TermTokenizer(base, vocabulary.tokens[edge:], options["cleaning"])
+
+
+def _read(files: Files, name: str) -> bytes:
+    try:
+        return files(name) if callable(files) else files[name]
+    except (KeyError, OSError):
+        raise DataError(f"the tokenizer needs the file {name!r}, which is missing; put back the one it was made with") from None
+
+
+def _form(kind: str) -> str:
+    values = {
+        int: "a number",
+        str: "64 hexadecimal digits",
+        bool: "true or false",
+        list: "[tokens]",
+        dict: "{another tokenizer}",
+    }
+    optional = {key: type(value) for key, value in _OPTIONAL[kind].items() if key in _SHOWN}
+    types = {**_REQUIRED[kind], **optional}
+    return "{" + ", ".join([f"'name': '{kind}'", *(f"'{key}': {values[each]}" for key, each in types.items())]) + "}"
+
+
+def _short(config: Mapping[str, Any]) -> str:
+    shown = repr(dict(config))
+    return shown if len(shown) <= 200 else f"{shown[:200]}..."

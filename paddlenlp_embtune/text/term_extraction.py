@@ -1,0 +1,202 @@
+"""Terms of a domain, proposed from unlabelled texts by statistics alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text._ngrams import NUMBER, Ngrams, count_ngrams
+
+__all__ = ["Proposal", "propose_terms"]
+
+# Tuned on financial news; see propose_terms for what they mean.
+_LEAST_COHESION, _LEAST_FREEDOM = 3.5, 1.2
+# Of what two parts that never part have, for terms so frequent that they cannot reach the above.
+_LEAST_COHESION_SHARE = 0.9
+_LOOSE, _LEAST_COHESION_AT_LOOSE_EDGE = 2.3, 6.0
+_MOST_AFTER_NUMBERS, _MOST_BEFORE_NUMBERS = 0.4, 0.75
+_MOST_INSIDE_LONGER = 0.6
+# The quantile of chi square with one degree of freedom at p = 0.001.
+_SIGNIFICANT = 10.83
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A string that behaves like a term.
+
+    Args:
+        term: cleaned and folded.
+        count: how often it occurs.
+        cohesion: the lowest pointwise mutual information of any two parts of it, in natural logarithms.
+        freedom: entropy of what stands before it or after it, the lower of the two, in natural logarithms.
+        contrast: how much more frequent it is than in the background, as logarithmic likelihood ratio; None without one.
+        score: cohesion times freedom times the logarithm of the count.
+    """
+
+    term: str
+    count: int
+    cohesion: float
+    freedom: float
+    contrast: float | None
+    score: float
+
+
+def propose_terms(
+    texts: Iterable[str],
+    *,
+    known: Container[str] = frozenset(),
+    background: Iterable[str] = (),
+    least_count: int = 8,
+    most: int = 500,
+    max_characters: int = 8,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Proposal]:
+    """Propose strings of Han characters and Latin words that hang together and stand free.
+
+    A term is cohesive: wherever it is parted, its parts meet more often than chance has it. It is free: many different
+    characters stand before and after it. A character that hangs on none of its neighbours in the whole text, as particles and
+    prepositions do, may begin or end a term only where it hangs on that one firmly. What mostly stands after a number is a
+    measure or a part of a date, what nearly always stands before one is half a phrase, and what mostly stands inside one longer
+    proposal is a fragment of it.
+
+    Args:
+        texts: of the domain, unlabelled.
+        known: what needs no proposal, such as the tokens of a vocabulary or the words of a dictionary.
+        background: other texts; only terms that are significantly more frequent than there are proposed.
+        least_count: rarer strings are no terms, 2 or more.
+        most: at most so many, the best first.
+        max_characters: the longest term; a Latin word counts as one.
+        progress: told steps done and steps in all.
+    Raises:
+        DataError: an option is not valid, or the texts are too many.
+    Source:
+        Church and Hanks 1990 (mutual information); Feng et al. 2004, "Accessor Variety Criteria for Chinese Word Extraction"
+        (neighbours, borders of a text each counted as another one); Jin and Tanaka-Ishii 2006 (branching entropy); Dunning
+        1993, equation for the binomial (likelihood ratio); particles and fragments: ours
+    """
+    for name, value, least in (("least_count", least_count, 2), ("most", most, 1), ("max_characters", max_characters, 2)):
+        if value < least:
+            raise DataError(f"{name} is {value}; expected {least} or more")
+    ngrams = count_ngrams(texts, background, longest=max_characters, least_count=least_count, progress=progress)
+    loose = _glue(ngrams) < _LOOSE
+    found: list[Proposal] = []
+    for length in range(2, ngrams.longest + 1):
+        found += _of_length(ngrams, length, least_count, loose)
+    found = sorted(_without_fragments(found), key=lambda proposal: (-proposal.score, proposal.term))
+    if progress is not None:
+        progress(max_characters, max_characters)
+    return [proposal for proposal in found if proposal.term not in known][:most]
+
+
+def _of_length(ngrams: Ngrams, length: int, least_count: int, loose: npt.NDArray[np.bool_]) -> list[Proposal]:
+    counts = ngrams.counts[length - 1]
+    runs = np.flatnonzero(counts >= least_count)
+    if not len(runs):
+        return []
+    numbers = ngrams.numbers[length - 1]
+    wanted = np.zeros(len(counts), dtype=bool)
+    wanted[runs] = True
+    places = np.flatnonzero(wanted[numbers] & (np.arange(len(numbers)) < ngrams.edge))
+    _, firsts, inverse = np.unique(numbers[places], return_index=True, return_inverse=True)
+    first, row = places[firsts], inverse.reshape(-1)
+    frequency = counts[runs].astype(np.float64)
+    splits = _cohesions(ngrams, first, length, frequency)
+    cohesion = splits.min(axis=1)
+    before, after = ngrams.units[places - 1], ngrams.units[places + length]
+    freedom = np.minimum(*(_entropy(row, beside, len(runs), len(ngrams.names)) for beside in (before, after)))
+    measure, open_end = (np.bincount(row, weights=beside == NUMBER, minlength=len(runs)) for beside in (before, after))
+    most_cohesive = np.log(ngrams.total / frequency)
+    good = (cohesion >= np.minimum(_LEAST_COHESION, _LEAST_COHESION_SHARE * most_cohesive)) & (freedom >= _LEAST_FREEDOM)
+    good &= (measure <= _MOST_AFTER_NUMBERS * frequency) & (open_end <= _MOST_BEFORE_NUMBERS * frequency)
+    good &= ~loose[ngrams.units[first]] | (splits[:, 0] >= _LEAST_COHESION_AT_LOOSE_EDGE)
+    good &= ~loose[ngrams.units[first + length - 1]] | (splits[:, -1] >= _LEAST_COHESION_AT_LOOSE_EDGE)
+    contrast = _contrast(frequency, ngrams.total, ngrams.background[length - 1][runs], ngrams.background_total)
+    if contrast is not None:
+        good &= contrast >= _SIGNIFICANT
+    score = cohesion * freedom * np.log(frequency)
+    return [
+        Proposal(
+            ngrams.text(int(first[at]), length),
+            int(frequency[at]),
+            float(cohesion[at]),
+            float(freedom[at]),
+            None if contrast is None else float(contrast[at]),
+            float(score[at]),
+        )
+        for at in np.flatnonzero(good)
+    ]
+
+
+def _cohesions(ngrams: Ngrams, first: Places, length: int, frequency: Floats) -> Floats:
+    """Pointwise mutual information of both parts, for each place where the runs can be parted: (R, length - 1)."""
+    parts = []
+    for at in range(1, length):
+        left, right = ngrams.count(at, first), ngrams.count(length - at, first + at)
+        parts.append(np.log(frequency * ngrams.total / (left.astype(np.float64) * right)))
+    return np.stack(parts, axis=1)
+
+
+def _entropy(row: Places, beside: npt.NDArray[np.int32], rows: int, names: int) -> Floats:
+    """Entropy of what stands beside each run; what parts terms counts as another neighbour each time."""
+    inside = beside > NUMBER
+    keys, counts = np.unique(row[inside] * names + beside[inside], return_counts=True)
+    total = np.bincount(row, minlength=rows).astype(np.float64)
+    repeated = np.bincount(keys // names, weights=counts * np.log(counts), minlength=rows)
+    entropy: Floats = np.log(total) - repeated / total
+    return entropy
+
+
+def _glue(ngrams: Ngrams) -> Floats:
+    """How firmly each unit hangs on its neighbours: mutual information with the nearer of the two, mean over its places."""
+    units = ngrams.units[: ngrams.edge]
+    names = len(ngrams.names)
+    if ngrams.longest < 2:
+        return np.full(names, np.inf)
+    pairs = ngrams.numbers[1][: ngrams.edge]
+    places = np.flatnonzero(ngrams.counts[1][pairs] > 0)
+    firm = np.zeros(len(units) + 1)
+    together = ngrams.counts[1][pairs[places]].astype(np.float64)
+    alone = ngrams.count(1, places).astype(np.float64) * ngrams.count(1, places + 1)
+    firm[places + 1] = np.log(together * ngrams.total / alone)
+    nearer = np.maximum(firm[:-1], firm[1:])
+    glue: Floats = np.bincount(units, weights=nearer, minlength=names) / np.maximum(np.bincount(units, minlength=names), 1)
+    return glue
+
+
+def _contrast(counts: Floats, total: int, others: npt.NDArray[np.int64], others_total: int) -> Floats | None:
+    """Twice the logarithm of the likelihood ratio between two rates and one; 0 where the background's rate is higher."""
+    if not others_total:
+        return None
+    both = (counts + others) / (total + others_total)
+    ratio = 2 * (
+        _log_likelihood(counts, total, counts / total)
+        + _log_likelihood(others, others_total, others / others_total)
+        - _log_likelihood(counts, total, both)
+        - _log_likelihood(others, others_total, both)
+    )
+    return np.where(counts / total > others / others_total, ratio, 0.0)
+
+
+def _log_likelihood(counts: npt.NDArray[Any], total: int, rate: Floats) -> Floats:
+    """Of so many hits at a rate, without the binomial coefficient."""
+    hits = np.where(counts > 0, counts * np.log(np.where(counts > 0, rate, 1.0)), 0.0)
+    found: Floats = hits + (total - counts) * np.log1p(-np.minimum(rate, 1 - 1e-12))
+    return found
+
+
+def _without_fragments(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Drop what mostly stands inside one longer proposal."""
+    inside: dict[str, int] = {}
+    for proposal in proposals:
+        term = proposal.term
+        for part in {term[begin:end] for begin in range(len(term)) for end in range(begin + 2, len(term) + 1)} - {term}:
+            inside[part] = max(inside.get(part, 0), proposal.count)
+    return [each for each in proposals if inside.get(each.term, 0) <= _MOST_INSIDE_LONGER * each.count]

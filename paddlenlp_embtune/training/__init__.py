@@ -1,0 +1,45 @@
+"""Tuning: put a recipe on a Trainer; and each callback for itself. Needs Paddle and PaddleNLP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paddlenlp_embtune.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.attach import attach as attach
+    from paddlenlp_embtune.training.divergence import chance_loss as chance_loss
+    from paddlenlp_embtune.training.initialize import (
+        possible_fallbacks as possible_fallbacks,
+        pretrained_encoder as pretrained_encoder,
+        usual_fallbacks as usual_fallbacks,
+    )
+    from paddlenlp_embtune.training.lr_finder import RateCurve as RateCurve
+    from paddlenlp_embtune.training.mlm import PretrainingSpec as PretrainingSpec, go_on as go_on
+    from paddlenlp_embtune.training.parameter_groups import (
+        ParameterGroup as ParameterGroup,
+        group_specs as group_specs,
+        group_table as group_table,
+        groups_named as groups_named,
+        match_parameters as match_parameters,
+        optimizer_groups as optimizer_groups,
+        resolve_groups as resolve_groups,
+    )
+    from paddlenlp_embtune.training.run import rate_curves as rate_curves, train as train
+    from paddlenlp_embtune.training.run_log import RunRecord as RunRecord
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "attach": "attach",
+            "divergence": "chance_loss",
+            "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",
+            "lr_finder": "RateCurve",
+            "mlm": "PretrainingSpec go_on",
+            "parameter_groups": (
+                "ParameterGroup group_specs group_table groups_named match_parameters optimizer_groups resolve_groups"
+            ),
+            "run": "rate_curves train",
+            "run_log": "RunRecord",
+        },
+    )

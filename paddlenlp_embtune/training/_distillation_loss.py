@@ -1,0 +1,124 @@
+"""The loss of a student, and the map from its vectors to the teacher's."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.config import DistillSpec, GroupSpec, Recipe
+from paddlenlp_embtune.data import TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models import captured_features, feature_width
+from paddlenlp_embtune.training.parameter_groups import group_specs
+
+paddle = compat.require_paddle()
+
+with compat.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["LessonsCallback", "add_map", "drop_map", "softened_divergence", "student_loss"]
+
+MAP = "teacher_map"
+_MAP_RATE = 1e-3
+
+Criterion = Callable[[Any, Any], Any]
+
+
+class LessonsCallback(TrainerCallback):  # type: ignore[misc]
+    """Keeps the teacher's answers beside the checkpoints, so that a run which continues learns from the same.
+
+    Args:
+        write: writes them into a folder.
+    """
+
+    def __init__(self, write: Callable[[Path], object]) -> None:
+        self._write = write
+        self._written = False
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write them, with the first checkpoint."""
+        if not self._written and state.is_world_process_zero:
+            self._write(Path(args.output_dir))
+            self._written = True
+
+
+def softened_divergence(student: Any, teacher: Any, *, temperature: float) -> Any:
+    """Return the mean over rows of KL(teacher | student), both softened, times the temperature squared.
+
+    Args:
+        student: logits.
+        teacher: logits, or logarithms of probabilities.
+        temperature: T, above 0.
+    Shapes:
+        student, teacher: (B, C); returns: () float32
+    Source:
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2
+    """
+    log_softmax = paddle.nn.functional.log_softmax
+    ours, theirs = (log_softmax(logits.astype("float32") / temperature) for logits in (student, teacher))
+    return (theirs.exp() * (theirs - ours)).sum(axis=-1).mean() * temperature**2
+
+
+def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: DistillSpec, criterion: Criterion) -> tuple[Any, Any]:
+    """Compute the loss of a batch that a teacher has answered; see :class:`DistillSpec` for the formula.
+
+    Args:
+        model: as wrapped for training.
+        inner: the same without wrappers.
+        inputs: ``input_ids`` (B, L) and ``labels`` (B,), -100 where a row has none; ``teacher_logits`` (B, C), and
+            ``teacher_vectors`` (B, H) or none.
+        spec: the weights.
+        criterion: the loss by labels, a mean over rows.
+    Returns:
+        Loss and logits (B, C).
+    """
+    rest = dict(inputs)
+    labels, teacher, vectors = rest.pop("labels"), rest.pop(TEACHER_LOGITS), rest.pop(TEACHER_VECTORS, None)
+    with_map = vectors is not None and hasattr(inner, MAP)
+    with contextlib.ExitStack() as stack:
+        seen = stack.enter_context(captured_features(inner)) if with_map else []
+        logits = model(**rest)
+    loss = softened_divergence(logits, teacher, temperature=spec.temperature) * spec.alpha
+    labelled = paddle.nonzero(labels != UNLABELLED).flatten()
+    share = labelled.shape[0] / labels.shape[0]
+    if share and spec.alpha < 1:
+        whole = share == 1
+        rows = (logits, labels) if whole else (paddle.gather(logits, labelled), paddle.gather(labels, labelled))
+        loss = loss + criterion(*rows) * ((1 - spec.alpha) * share)
+    if with_map:
+        distance = getattr(inner, MAP)(seen[-1]).astype("float32") - vectors.astype("float32")
+        loss = loss + distance.square().mean() * spec.hidden
+    return loss, logits
+
+
+def add_map(model: Any, recipe: Recipe, *, width: int) -> Recipe:
+    """Give a student the linear map from its vectors to the teacher's, which trains with it.
+
+    Args:
+        model: the student.
+        recipe: of the run.
+        width: H, the values of the teacher's vectors.
+    Returns:
+        The recipe with the groups that it had, or that plugins propose, and one for the map.
+    Raises:
+        RecipeError: the student gives no vector of a text.
+    """
+    if not hasattr(model, "features"):
+        raise RecipeError(
+            f"distill.hidden needs a student that gives a vector of a text, and {type(model).__name__} has no "
+            "features(input_ids); expected textcnn, or model.encoder; or distill.hidden 0"
+        )
+    groups = group_specs(recipe, model)
+    setattr(model, MAP, paddle.nn.Linear(feature_width(model), width))
+    added = GroupSpec(name=MAP, parameters=(f"{MAP}.*",), rate=_MAP_RATE)
+    return dataclasses.replace(recipe, groups=(*groups, added), layerwise=None)
+
+
+def drop_map(model: Any) -> None:
+    """Take the map away again, if there is one."""
+    if hasattr(model, MAP):
+        delattr(model, MAP)

@@ -1,0 +1,91 @@
+"""How a training ended: whether it left anything worth keeping, and what must be said of what it left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from paddlenlp_embtune.errors import EmbtuneError, TrainingError
+from paddlenlp_embtune.training.run_log import RunRecord
+
+__all__ = ["outcome_notes", "refuse_wreck", "wreck_is_told"]
+
+_HOSTS_WORDS = "Loss contains inf or nan"
+_ASTRAY = ("diverged", "not_finite")
+_ADVICE = (
+    "lower the rates (embtune rates proposes some), let them rise more slowly (schedule.warmup_ratio), or look at the rows"
+)
+
+
+def _astray(record: RunRecord) -> Mapping[str, Any] | None:
+    """Return the event by which a training was stopped because its loss or its weights went astray; None if it was not."""
+    return next((event for event in record.of("stopped") if event["reason"] in _ASTRAY), None)
+
+
+def refuse_wreck(record: RunRecord) -> None:
+    """Refuse what a training left that went astray before anything good was known.
+
+    Raises:
+        TrainingError: it was stopped before its first evaluation; or by weights that are not finite, and no better ones were
+            put back.
+    """
+    stopped = _astray(record)
+    if stopped is None:
+        return
+    if not any(event["step"] < stopped["step"] for event in record.of("early_stopping")):
+        raise TrainingError(f"{_what_happened(stopped)}, before the first evaluation, so nothing is kept; {_ADVICE}")
+    if "parameter" in stopped and not record.of("restored"):
+        raise TrainingError(
+            f"{_what_happened(stopped)}, and early_stopping.restore_best is false, so nothing is kept; {_ADVICE}"
+        )
+
+
+@contextlib.contextmanager
+def wreck_is_told(record: RunRecord) -> Iterator[None]:
+    """Refuse what the training inside a ``with`` block left, as :func:`refuse_wreck` does.
+
+    Weights that are far off also break what looks at them afterwards, and a Trainer without early stopping raises an error of
+    its own at a loss that is not finite; the cause is told in place of both.
+
+    Raises:
+        TrainingError: see above.
+    """
+    try:
+        yield
+    except (EmbtuneError, ValueError) as error:
+        refuse_wreck(record)
+        if _HOSTS_WORDS in str(error):
+            raise TrainingError(
+                f"the loss was not finite, and early_stopping is null, so nothing is kept; {_ADVICE}"
+            ) from error
+        raise
+    refuse_wreck(record)
+
+
+def outcome_notes(record: RunRecord) -> tuple[str, ...]:
+    """Say what the user of a run must know about how its training ended, for the last lines."""
+    stopped = _astray(record)
+    if stopped is None:
+        return ()
+    return (f"training did not run to its end: {_what_happened(stopped)}; {_what_is_kept(record)}; {_ADVICE}",)
+
+
+def _what_happened(stopped: Mapping[str, Any]) -> str:
+    where = f"at step {stopped['step']}"
+    if stopped["reason"] == "diverged":
+        return f"the loss diverged to {stopped['smoothed_loss']:.3g} {where} (limit {stopped['limit']:.3g})"
+    if "parameter" in stopped:
+        return f"the parameter {stopped['parameter']} was no longer finite {where}"
+    if "metric" in stopped:
+        return f"the metric {stopped['metric'].removeprefix('eval_')} was {stopped['value']} {where}"
+    return f"the loss was {stopped.get('loss')} {where}"
+
+
+def _what_is_kept(record: RunRecord) -> str:
+    if any(event["kept"] == "average" for event in record.of("averaged")):
+        return "the bundle has the average of the weights before it"
+    for event in record.of("restored"):
+        metric = event["metric"].removeprefix("eval_")
+        return f"the bundle has the best weights before it, of step {event['step']} ({metric} {event['value']:.4f})"
+    return "the bundle has the last weights, as early_stopping.restore_best is false"

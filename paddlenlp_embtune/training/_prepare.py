@@ -1,0 +1,230 @@
+"""What is settled before the first step of a run: names, data, vocabulary, and where the embedding starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.bundle import Bundle, model_name
+from paddlenlp_embtune.config import PRETRAINED, Domain, ModelSpec, Recipe
+from paddlenlp_embtune.data import DataReport, Rows, SoftTargets, check_rows, discover_labels, hold_out, read_rows
+from paddlenlp_embtune.embeddings.init import Coverage
+from paddlenlp_embtune.encoders import Pretrained
+from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
+from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.text import CLEANING, UNK, Tokenizer, own_ids, read_term_list, tell_unused, unknown_report, unused_terms
+from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
+from paddlenlp_embtune.training.initialize import Progress, check_labels, start_of
+from paddlenlp_embtune.utils.atomic_io import sha256_of
+
+__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
+
+_ENCODERS = ("encoder", PRETRAINED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Everything that is settled before the first step.
+
+    Args:
+        train, dev: labelled rows.
+        labels: class names in order.
+        ordered: whether their order means anything.
+        report: what a look at the data found.
+        tokenizer: with its vocabulary.
+        table: (V, D) float32, the embedding's start.
+        coverage: where its rows came from.
+        bundle: whose weights training continues from.
+        pretrained: whose weights the encoder starts with. With neither, all weights but the table are new.
+        teaching: the teacher, and the unlabelled texts that it is asked about; None without ``distill``.
+        soft_targets: its answers; None until it has been asked.
+        remarks: one line each about further input that was left out: terms, or parts of their lines.
+        unused_terms: terms of the recipe's list that no text contains, cleaned.
+    """
+
+    train: Rows
+    dev: Rows
+    labels: tuple[str, ...]
+    ordered: bool
+    report: DataReport
+    tokenizer: Tokenizer
+    table: npt.NDArray[np.float32]
+    coverage: Coverage
+    bundle: Bundle | None = None
+    pretrained: Pretrained | None = None
+    teaching: Teaching | None = None
+    soft_targets: SoftTargets | None = None
+    remarks: tuple[str, ...] = ()
+    unused_terms: tuple[str, ...] = ()
+
+    @cached_property
+    def origins(self) -> dict[str, Any]:
+        """Where the rows of the embedding came from, also weighed by how often the training texts use them."""
+        tokens, unknown = self.tokenizer.vocabulary.tokens, self.tokenizer.vocabulary.unknown_id
+        ids = Counter(chain.from_iterable(own_ids(self.tokenizer, text) for text in self.train.texts))
+        outside = ids.pop(unknown, 0)
+        counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
+        return self.coverage.summary(counts=counts)
+
+
+def check_names(recipe: Recipe) -> None:
+    """Refuse unknown names and missing packages before any work is done."""
+    known = registry.current()
+    wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
+    for kind, names in wanted:
+        for name in names:
+            if name not in known.names(kind):
+                raise RecipeError(f"the recipe asks for the {kind} {name!r}; {expected_names(name, known.names(kind))}")
+    for name in recipe.export.engines:
+        for package in getattr(known.get("exporter", name), "requires", ()):
+            if importlib.util.find_spec(package) is None:
+                raise MissingDependencyError(
+                    f"the exporter {name!r} needs {package}, which is not installed; install it with: pip install {package}, "
+                    "or leave the engine out of export.engines"
+                )
+    if recipe.domain is not None and recipe.domain not in known.names("domain"):
+        raise RecipeError(f"the recipe's domain is {recipe.domain!r}; {expected_names(recipe.domain, known.names('domain'))}")
+
+
+def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
+    """Read and check the data, build vocabulary and embedding; no Paddle yet.
+
+    Args:
+        recipe: what to do.
+        progress: called with the bytes of a vector file that have been read, and their number.
+    Raises:
+        RecipeError: the recipe names no training data.
+        DataError: the data cannot be trained on, or the teacher has other labels.
+        BundleError: the teacher is no bundle, or is damaged.
+        VectorError: the vectors do not fit.
+    """
+    data = recipe.data
+    if data.train is None:
+        raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
+    columns: dict[str, Any] = {
+        "text_column": data.text_column,
+        "label_column": data.label_column,
+        "skip_empty": data.skip_empty,
+    }
+    columns |= {"encoding": data.encoding, "quoting": data.quoting}
+    rows = read_rows(data.train, **columns)
+    domain = _domain(recipe)
+    labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
+    if data.dev is not None:
+        dev = read_rows(data.dev, **columns)
+    else:
+        rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
+    report = check_rows(rows, dev, labels)
+    teaching = None
+    if recipe.distill is not None:
+        how = {"encoding": data.encoding, "quoting": data.quoting}
+        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
+    unlabelled = teaching.unlabelled.texts if teaching is not None else ()
+    texts = (*rows.texts, *unlabelled)
+    start = start_of(recipe, texts, progress=progress)
+    if start.bundle is not None:
+        check_labels(start.bundle, labels)
+    teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
+    ordered = _ordered(recipe, labels, domain, start.bundle or teacher)
+    found = (start.tokenizer, start.table, start.coverage, start.bundle, start.pretrained)
+    remarks, unused = _terms_unused(recipe, start.tokenizer, texts)
+    return Prepared(rows, dev, labels, ordered, report, *found, teaching, remarks=remarks, unused_terms=unused)
+
+
+def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what to say about the recipe's list of terms, and those of them that no text contains."""
+    if recipe.text.terms is None:
+        return (), ()
+    listed = read_term_list(Path(recipe.text.terms))
+    cleaning = getattr(tokenizer, "cleaning", CLEANING)
+    unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
+    told = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
+    return (*listed.remarks(), *told), unused
+
+
+def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bundle: Bundle | None) -> bool:
+    """Whether the order of the labels means something: as stated, or as the domain, or the bundle gone on from, has it.
+
+    Raises:
+        RecipeError: it is stated of labels that nobody put in order.
+    """
+    of_domain = domain is not None and labels == domain.labels
+    stated = recipe.data.ordered
+    if stated and recipe.data.labels is None and not of_domain and bundle is None:
+        raise RecipeError(
+            f"data.ordered is true, but the labels ({', '.join(labels)}) were found in the data, in no order; state them in "
+            "order in data.labels, or leave data.ordered out"
+        )
+    if stated is not None:
+        return stated
+    if domain is not None and of_domain:
+        return domain.ordered
+    return bundle is not None and bundle.manifest.ordered
+
+
+def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
+    """Return the groups of terms of the recipe's domain; none without a domain."""
+    domain = _domain(recipe)
+    return domain.term_groups if domain is not None else {}
+
+
+def _domain(recipe: Recipe) -> Domain | None:
+    found: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
+    return found
+
+
+def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
+    """Replace what follows from the data: length and size of the run, and the model where a bundle brings its own."""
+    model = recipe.model
+    if prepared.bundle is not None:
+        model = dataclasses.replace(model, name=model_name(prepared.bundle))
+    model = _with_folder(model)
+    rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
+    return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=model.name in _ENCODERS))
+
+
+def _with_folder(model: ModelSpec) -> ModelSpec:
+    """Write an encoder's folder as a path, where it was found in the current folder without ``./`` in front of its name."""
+    encoder = model.encoder
+    if encoder is None or encoder in registry.current().names("encoder") or not Path(encoder).expanduser().is_dir():
+        return model
+    return dataclasses.replace(model, encoder=str(Path(encoder).expanduser().absolute()))
+
+
+def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
+    """Counts and fingerprints of the data; a bundle, which travels, gets the names of files without their folders."""
+    unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
+
+    def shown(source: str) -> str:
+        return source if folders else Path(source).name
+
+    return {
+        "train": shown(prepared.train.source),
+        "dev": shown(prepared.dev.source),
+        "train_rows": len(prepared.train),
+        "dev_rows": len(prepared.dev),
+        "classes": prepared.report.classes,
+        "duplicates": prepared.report.duplicates,
+        "conflicts": prepared.report.conflicts,
+        "leaks": prepared.report.leaks,
+        "skipped_empty": prepared.train.skipped_empty + prepared.dev.skipped_empty,
+        "skipped_blank": prepared.train.skipped_blank + prepared.dev.skipped_blank,
+        "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
+        "unused_terms": len(prepared.unused_terms),
+        "vocabulary": len(prepared.tokenizer.vocabulary),
+        "dev_unknown_rate": round(unknown.rate, 6),
+        "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
+    }
+
+
+def _files(prepared: Prepared) -> list[str]:
+    return [rows.source for rows in (prepared.train, prepared.dev) if Path(rows.source).is_file()]

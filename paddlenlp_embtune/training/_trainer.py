@@ -1,0 +1,326 @@
+"""The Trainer of ``embtune train``: PaddleNLP's, with batches of similar length and macro-F1."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.config import DistillSpec, Recipe, TextSpec
+from paddlenlp_embtune.data import (
+    TEACHER_LOGITS,
+    TEACHER_VECTORS,
+    UNLABELLED,
+    EncodedDataset,
+    LengthBatchSampler,
+    Rows,
+    SoftTargets,
+    collate,
+    encode_texts,
+)
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+from paddlenlp_embtune.evaluation import watched_metrics
+from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.plugin import cause, registry
+from paddlenlp_embtune.text import Tokenizer, pad
+from paddlenlp_embtune.training._distillation_loss import student_loss
+from paddlenlp_embtune.utils.json_yaml import shorten
+
+paddle = compat.require_paddle()
+
+with compat.quiet():
+    from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
+
+__all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
+
+
+class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer with batches of texts of similar length; where rows have the answers of a teacher, it learns from these too.
+
+    Where several batches make one step, each counts by the weight of its rows, so that the step is that of one large batch.
+
+    Args:
+        distill: how the teacher's answers count; None where no row has any.
+        cut: texts to train on and development texts that were cut at the maximum length.
+        row_weights: of each training row in the mean that the loss is; None for a plain mean.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        distill: DistillSpec | None = None,
+        cut: tuple[int, int] = (0, 0),
+        row_weights: npt.NDArray[np.float64] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.distill = distill
+        self.cut = cut
+        self.row_weights = row_weights
+        self._parts: _Parts | None = None
+
+    @functools.wraps(Trainer.training_step)
+    def training_step(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """Take a batch's gradients with the part of its step that its rows make."""
+        part = self._parts.current() if self._parts is not None else None
+        if part is None:
+            return super().training_step(model, inputs, *arguments, **options)
+        # The Trainer divides each batch's loss by this number; whatever wraps the loss, the part comes last.
+        steps = self.args.gradient_accumulation_steps
+        self.args.gradient_accumulation_steps = 1.0 / part if part else float("inf")
+        try:
+            return super().training_step(model, inputs, *arguments, **options)
+        finally:
+            self.args.gradient_accumulation_steps = steps
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
+        """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
+        if self.distill is None or TEACHER_LOGITS not in inputs:
+            return super().compute_loss(model, inputs, return_outputs)
+        loss, logits = student_loss(model, self.model, inputs, self.distill, self.criterion)
+        return (loss, (loss, logits)) if return_outputs else loss
+
+    def _get_train_sampler(self) -> LengthBatchSampler:
+        sampler = LengthBatchSampler(
+            self.train_dataset,
+            batch_size=self.args.per_device_train_batch_size,
+            seed=self.args.seed,
+            accumulation_steps=self.args.gradient_accumulation_steps,
+        )
+        if sampler.accumulation_steps > 1:
+            weights = np.ones(len(self.train_dataset)) if self.row_weights is None else self.row_weights
+            if self._parts is not None:
+                self.remove_callback(self._parts)
+            self._parts = _Parts(sampler, weights)
+            self.add_callback(self._parts)
+        return sampler
+
+
+class _Parts(TrainerCallback):  # type: ignore[misc]
+    """Knows what part of its step each batch makes, also after batches that a resumed run skips.
+
+    Args:
+        sampler: gives the batches.
+        weights: of each row.
+    """
+
+    def __init__(self, sampler: LengthBatchSampler, weights: npt.NDArray[np.float64]) -> None:
+        self._sampler = sampler
+        self._weights = weights
+        self._shares: list[float] = []
+        self._at = -1
+
+    def current(self) -> float | None:
+        """The part of the batch that is being trained on; None where no epoch has begun."""
+        return self._shares[self._at] if 0 <= self._at < len(self._shares) else None
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the epoch's batches."""
+        self._shares, self._at = self._sampler.shares(self._weights), -1
+
+    def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count a batch, skipped ones too."""
+        self._at += 1
+
+
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint when a time has passed since the last one; for one process.
+
+    Args:
+        seconds: 0 asks at every step.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._last = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        self._last = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the clock."""
+        if time.monotonic() - self._last >= self.seconds:
+            control.should_save = True
+            self._last = time.monotonic()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and Paddle, before a model is built."""
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)
+
+
+def build_trainer(
+    recipe: Recipe,
+    model: Any,
+    *,
+    rows: tuple[Rows, Rows],
+    labels: Sequence[str],
+    tokenizer: Tokenizer,
+    out: str,
+    soft_targets: SoftTargets | None = None,
+) -> LengthBatchedTrainer:
+    """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
+
+    Args:
+        recipe: sizes, seed and loss, as ``settle`` leaves them.
+        model: maps (B, L) int64 ids to (B, C) float32 logits.
+        rows: training and development rows.
+        labels: class names in order, C.
+        tokenizer: turns the rows into ids.
+        out: folder for what the Trainer itself writes: checkpoints.
+        soft_targets: unlabelled texts, and a teacher's answers to them and to the training rows.
+    Raises:
+        RecipeError: activations are to be computed again, and the model cannot do that.
+    """
+    if recipe.train.recompute and not any(hasattr(layer, "enable_recompute") for layer in model.sublayers()):
+        raise RecipeError(
+            f"train.recompute is true, but {type(model).__name__} has no layers that can compute activations again; expected "
+            "false, or an encoder"
+        )
+    unlabelled = 0 if soft_targets is None else len(soft_targets.unlabelled)
+    arguments = TrainingArguments(
+        output_dir=out,
+        num_train_epochs=recipe.train.epochs,
+        per_device_train_batch_size=recipe.train.batch_size,
+        gradient_accumulation_steps=recipe.train.accumulation_steps,
+        recompute=recipe.train.recompute,
+        per_device_eval_batch_size=recipe.train.eval_batch_size,
+        evaluation_strategy="epoch",
+        logging_strategy="steps",
+        save_strategy="no",
+        save_total_limit=2,
+        seed=recipe.seed,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+    )
+    arguments.logging_steps = max(1, (len(rows[0]) + unlabelled) // arguments.per_device_train_batch_size // 5)
+    train, dev = (encode_rows(part, labels, tokenizer, text=recipe.text) for part in rows)
+    dev = dev.by_length()
+    weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)
+    labelled = train
+    if soft_targets is not None:
+        train = with_lessons(labelled, soft_targets, tokenizer, text=recipe.text)
+    if hasattr(model, "fit_before_training"):
+        _fit_before_training(model, labelled, train, weights)
+
+    def compute_metrics(prediction: Any) -> dict[str, float]:
+        logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
+        return watched_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
+
+    return LengthBatchedTrainer(
+        model=model,
+        criterion=_criterion(recipe.train.loss, weights),
+        args=arguments,
+        data_collator=collate,
+        train_dataset=train,
+        eval_dataset=dev,
+        compute_metrics=compute_metrics,
+        callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
+        distill=recipe.distill if soft_targets is not None else None,
+        cut=(train.cut, dev.cut),
+        row_weights=_row_weights(train, weights) if recipe.train.loss == "cross_entropy" and soft_targets is None else None,
+    )
+
+
+def _criterion(name: str, weights: npt.NDArray[np.float32]) -> Any:
+    """Make a registered loss, and try that of a plugin on four rows before anything is trained with it.
+
+    Raises:
+        PluginError: it cannot be made or called as its contract says, or gives no finite scalar.
+    """
+    known = registry.current()
+    criterion = known.guarded("loss", name)(class_weights=weights)
+    if known.owner("loss", name) == registry.BUILTIN:
+        return criterion
+    logits = paddle.to_tensor(np.linspace(-1.0, 1.0, 4 * len(weights), dtype=np.float32).reshape(4, -1))
+    labels = paddle.to_tensor(np.arange(4, dtype=np.int64) % len(weights))
+    try:
+        with paddle.no_grad():
+            found = criterion(logits, labels)
+    except EmbtuneError:
+        raise
+    except Exception as error:
+        raise known.breach("loss", name, f"gives a callable that raised {cause(error)}") from error
+    if not isinstance(found, paddle.Tensor) or found.numel() != 1 or not np.isfinite(float(found)):
+        raise known.breach("loss", name, f"gives a callable that returned {shorten(found)}")
+    return criterion
+
+
+def _row_weights(rows: EncodedDataset, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """What each row counts in the mean that the cross-entropy is: the weight of its class."""
+    found: npt.NDArray[np.float64] = weights[np.asarray(rows.labels)].astype(np.float64)
+    return found
+
+
+def _fit_before_training(
+    model: Any, labelled: EncodedDataset, taught: EncodedDataset, weights: npt.NDArray[np.float32]
+) -> None:
+    """Let a model fit what it fits; also to a teacher's answers to unlabelled texts, where it takes them."""
+    takes_answers = "answers" in inspect.signature(model.fit_before_training).parameters
+    if len(taught) == len(labelled) or not takes_answers:
+        model.fit_before_training(labelled.ids, labelled.labels, class_weights=weights)
+        return
+    answers = softmax(taught.taught[TEACHER_LOGITS])
+    model.fit_before_training(taught.ids, taught.labels, class_weights=weights, answers=answers)
+
+
+def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> npt.NDArray[np.float32]:
+    """Weights that are inverse to the frequency of a class, to the power of ``balance``; their mean over all rows is 1.
+
+    Shapes:
+        returns: (C,) float32
+    Source:
+        King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, for ``balance`` 1
+    """
+    counts = np.maximum(np.bincount(labels, minlength=num_labels), 1)
+    weights = counts.astype(np.float64) ** -balance
+    scaled: npt.NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
+    return scaled.astype(np.float32)
+
+
+def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+    """Turn labelled rows into ids, as the bundle will read them, and class numbers."""
+    number = {label: index for index, label in enumerate(labels)}
+    truth = [number[label] for label in rows.labels]
+    return encode_texts(rows.texts, truth, tokenizer, max_length=text.max_length, windows=text.windows)
+
+
+def with_lessons(rows: EncodedDataset, soft_targets: SoftTargets, tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+    """Put unlabelled texts behind the training rows, and a teacher's answers beside all of them."""
+    blank = [UNLABELLED] * len(soft_targets.unlabelled)
+    others = encode_texts(soft_targets.unlabelled, blank, tokenizer, max_length=text.max_length, windows=text.windows)
+    taught: dict[str, npt.NDArray[Any]] = {TEACHER_LOGITS: soft_targets.train}
+    if soft_targets.train_vectors is not None:
+        taught[TEACHER_VECTORS] = soft_targets.train_vectors
+    return rows.with_lessons(others, taught)
+
+
+def predict_logits(model: Any, dataset: EncodedDataset, *, batch_size: int) -> npt.NDArray[np.float32]:
+    """Logits of the live model in evaluation mode for texts, in their order; of their windows together where they have any.
+
+    Shapes:
+        returns: (N, C) float32
+    """
+    model.eval()
+    order = np.argsort(dataset.lengths, kind="stable")
+    parts = []
+    for start in range(0, len(order), batch_size):
+        with paddle.no_grad():
+            batch = pad([dataset.ids[index] for index in order[start : start + batch_size]])
+            parts.append(model(paddle.to_tensor(batch)).numpy())
+    logits = np.concatenate(parts)
+    restored: npt.NDArray[np.float32] = np.empty_like(logits)
+    restored[order] = logits
+    return dataset.by_text(restored, dataset.labels)[0]

@@ -1,0 +1,292 @@
+"""Put a recipe on a Trainer: parameter groups, schedule, and the callbacks of every plugin."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.config import Recipe
+from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
+from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
+from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.training._wiring import embedding_of, introduce, introduce_health, tokens_of
+from paddlenlp_embtune.training.callbacks._layer_norm_fix import NormCallback
+from paddlenlp_embtune.training.callbacks._metric_check import MetricCheckCallback
+from paddlenlp_embtune.training.callbacks.checkpoint_seals import SealCallback
+from paddlenlp_embtune.training.callbacks.cpu_kernels import SpeedCallback
+from paddlenlp_embtune.training.callbacks.embedding_health import EmbeddingHealthCallback
+from paddlenlp_embtune.training.callbacks.learning_rate import RateCallback
+from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
+from paddlenlp_embtune.training.callbacks.replica_check import ReplicaCallback
+from paddlenlp_embtune.training.callbacks.resume import ResumeCallback
+from paddlenlp_embtune.training.callbacks.sparse_embedding import SparseCallback
+from paddlenlp_embtune.training.callbacks.vocabulary_guard import VocabularyCallback
+from paddlenlp_embtune.training.parameter_groups import (
+    ParameterGroup,
+    group_specs,
+    group_table,
+    groups_named,
+    optimizer_groups,
+    resolve_groups,
+)
+from paddlenlp_embtune.training.regularization.apply import regularize
+from paddlenlp_embtune.training.run_log import RunRecord
+from paddlenlp_embtune.utils.json_yaml import shorten
+
+paddle = compat.require_paddle()
+
+with compat.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["attach"]
+
+logger = logging.getLogger("paddlenlp_embtune")
+
+_PARTS = (
+    "groups",
+    "layerwise",
+    "schedule",
+    "freeze",
+    "rows",
+    "sparse",
+    "clip",
+    "early_stopping",
+    "average",
+    "health",
+    "regularization",
+)
+
+
+def attach(
+    trainer: Any,
+    recipe: Recipe,
+    *,
+    record: RunRecord | None = None,
+    tokens: Sequence[str] | None = None,
+    watched: Watched | None = None,
+    identity: Mapping[str, Any] | None = None,
+) -> RunRecord:
+    """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
+
+    Sets the parameter groups with their absolute rates, the schedule and the warm-up, and adds the callbacks that the
+    recipe asks for. The recipe's ``data``, ``text``, ``vectors``, ``train`` and ``export`` parts are not used: they are the
+    Trainer's and yours.
+
+    Args:
+        trainer: a Trainer with a model and without an optimizer of its own.
+        recipe: what to do.
+        record: where events go; None keeps them in memory.
+        tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``, and so
+            that a checkpoint which was trained with other tokens is refused; None asks the Trainer's tokenizer.
+        watched: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
+        identity: further plain values that a checkpoint must have been made with, beside the recipe's.
+    Returns:
+        The record that the callbacks write to.
+    Raises:
+        HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU.
+        RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
+        PatternError: a pattern matched no parameter, or two groups claim one.
+        PluginError: a plugin's hook raised, or returned something else than its contract says.
+    """
+    _check_trainer(trainer)
+    _check_precision(trainer.args)
+    compat.keep_freed_memory()
+    registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
+    record = record if record is not None else RunRecord()
+    if recipe.adapter is not None and not has_adapter(trainer.model):
+        add_adapter(trainer.model, recipe.adapter)
+    groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
+    _check_recipe(trainer, recipe, groups)
+    table = _phases(group_table(groups), groups, recipe)
+    _set_optimization(trainer, recipe, groups)
+    record.write("groups", table=table)
+    plain = recipe.to_dict()
+    tokens = tokens if tokens is not None else tokens_of(trainer)
+    vocabulary = VocabularyCallback(tokens) if tokens is not None else None
+    seal = SealCallback()
+    compat.own_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
+    callbacks = [
+        ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
+        *([vocabulary] if vocabulary is not None else []),
+        *_replicas(trainer),
+        *_sparse(trainer, recipe, record),
+        NormCallback(),
+        SpeedCallback(),
+        *(regularize(trainer, recipe.regularization, record=record) if recipe.regularization is not None else ()),
+        *_metric_check(trainer, recipe, groups),
+        *_callbacks(recipe, trainer.model),
+        RateCallback(
+            groups,
+            schedule=recipe.schedule,
+            warmup_steps=_warmup_steps(recipe, groups),
+            report=trainer.log,
+        ),
+        seal,
+    ]
+    rates = next(callback for callback in callbacks if isinstance(callback, RateCallback))
+    watched = watched if watched is not None else Watched(tokens=tokens)
+    for callback in callbacks:
+        introduce(callback, trainer, record, tokens)
+        if isinstance(callback, EmbeddingHealthCallback):
+            introduce_health(callback, trainer, groups, rates, watched)
+        trainer.add_callback(callback)
+    compat.close_writers_last(trainer)
+    compat.keep_last(trainer, seal)
+    compat.after_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
+    return record
+
+
+def _check_trainer(trainer: Any) -> None:
+    if getattr(trainer, "model", None) is None:
+        raise HostError("the Trainer has no model; give it one before attach")
+    if trainer.optimizer is not None:
+        raise HostError(
+            f"the Trainer has an optimizer already ({type(trainer.optimizer).__name__}), so groups cannot be set; call attach "
+            "before train(), and build the Trainer without optimizers=..."
+        )
+
+
+def _check_precision(arguments: Any) -> None:
+    """Refuse half precision on a CPU, which the host ignores in one place and breaks off over in another.
+
+    Raises:
+        HostError: the arguments ask for it.
+    """
+    if not str(paddle.get_device()).startswith("cpu"):
+        return
+    for name in ("fp16", "bf16", "fp16_full_eval", "bf16_full_eval"):
+        if getattr(arguments, name, False):
+            raise HostError(
+                f"the Trainer's arguments have {name}=True, which needs a GPU, and this runs on a CPU; leave it out"
+            )
+
+
+def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
+    for parts, what in ((recipe.freeze and recipe.freeze.groups, "freeze.groups"), (_clipped(recipe), "clip.group_norms")):
+        groups_named(groups, parts or (), what=what)
+    strategy = getattr(trainer.args.evaluation_strategy, "value", trainer.args.evaluation_strategy)
+    watching = list(_watched(recipe, groups))
+    if watching and strategy == "no":
+        raise RecipeError(
+            f"the recipe watches a metric ({', '.join(watching)}), but the Trainer never evaluates; set evaluation_strategy to "
+            "'epoch' or 'steps' in its arguments, or set what watches to null in the recipe"
+        )
+    finds_unused = getattr(trainer.args, "ddp_find_unused_parameters", None)  # PaddleNLP 2 has no such argument
+    if recipe.freeze is not None and trainer.args.world_size > 1 and finds_unused is False:
+        raise RecipeError(
+            "ddp_find_unused_parameters is False, but the recipe freezes groups, whose gradients every process would wait for; "
+            "expected None or True"
+        )
+
+
+def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
+    """Give the Trainer the groups as multipliers of the largest group rate, which its own logs then show.
+
+    RateCallback replaces the multipliers by exact rates when training begins.
+    """
+    base_rate = max(group.spec.rate for group in groups)
+    arguments = trainer.args
+    arguments.learning_rate = base_rate
+    kind = "constant" if recipe.schedule.kind == "plateau" else recipe.schedule.kind
+    if kind == "constant" and recipe.schedule.warmup_ratio:
+        kind = "constant_with_warmup"
+    arguments.lr_scheduler_type = type(arguments.lr_scheduler_type)(kind)
+    arguments.warmup_steps = 0
+    arguments.warmup_ratio = recipe.schedule.warmup_ratio
+    if recipe.clip is not None:
+        arguments.max_grad_norm = 0.0
+    trainer.set_optimizer_grouped_parameters(optimizer_groups(groups, base_rate=base_rate))
+
+
+def _replicas(trainer: Any) -> list[Any]:
+    """In several processes, make everything trainable until the model is wrapped, and remember what was not."""
+    if trainer.args.world_size <= 1:
+        return []
+    frozen = [parameter for parameter in trainer.model.parameters() if parameter.stop_gradient]
+    for parameter in frozen:
+        parameter.stop_gradient = False
+    return [ReplicaCallback(frozen)]
+
+
+def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
+    """Who watches which metric of the evaluations."""
+    watched = {}
+    if recipe.early_stopping is not None:
+        watched["early_stopping"] = recipe.early_stopping.metric
+    if recipe.average is not None:
+        watched["average"] = str(recipe.average.settled(recipe.early_stopping).metric)
+    if recipe.freeze is not None and recipe.freeze.unfreeze_on_plateau is not None:
+        watched["freeze.unfreeze_on_plateau"] = recipe.freeze.unfreeze_on_plateau.metric
+    for group in groups:
+        schedule = group.spec.schedule or recipe.schedule
+        if schedule.plateau is not None and schedule.kind == "plateau":
+            watched[f"the schedule of group {group.spec.name!r}"] = schedule.plateau.metric
+    return watched
+
+
+def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
+    """Have the gradient of a large embedding by rows, from before replicas are wrapped, if that can be had."""
+    if recipe.sparse is None:
+        return []
+    parameter = embedding_of(trainer)
+    if (
+        parameter is None
+        or int(parameter.shape[0]) < recipe.sparse.from_rows
+        or not compat.embedding_layers(trainer.model, parameter)
+    ):
+        return []
+    callback = SparseCallback()
+    try:
+        compat.refuse_loss_scale(trainer.args)
+        compat.refuse_held_rows(trainer.args)
+        callback.prepare(trainer.model)
+    except HostError as error:
+        logger.warning("the embedding trains with dense gradients: %s", error)
+        record.write("sparse", used=False, why=str(error))
+        return []
+    return [callback]
+
+
+def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> list[Any]:
+    watched = _watched(recipe, groups)
+    if not watched or trainer.eval_dataset is None:
+        return []
+    return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_quietly(trainer, batches=1))]
+
+
+def _clipped(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(recipe.clip.group_norms) if recipe.clip is not None else ()
+
+
+def _warmup_steps(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, int]:
+    if recipe.freeze is None or not recipe.freeze.warmup_steps:
+        return {}
+    held = groups_named(groups, recipe.freeze.groups, what="freeze.groups")
+    return {group.spec.name: recipe.freeze.warmup_steps for group in held}
+
+
+def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: Recipe) -> list[dict[str, Any]]:
+    """Say in the table when each group trains."""
+    freeze = recipe.freeze
+    held = [group.spec.name for group in groups_named(groups, freeze.groups, what="freeze.groups")] if freeze else []
+    for row in table:
+        row["phase"] = "all epochs"
+        if freeze is not None and row["name"] in held:
+            row["phase"] = freeze.describe(held.index(row["name"]))
+        if not row["trainable"]:
+            row["phase"] = "frozen before training"
+    return table
+
+
+def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
+    hook, found = "embtune_register_callbacks", list[Any]()
+    for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
+        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, TrainerCallback) for each in callbacks):
+            raise PluginError(
+                f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "
+                f"empty if the recipe asks for none; correct the plugin, or leave it out with: embtune --block {owner}"
+            )
+        found.extend(callbacks)
+    return found

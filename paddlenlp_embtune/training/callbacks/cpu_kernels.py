@@ -1,0 +1,43 @@
+"""Faster steps of an encoder on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import speed_up_encoder
+
+paddle = compat.require_paddle()
+
+with compat.quiet():
+    from paddlenlp.trainer import TrainerCallback
+
+__all__ = ["SpeedCallback"]
+
+
+class SpeedCallback(TrainerCallback):  # type: ignore[misc]
+    """Lets encoders compute their steps by faster operators: see ``host.encoder_speed``; other models stay as they are."""
+
+    def __init__(self) -> None:
+        self._undo: Callable[[], None] | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Change the encoder's layers."""
+        self.put_back()
+        model = kwargs["model"]
+        # Activations are computed once without gradients and once with, and both passes must drop the same values.
+        if getattr(args, "recompute", False) or any(getattr(layer, "enable_recompute", False) for layer in model.sublayers()):
+            return
+        if any(isinstance(layer, paddle.nn.MultiHeadAttention) for layer in model.sublayers()):
+            self._undo = speed_up_encoder(model)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put them back."""
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Put the layers back; also after a training that broke off."""
+        if self._undo is not None:
+            self._undo()
+            self._undo = None

@@ -1,0 +1,112 @@
+"""Frozen lower layers, computed once a text instead of once a step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models import LayerCache, cacheable_layers
+from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
+
+__all__ = ["CachedLayersCallback"]
+
+logger = logging.getLogger("paddlenlp_embtune")
+
+
+class CachedLayersCallback(EmbtuneCallback):
+    """Looks up what the lowest layers give for a text, as long as these and the embedding are frozen.
+
+    The states of all texts are computed when training begins, without dropout, and dropped for good as soon as one of these
+    layers is released; a resumed run does as the one that was cut. Texts that are in none of the data sets are computed as
+    ever.
+
+    Args:
+        most_megabytes: the most memory for the states, in MiB; where they would take more, nothing is cached.
+    Raises:
+        RecipeError: on_train_begin, no layer is frozen from below together with the embedding, or the rows of a data set have
+            no ids.
+    """
+
+    def __init__(self, *, most_megabytes: int = 4096) -> None:
+        super().__init__()
+        self.most_megabytes = most_megabytes
+        self.datasets: Sequence[Any] = ()
+        self._model: Any = None
+        self._cache: LayerCache | None = None
+        self._over = False
+
+    def settings(self) -> Mapping[str, Any]:
+        """Whether states are cached."""
+        return {"cached": True}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compute the states."""
+        self.put_back()
+        self._over = False
+        super().on_train_begin(args, state, control, **kwargs)
+        if self._over:
+            return
+        self._model = model = kwargs["model"]
+        if (depth := cacheable_layers(model)) == 0:
+            raise RecipeError(
+                "freeze.cached is set, but no layer is frozen from below together with the embedding, or an adapter of kind "
+                "prompt comes in between; expected groups such as [embedding, layer.0, layer.1] without such an adapter, or "
+                "cached: false"
+            )
+        sets = [each for dataset in self.datasets for each in (dataset.values() if isinstance(dataset, dict) else [dataset])]
+        for dataset in sets:
+            if not hasattr(dataset, "ids"):
+                raise RecipeError(
+                    f"freeze.cached needs the ids of all texts, which {type(dataset).__name__} has not; give data sets with an "
+                    "attribute ids, such as paddlenlp_embtune.data.dataset.EncodedDataset, or set cached: false"
+                )
+        texts = list(chain.from_iterable(dataset.ids for dataset in sets))
+        cache = LayerCache(model, depth)
+        needed = cache.bytes_for(np.array([len(text) for text in texts], np.int64))
+        if needed > self.most_megabytes * 2**20:
+            logger.warning(
+                "the states of %d texts would take %d MiB, more than %d, so they are not cached",
+                len(texts),
+                needed // 2**20,
+                self.most_megabytes,
+            )
+            self.record.write("cached", layers=0, megabytes=needed // 2**20)
+            self._over = True
+            return
+        cache.fill(texts)
+        cache.use()
+        self._cache = cache
+        self.record.write("cached", layers=depth, megabytes=needed // 2**20)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look whether the layers are frozen still."""
+        self._look()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let the layers compute again."""
+        self.put_back()
+
+    def state(self) -> Mapping[str, Any]:
+        """Whether nothing is cached any more."""
+        self._look()
+        return {"over": self._over}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Cache nothing again."""
+        self._over = bool(state.get("over"))
+
+    def put_back(self) -> None:
+        """Let the layers compute again; also after a training that broke off."""
+        if self._cache is not None:
+            self._cache.put_back()
+            self._cache = None
+
+    def _look(self) -> None:
+        if self._cache is not None and cacheable_layers(self._model) < self._cache.depth:
+            self.put_back()
+            self._over = True

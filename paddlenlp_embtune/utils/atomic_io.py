@@ -1,0 +1,202 @@
+"""Writing files and folders so that nobody ever sees half of one, and a process that is killed loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from paddlenlp_embtune.utils.folder_swap import (
+    fresh_sibling,
+    leftovers,
+    put_in_place,
+    recover,
+    recoverable,
+    remove_if_dead,
+    sweep,
+    sync_folder,
+    sync_tree,
+)
+from paddlenlp_embtune.utils.locks import exclusive, hidden_name
+from paddlenlp_embtune.utils.os_errors import naming
+
+__all__ = [
+    "bring_back",
+    "clear_leftovers",
+    "replace_file",
+    "replace_folder",
+    "sha256_of",
+    "write_arrays",
+    "write_blocks",
+    "write_text",
+]
+
+_RECOVERY_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write to a temporary sibling, and rename it over ``path`` when the block ends; an exception leaves ``path`` as it was.
+
+    A link stays a link: its target is replaced. What is no regular file, such as ``/dev/stdout``, is written to as it is. The
+    temporary file is locked while it is written; what killed processes left for the same path is removed.
+
+    Raises:
+        OSError: the disk does not take the file; the error names ``path``.
+    """
+    path = path.resolve()
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with path.open("wb") as file:
+                yield file
+            return
+        for left in leftovers(path):
+            if not left.is_dir():
+                remove_if_dead(left)
+    descriptor, temporary = _temporary_file(path)
+    with naming(path, temporary):
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644)
+                temporary.replace(path)  # while it is open, and so locked
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to a temporary sibling and rename it over ``path``."""
+    with replace_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_blocks(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write bytes to a temporary sibling and rename it over ``path``."""
+    with replace_file(path) as file:
+        for block in blocks:
+            file.write(block)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named numpy arrays as safetensors, and texts by name into the file's header.
+
+    Raises:
+        OSError: the disk does not take the file (the package's own writer would raise an error of its own kind).
+    """
+    from safetensors.numpy import save
+
+    with naming(path):
+        path.write_bytes(save(dict(arrays), metadata=dict(metadata) if metadata else None))
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Fill a temporary sibling folder, then put it in the place of ``path``, in one step.
+
+    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.locks.exclusive`), so what else stands beside it
+    was left by killed processes, and is removed, or put back where a kill has left ``path`` empty. An exception inside the
+    block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden ``.NAME~XXXX`` folder,
+    never a half-written ``path``.
+
+    Raises:
+        OSError: the disk does not take the files, or ``path`` is a file; the error names ``path``, not the sibling.
+        EmbtuneError: another process has been writing there for too long.
+    """
+    path = path.resolve()  # a link to a folder stays a link: its target is replaced
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    with naming(path), exclusive(path):
+        sweep(path)
+        with fresh_sibling(path) as temporary, naming(path, temporary):
+            yield temporary
+            sync_tree(temporary)
+            put_in_place(temporary, path)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside a path, or put it back; to be called by the holder of its lock.
+
+    While nothing stands at the path, only what was being renamed is put back: what else is there may be all there is.
+    """
+    path = path.resolve()
+    if path.exists() or recover(path):
+        sweep(path)
+
+
+def bring_back(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bool:
+    """Put back what a process that was killed between two renames has left of a path, or of a folder above it.
+
+    Where the process is alive, wait for its next rename.
+
+    Args:
+        path: where nothing stands.
+        whole: tells whether a hidden folder that was left beside the path is complete, so that it may take its place; None
+            puts back only what was being renamed.
+    Returns:
+        whether there was anything to wait for, or to put back
+    Raises:
+        OSError: the folder cannot be written.
+        EmbtuneError: the other process does not go on.
+    """
+    path = path.resolve()
+    for place in (*reversed(path.parents), path):
+        if place.exists():
+            continue
+        if not recoverable(place):
+            break
+        with exclusive(place, wait_seconds=_RECOVERY_SECONDS):
+            if recover(place):
+                _log.warning("put back %s, which a killed process had moved aside", place)
+    return path.exists() or (whole is not None and _take_whole(path, whole))
+
+
+def _take_whole(path: Path, whole: Callable[[Path], bool]) -> bool:
+    """Let the newest complete folder that a dead process left for a path take its place."""
+    for left in leftovers(path):
+        if left.is_dir() and whole(left):
+            with exclusive(path, wait_seconds=0):  # else its process is alive
+                if left.is_dir() and not path.exists():
+                    put_in_place(left, path)
+                    _log.warning("put back %s, which a killed process had left beside its place", path)
+            return True
+    return False
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _temporary_file(path: Path) -> tuple[int, Path]:
+    """Make a hidden file beside a path, locked by this process."""
+    while True:
+        with naming(path):
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=hidden_name(path.name, "~"))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)  # another process took it for a dead one's before it was locked, and removes it
+            continue
+        except OSError:  # no locks here, so nobody can take it for a dead one's
+            return descriptor, Path(name)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""Lines of text from outside, one way for all files: read as they come, numbered, none longer than is stated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from paddlenlp_embtune.errors import EmbtuneError
+from paddlenlp_embtune.utils.decoding import BlockDecoder, file_blocks
+from paddlenlp_embtune.utils.json_yaml import MOST_BYTES
+
+__all__ = ["LONGEST_LINE", "LineReader", "read_lines", "split_lines"]
+
+LONGEST_LINE = 1 << 24
+"""Characters that a line, or a record over several lines, may have."""
+
+# LF, CR LF, the CR CR LF that doubled translation leaves, and CR alone; no other character ends a line.
+_END = re.compile(r"(\r{0,2}\n|\r)")
+
+
+class LineReader:
+    """Yields the lines of a text with what ends each of them.
+
+    Args:
+        blocks: of bytes, of any size.
+        name: of the file, for messages.
+        error: the exception to raise.
+        encoding: declared, as :func:`paddlenlp_embtune.utils.decoding.check_encoding` returns it; None finds out.
+        advice: what to do about an encoding that cannot be told.
+        longest: characters that a line may have.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[bytes],
+        name: str,
+        *,
+        error: type[EmbtuneError],
+        encoding: str | None = None,
+        advice: str = "save it as UTF-8",
+        longest: int = LONGEST_LINE,
+    ) -> None:
+        self._decoder = BlockDecoder(blocks, encoding=encoding)
+        self._name, self._error, self._advice, self._longest = name, error, advice, longest
+        self.number = 0
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding, as far as it is known by now."""
+        return self._decoder.encoding
+
+    @property
+    def guessed(self) -> bool:
+        """Whether the encoding was found by evidence alone."""
+        return self._decoder.guessed
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Yield the text and the end of each line; ``number`` is the number of the last one, from 1.
+
+        Raises:
+            EmbtuneError: of the type given; a line is too long, or not in the encoding; the message gives its number.
+        """
+        parts, held, size = list[str](), "", 0
+        try:
+            for chunk in self._decoder:
+                text = held + chunk
+                kept = len(text) - min(2, len(text) - len(text.rstrip("\r")))  # a line feed may follow
+                whole, rest = _split(text[:kept])
+                held = text[kept:]
+                if whole:
+                    self._check_length(size + len(whole[0][0]))
+                    whole[0] = "".join([*parts, whole[0][0]]), whole[0][1]
+                    parts, size = [], 0
+                for pair in whole:
+                    self.number += 1
+                    yield pair
+                parts.append(rest)
+                size += len(rest)
+                self._check_length(size)
+        except UnicodeError as fault:
+            told, before = fault.args
+            number = self.number + 1 + len(_END.findall(held + before))
+            raise self._error(f"{self._name} {told}, in line {number}; {self._advice}") from None
+        whole, rest = _split("".join([*parts, held]))
+        for pair in [*whole, *([(rest, "")] if rest else [])]:
+            self.number += 1
+            yield pair
+
+    def _check_length(self, size: int) -> None:
+        if size > self._longest:
+            raise self._error(
+                f"line {self.number + 1} of {self._name} has more than {self._longest:,} characters, the most that is read of "
+                "one line; break it up, or check that this is a file of text"
+            )
+
+
+def split_lines(content: str) -> list[str]:
+    """Split a text as :class:`LineReader` does: at LF, CR, CR LF and CR CR LF, and nowhere else."""
+    whole, rest = _split(content)
+    return [line for line, _ in whole] + ([rest] if rest else [])
+
+
+def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = None) -> list[str]:
+    """Read all lines of a list, such as tokens or terms.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
+        EmbtuneError: of the type given; the file cannot be read or is too large, or its encoding cannot be told.
+    """
+    blocks = file_blocks(path, error=error, most_bytes=MOST_BYTES)
+    return [line for line, _ in LineReader(blocks, str(path), error=error, encoding=encoding)]
+
+
+def _split(text: str) -> tuple[list[tuple[str, str]], str]:
+    """Return whole lines with their ends, and what stands behind the last end."""
+    if "\r" not in text:
+        *lines, rest = text.split("\n")
+        return [(line, "\n") for line in lines], rest
+    parts = _END.split(text)
+    return list(zip(parts[:-1:2], parts[1::2], strict=True)), parts[-1]

@@ -1,0 +1,176 @@
+"""Named arrays in a safetensors file, written one after the other, and read with every claim of the file checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.errors import EmbtuneError
+from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
+
+__all__ = ["ArrayFile", "LaterArray", "StoredArray", "write_array_file"]
+
+_DTYPES = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "F32": "<f4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F64": "<f8",
+}
+_NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
+_MOST_HEADER = 100_000_000
+_METADATA = "__metadata__"
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterArray:
+    """An array that is made only when it is written, so that never more than one stands in memory.
+
+    Args:
+        dtype: safetensors' name of its type; bfloat16 is "BF16", and :attr:`read` then gives its bits as uint16.
+        shape: its dimensions.
+        read: makes it.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[], npt.NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredArray:
+    """What the header of a file says of one array.
+
+    Args:
+        dtype: safetensors' name of its type.
+        shape: its dimensions.
+        begin: its first byte in the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The type that it is read as; bfloat16 as uint16, as Paddle does."""
+        return np.dtype(_DTYPES[self.dtype])
+
+
+def write_array_file(path: Path, arrays: Mapping[str, npt.NDArray[Any] | LaterArray]) -> None:
+    """Write arrays as safetensors; a file that is there is replaced, not changed in place, but not by one step.
+
+    Raises:
+        OSError: the disk does not take the file.
+    """
+    later = {name: value if isinstance(value, LaterArray) else _now(value) for name, value in arrays.items()}
+    # The widest first, so that every array begins at a multiple of its own width.
+    names = sorted(later, key=lambda name: (-np.dtype(_DTYPES[later[name].dtype]).itemsize, name))
+    header, at = {}, 0
+    for name in names:
+        one = later[name]
+        size = math.prod(one.shape) * np.dtype(_DTYPES[one.dtype]).itemsize
+        header[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps({_METADATA: {"format": "np"}, **header}, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            values = np.ascontiguousarray(later[name].read(), dtype=_DTYPES[later[name].dtype])
+            file.write(values.reshape(-1).view(np.uint8).data)
+
+
+def _now(values: npt.NDArray[Any]) -> LaterArray:
+    return LaterArray(_NAMES[values.dtype.newbyteorder("<")], values.shape, lambda: values)
+
+
+class ArrayFile:
+    """A safetensors file whose header has been checked against the file's size; arrays are read when they are asked for.
+
+    Args:
+        path: the file.
+        error: the exception to raise.
+    Raises:
+        EmbtuneError: of the type given; the file is no regular file, or its header is damaged, or it is cut off or too long.
+    """
+
+    def __init__(self, path: Path, *, error: type[EmbtuneError]) -> None:
+        self.path = path
+        self._error = error
+        try:
+            self.arrays: dict[str, StoredArray] = self._header()
+        except OSError as fault:
+            raise error(f"cannot read {path}: {fault.strerror}") from None
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """Return one array, in memory of its own.
+
+        Raises:
+            EmbtuneError: the file cannot be read, or has become shorter, or there is not enough memory.
+        """
+        stored = self.arrays[name]
+        try:
+            values = np.empty(stored.shape, dtype=stored.numpy)
+            with self.path.open("rb") as file:
+                file.seek(stored.begin)
+                got = file.readinto(values.reshape(-1).view(np.uint8).data) if values.size else 0
+        except (OSError, MemoryError) as fault:
+            raise self._error(f"cannot read {shorten(name)} in {self.path}: {fault or 'not enough memory'}") from None
+        if got != values.nbytes:
+            raise self._damaged(f"it ends within {shorten(name)}")
+        return values
+
+    def read_all(self) -> dict[str, npt.NDArray[Any]]:
+        """Return every array by name."""
+        return {name: self.read(name) for name in self.arrays}
+
+    def _header(self) -> dict[str, StoredArray]:
+        info = self.path.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            raise self._damaged("it is no regular file")
+        with self.path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(_MOST_HEADER, info.st_size - 8):
+                raise self._damaged(f"it says that its header has {length:,} bytes, and it has {info.st_size:,}")
+            header = parse_json(file.read(length), f"the header of {self.path}", error=self._error)
+        if not isinstance(header, dict):
+            raise self._damaged("its header is no JSON object")
+        found = {name: self._entry(name, value, 8 + length) for name, value in header.items() if name != _METADATA}
+        at = 8 + length
+        for stored in sorted(found.values(), key=lambda stored: (stored.begin, math.prod(stored.shape))):
+            if stored.begin != at:
+                raise self._damaged("its arrays overlap, or leave gaps")
+            at += math.prod(stored.shape) * stored.numpy.itemsize
+        if at != info.st_size:
+            raise self._damaged(f"its header speaks of {at:,} bytes, and it has {info.st_size:,}")
+        return found
+
+    def _entry(self, name: str, value: Any, start: int) -> StoredArray:
+        match value:
+            case {"dtype": str() as dtype, "shape": [*shape], "data_offsets": [int() as begin, int() as end]} if (
+                dtype in _DTYPES and len(shape) <= 32 and all(type(size) is int and 0 <= size < 1 << 48 for size in shape)
+            ):
+                if end - begin == math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize and begin >= 0:
+                    return StoredArray(dtype, tuple(shape), start + begin)
+        raise self._damaged(f"its header says of {shorten(name)}: {shorten(value)}")
+
+    def _damaged(self, what: str) -> EmbtuneError:
+        return self._error(f"{self.path} is damaged: {what}")

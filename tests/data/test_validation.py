@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from paddlenlp_embtune import DataError
+from paddlenlp_embtune.data import Rows, check_rows, discover_labels, hold_out
+
+
+def rows(*pairs: tuple[str, str], source: str = "train.tsv") -> Rows:
+    return Rows(tuple(text for text, _ in pairs), tuple(label for _, label in pairs), source)
+
+
+def many(**counts: int) -> Rows:
+    """So many different texts of each label, the labels mixed."""
+    pairs = [(f"{label} number {index}", label) for label, count in counts.items() for index in range(count)]
+    return rows(*sorted(pairs, key=lambda pair: pair[0].rpartition(" ")[2]))
+
+
+def test_labels_are_those_wanted_in_their_order_or_sorted() -> None:
+    data = rows(("涨", "b"), ("跌", "a"), ("平", "c"))
+    assert discover_labels(data, None) == ("a", "b", "c")
+    assert discover_labels(data, ["c", "a", "b"]) == ("c", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "wanted", "parts"),
+    [
+        ([("涨", "好"), ("跌", "好")], None, ["every one of the 2 rows of train.tsv", "'好'", "expected two or more"]),
+        (
+            [("涨", "good"), ("跌", "bda"), ("平", "bda")],
+            ["good", "bad"],
+            ["'bda' (2 rows)", "nearest: 'bad'", "expected bad, good"],
+        ),
+        ([("涨", "good"), ("跌", "good")], ["good", "bad"], ["train.tsv has no row of the label 'bad'"]),
+    ],
+)
+def test_labels_refused(pairs: list[tuple[str, str]], wanted: list[str] | None, parts: list[str]) -> None:
+    with pytest.raises(DataError) as raised:
+        discover_labels(rows(*pairs), wanted)
+    for part in parts:
+        assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.1, 0.5])
+def test_hold_out_is_stratified_and_loses_nothing(ratio: float) -> None:
+    data = many(a=200, b=60, c=20)
+    train, dev = hold_out(data, ratio=ratio, seed=0)
+    assert Counter(zip(data.texts, data.labels, strict=True)) == Counter(
+        [*zip(train.texts, train.labels, strict=True), *zip(dev.texts, dev.labels, strict=True)]
+    )
+    assert Counter(dev.labels) == {"a": 200 * ratio, "b": 60 * ratio, "c": 20 * ratio}
+    assert "held out" in dev.source
+
+
+def test_hold_out_takes_at_least_one_of_each_label() -> None:
+    train, dev = hold_out(many(a=200, b=2), ratio=0.01, seed=0)
+    assert Counter(train.labels)["b"] == Counter(dev.labels)["b"] == 1
+
+
+def test_hold_out_repeats_with_the_seed_and_differs_without() -> None:
+    data = many(a=100, b=100)
+    assert hold_out(data, ratio=0.2, seed=1) == hold_out(data, ratio=0.2, seed=1)
+    assert hold_out(data, ratio=0.2, seed=1)[1].texts != hold_out(data, ratio=0.2, seed=2)[1].texts
+
+
+def test_hold_out_keeps_the_order_of_the_file() -> None:
+    data = many(a=50, b=50)
+    for side in hold_out(data, ratio=0.3, seed=0):
+        positions = [data.texts.index(text) for text in side.texts]
+        assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_a_text_stay_on_one_side(seed: int) -> None:
+    pairs = [
+        (text, "ab"[index % 2])
+        for index in range(40)
+        for text in (f"股{index}", f" 股{index}！", f"股\u200b{index}", f"「股{index}」")
+    ]
+    data = rows(*pairs)
+    train, dev = hold_out(data, ratio=0.25, seed=seed)
+    numbers = [{int("".join(filter(str.isdigit, text))) for text in side.texts} for side in (train, dev)]
+    assert not numbers[0] & numbers[1]
+    assert Counter(dev.labels) == {"a": 20, "b": 20}
+    assert check_rows(train, dev, ["a", "b"]).leaks == 0
+
+
+@pytest.mark.parametrize("texts", [["涨"], ["涨", "涨！", "「涨」"]])
+def test_a_label_with_one_text_cannot_be_split(texts: list[str]) -> None:
+    data = rows(("跌", "a"), ("平", "a"), *((text, "b") for text in texts))
+    with pytest.raises(DataError, match=r"label 'b' has too few different texts in train\.tsv \(1\)"):
+        hold_out(data, ratio=0.5, seed=0)
+
+
+def test_a_high_ratio_leaves_every_label_in_training() -> None:
+    train, dev = hold_out(many(a=3, b=30), ratio=0.9, seed=0)
+    assert set(train.labels) == set(dev.labels) == {"a", "b"}
+
+
+def test_conflicting_texts_do_not_empty_the_training_side() -> None:
+    data = rows(("涨", "a"), ("跌", "a"), ("涨", "b"), ("跌", "b"))
+    for seed in range(10):
+        train, dev = hold_out(data, ratio=0.1, seed=seed)
+        assert set(train.labels) == set(dev.labels) == {"a", "b"}
+
+
+def test_hold_out_remembers_what_was_skipped() -> None:
+    data = Rows(("涨", "跌", "平", "升"), ("a", "a", "b", "b"), "train.tsv", skipped_empty=3)
+    train, dev = hold_out(data, ratio=0.5, seed=0)
+    assert train.skipped_empty + dev.skipped_empty == 3
+
+
+def test_check_counts() -> None:
+    train = rows(
+        ("涨停", "a"), ("涨停！", "a"), ("涨 停", "b"), ("跌", "b"), ("跌。", "b"), ("Ａ股", "a"), ("😀", "a"), ("😡", "b")
+    )
+    dev = rows(("a股", "a"), ("新的", "b"), ("😡", "b"), ("跌", "a"), source="dev.tsv")
+    report = check_rows(train, dev, ["b", "a"])
+    assert report.rows == (8, 4)
+    assert list(report.classes.items()) == [("b", 4), ("a", 4)]
+    assert report.duplicates == 3
+    assert report.conflicts == 1
+    assert report.leaks == 3
+
+
+def test_warnings_say_the_figures() -> None:
+    train = rows(*((f"股{index}", "a") for index in range(20)), ("涨", "b"), ("涨", "b"), ("股1", "b"))
+    dev = rows(("涨", "b"), ("新", "a"), source="dev.tsv")
+    lines = check_rows(train, dev, ["a", "b"]).warnings()
+    assert [line for line in lines if "'b' has only 3" in line]
+    assert [line for line in lines if line.startswith("1 of 2 dev rows")]
+    assert [line for line in lines if "1 texts" in line and "more than one label" in line]
+    assert [line for line in lines if line.startswith("2 of 23 training rows")]
+    assert len(lines) == 4
+
+
+def test_clean_data_has_no_warnings() -> None:
+    assert check_rows(many(a=20, b=20), rows(("新", "a"), source="dev.tsv"), ["a", "b"]).warnings() == []
+
+
+def test_a_dev_label_that_training_lacks() -> None:
+    with pytest.raises(DataError) as raised:
+        check_rows(many(good=2, bad=2), rows(("新", "goood"), source="dev.tsv"), ["bad", "good"])
+    for part in ("dev.tsv has the label 'goood'", "train.tsv", "nearest: 'good'", "expected bad, good"):
+        assert part in str(raised.value)

@@ -1,0 +1,114 @@
+"""ERNIE-M's tokenizer gives the ids of PaddleNLP's, and says where its pieces come from."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.text import Vocabulary
+from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel, train_sentencepiece
+from tests.text.test_every_tokenizer import CORPUS, NASTY, mixtures
+
+TEXTS = [
+    "净利润同比增长20.5%，达3亿元！",
+    "iPhone15 Pro的价格是7,999元",
+    "He bought 13 shares of Tesla in 2024; why?",
+    "①②½㎏ ＡＢＣ１２３ ﬁ",
+    "العربية हिन्दी ไทย 한국어",
+    "😀👍🏽立案",
+    "A1B2公3司",
+    "İstanbul ΑΣ Straße",
+    "12公司34",
+    "《书名》【括号】",
+    "٣٤ 五5五",
+]
+
+
+@cache
+def model(*further: str) -> bytes:
+    generator = random.Random(0)
+    texts = [*CORPUS, *TEXTS[:3], *further]
+    return train_sentencepiece([*texts, *("".join(generator.sample(texts, 2)) for _ in range(100))], size=260, lowercase=False)
+
+
+def tokens_of(found: bytes, *, padding: int = 1) -> list[str]:
+    """The vocabulary as the tool of ERNIE-M makes it, with the parts of pieces that its tokenizer cuts."""
+    pieces = [piece.text for piece in PieceModel.read(found).pieces][3:]
+    parts = {piece.lstrip("▁") for piece in pieces} | {character for piece in pieces for character in piece}
+    special = ["[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    special.insert(padding, "[PAD]")
+    return list(dict.fromkeys([*special, *pieces, *sorted(parts - {""})]))
+
+
+def both(folder: Path, found: bytes, *, lowercase: bool) -> tuple[ErnieMTokenizer, Any]:
+    from paddlenlp.transformers import ErnieMTokenizer as Theirs
+
+    tokens = tokens_of(found, padding=0)
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    (folder / "pieces.model").write_bytes(found)
+    theirs = Theirs(str(folder / "vocab.txt"), str(folder / "pieces.model"), do_lower_case=lowercase)
+    return ErnieMTokenizer(Vocabulary(tokens), found, lowercase), theirs
+
+
+def same(ours: ErnieMTokenizer, theirs: Any, texts: list[str]) -> None:
+    for text in texts:
+        if found := ours.encode(text):
+            assert found == theirs(text)["input_ids"], ascii(text)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_ids_are_those_of_the_host(tmp_path: Path, lowercase: bool) -> None:
+    ours, theirs = both(tmp_path, model(), lowercase=lowercase)
+    allowed = [text for text in [*NASTY, *mixtures(500, seed=3)] if not {"\ud800"} & set(text) and "[" not in text]
+    same(ours, theirs, [*TEXTS, *CORPUS, *allowed])
+
+
+@pytest.mark.shared_data
+def test_ids_are_those_of_the_host_for_real_texts(shared_data: Path, tmp_path: Path) -> None:
+    texts: list[str] = []
+    for name in ("finance_forum", "legal", "product_reviews"):
+        lines = (shared_data / "unlabelled" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        texts += [line for line in lines if "[" not in line][:1500]
+    found = train_sentencepiece(texts[::3], size=4000, lowercase=False)
+    same(*both(tmp_path, found, lowercase=False), texts)
+
+
+def test_scripts_digits_and_marks_part() -> None:
+    tokenizer = ErnieMTokenizer(Vocabulary(tokens_of(model(), padding=0)), model())
+    tokens = tokenizer.tokens("净利润20.5%，abc")
+    assert tokens[:3] == ["净", "利", "润"]
+    assert all(token.isdigit() == any(map(str.isdigit, token)) for token in tokens)
+    assert "，" in tokens or "," in tokens
+
+
+def test_places_are_those_of_the_characters() -> None:
+    tokenizer = ErnieMTokenizer(Vocabulary(tokens_of(model(), padding=0)), model())
+    text = " 净利润 2024 Tesla！"
+    for token, (begin, end) in zip(tokenizer.tokens(text), tokenizer.offsets(text), strict=True):
+        assert text[begin:end].replace("！", "!") == token.lstrip("▁")
+
+
+def test_a_text_gives_no_orders() -> None:
+    tokenizer = ErnieMTokenizer(Vocabulary(tokens_of(model(), padding=0)), model())
+    special = {tokenizer.vocabulary.ids[name] for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]")}
+    assert not special & set(tokenizer.encode("[CLS]公司[SEP][PAD][MASK]")[1:-1])
+
+
+def test_what_cannot_be_is_refused() -> None:
+    vocabulary = Vocabulary(tokens_of(model(), padding=0))
+    with pytest.raises(DataError, match=r"was made with 000000000000...; expected the same model"):
+        ErnieMTokenizer(vocabulary, model(), model_sha256="0" * 64)
+    with pytest.raises(DataError, match=r"lacks '\[SEP\]', which ERNIE-M needs"):
+        ErnieMTokenizer(Vocabulary(["[PAD]", "[UNK]", "[CLS]"]), model())
+    with pytest.raises(DataError, match="damaged"):
+        ErnieMTokenizer(vocabulary, model()[:-50])
+    with pytest.raises(DataError, match="max_length is 2; expected 3 or more"):
+        ErnieMTokenizer(vocabulary, model()).encode("公司", max_length=2)
+    assert json.loads(json.dumps(ErnieMTokenizer(vocabulary, model()).config()))["name"] == "ernie_m"

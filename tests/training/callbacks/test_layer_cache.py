@@ -1,0 +1,162 @@
+"""Cached lower layers: the same states, fewer computations, and nothing stale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddlenlp.trainer import Trainer, TrainingArguments
+
+import paddlenlp_embtune as embtune
+from paddlenlp_embtune.data.dataset import EncodedDataset, collate
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models.layer_cache import LayerCache, cacheable_layers
+from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
+from paddlenlp_embtune.text import pad
+from tests.encoders import texts, tiny_encoder
+
+ROWS = 24
+
+
+def classifier(architecture: str = "BertModel", **options: Any) -> PretrainedClassifier:
+    found = tiny_encoder(architecture)
+    paddle.seed(1)
+    return classifier_on(found, found.table, num_labels=2, options=options)
+
+
+def ids_of(number: int, *, seed: int = 0) -> list[list[int]]:
+    tokenizer = tiny_encoder().tokenizer
+    return [tokenizer.encode(text) for text in texts(number, seed=seed)]
+
+
+def dataset(number: int, *, seed: int) -> EncodedDataset:
+    ids = ids_of(number, seed=seed)
+    return EncodedDataset(ids, [row[1] % 2 for row in ids])
+
+
+def trainer(folder: Any, model: Any, recipe: embtune.Recipe, *, epochs: int = 3) -> Trainer:
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=8,
+        evaluation_strategy="epoch",
+        save_strategy="no",
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+    )
+    built = Trainer(
+        model=model,
+        criterion=paddle.nn.CrossEntropyLoss(),
+        args=arguments,
+        data_collator=collate,
+        train_dataset=dataset(ROWS, seed=0),
+        eval_dataset=dataset(8, seed=1),
+    )
+    embtune.attach(built, recipe)
+    return built
+
+
+def recipe(*groups: str, cached: bool = True, **times: Any) -> embtune.Recipe:
+    freeze = {"groups": list(groups), "cached": cached, **(times or {"permanent": True})}
+    plain = {"freeze": freeze, "early_stopping": None, "health": None, "schedule": {"warmup_ratio": 0.0}}
+    return embtune.Recipe.from_dict(plain)
+
+
+def count_calls(layer: Any) -> list[int]:
+    calls: list[int] = []
+    layer.register_forward_pre_hook(lambda *_: calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize("architecture", ["BertModel", "ErnieModel", "RobertaModel"])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_states_are_those_of_the_layers(architecture: str, depth: int) -> None:
+    model = classifier(architecture)
+    model.eval()
+    ids = pad(ids_of(5))
+    with paddle.no_grad():
+        wanted = model(paddle.to_tensor(ids)).numpy()
+    cache = LayerCache(model, depth)
+    cache.fill(ids_of(9))
+    unknown = pad(ids_of(3, seed=5))
+    with paddle.no_grad():
+        other = model(paddle.to_tensor(unknown)).numpy()
+        cache.use()
+        for parameter in model.network.embeddings.parameters():
+            parameter.set_value(paddle.zeros_like(parameter))
+        np.testing.assert_allclose(model(paddle.to_tensor(ids)).numpy(), wanted, atol=2e-6)  # not computed again
+        assert np.abs(model(paddle.to_tensor(unknown)).numpy() - other).max() > 1e-3  # computed
+        cache.put_back()
+        assert np.abs(model(paddle.to_tensor(ids)).numpy() - wanted).max() > 1e-3
+
+
+def test_training_with_the_cache_is_training_without_dropout_below(tmp_path: Any) -> None:
+    ends = []
+    for cached in (False, True):
+        model = classifier(dropout=0.0, encoder_dropout=0.0)
+        trainer(tmp_path, model, recipe("embedding", "layer.0", "layer.1", cached=cached)).train()
+        ends.append({name: value.numpy() for name, value in model.state_dict().items()})
+    start = classifier().state_dict()
+    for name, value in ends[0].items():
+        # Softmax takes no notice of a key's bias: its gradient is rounding, which Adam makes steps of.
+        tolerance = 1e-3 if name.endswith("k_proj.bias") else 1e-5
+        np.testing.assert_allclose(ends[1][name], value, atol=tolerance, err_msg=name)
+    held = "network.encoder.layers.1.linear1.weight"
+    np.testing.assert_array_equal(ends[1][held], start[held].numpy())
+    moved = "network.encoder.layers.2.linear1.weight"
+    assert np.abs(ends[1][moved] - start[moved].numpy()).max() > 1e-5
+
+
+def test_the_layers_are_left_alone_once_the_states_are_there(tmp_path: Any) -> None:
+    model = classifier()
+    running = trainer(tmp_path, model, recipe("embedding", "layer.0"))
+    attention = count_calls(model.network.encoder.layers[0].self_attn)
+    above = count_calls(model.network.encoder.layers[1].self_attn)
+    running.train()
+    assert len(attention) <= 3 < len(above)  # a batch or two of texts of similar lengths
+    before = len(attention)
+    model(paddle.to_tensor(pad(ids_of(3))))
+    assert len(attention) == before + 1
+
+
+def test_a_release_ends_the_cache(tmp_path: Any) -> None:
+    model = classifier()
+    running = trainer(tmp_path, model, recipe("embedding", "layer.0", unfreeze_at_epoch=2))
+    start = {name: value.numpy() for name, value in model.state_dict().items()}
+    attention = count_calls(model.network.encoder.layers[0].self_attn)
+    running.train()
+    steps = ROWS // 8
+    assert steps <= len(attention) <= steps + 4  # one epoch of three, its evaluation, and the filling
+    moved = "network.encoder.layers.0.linear1.weight"
+    assert np.abs(model.state_dict()[moved].numpy() - start[moved]).max() > 1e-6
+
+
+def test_how_many_layers_can_be_cached() -> None:
+    model = classifier()
+    assert cacheable_layers(model) == 0
+    for name, parameter in model.named_parameters():
+        parameter.stop_gradient = "embeddings" in name or "layers.0" in name or "layers.2" in name
+    assert cacheable_layers(model) == 1
+    for parameter in model.network.parameters():
+        parameter.stop_gradient = True
+    assert cacheable_layers(model) == 3
+    model.network.embeddings.layer_norm.weight.stop_gradient = False
+    assert cacheable_layers(model) == 0
+
+
+def test_nothing_frozen_from_below_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(RecipeError, match="no layer is frozen from below together with the embedding"):
+        trainer(tmp_path, classifier(), recipe("layer.0")).train()
+
+
+def test_too_large_states_are_not_kept(tmp_path: Any) -> None:
+    model = classifier()
+    running = trainer(tmp_path, model, recipe("embedding", "layer.0"))
+    callback = next(each for each in running.callback_handler.callbacks if type(each).__name__ == "CachedLayersCallback")
+    callback.most_megabytes = 0
+    attention = count_calls(model.network.encoder.layers[0].self_attn)
+    running.train()
+    assert len(attention) >= 9
