@@ -116,16 +116,16 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     freezing, rows, stopping = None, None, None
     if (freeze := recipe.freeze) is not None:
         chosen = groups_named(groups, freeze.groups, what="freeze.groups")
-        freezing = callbacks.FreezeCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
+        freezing = callbacks.FreezingCallback.from_spec(freeze, {group.spec.name: tuple(group.parameters) for group in chosen})
         made.append(freezing)
         if freeze.cached:
-            made.append(callbacks.CachedLayersCallback())
+            made.append(callbacks.LayerCacheCallback())
     if recipe.rows is not None:
-        rows = callbacks.RowsCallback(recipe.rows)
+        rows = callbacks.RowConstraintsCallback(recipe.rows)
         made.append(rows)
     if recipe.clip is not None:
         members = {group.spec.name: tuple(group.parameters) for group in groups}
-        made.append(callbacks.ClipCallback(recipe.clip, groups=members))
+        made.append(callbacks.GradientClippingCallback(recipe.clip, groups=members))
     if (health := recipe.health) is not None:
         known = registry.current()
         made.append(
@@ -148,8 +148,8 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
         made.append(stopping)
     if recipe.average is not None:
         made.append(
-            callbacks.AverageCallback(
-                recipe.average.settled(stop),
+            callbacks.WeightAveragingCallback(
+                recipe.average.resolved(stop),
                 project=rows.turn_back if rows is not None else None,
                 stopped=(lambda: stopping.stop_reason is not None) if stopping is not None else None,
                 best_restored=stop is not None and stop.restore_best,

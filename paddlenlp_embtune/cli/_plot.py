@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.training import RateCurve
+    from paddlenlp_embtune.training import LearningRateCurve
 
 __all__ = ["draw", "draw_png"]
 
@@ -32,7 +32,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], *, width: int = 64, he
     return "\n".join(lines) + "\n" + foot
 
 
-def draw_png(path: Path, curves: Mapping[str, RateCurve]) -> None:
+def draw_png(path: Path, curves: Mapping[str, LearningRateCurve]) -> None:
     """Draw range tests into a file whose ending says the format.
 
     Raises:

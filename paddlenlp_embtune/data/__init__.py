@@ -15,7 +15,11 @@ if TYPE_CHECKING:
         LengthBatchSampler as LengthBatchSampler,
         collate as collate,
     )
-    from paddlenlp_embtune.data.masking import Hiding as Hiding, Masked as Masked, hide_tokens as hide_tokens
+    from paddlenlp_embtune.data.masking import (
+        MaskedBatch as MaskedBatch,
+        MaskingSpec as MaskingSpec,
+        mask_tokens as mask_tokens,
+    )
     from paddlenlp_embtune.data.readers import Rows as Rows, read_rows as read_rows
     from paddlenlp_embtune.data.soft_targets import SoftTargets as SoftTargets
     from paddlenlp_embtune.data.streaming import (
@@ -37,7 +41,7 @@ else:
         __name__,
         {
             "dataset": "EncodedDataset LengthBatchSampler TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
-            "masking": "Hiding Masked hide_tokens",
+            "masking": "MaskingSpec MaskedBatch mask_tokens",
             "readers": "Rows read_rows",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",

@@ -72,7 +72,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         """Turn logits (M, C) float32 and class numbers (M,) of rows in order into those of the texts that they belong to."""
         return logits, np.asarray(labels, dtype=np.int64)
 
-    def with_lessons(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
+    def with_soft_targets(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
         """Return the texts with others behind them, and what a teacher said of all of them in this order."""
         ids, cut = [*self.ids, *compact(others.ids)], self.cut + others.cut
         return EncodedDataset(ids, [*self.labels, *others.labels], taught=taught, cut=cut)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Hiding", "Masked", "hide_tokens"]
+__all__ = ["MaskedBatch", "MaskingSpec", "mask_tokens"]
 
 _SHOWN, _REPLACED = 0.1, 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Hiding:
+class MaskingSpec:
     """What of a text is hidden.
 
     Args:
@@ -29,7 +29,7 @@ class Hiding:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Masked:
+class MaskedBatch:
     """A batch with hidden tokens.
 
     Args:
@@ -43,30 +43,30 @@ class Masked:
     tokens: npt.NDArray[np.int64]
 
 
-def hide_tokens(
+def mask_tokens(
     ids: npt.NDArray[np.int64],
     draws: npt.NDArray[Any],
-    hiding: Hiding,
-) -> Masked:
+    masking: MaskingSpec,
+) -> MaskedBatch:
     """Choose a share of the tokens; of these, 80% become the mask, 10% another token, 10% stay.
 
     Args:
         ids: of a batch.
         draws: uniform numbers in 0 to 1: what to choose, what becomes of it, and which other token.
-        hiding: how. Where no token of the batch is drawn, the one nearest to it is, so that there is a loss.
+        masking: how. Where no token of the batch is drawn, the one nearest to it is, so that there is a loss.
     Shapes:
         ids: (B, L) int64; draws: (3, B, L), any floating type
     Source:
         Devlin et al. 2019, "BERT", section 3.1, task 1
     """
-    spared = hiding.spared
+    spared = masking.spared
     free = ~spared[ids]
     drawn = np.where(free, draws[0], np.inf)
-    chosen = drawn < hiding.share
+    chosen = drawn < masking.share
     if not chosen.any() and free.any():
         chosen.flat[int(drawn.argmin())] = True
     others = np.flatnonzero(~spared)
     another = others[np.minimum((draws[2] * len(others)).astype(np.int64), len(others) - 1)]
-    hidden = np.where(draws[1] < _SHOWN, ids, np.where(draws[1] < _SHOWN + _REPLACED, another, hiding.mask_id))
+    hidden = np.where(draws[1] < _SHOWN, ids, np.where(draws[1] < _SHOWN + _REPLACED, another, masking.mask_id))
     places = np.flatnonzero(chosen)
-    return Masked(np.where(chosen, hidden, ids), places, ids.reshape(-1)[places])
+    return MaskedBatch(np.where(chosen, hidden, ids), places, ids.reshape(-1)[places])

@@ -59,7 +59,7 @@ class WindowedDataset(EncodedDataset):
         rows: npt.NDArray[np.int64] = self.reading.first[:-1] + (begin + epoch) % self.counts
         return rows
 
-    def with_lessons(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
+    def with_soft_targets(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
         """Return the texts with others behind them, and what a teacher said of all of them in this order."""
         more = others.reading if isinstance(others, WindowedDataset) else Reading(others.ids, np.arange(len(others) + 1))
         first = np.concatenate([self.reading.first, more.first[1:] + len(self)])

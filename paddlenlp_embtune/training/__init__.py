@@ -14,8 +14,8 @@ if TYPE_CHECKING:
         pretrained_encoder as pretrained_encoder,
         usual_fallbacks as usual_fallbacks,
     )
-    from paddlenlp_embtune.training.lr_finder import RateCurve as RateCurve
-    from paddlenlp_embtune.training.mlm import PretrainingSpec as PretrainingSpec, go_on as go_on
+    from paddlenlp_embtune.training.lr_finder import LearningRateCurve as LearningRateCurve
+    from paddlenlp_embtune.training.mlm import PretrainingSpec as PretrainingSpec, continue_pretraining as continue_pretraining
     from paddlenlp_embtune.training.parameter_groups import (
         ParameterGroup as ParameterGroup,
         group_specs as group_specs,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         optimizer_groups as optimizer_groups,
         resolve_groups as resolve_groups,
     )
-    from paddlenlp_embtune.training.run import rate_curves as rate_curves, train as train
+    from paddlenlp_embtune.training.run import learning_rate_curves as learning_rate_curves, train as train
     from paddlenlp_embtune.training.run_log import RunRecord as RunRecord
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -34,12 +34,12 @@ else:
             "attach": "attach",
             "divergence": "chance_loss",
             "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",
-            "lr_finder": "RateCurve",
-            "mlm": "PretrainingSpec go_on",
+            "lr_finder": "LearningRateCurve",
+            "mlm": "PretrainingSpec continue_pretraining",
             "parameter_groups": (
                 "ParameterGroup group_specs group_table groups_named match_parameters optimizer_groups resolve_groups"
             ),
-            "run": "rate_curves train",
+            "run": "learning_rate_curves train",
             "run_log": "RunRecord",
         },
     )

@@ -20,7 +20,7 @@ paddle = compat.require_paddle()
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["LessonsCallback", "add_map", "drop_map", "softened_divergence", "student_loss"]
+__all__ = ["SoftTargetsCallback", "add_map", "drop_map", "softened_divergence", "student_loss"]
 
 MAP = "teacher_map"
 _MAP_RATE = 1e-3
@@ -28,7 +28,7 @@ _MAP_RATE = 1e-3
 Criterion = Callable[[Any, Any], Any]
 
 
-class LessonsCallback(TrainerCallback):  # type: ignore[misc]
+class SoftTargetsCallback(TrainerCallback):  # type: ignore[misc]
     """Keeps the teacher's answers beside the checkpoints, so that a run which continues learns from the same.
 
     Args:

@@ -109,7 +109,7 @@ def _watched_metric(recipe: Recipe) -> tuple[str, str]:
     if recipe.early_stopping is not None:
         metric, mode = recipe.early_stopping.metric, recipe.early_stopping.mode
     elif recipe.average is not None:
-        average = recipe.average.settled(None)
+        average = recipe.average.resolved(None)
         metric, mode = str(average.metric), str(average.mode)
     else:
         metric, mode = "f1_macro", "max"

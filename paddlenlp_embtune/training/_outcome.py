@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.errors import EmbtuneError, TrainingError
 from paddlenlp_embtune.training.run_log import RunRecord
 
-__all__ = ["outcome_notes", "refuse_wreck", "wreck_is_told"]
+__all__ = ["check_outcome", "checking_outcome", "outcome_notes"]
 
 _HOSTS_WORDS = "Loss contains inf or nan"
 _ASTRAY = ("diverged", "not_finite")
@@ -23,7 +23,7 @@ def _astray(record: RunRecord) -> Mapping[str, Any] | None:
     return next((event for event in record.of("stopped") if event["reason"] in _ASTRAY), None)
 
 
-def refuse_wreck(record: RunRecord) -> None:
+def check_outcome(record: RunRecord) -> None:
     """Refuse what a training left that went astray before anything good was known.
 
     Raises:
@@ -42,8 +42,8 @@ def refuse_wreck(record: RunRecord) -> None:
 
 
 @contextlib.contextmanager
-def wreck_is_told(record: RunRecord) -> Iterator[None]:
-    """Refuse what the training inside a ``with`` block left, as :func:`refuse_wreck` does.
+def checking_outcome(record: RunRecord) -> Iterator[None]:
+    """Refuse what the training inside a ``with`` block left, as :func:`check_outcome` does.
 
     Weights that are far off also break what looks at them afterwards, and a Trainer without early stopping raises an error of
     its own at a loss that is not finite; the cause is told in place of both.
@@ -54,13 +54,13 @@ def wreck_is_told(record: RunRecord) -> Iterator[None]:
     try:
         yield
     except (EmbtuneError, ValueError) as error:
-        refuse_wreck(record)
+        check_outcome(record)
         if _HOSTS_WORDS in str(error):
             raise TrainingError(
                 f"the loss was not finite, and early_stopping is null, so nothing is kept; {_ADVICE}"
             ) from error
         raise
-    refuse_wreck(record)
+    check_outcome(record)
 
 
 def outcome_notes(record: RunRecord) -> tuple[str, ...]:

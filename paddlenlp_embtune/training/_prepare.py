@@ -23,10 +23,10 @@ from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expect
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import CLEANING, UNK, Tokenizer, own_ids, read_term_list, tell_unused, unknown_report, unused_terms
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
-from paddlenlp_embtune.training.initialize import Progress, check_labels, start_of
+from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.atomic_io import sha256_of
 
-__all__ = ["Prepared", "check_names", "data_summary", "prepare", "settle", "term_groups"]
+__all__ = ["Prepared", "check_names", "data_summary", "prepare", "resolve_defaults", "term_groups"]
 
 _ENCODERS = ("encoder", PRETRAINED)
 
@@ -130,7 +130,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
-    start = start_of(recipe, texts, progress=progress)
+    start = initialize_embedding(recipe, texts, progress=progress)
     if start.bundle is not None:
         check_labels(start.bundle, labels)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
@@ -182,14 +182,14 @@ def _domain(recipe: Recipe) -> Domain | None:
     return found
 
 
-def settle(recipe: Recipe, prepared: Prepared) -> Recipe:
+def resolve_defaults(recipe: Recipe, prepared: Prepared) -> Recipe:
     """Replace what follows from the data: length and size of the run, and the model where a bundle brings its own."""
     model = recipe.model
     if prepared.bundle is not None:
         model = dataclasses.replace(model, name=model_name(prepared.bundle))
     model = _with_folder(model)
     rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
-    return dataclasses.replace(recipe, model=model, train=recipe.train.settled(rows, encoder=model.name in _ENCODERS))
+    return dataclasses.replace(recipe, model=model, train=recipe.train.resolved(rows, encoder=model.name in _ENCODERS))
 
 
 def _with_folder(model: ModelSpec) -> ModelSpec:

@@ -26,7 +26,15 @@ from paddlenlp_embtune.text import chunks, read_texts
 from paddlenlp_embtune.utils.atomic_io import replace_file
 from paddlenlp_embtune.utils.locks import exclusive
 
-__all__ = ["ANSWERS", "Teaching", "ask", "check_student", "load_lessons", "prepare_teaching", "save_lessons"]
+__all__ = [
+    "ANSWERS",
+    "Teaching",
+    "check_student",
+    "compute_teacher_logits",
+    "load_soft_targets",
+    "prepare_teaching",
+    "save_soft_targets",
+]
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], object]
@@ -160,7 +168,7 @@ def check_student(spec: DistillSpec, model: str) -> None:
         )
 
 
-def ask(
+def compute_teacher_logits(
     teaching: Teaching, *, kept: Path | None = None, progress: Progress | None = None
 ) -> tuple[SoftTargets, dict[str, Any]]:
     """Ask the teacher about all texts, in batches of similar length; longer texts as it reads them itself.
@@ -179,12 +187,12 @@ def ask(
     """
     started = time.perf_counter()
     answers = Path(teaching.spec.answers) if teaching.spec.answers is not None else None
-    soft_targets = next(filter(None, (load_lessons(path, teaching) for path in (kept, answers) if path is not None)), None)
+    soft_targets = next(filter(None, (load_soft_targets(path, teaching) for path in (kept, answers) if path is not None)), None)
     from_file = soft_targets is not None
     if soft_targets is None:
         soft_targets = _asked(teaching, progress)
         if answers is not None:
-            save_lessons(answers, soft_targets, teaching)
+            save_soft_targets(answers, soft_targets, teaching)
     seconds = round(time.perf_counter() - started, 2)
     return soft_targets, {
         "seconds": seconds,
@@ -194,7 +202,7 @@ def ask(
     }
 
 
-def save_lessons(path: Path, soft_targets: SoftTargets, teaching: Teaching) -> None:
+def save_soft_targets(path: Path, soft_targets: SoftTargets, teaching: Teaching) -> None:
     """Write answers to a file, replacing it in one step."""
     from safetensors.numpy import save
 
@@ -205,7 +213,7 @@ def save_lessons(path: Path, soft_targets: SoftTargets, teaching: Teaching) -> N
         file.write(save(arrays, metadata={"teaching": json.dumps(_key(teaching))}))
 
 
-def load_lessons(path: Path, teaching: Teaching) -> SoftTargets | None:
+def load_soft_targets(path: Path, teaching: Teaching) -> SoftTargets | None:
     """Read answers from a file; None where there is none, or it has those of another teacher, or to other texts.
 
     Raises:

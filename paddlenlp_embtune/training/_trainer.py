@@ -172,7 +172,7 @@ def build_trainer(
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
     Args:
-        recipe: sizes, seed and loss, as ``settle`` leaves them.
+        recipe: sizes, seed and loss, as ``resolve_defaults`` leaves them.
         model: maps (B, L) int64 ids to (B, C) float32 logits.
         rows: training and development rows.
         labels: class names in order, C.
@@ -211,7 +211,7 @@ def build_trainer(
     weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)
     labelled = train
     if soft_targets is not None:
-        train = with_lessons(labelled, soft_targets, tokenizer, text=recipe.text)
+        train = with_soft_targets(labelled, soft_targets, tokenizer, text=recipe.text)
     if hasattr(model, "fit_before_training"):
         _fit_before_training(model, labelled, train, weights)
 
@@ -297,14 +297,16 @@ def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, text
     return encode_texts(rows.texts, truth, tokenizer, max_length=text.max_length, windows=text.windows)
 
 
-def with_lessons(rows: EncodedDataset, soft_targets: SoftTargets, tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+def with_soft_targets(
+    rows: EncodedDataset, soft_targets: SoftTargets, tokenizer: Tokenizer, *, text: TextSpec
+) -> EncodedDataset:
     """Put unlabelled texts behind the training rows, and a teacher's answers beside all of them."""
     blank = [UNLABELLED] * len(soft_targets.unlabelled)
     others = encode_texts(soft_targets.unlabelled, blank, tokenizer, max_length=text.max_length, windows=text.windows)
     taught: dict[str, npt.NDArray[Any]] = {TEACHER_LOGITS: soft_targets.train}
     if soft_targets.train_vectors is not None:
         taught[TEACHER_VECTORS] = soft_targets.train_vectors
-    return rows.with_lessons(others, taught)
+    return rows.with_soft_targets(others, taught)
 
 
 def predict_logits(model: Any, dataset: EncodedDataset, *, batch_size: int) -> npt.NDArray[np.float32]:

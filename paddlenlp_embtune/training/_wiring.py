@@ -11,11 +11,11 @@ from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.callbacks.early_stopping import EarlyStoppingCallback
 from paddlenlp_embtune.training.callbacks.embedding_health import EmbeddingHealthCallback
-from paddlenlp_embtune.training.callbacks.layer_cache import CachedLayersCallback
-from paddlenlp_embtune.training.callbacks.learning_rate import RateCallback
-from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
-from paddlenlp_embtune.training.callbacks.row_constraints import RowsCallback
-from paddlenlp_embtune.training.callbacks.weight_averaging import AverageCallback
+from paddlenlp_embtune.training.callbacks.layer_cache import LayerCacheCallback
+from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
+from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
+from paddlenlp_embtune.training.callbacks.row_constraints import RowConstraintsCallback
+from paddlenlp_embtune.training.callbacks.weight_averaging import WeightAveragingCallback
 from paddlenlp_embtune.training.parameter_groups import ParameterGroup
 from paddlenlp_embtune.training.run_log import RunRecord
 
@@ -26,28 +26,32 @@ def introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[s
     """Give a callback what only the Trainer's side knows."""
     if isinstance(callback, EmbtuneCallback):
         callback.record = record
-    if isinstance(callback, CachedLayersCallback) and not callback.datasets:
+    if isinstance(callback, LayerCacheCallback) and not callback.datasets:
         callback.datasets = [rows for rows in (trainer.train_dataset, trainer.eval_dataset) if rows is not None]
-    if isinstance(callback, RowsCallback) and callback.tokens is None:
+    if isinstance(callback, RowConstraintsCallback) and callback.tokens is None:
         callback.tokens = tokens
     if isinstance(callback, EarlyStoppingCallback):
         compat.catch_invalid_loss(trainer, lambda loss: callback.take_invalid_loss(loss, trainer.state))
-    if isinstance(callback, AverageCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
+    if isinstance(callback, WeightAveragingCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
         callback.evaluate = lambda: compat.evaluate_quietly(trainer)
 
 
 def introduce_health(
-    callback: EmbeddingHealthCallback, trainer: Any, groups: list[ParameterGroup], rates: RateCallback, watched: Watched
+    callback: EmbeddingHealthCallback,
+    trainer: Any,
+    groups: list[ParameterGroup],
+    rates: LearningRateCallback,
+    monitored_rows: MonitoredRows,
 ) -> None:
     """Give the health callback the groups, where to report, what is known of the rows, and how a rate is lowered."""
-    if callback.examiner.watched == Watched():
-        callback.examiner.watched = watched
+    if callback.probe.monitored == MonitoredRows():
+        callback.probe.monitored = monitored_rows
     callback.report = callback.report or trainer.log
     callback.writer = lambda: compat.visualdl_writer(trainer)
     callback.sampler.groups = {group.spec.name: group.parameters for group in groups if group.parameters}
     name = callback.parameter or embedding_name(trainer.model)
     owner = next(group.spec.name for group in groups if name in group.parameters)
-    callback.lower_rate = callback.lower_rate or (lambda factor, state: rates.scale(owner, factor, state))
+    callback.lower_learning_rate = callback.lower_learning_rate or (lambda factor, state: rates.scale(owner, factor, state))
 
 
 def embedding_of(trainer: Any) -> Any:

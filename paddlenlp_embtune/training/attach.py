@@ -12,17 +12,17 @@ from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
 from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training._wiring import embedding_of, introduce, introduce_health, tokens_of
-from paddlenlp_embtune.training.callbacks._layer_norm_fix import NormCallback
+from paddlenlp_embtune.training.callbacks._layer_norm_fix import LayerNormFixCallback
 from paddlenlp_embtune.training.callbacks._metric_check import MetricCheckCallback
-from paddlenlp_embtune.training.callbacks.checkpoint_seals import SealCallback
-from paddlenlp_embtune.training.callbacks.cpu_kernels import SpeedCallback
+from paddlenlp_embtune.training.callbacks.checkpoint_seals import CheckpointSealCallback
+from paddlenlp_embtune.training.callbacks.cpu_kernels import CpuKernelsCallback
 from paddlenlp_embtune.training.callbacks.embedding_health import EmbeddingHealthCallback
-from paddlenlp_embtune.training.callbacks.learning_rate import RateCallback
-from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
-from paddlenlp_embtune.training.callbacks.replica_check import ReplicaCallback
+from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
+from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
+from paddlenlp_embtune.training.callbacks.replica_check import ReplicaCheckCallback
 from paddlenlp_embtune.training.callbacks.resume import ResumeCallback
-from paddlenlp_embtune.training.callbacks.sparse_embedding import SparseCallback
-from paddlenlp_embtune.training.callbacks.vocabulary_guard import VocabularyCallback
+from paddlenlp_embtune.training.callbacks.sparse_embedding import SparseEmbeddingCallback
+from paddlenlp_embtune.training.callbacks.vocabulary_guard import VocabularyGuardCallback
 from paddlenlp_embtune.training.parameter_groups import (
     ParameterGroup,
     group_specs,
@@ -65,7 +65,7 @@ def attach(
     *,
     record: RunRecord | None = None,
     tokens: Sequence[str] | None = None,
-    watched: Watched | None = None,
+    monitored_rows: MonitoredRows | None = None,
     identity: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
@@ -80,7 +80,7 @@ def attach(
         record: where events go; None keeps them in memory.
         tokens: the token of each row of the embedding, so that rows can be named by health checks and by ``rows``, and so
             that a checkpoint which was trained with other tokens is refused; None asks the Trainer's tokenizer.
-        watched: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
+        monitored_rows: what is known about the rows of the embedding: terms that belong together, the row of the unknown token.
         identity: further plain values that a checkpoint must have been made with, beside the recipe's.
     Returns:
         The record that the callbacks write to.
@@ -104,20 +104,20 @@ def attach(
     record.write("groups", table=table)
     plain = recipe.to_dict()
     tokens = tokens if tokens is not None else tokens_of(trainer)
-    vocabulary = VocabularyCallback(tokens) if tokens is not None else None
-    seal = SealCallback()
+    vocabulary = VocabularyGuardCallback(tokens) if tokens is not None else None
+    seal = CheckpointSealCallback()
     compat.own_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *([vocabulary] if vocabulary is not None else []),
         *_replicas(trainer),
         *_sparse(trainer, recipe, record),
-        NormCallback(),
-        SpeedCallback(),
+        LayerNormFixCallback(),
+        CpuKernelsCallback(),
         *(regularize(trainer, recipe.regularization, record=record) if recipe.regularization is not None else ()),
         *_metric_check(trainer, recipe, groups),
         *_callbacks(recipe, trainer.model),
-        RateCallback(
+        LearningRateCallback(
             groups,
             schedule=recipe.schedule,
             warmup_steps=_warmup_steps(recipe, groups),
@@ -125,12 +125,12 @@ def attach(
         ),
         seal,
     ]
-    rates = next(callback for callback in callbacks if isinstance(callback, RateCallback))
-    watched = watched if watched is not None else Watched(tokens=tokens)
+    rates = next(callback for callback in callbacks if isinstance(callback, LearningRateCallback))
+    monitored_rows = monitored_rows if monitored_rows is not None else MonitoredRows(tokens=tokens)
     for callback in callbacks:
         introduce(callback, trainer, record, tokens)
         if isinstance(callback, EmbeddingHealthCallback):
-            introduce_health(callback, trainer, groups, rates, watched)
+            introduce_health(callback, trainer, groups, rates, monitored_rows)
         trainer.add_callback(callback)
     compat.close_writers_last(trainer)
     compat.keep_last(trainer, seal)
@@ -184,7 +184,7 @@ def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) ->
 def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
     """Give the Trainer the groups as multipliers of the largest group rate, which its own logs then show.
 
-    RateCallback replaces the multipliers by exact rates when training begins.
+    LearningRateCallback replaces the multipliers by exact rates when training begins.
     """
     base_rate = max(group.spec.rate for group in groups)
     arguments = trainer.args
@@ -207,7 +207,7 @@ def _replicas(trainer: Any) -> list[Any]:
     frozen = [parameter for parameter in trainer.model.parameters() if parameter.stop_gradient]
     for parameter in frozen:
         parameter.stop_gradient = False
-    return [ReplicaCallback(frozen)]
+    return [ReplicaCheckCallback(frozen)]
 
 
 def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
@@ -216,7 +216,7 @@ def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
     if recipe.early_stopping is not None:
         watched["early_stopping"] = recipe.early_stopping.metric
     if recipe.average is not None:
-        watched["average"] = str(recipe.average.settled(recipe.early_stopping).metric)
+        watched["average"] = str(recipe.average.resolved(recipe.early_stopping).metric)
     if recipe.freeze is not None and recipe.freeze.unfreeze_on_plateau is not None:
         watched["freeze.unfreeze_on_plateau"] = recipe.freeze.unfreeze_on_plateau.metric
     for group in groups:
@@ -237,7 +237,7 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
         or not compat.embedding_layers(trainer.model, parameter)
     ):
         return []
-    callback = SparseCallback()
+    callback = SparseEmbeddingCallback()
     try:
         compat.refuse_loss_scale(trainer.args)
         compat.refuse_held_rows(trainer.args)

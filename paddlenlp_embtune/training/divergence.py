@@ -10,7 +10,7 @@ import numpy as np
 
 from paddlenlp_embtune.config import DistillSpec
 
-__all__ = ["LEAST_CHANCE", "LossWatch", "chance_loss"]
+__all__ = ["LEAST_CHANCE", "LossMonitor", "chance_loss"]
 
 LEAST_CHANCE = math.log(2)
 """The cross-entropy of a guess between two classes: no classifier's is lower."""
@@ -49,7 +49,7 @@ def _classes_of(model: Any) -> int:
     return max((number for number in told if isinstance(number, int)), default=2) or 2
 
 
-class LossWatch:
+class LossMonitor:
     """Tells a loss that has gone astray from one high batch, and from a low one at the start.
 
     The limit is the ratio times the larger of the chance level and the median of the run's first three losses. It is crossed

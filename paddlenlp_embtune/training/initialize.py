@@ -31,10 +31,10 @@ __all__ = [
     "Progress",
     "Start",
     "check_labels",
+    "initialize_embedding",
     "possible_fallbacks",
     "pretrained_encoder",
     "read_source",
-    "start_of",
     "usual_fallbacks",
 ]
 
@@ -63,7 +63,7 @@ class Start:
     pretrained: Pretrained | None = None
 
 
-def start_of(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None = None) -> Start:
+def initialize_embedding(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None = None) -> Start:
     """Build the tokenizer and the embedding of a run; no Paddle yet.
 
     Args:

@@ -21,14 +21,14 @@ from paddlenlp_embtune.utils.schema import require_at_most
 
 paddle = compat.require_paddle()
 
-__all__ = ["RateCurve", "find_rates", "propose"]
+__all__ = ["LearningRateCurve", "find_learning_rates", "propose"]
 
 _BLOW_UP = 4.0
 _SMOOTHING = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
-class RateCurve:
+class LearningRateCurve:
     """A range test.
 
     Args:
@@ -56,7 +56,7 @@ class RateCurve:
         return None if self.steepest is None else min(self.steepest, self.minimum / 10)
 
 
-def find_rates(
+def find_learning_rates(
     trainer: Any,
     groups: Sequence[ParameterGroup],
     *,
@@ -66,7 +66,7 @@ def find_rates(
     steps: int = 100,
     global_norm: float | None = 1.0,
     progress: Callable[[int, int], object] | None = None,
-) -> RateCurve:
+) -> LearningRateCurve:
     """Train for some steps at rates that grow by the same factor each, then put weights and random state back.
 
     Args:
@@ -177,7 +177,7 @@ def _restored(model: Any, frozen: Sequence[Any]) -> Iterator[None]:
         (model.train if training else model.eval)()
 
 
-def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[float]) -> RateCurve:
+def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[float]) -> LearningRateCurve:
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
         raise HostError("the loss is not finite at the lowest rate already; look at the data and the model first")
@@ -188,7 +188,7 @@ def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[f
     seen = rates[: len(finite)]
     steepest, minimum = propose(seen, np.array(smoothed), noise=_noise(finite))
     blew_up = float(rates[len(losses) - 1]) if len(losses) < len(rates) or len(finite) < len(losses) else None
-    return RateCurve(
+    return LearningRateCurve(
         group=group,
         rates=tuple(map(float, seen)),
         losses=tuple(finite),

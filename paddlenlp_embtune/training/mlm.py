@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.config import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.data import Hiding
+from paddlenlp_embtune.data import MaskingSpec
 from paddlenlp_embtune.encoders import CONFIG, Pretrained, save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import split_windows
 from paddlenlp_embtune.training._preflight import check_out, checkpoints_of, keeping_checkpoints, run_lock
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
 
-__all__ = ["PretrainingResult", "PretrainingSpec", "go_on"]
+__all__ = ["PretrainingResult", "PretrainingSpec", "continue_pretraining"]
 
 _MASK = "[MASK]"
 _LEAST_TEXTS = 20
@@ -37,7 +37,7 @@ class PretrainingSpec:
         epochs: passes over the texts, 1 or more; other tokens are hidden in each.
         batch_size: windows in a step.
         max_length: longer texts are read in windows of so many tokens.
-        rate: the absolute peak learning rate of the encoder, above 0; the new head gets ten times that.
+        learning_rate: the absolute peak learning rate of the encoder, above 0; the new head gets ten times that.
         share: of the tokens that are hidden, above 0 and below 1.
         held_out: share of the texts that only measure the loss, above 0 and below 1.
         seed: seeds the order, what is hidden, and dropout.
@@ -47,7 +47,7 @@ class PretrainingSpec:
     epochs: int = 3
     batch_size: int = 32
     max_length: int = 128
-    rate: float = 1e-4
+    learning_rate: float = 1e-4
     share: float = 0.15
     held_out: float = 0.05
     seed: int = 0
@@ -60,7 +60,7 @@ class PretrainingSpec:
         for name, most in (("epochs", 1_000_000), ("batch_size", 1_000_000), ("max_length", 65_536)):
             require_at_most(f"pretraining.{name}", getattr(self, name), most)
         require(0 <= self.seed < 2**32, "pretraining.seed", self.seed, "0 or more and below 2**32")
-        require(self.rate > 0, "pretraining.rate", self.rate, "above 0")
+        require(self.learning_rate > 0, "pretraining.learning_rate", self.learning_rate, "above 0")
         for name in ("share", "held_out"):
             require(0 < getattr(self, name) < 1, f"pretraining.{name}", getattr(self, name), "above 0 and below 1")
 
@@ -86,7 +86,7 @@ class PretrainingResult:
     seconds: float
 
 
-def go_on(
+def continue_pretraining(
     pretrained: Pretrained,
     texts: Sequence[str],
     out: Path,
@@ -124,7 +124,7 @@ def go_on(
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     vocabulary = pretrained.tokenizer.vocabulary
-    hiding = Hiding(vocabulary.ids[_MASK], _spared(pretrained), spec.share)
+    masking = MaskingSpec(vocabulary.ids[_MASK], _spared(pretrained), spec.share)
     counts = Counter(chain.from_iterable(windows))
     log_frequencies = np.log([counts[number] + 0.1 for number in range(len(vocabulary))]).astype(np.float32)
     log_frequencies -= np.log(np.exp(log_frequencies).sum())
@@ -134,14 +134,14 @@ def go_on(
     trainer = MaskedTrainer(
         model,
         windows,
-        hiding=hiding,
+        masking=masking,
         out=str(checkpoints),
         epochs=spec.epochs + 1,
         batch_size=spec.batch_size,
         seed=spec.seed,
         checkpoint_seconds=spec.checkpoint_seconds,
     )
-    first = FirstLossCallback(lambda: masked_loss(model, held, hiding, seed=spec.seed))
+    first = FirstLossCallback(lambda: masked_loss(model, held, masking, seed=spec.seed))
     record, identity = RunRecord(listeners=tuple(listeners)), _identity(pretrained, windows, spec)
     attach(trainer, _recipe(spec), record=record, tokens=vocabulary.tokens, identity=identity)
     trainer.add_callback(first)
@@ -151,7 +151,7 @@ def go_on(
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         seconds = time.perf_counter() - started
-        after = masked_loss(model, held, hiding, seed=spec.seed)
+        after = masked_loss(model, held, masking, seed=spec.seed)
         source = f"{pretrained.source}, trained on {len(windows)} windows of text"
         save_encoder(dataclasses.replace(pretrained, weights=model.weights(), source=source), out)
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -162,7 +162,7 @@ def _recipe(spec: PretrainingSpec) -> Recipe:
     """The head alone for one epoch, then everything."""
     return Recipe(
         seed=spec.seed,
-        layerwise=LayerwiseSpec(rate=spec.rate, decay=1.0, head_rate=10 * spec.rate),
+        layerwise=LayerwiseSpec(rate=spec.learning_rate, decay=1.0, head_rate=10 * spec.learning_rate),
         schedule=ScheduleSpec(warmup_ratio=0.05),
         freeze=FreezeSpec(groups=("embedding", "layer.*"), unfreeze_at_epoch=1),
         clip=ClipSpec(),

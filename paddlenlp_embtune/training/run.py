@@ -20,7 +20,7 @@ from paddlenlp_embtune.errors import BundleError, EmbtuneError, HostError, Recip
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.training._finalize import deliver
-from paddlenlp_embtune.training._outcome import outcome_notes, wreck_is_told
+from paddlenlp_embtune.training._outcome import checking_outcome, outcome_notes
 from paddlenlp_embtune.training._preflight import (
     RECORD,
     check_checkpoints,
@@ -32,17 +32,17 @@ from paddlenlp_embtune.training._preflight import (
     keeping_checkpoints,
     run_lock,
 )
-from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare, settle, term_groups
-from paddlenlp_embtune.training._teacher import ANSWERS, ask, check_student, save_lessons
+from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare, resolve_defaults, term_groups
+from paddlenlp_embtune.training._teacher import ANSWERS, check_student, compute_teacher_logits, save_soft_targets
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.atomic_io import replace_folder
 from paddlenlp_embtune.utils.os_errors import next_step
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
-    from paddlenlp_embtune.training.lr_finder import RateCurve
+    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
+    from paddlenlp_embtune.training.lr_finder import LearningRateCurve
 
-__all__ = ["RunResult", "build", "rate_curves", "train"]
+__all__ = ["RunResult", "build", "learning_rate_curves", "train"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def train(
     check_names(recipe)
     with _naming_plugins():
         prepared = prepare(recipe, progress=progress)
-    recipe = settle(recipe, prepared).relative_to(Path.cwd())
+    recipe = resolve_defaults(recipe, prepared).relative_to(Path.cwd())
     with run_lock(run_dir), _worded(run_dir, checkpoints):
         check_free()  # another run may have ended there while this one read its data
         if overwrite and not resume:
@@ -213,40 +213,43 @@ def build(recipe: Recipe, prepared: Prepared, *, out: Path) -> Any:
     )
 
 
-def rate_curves(
+def learning_rate_curves(
     recipe: Recipe,
     *,
     groups: Sequence[str | None] = (None,),
     progress: Callable[[int, int], object] | None = None,
     **options: Any,
-) -> list[RateCurve]:
+) -> list[LearningRateCurve]:
     """Run the rate finder on the data and the model of a recipe.
 
     Args:
         recipe: what would be trained.
         groups: names of groups, a test for each; None stands for all groups together.
         progress: called with (steps done, steps) of each test.
-        options: ``lowest``, ``highest`` and ``steps`` of :func:`paddlenlp_embtune.training.lr_finder.find_rates`.
+        options: ``lowest``, ``highest`` and ``steps`` of :func:`paddlenlp_embtune.training.lr_finder.find_learning_rates`.
     """
-    from paddlenlp_embtune.training.lr_finder import find_rates
+    from paddlenlp_embtune.training.lr_finder import find_learning_rates
     from paddlenlp_embtune.training.parameter_groups import group_specs, resolve_groups
 
     check_names(recipe)
     prepared = prepare(recipe)
-    recipe = settle(recipe, prepared)
+    recipe = resolve_defaults(recipe, prepared)
     prepared = _taught(recipe, prepared, RunRecord())
     with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         trainer = build(recipe, prepared, out=Path(scratch))
         resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
         norm = recipe.clip.global_norm if recipe.clip is not None else None
-        return [find_rates(trainer, resolved, group=group, global_norm=norm, progress=progress, **options) for group in groups]
+        return [
+            find_learning_rates(trainer, resolved, group=group, global_norm=norm, progress=progress, **options)
+            for group in groups
+        ]
 
 
 def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[Any, float]:
     """Attach the recipe to a Trainer and train; return the Trainer and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
     from paddlenlp_embtune.training import attach
-    from paddlenlp_embtune.training._distillation_loss import LessonsCallback, add_map, drop_map
+    from paddlenlp_embtune.training._distillation_loss import SoftTargetsCallback, add_map, drop_map
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     check_dev_rows(recipe, len(prepared.dev))
@@ -258,14 +261,14 @@ def _tune(recipe: Recipe, prepared: Prepared, record: RunRecord, checkpoints: Pa
         recipe,
         record=record,
         tokens=prepared.tokenizer.vocabulary.tokens,
-        watched=_watched(recipe, prepared),
+        monitored_rows=_monitored_rows(recipe, prepared),
         identity=_identity(recipe, prepared),
     )
     if (teaching := prepared.teaching) is not None and (soft_targets := prepared.soft_targets) is not None:
-        trainer.add_callback(LessonsCallback(lambda folder: save_lessons(folder / ANSWERS, soft_targets, teaching)))
+        trainer.add_callback(SoftTargetsCallback(lambda folder: save_soft_targets(folder / ANSWERS, soft_targets, teaching)))
     checkpoint = last_checkpoint(checkpoints)
     started = time.perf_counter()
-    with wreck_is_told(record):
+    with checking_outcome(record):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
     drop_map(trainer.model)
@@ -307,14 +310,14 @@ def _taught(
         return prepared
     check_student(prepared.teaching.spec, recipe.model.name)
     kept = checkpoints / ANSWERS if checkpoints is not None else None
-    soft_targets, figures = ask(prepared.teaching, kept=kept, progress=progress)
+    soft_targets, figures = compute_teacher_logits(prepared.teaching, kept=kept, progress=progress)
     record.write("teacher", **prepared.teaching.summary(), asked=figures)
     return dataclasses.replace(prepared, soft_targets=soft_targets)
 
 
-def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
+def _monitored_rows(recipe: Recipe, prepared: Prepared) -> MonitoredRows:
     """What is known about the rows: the terms of the domain, the unknown token, whether the rows come from somewhere."""
-    from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
+    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
 
     vocabulary, groups = prepared.tokenizer.vocabulary, {}
     for name, terms in term_groups(recipe).items():
@@ -323,7 +326,7 @@ def _watched(recipe: Recipe, prepared: Prepared) -> Watched:
         if len(known) >= 2:
             groups[name] = known
     pretrained = recipe.vectors.source != "random"
-    return Watched(tokens=vocabulary.tokens, groups=groups, unknown=vocabulary.unknown_id, pretrained=pretrained)
+    return MonitoredRows(tokens=vocabulary.tokens, groups=groups, unknown=vocabulary.unknown_id, pretrained=pretrained)
 
 
 def _identity(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.training.divergence import LossWatch
+from paddlenlp_embtune.training.divergence import LossMonitor
 from tests.helpers import RECIPE, ROWS, Run, error_of, hidden, tsv
 
 CLAUSES = "今日，公司公告。后市如何？仍需观察；市场平静，成交清淡。"
@@ -81,7 +81,7 @@ def test_the_share_of_the_ngrams_follows_the_metric_that_is_watched() -> None:
 
 def test_a_run_that_diverges_at_once_fails_and_leaves_nothing(work: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(work)
-    monkeypatch.setattr(LossWatch, "update", lambda self, loss, *, step: self._last.append(loss) or step >= 1)
+    monkeypatch.setattr(LossMonitor, "update", lambda self, loss, *, step: self._last.append(loss) or step >= 1)
     text = error_of(run("train", "own.yaml", "--out", "run"), 1)
     assert "the loss diverged" in text
     assert "before the first evaluation, so nothing is kept" in text
@@ -97,12 +97,12 @@ def test_a_run_that_diverges_later_ships_its_best_weights_and_says_so_last(
     prepare(work)
     seen: list[int] = []
 
-    def update(self: LossWatch, loss: float, *, step: int) -> bool:
+    def update(self: LossMonitor, loss: float, *, step: int) -> bool:
         seen.append(step)
         self._last.append(loss)
         return len(seen) > 5
 
-    monkeypatch.setattr(LossWatch, "update", update)
+    monkeypatch.setattr(LossMonitor, "update", update)
     code, out, err = run("train", "own.yaml", "--out", "run", "--json")
     assert code == 0, err
     *_, note, record = err.strip().splitlines()

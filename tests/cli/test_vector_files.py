@@ -16,7 +16,7 @@ from paddlenlp_embtune import Recipe
 from paddlenlp_embtune.cli.commands import vectors_convert
 from paddlenlp_embtune.embeddings.io import ReadOptions, read_lac, read_vectors, write_vectors
 from paddlenlp_embtune.text import WordTokenizer
-from paddlenlp_embtune.training.initialize import start_of
+from paddlenlp_embtune.training.initialize import initialize_embedding
 from tests.embeddings.io.fasttext_files import pack
 from tests.helpers import ROWS, Run, error_of, hidden, python
 
@@ -213,7 +213,7 @@ def test_a_packed_file_is_read_and_damage_may_be_skipped(work: Path, run: Run) -
 @pytest.mark.parametrize("source", ["lac", "./some.vec"])
 def test_coverage_is_what_training_would_say(work: Path, run: Run, source: str, tokenizer: str) -> None:
     plain = {"text": {"extra_rows": 0, "tokenizer": tokenizer}, "vectors": {"source": source}}
-    expected = start_of(Recipe.from_dict(plain), TEXTS).coverage
+    expected = initialize_embedding(Recipe.from_dict(plain), TEXTS).coverage
     answer = told(run("vectors", "coverage", source, "--data", "train.tsv", "--tokenizer", tokenizer, "--json"))
     rows = {row["origin"]: row["rows"] for row in answer["origins"] if row["rows"]}
     ordinary = Counter(dict(zip(expected.tokens[2:], expected.origins[2:], strict=True)).values())

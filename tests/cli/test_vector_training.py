@@ -10,7 +10,7 @@ import pytest
 
 from paddlenlp_embtune import Recipe
 from paddlenlp_embtune.embeddings.io import read_vectors, write_vectors
-from paddlenlp_embtune.training.initialize import start_of
+from paddlenlp_embtune.training.initialize import initialize_embedding
 from tests.helpers import ROWS, Run, error_of, hidden
 
 TEXTS = [text for text, _ in ROWS] * 5
@@ -32,7 +32,7 @@ def test_train_writes_vectors_that_a_recipe_starts_from(work: Path, run: Run) ->
     vectors = read_vectors(work / "deep" / "own.vec")
     assert set(vectors.rows) == CHARACTERS
     recipe = Recipe.from_dict({"data": {"train": "train.tsv"}, "vectors": {"source": str(work / "deep" / "own.vec")}})
-    assert start_of(recipe, TEXTS).coverage.found == 1.0
+    assert initialize_embedding(recipe, TEXTS).coverage.found == 1.0
     assert hidden(work) == []
 
 

@@ -125,7 +125,7 @@ def test_a_whole_one_goes_on_and_holds_no_pickle(attack: Attack) -> None:
     assert not [path.name for path in folder.iterdir() if path.read_bytes()[:1] == b"\x80"]
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "embtune_AverageCallback.safetensors", SEAL])
+@pytest.mark.parametrize("name", ["model.safetensors", "embtune_WeightAveragingCallback.safetensors", SEAL])
 def test_a_flipped_bit_is_refused_and_the_whole_one_named(name: str, attack: Attack) -> None:
     folder = attack.copy()
     content = next(flips(folder / name, 1, seed=3))

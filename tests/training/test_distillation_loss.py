@@ -19,7 +19,7 @@ from paddlenlp_embtune.models.features import FeatureEngine, captured_features, 
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from paddlenlp_embtune.training._distillation_loss import add_map, drop_map, softened_divergence, student_loss
-from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, _fit_before_training, with_lessons
+from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, _fit_before_training, with_soft_targets
 from paddlenlp_embtune.training.parameter_groups import resolve_groups
 from tests.toy import make_trainer
 
@@ -161,7 +161,7 @@ def test_unlabelled_texts_stand_behind_the_rows_and_batches_carry_what_the_teach
     tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *"abcd"]))
     vectors = np.arange(12, dtype=np.float16).reshape(4, 3)
     soft_targets = SoftTargets(np.arange(8, dtype=np.float32).reshape(4, 2), vectors, ("dcba",), (2, 1))
-    rows = with_lessons(EncodedDataset([[2], [3, 4]], [1, 0]), soft_targets, tokenizer, text=TextSpec(max_length=3))
+    rows = with_soft_targets(EncodedDataset([[2], [3, 4]], [1, 0]), soft_targets, tokenizer, text=TextSpec(max_length=3))
     assert [list(ids) for ids in rows.ids] == [[2], [3, 4], [5, 4, 3]]
     assert list(rows.labels) == [1, 0, -100]
     batch = collate([rows[2], rows[0]])

@@ -12,14 +12,14 @@ import pytest
 
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.errors import TrainingError
-from paddlenlp_embtune.training._outcome import outcome_notes, refuse_wreck
-from paddlenlp_embtune.training.divergence import LEAST_CHANCE, LossWatch, chance_loss
+from paddlenlp_embtune.training._outcome import check_outcome, outcome_notes
+from paddlenlp_embtune.training.divergence import LEAST_CHANCE, LossMonitor, chance_loss
 from paddlenlp_embtune.training.run_log import RunRecord
 
 
 def stops_at(losses: list[float], *, every: int = 1, ratio: float | None = 5.0, classes: int = 2) -> int:
     """Return the number of the log at which a run stops, counted from 1; 0 if it goes on."""
-    watch = LossWatch(ratio, chance=math.log(classes))
+    watch = LossMonitor(ratio, chance=math.log(classes))
     for number, loss in enumerate(losses, start=1):
         if watch.update(loss, step=number * every):
             return number
@@ -72,10 +72,10 @@ def test_more_classes_have_a_higher_limit() -> None:
 @pytest.mark.parametrize("at", range(1, 16))
 def test_the_state_survives_a_restart_bit_by_bit(at: int) -> None:
     losses = [*np.random.default_rng(3).uniform(0.2, 1.1, 12).tolist(), 4.0, 7.0, 9.0, 11.0]
-    whole, begun = LossWatch(5.0, chance=0.7), LossWatch(5.0, chance=0.7)
+    whole, begun = LossMonitor(5.0, chance=0.7), LossMonitor(5.0, chance=0.7)
     told = [whole.update(loss, step=step) for step, loss in enumerate(losses, start=1)]
     first = [begun.update(loss, step=step) for step, loss in enumerate(losses[:at], start=1)]
-    resumed = LossWatch(5.0, chance=0.7)
+    resumed = LossMonitor(5.0, chance=0.7)
     resumed.load_state(json.loads(json.dumps(begun.state())))
     rest = [resumed.update(loss, step=step) for step, loss in enumerate(losses[at:], start=at + 1)]
     assert first + rest == told
@@ -125,13 +125,13 @@ RESTORED = ("restored", {"step": 4, "metric": "eval_f1_macro", "value": 0.9})
 @pytest.mark.parametrize("after", [[], [LATER, RESTORED]])
 def test_a_run_that_went_astray_before_its_first_evaluation_is_refused(stop: Any, after: list[Any]) -> None:
     with pytest.raises(TrainingError, match=r"at step 9.*before the first evaluation, so nothing is kept; lower the rates"):
-        refuse_wreck(record_of(stop, *after))
+        check_outcome(record_of(stop, *after))
 
 
 @pytest.mark.parametrize("stop", [DIVERGED, NOT_FINITE, BROKEN])
 def test_one_that_has_better_weights_to_go_back_to_is_kept_and_says_so(stop: Any) -> None:
     record = record_of(EARLIER, stop, RESTORED)
-    refuse_wreck(record)
+    check_outcome(record)
     (note,) = outcome_notes(record)
     assert "training did not run to its end" in note
     assert "best weights before it, of step 4 (f1_macro 0.9000)" in note
@@ -139,11 +139,11 @@ def test_one_that_has_better_weights_to_go_back_to_is_kept_and_says_so(stop: Any
 
 def test_weights_that_are_not_finite_are_never_kept() -> None:
     with pytest.raises(TrainingError, match=r"head\.weight was no longer finite at step 9"):
-        refuse_wreck(record_of(EARLIER, BROKEN))
+        check_outcome(record_of(EARLIER, BROKEN))
 
 
 def test_the_usual_end_needs_no_word() -> None:
     for events in ([], [EARLIER, ("stopped", {"reason": "no_improvement", "step": 8})]):
         record = record_of(*events)
-        refuse_wreck(record)
+        check_outcome(record)
         assert outcome_notes(record) == ()

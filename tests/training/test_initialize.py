@@ -13,7 +13,7 @@ from paddlenlp_embtune.embeddings.init import Origin, initialise
 from paddlenlp_embtune.embeddings.io import read_lac
 from paddlenlp_embtune.embeddings.resize import read_terms
 from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, own_ids
-from paddlenlp_embtune.training.initialize import Start, start_of
+from paddlenlp_embtune.training.initialize import Start, initialize_embedding
 from tests.helpers import ROWS, SAID, TinyRun
 
 TEXTS = tuple(text for text, _ in ROWS)
@@ -21,7 +21,7 @@ CHARACTERS = sorted(set("".join(TEXTS)))
 
 
 def start(**parts: Any) -> Start:
-    return start_of(Recipe.from_dict(parts), TEXTS)
+    return initialize_embedding(Recipe.from_dict(parts), TEXTS)
 
 
 def vectors_file(folder: Path, names: list[str], width: int = 6) -> Path:

@@ -18,9 +18,9 @@ from paddlenlp_embtune.embeddings.resize import extended
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from paddlenlp_embtune.text import WordTokenizer
 from paddlenlp_embtune.text.factory import build_tokenizer
-from paddlenlp_embtune.training._prepare import prepare, settle
-from paddlenlp_embtune.training.initialize import start_of
-from paddlenlp_embtune.training.run import build, rate_curves
+from paddlenlp_embtune.training._prepare import prepare, resolve_defaults
+from paddlenlp_embtune.training.initialize import initialize_embedding
+from paddlenlp_embtune.training.run import build, learning_rate_curves
 from tests.helpers import ROWS, TinyRun, tsv
 
 TEXTS = tuple(text for text, _ in ROWS)
@@ -80,7 +80,7 @@ def test_texts_longer_than_the_encoders_positions_are_refused_before_training(en
     with pytest.raises(RecipeError, match=told):
         train(recipe, tmp_path / "run")
     with pytest.raises(RecipeError, match=told):
-        rate_curves(recipe, steps=10)
+        learning_rate_curves(recipe, steps=10)
     assert {path.name for path in tmp_path.iterdir()} == {"train.tsv"}
 
 
@@ -112,7 +112,7 @@ def test_a_run_is_not_gone_on_with_from_another_bundle_at_the_same_place(encoder
 def test_a_model_that_starts_from_a_bundle_has_its_weights(encoder: Path, tmp_path: Path) -> None:
     recipe = recipe_from(encoder, tmp_path, text={"max_length": POSITIONS})
     prepared = prepare(recipe)
-    trainer = build(settle(recipe, prepared), prepared, out=tmp_path / "out")
+    trainer = build(resolve_defaults(recipe, prepared), prepared, out=tmp_path / "out")
     from safetensors.numpy import load_file
 
     stored = load_file(encoder / "weights.safetensors")
@@ -125,7 +125,7 @@ def test_rare_words_do_not_come_back_from_the_vectors(tmp_path: Path) -> None:
     rare = next(word for word, count in sorted(counts.items()) if len(word) > 1 and count < 10)
     source = vectors_file(tmp_path, [*CHARACTERS, "词语", rare])
     text = {"tokenizer": "word", "min_count": 10, "extra_rows": 5}
-    begun = start_of(Recipe.from_dict({"text": text, "vectors": {"source": source}}), TEXTS)
+    begun = initialize_embedding(Recipe.from_dict({"text": text, "vectors": {"source": source}}), TEXTS)
     assert "词语" in begun.tokenizer.vocabulary
     assert rare not in begun.tokenizer.vocabulary
 
@@ -134,7 +134,7 @@ def test_an_empty_list_of_fallbacks_tries_none(tmp_path: Path) -> None:
     source = vectors_file(tmp_path, [*CHARACTERS, "Ａ"])
     text = {"extra_rows": 0}
     recipe = Recipe.from_dict({"text": text, "vectors": {"source": source, "fallbacks": []}})
-    begun = start_of(recipe, [*TEXTS, "a"])
+    begun = initialize_embedding(recipe, [*TEXTS, "a"])
     assert begun.coverage.origins[begun.tokenizer.vocabulary.ids["a"]] == Origin.SAMPLED
 
 

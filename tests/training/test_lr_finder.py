@@ -12,7 +12,7 @@ import pytest
 from paddlenlp_embtune.config.recipe import GroupSpec
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.training import resolve_groups
-from paddlenlp_embtune.training.lr_finder import find_rates, propose
+from paddlenlp_embtune.training.lr_finder import find_learning_rates, propose
 from tests.toy import make_trainer
 
 SPECS = (GroupSpec(name="embedding", parameters=("embedding.*",), rate=1e-3), GroupSpec(name="rest", rate=1e-2))
@@ -24,7 +24,7 @@ def weights(trainer: Any) -> dict[str, np.ndarray]:
 
 def test_it_proposes_a_rate_that_trains_well_below_the_one_that_blows_up(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    curve = find_rates(trainer, resolve_groups(trainer.model, SPECS), lowest=1e-5, highest=100.0, steps=120)
+    curve = find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), lowest=1e-5, highest=100.0, steps=120)
     assert curve.proposal is not None
     assert 1e-4 < curve.proposal < 1.0
     assert min(curve.smoothed) < 0.8 * curve.smoothed[0]
@@ -40,7 +40,7 @@ def test_weights_gradients_and_random_states_are_as_before(tmp_path: Path) -> No
     expected = (np.random.random(), paddle.rand([1]).item())
     np.random.seed(5)
     paddle.seed(5)
-    find_rates(trainer, resolve_groups(trainer.model, SPECS), steps=20)
+    find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), steps=20)
     assert (np.random.random(), paddle.rand([1]).item()) == expected
     for name, value in weights(trainer).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
@@ -52,7 +52,7 @@ def test_weights_gradients_and_random_states_are_as_before(tmp_path: Path) -> No
 def test_only_the_group_that_was_asked_for_trains(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     seen: list[dict[str, np.ndarray]] = []
-    find_rates(
+    find_learning_rates(
         trainer,
         resolve_groups(trainer.model, SPECS),
         group="embedding",
@@ -69,7 +69,7 @@ def test_training_after_it_is_the_same_as_without_it(tmp_path: Path) -> None:
     for look in (False, True):
         trainer = make_trainer(tmp_path / str(look))
         if look:
-            find_rates(trainer, resolve_groups(trainer.model, SPECS), steps=20)
+            find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), steps=20)
         np.random.seed(0)
         trainer.train()
         ends.append(weights(trainer))
@@ -96,14 +96,14 @@ def test_a_loss_that_never_falls_gives_no_proposal() -> None:
 def test_illegal_options_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     trainer = make_trainer(tmp_path)
     with pytest.raises(RecipeError, match=r"legal|nearest"):
-        find_rates(trainer, resolve_groups(trainer.model, SPECS), **options)
+        find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), **options)
 
 
 def test_a_frozen_group_is_refused(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.model.embedding.weight.stop_gradient = True
     with pytest.raises(HostError, match="everything in 'embedding' is frozen"):
-        find_rates(trainer, resolve_groups(trainer.model, SPECS), group="embedding")
+        find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), group="embedding")
 
 
 def test_a_low_first_loss_hides_no_fall() -> None:
@@ -137,7 +137,7 @@ class Staged(paddle.nn.Layer):
 def staged(folder: Path, losses: list[float]) -> Any:
     trainer = make_trainer(folder)
     trainer.criterion = Staged(losses)
-    return find_rates(trainer, resolve_groups(trainer.model, SPECS), steps=len(losses))
+    return find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), steps=len(losses))
 
 
 @pytest.mark.parametrize("first", [0.0, 0.01, 0.05])

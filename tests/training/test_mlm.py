@@ -15,20 +15,20 @@ from paddlenlp_embtune.encoders.loading import load_encoder
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
-from paddlenlp_embtune.training.mlm import PretrainingSpec, go_on
+from paddlenlp_embtune.training.mlm import PretrainingSpec, continue_pretraining
 from tests.encoders import tiny_encoder
 from tests.helpers import Run
 
 PHRASES = ("公司业绩大增", "净利润超预期", "控股股东减持", "回购股份利好", "退市风险警示", "业绩下滑亏损")
 TEXTS = [first + second for first in PHRASES for second in PHRASES]
-QUICK = PretrainingSpec(epochs=4, batch_size=4, max_length=16, rate=2e-3)
+QUICK = PretrainingSpec(epochs=4, batch_size=4, max_length=16, learning_rate=2e-3)
 
 
 def test_hidden_tokens_are_guessed_better(tmp_path: Path) -> None:
     found = tiny_encoder()
     texts = [text + phrase for text in TEXTS for phrase in PHRASES]
     spec = dataclasses.replace(QUICK, epochs=5, batch_size=8, max_length=32)
-    result = go_on(found, [*texts, "", texts[0]], tmp_path / "tuned", spec)
+    result = continue_pretraining(found, [*texts, "", texts[0]], tmp_path / "tuned", spec)
     assert result.texts + result.held_out == len(texts)
     assert result.loss_after < 0.9 * result.loss_before
     tuned = load_encoder(str(tmp_path / "tuned"))
@@ -42,7 +42,7 @@ def test_hidden_tokens_are_guessed_better(tmp_path: Path) -> None:
 
 def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = dataclasses.replace(QUICK, epochs=2, checkpoint_seconds=0.0)
-    go_on(tiny_encoder(), TEXTS, tmp_path / "whole", spec)
+    continue_pretraining(tiny_encoder(), TEXTS, tmp_path / "whole", spec)
     monkeypatch.setattr(pretraining, "save_encoder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     from paddlenlp_embtune.training._mlm_trainer import MaskedTrainer
 
@@ -57,10 +57,10 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(MaskedTrainer, "training_step", until_killed)
         with pytest.raises(KeyboardInterrupt):
-            go_on(tiny_encoder(), TEXTS, tmp_path / "cut", spec)
+            continue_pretraining(tiny_encoder(), TEXTS, tmp_path / "cut", spec)
     assert (tmp_path / "cut.checkpoints").is_dir()
     monkeypatch.setattr(pretraining, "save_encoder", save_encoder)
-    again = go_on(tiny_encoder(), TEXTS, tmp_path / "cut", spec)
+    again = continue_pretraining(tiny_encoder(), TEXTS, tmp_path / "cut", spec)
     assert np.isfinite(again.loss_before)
     whole, cut = (load_encoder(str(tmp_path / name)).weights for name in ("whole", "cut"))
     for name, value in whole.items():
@@ -90,7 +90,7 @@ def test_only_an_encoder_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(
         RecipeError, match=r"thesis holds chapter\.txt but no config\.json, so it is no encoder and will not be"
     ):
-        go_on(tiny_encoder(), TEXTS, tmp_path / "thesis", QUICK, overwrite=True)
+        continue_pretraining(tiny_encoder(), TEXTS, tmp_path / "thesis", QUICK, overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "precious"
 
 
@@ -103,25 +103,25 @@ def test_what_another_process_left_meanwhile_is_kept(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(pretraining, "_windows", slowly)
     with pytest.raises(RecipeError, match="tuned is not empty"):
-        go_on(tiny_encoder(), TEXTS, out, QUICK)
+        continue_pretraining(tiny_encoder(), TEXTS, out, QUICK)
     assert np.array_equal(load_encoder(str(out)).table, tiny_encoder().table)
 
 
 def test_what_cannot_be(tmp_path: Path) -> None:
     found = tiny_encoder()
     with pytest.raises(DataError, match="there are 3 different texts; expected 20 or more"):
-        go_on(found, ["一", "二", "三"], tmp_path / "x", QUICK)
+        continue_pretraining(found, ["一", "二", "三"], tmp_path / "x", QUICK)
     with pytest.raises(RecipeError, match="max_length is 128; expected for a tiny BertModel: at most 64"):
-        go_on(found, TEXTS, tmp_path / "x", PretrainingSpec())
+        continue_pretraining(found, TEXTS, tmp_path / "x", PretrainingSpec())
     tokens = [token for token in found.tokenizer.vocabulary.tokens if token != "[MASK]"] + ["x"]
     bare = dataclasses.replace(found, tokenizer=WordPieceTokenizer(Vocabulary(tokens)))
     with pytest.raises(RecipeError, match=r"has no \[MASK\]"):
-        go_on(bare, TEXTS, tmp_path / "x", QUICK)
+        continue_pretraining(bare, TEXTS, tmp_path / "x", QUICK)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("epochs", 0), ("max_length", 7), ("rate", 0.0), ("share", 1.0), ("held_out", 0.0)]
+    ("name", "value"), [("epochs", 0), ("max_length", 7), ("learning_rate", 0.0), ("share", 1.0), ("held_out", 0.0)]
 )
 def test_illegal_values(name: str, value: float) -> None:
     with pytest.raises(RecipeError, match=f"pretraining.{name} is {value}"):

@@ -22,7 +22,7 @@ from paddlenlp_embtune.report.run_reader import read_run
 from paddlenlp_embtune.report.sections._overview import findings
 from paddlenlp_embtune.text.windows import WindowSpec
 from paddlenlp_embtune.training import _teacher as teaching
-from paddlenlp_embtune.training._teacher import ask, prepare_teaching
+from paddlenlp_embtune.training._teacher import compute_teacher_logits, prepare_teaching
 from paddlenlp_embtune.training.run import train
 from tests.helpers import ROWS, TinyRun, tsv
 
@@ -59,7 +59,7 @@ def test_files_of_texts_that_teach_nothing_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [LABELS, ("利空", "中性", "利好")])
 def test_answers_are_the_predictors_in_the_order_of_the_students_labels(labels: tuple[str, ...], tiny_run: TinyRun) -> None:
     asked = settled(tiny_run, labels)
-    soft_targets, figures = ask(asked)
+    soft_targets, figures = compute_teacher_logits(asked)
     with Predictor(tiny_run.bundle) as predictor:
         known = predictor.labels
         expected = predictor.scaled_probabilities(asked.texts)(1.0)[:, [known.index(label) for label in labels]]
@@ -71,8 +71,8 @@ def test_answers_are_the_predictors_in_the_order_of_the_students_labels(labels: 
 
 
 def test_vectors_come_with_the_same_answers_centred_and_of_one_size(tiny_run: TinyRun) -> None:
-    plain, _ = ask(settled(tiny_run))
-    soft_targets, _ = ask(settled(tiny_run, hidden=1.0))
+    plain, _ = compute_teacher_logits(settled(tiny_run))
+    soft_targets, _ = compute_teacher_logits(settled(tiny_run, hidden=1.0))
     assert soft_targets.vectors is not None
     assert soft_targets.vectors.shape == (3, 16)
     np.testing.assert_allclose(soft_targets.logits, plain.logits, atol=1e-4)
@@ -86,11 +86,13 @@ def test_long_texts_are_read_as_the_teacher_reads_them(tiny_run: TinyRun, tmp_pa
     reseal(Bundle.open(tiny_run.bundle), tmp_path / "teacher", windows=windows)
     rows = dataclasses.replace(TRAIN, texts=("公司拟回购股份" * 12, "集团被立案调查"))
     spec = DistillSpec(teacher=str(tmp_path / "teacher"))
-    soft_targets, _ = ask(prepare_teaching(spec, LABELS, rows, DEV, text_column="text"))
+    soft_targets, _ = compute_teacher_logits(prepare_teaching(spec, LABELS, rows, DEV, text_column="text"))
     with Predictor(tmp_path / "teacher") as predictor:
         expected = predictor.scaled_probabilities(rows.texts)(1.0)
     np.testing.assert_allclose(np.exp(soft_targets.train), expected, atol=1e-6)
-    vectors, _ = ask(prepare_teaching(dataclasses.replace(spec, hidden=1.0), LABELS, rows, DEV, text_column="text"))
+    vectors, _ = compute_teacher_logits(
+        prepare_teaching(dataclasses.replace(spec, hidden=1.0), LABELS, rows, DEV, text_column="text")
+    )
     np.testing.assert_allclose(vectors.logits, soft_targets.logits, atol=1e-4)
 
 
@@ -99,18 +101,18 @@ def test_kept_answers_are_not_asked_for_again_unless_something_changed(
 ) -> None:
     file = tmp_path / "deep" / "answers.safetensors"
     asked = settled(tiny_run, answers=str(file))
-    first, _ = ask(asked)
+    first, _ = compute_teacher_logits(asked)
     monkeypatch.setattr(teaching, "_asked", lambda *_: pytest.fail("the teacher was asked again"))
-    again, figures = ask(asked)
+    again, figures = compute_teacher_logits(asked)
     assert figures["from_file"]
     np.testing.assert_array_equal(again.logits, first.logits)
     with pytest.raises(pytest.fail.Exception, match="asked again"):
-        ask(settled(tiny_run, ("利空", "中性", "利好"), answers=str(file)))
+        compute_teacher_logits(settled(tiny_run, ("利空", "中性", "利好"), answers=str(file)))
     with pytest.raises(pytest.fail.Exception, match="asked again"):
-        ask(settled(tiny_run, answers=str(file), hidden=1.0))
+        compute_teacher_logits(settled(tiny_run, answers=str(file), hidden=1.0))
     file.write_text("text\tlabel\n", encoding="utf-8")
     with pytest.raises(RecipeError, match=r"answers\.safetensors holds no answers of a teacher"):
-        ask(asked)
+        compute_teacher_logits(asked)
     assert file.read_text(encoding="utf-8") == "text\tlabel\n"
 
 

@@ -15,7 +15,12 @@ import paddlenlp_embtune as embtune  # before paddlenlp, which lacks something b
 # isort: split
 from paddlenlp.trainer import TrainerCallback
 
-from paddlenlp_embtune.training.callbacks import EarlyStoppingCallback, FreezeCallback, GlobalNormClipCallback, ResumeCallback
+from paddlenlp_embtune.training.callbacks import (
+    EarlyStoppingCallback,
+    FreezingCallback,
+    GlobalNormClippingCallback,
+    ResumeCallback,
+)
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.toy import Toy, make_trainer
 
@@ -53,8 +58,8 @@ def alone(folder: Path) -> Any:
     return make_trainer(
         folder,
         ResumeCallback(),
-        FreezeCallback(["embedding.*"], unfreeze_at_epoch=1),
-        GlobalNormClipCallback(0.5),
+        FreezingCallback(["embedding.*"], unfreeze_at_epoch=1),
+        GlobalNormClippingCallback(0.5),
         EarlyStoppingCallback("accuracy", mode="max"),
         **ARGUMENTS,
     )

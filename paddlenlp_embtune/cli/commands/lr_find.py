@@ -19,7 +19,7 @@ from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.training import RateCurve
+    from paddlenlp_embtune.training import LearningRateCurve
 
 __all__ = ["add_to"]
 
@@ -49,11 +49,11 @@ def rates(
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
     compat.require_paddle()
     compat.calm_logging()
-    from paddlenlp_embtune.training import rate_curves
+    from paddlenlp_embtune.training import learning_rate_curves
 
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("range test", total=steps)
-        curves = rate_curves(
+        curves = learning_rate_curves(
             chosen,
             groups=group or [None],
             lowest=lowest,
@@ -82,7 +82,7 @@ def rates(
             print(f"{curve.group or 'all'}\t{proposal}")
 
 
-def _proposals(curves: list[RateCurve]) -> Table:
+def _proposals(curves: list[LearningRateCurve]) -> Table:
     table = Table("group", "proposal", "steepest fall", "lowest loss", "blew up")
     for curve in curves:
         figures = (curve.proposal, curve.steepest, curve.minimum, curve.blew_up_at)

@@ -43,12 +43,12 @@ def pretrain(
     """Continue the masked-language training of an encoder on texts without labels; a killed run continues where it was."""
     compat.require_paddle()
     compat.calm_logging()
-    from paddlenlp_embtune.training import PretrainingSpec, go_on
+    from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
-    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, rate=rate, seed=seed)
+    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=rate, seed=seed)
     found = pretrained_encoder(encoder)
     read = [text for file in texts for text in read_texts_of(file, text_column, encoding=encoding, quoting=quoting)]
-    result = go_on(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
+    result = continue_pretraining(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
     err.print(
         f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "
         f"{result.held_out:,} held-out windows: {result.loss_before:.3f} -> {result.loss_after:.3f} nats",

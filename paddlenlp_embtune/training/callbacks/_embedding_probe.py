@@ -14,10 +14,10 @@ from paddlenlp_embtune.embeddings.metrics import cosine_drift, health_metrics
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.plugin import cause
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
-from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
+from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["Examiner"]
+__all__ = ["EmbeddingProbe"]
 
 Table = npt.NDArray[np.float32]
 
@@ -43,11 +43,11 @@ _MOST_SINCE = 4_096
 """Rows that are compared with the last check; a copy of all of them would be a second one."""
 
 
-class Examiner:
+class EmbeddingProbe:
     """Measures the watched rows of one embedding.
 
     Args:
-        watched: which rows, and what is known about them.
+        monitored: which rows, and what is known about them.
         sampler: what passed through the steps since the last check.
         measures: further measures by name, called with ``start=`` and ``now=``, which must not change them. One that raises,
             or gives no finite number, is left out of the check, and told of once.
@@ -56,13 +56,13 @@ class Examiner:
 
     def __init__(
         self,
-        watched: Watched,
+        monitored: MonitoredRows,
         *,
         sampler: StepSampler,
         measures: Mapping[str, Callable[..., float]] | None = None,
         tell: Callable[[str, str], object] = lambda _name, _why: None,
     ) -> None:
-        self.watched = watched
+        self.monitored = monitored
         self.sampler = sampler
         self.measures = dict(measures or {})
         self._tell = tell
@@ -84,9 +84,9 @@ class Examiner:
         """
         self.embedding = embedding
         count = int(embedding.shape[0])
-        self.rows = self.watched.choose(count)
+        self.rows = self.monitored.choose(count)
         many = count if self.rows is None else self.rows.size
-        terms = self.watched.checkup(self.rows).groups
+        terms = self.monitored.checkup(self.rows).groups
         named = np.unique(np.array([row for group in terms.values() for term in group for row in term], dtype=np.int64))
         further = max(0, min(many, _MOST_SINCE) - named.size)
         self._sample = np.union1d(named, np.random.default_rng(0).choice(many, further, replace=False))
@@ -104,12 +104,12 @@ class Examiner:
     def token(self, place: int) -> str | int:
         """Return the token of a watched row, or its number in the table."""
         row = place if self.rows is None else int(self.rows[place])
-        return self.watched.tokens[row] if self.watched.tokens is not None else row
+        return self.monitored.tokens[row] if self.monitored.tokens is not None else row
 
     def first_look(self) -> dict[str, float]:
         """Measure what can be wrong before the first step."""
         found = {"zero_share": health_metrics.zero_share(self.start)}
-        probes = self.watched.checkup(self.rows).probes
+        probes = self.monitored.checkup(self.rows).probes
         if len(probes) >= 3:
             found["probe_cohesion"] = health_metrics.probe_cohesion(self.start, probes)
         return found
@@ -142,7 +142,7 @@ class Examiner:
         self._last = sample
         found.update(self.sampler.take())
         if geometry:
-            found.update(health_metrics.geometry(self.start, now, self.watched.checkup(self.rows)))
+            found.update(health_metrics.geometry(self.start, now, self.monitored.checkup(self.rows)))
         drift = cosine_drift(self.start, now)
         worst = np.argsort(-drift, kind="stable")[:5]
         found["worst"] = [[self.token(int(row)), round(float(drift[row]), 4)] for row in worst if drift[row] > 1e-5]

@@ -9,10 +9,10 @@ from paddlenlp_embtune import compat
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["NormCallback"]
+__all__ = ["LayerNormFixCallback"]
 
 
-class NormCallback(TrainerCallback):  # type: ignore[misc]
+class LayerNormFixCallback(TrainerCallback):  # type: ignore[misc]
     """Corrects gradients through frozen layer norms: see ``compat.fix_layer_norm_gradients``."""
 
     def __init__(self) -> None:

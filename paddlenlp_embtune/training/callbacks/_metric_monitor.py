@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.config import PlateauSpec
 from paddlenlp_embtune.errors import RecipeError, expected_names
 
-__all__ = ["MetricWatch", "metric_name", "metric_value"]
+__all__ = ["MetricMonitor", "metric_name", "metric_value"]
 
 
 def metric_name(metric: str) -> str:
@@ -39,7 +39,7 @@ def metric_value(metrics: Mapping[str, Any], metric: str, *, what: str) -> float
     raise RecipeError(f"{what} watches {name!r}, which this evaluation did not give; {expected_names(name, metrics)}")
 
 
-class MetricWatch:
+class MetricMonitor:
     """Remembers the best value of a metric and how many evaluations ago it was.
 
     Args:

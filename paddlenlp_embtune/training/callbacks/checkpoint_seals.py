@@ -16,7 +16,7 @@ from paddlenlp_embtune.utils.folder_seal import find_damage, write_seal
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["SealCallback", "check_checkpoint"]
+__all__ = ["CheckpointSealCallback", "check_checkpoint"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -56,7 +56,7 @@ def _next_step(folder: Path) -> str:
     return "no checkpoint beside it is whole, so start over (with --overwrite, or without resume_from_checkpoint)"
 
 
-class SealCallback(TrainerCallback):  # type: ignore[misc]
+class CheckpointSealCallback(TrainerCallback):  # type: ignore[misc]
     """Seals checkpoints with the size and SHA-256 of every file, and refuses to resume from damaged ones; put it last.
 
     It also drops checkpoints beyond ``save_total_limit``, which the Trainer does in several processes only.

@@ -13,10 +13,10 @@ paddle = compat.require_paddle()
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["SpeedCallback"]
+__all__ = ["CpuKernelsCallback"]
 
 
-class SpeedCallback(TrainerCallback):  # type: ignore[misc]
+class CpuKernelsCallback(TrainerCallback):  # type: ignore[misc]
     """Lets encoders compute their steps by faster operators: see ``host.encoder_speed``; other models stay as they are."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import EarlyStoppingSpec, PlateauSpec
-from paddlenlp_embtune.training.callbacks._metric_monitor import MetricWatch, metric_name, metric_value
+from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, metric_name, metric_value
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback, cancel_eval_and_save, skip_step_and_stop
-from paddlenlp_embtune.training.divergence import LEAST_CHANCE, LossWatch
+from paddlenlp_embtune.training.divergence import LEAST_CHANCE, LossMonitor
 from paddlenlp_embtune.utils.schema import to_plain
 
 paddle = compat.require_paddle()
@@ -78,11 +78,11 @@ class EarlyStoppingCallback(EmbtuneCallback):
         self.best_step = 0
         self.best_epoch = 0.0
         self.stop_reason: StopReason | None = None
-        self._watch = MetricWatch(
+        self._watch = MetricMonitor(
             PlateauSpec(metric=spec.metric, mode=mode, min_delta=min_delta, patience_evals=patience_evals)
         )
         self._delay_left = start_delay_evals
-        self._loss = LossWatch(divergence_ratio, chance=chance)
+        self._loss = LossMonitor(divergence_ratio, chance=chance)
         self._best: dict[str, Any] = {}
         self._finished = False
         self._held = False
@@ -119,8 +119,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin to watch, or go on where the checkpoint left off."""
-        self._watch = MetricWatch(self._watch.spec)
-        self._loss = LossWatch(self._loss.ratio, chance=self._loss.chance)
+        self._watch = MetricMonitor(self._watch.spec)
+        self._loss = LossMonitor(self._loss.ratio, chance=self._loss.chance)
         self._delay_left, self.stop_reason = self.spec.start_delay_evals, None
         self.best_step, self.best_epoch, self._best = 0, 0.0, {}
         super().on_train_begin(args, state, control, **kwargs)

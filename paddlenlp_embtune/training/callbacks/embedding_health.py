@@ -15,11 +15,11 @@ from paddlenlp_embtune.embeddings.metrics import health_metrics
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
-from paddlenlp_embtune.training.callbacks._embedding_probe import Examiner
+from paddlenlp_embtune.training.callbacks._embedding_probe import EmbeddingProbe
 from paddlenlp_embtune.training.callbacks._visualdl import draw_histograms, draw_projector
 from paddlenlp_embtune.training.callbacks.alarms import AlarmBoard, resolve_alarms
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback, cancel_eval_and_save, skip_step_and_stop
-from paddlenlp_embtune.training.callbacks.monitored_rows import Watched
+from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
 from paddlenlp_embtune.training.callbacks.row_constraints import restore_rows
 from paddlenlp_embtune.training.parameter_groups import match_parameters
 
@@ -42,12 +42,12 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         gradient_every_steps: look at gradients and batches at every so many steps.
         drift_alarm: the threshold of the alarm ``drift``; None takes that of ``alarms``.
         alarms: by name; None takes those in the box.
-        watched: what is known about the rows.
-        tokens: short for ``watched=Watched(tokens=tokens)``.
+        monitored_rows: what is known about the rows.
+        tokens: short for ``monitored_rows=MonitoredRows(tokens=tokens)``.
         measures: further measures by name, called with ``start=`` and ``now=``, both (V, D) float32, of the watched rows; one
             that fails is left out, and recorded once.
         report: called with numbers for the Trainer's log, for example ``trainer.log``; None reports nowhere.
-        lower_rate: called with a factor for the action ``lower_rate``; None refuses alarms that ask for it.
+        lower_learning_rate: called with a factor for the action ``lower_rate``; None refuses alarms that ask for it.
     Raises:
         RecipeError: an invalid value, or an action that cannot be taken.
     """
@@ -61,11 +61,11 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         gradient_every_steps: int = 32,
         drift_alarm: float | None = None,
         alarms: Mapping[str, AlarmSpec] | None = None,
-        watched: Watched | None = None,
+        monitored_rows: MonitoredRows | None = None,
         tokens: Sequence[str] | None = None,
         measures: Mapping[str, Callable[..., float]] | None = None,
         report: Callable[[dict[str, float]], Any] | None = None,
-        lower_rate: Callable[[float, Any], Any] | None = None,
+        lower_learning_rate: Callable[[float, Any], Any] | None = None,
     ) -> None:
         super().__init__()
         counts = {
@@ -80,12 +80,14 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.every_epochs = every_epochs
         self.geometry_every_steps = geometry_every_steps
         self.report = report
-        self.lower_rate = lower_rate
+        self.lower_learning_rate = lower_learning_rate
         self.writer: Callable[[], Any] | None = None
         self.checks: list[dict[str, Any]] = []
         self.board = AlarmBoard(resolve_alarms({}, {}, drift=drift_alarm) if alarms is None else alarms)
         self.sampler = StepSampler(every_steps=gradient_every_steps)
-        self.examiner = Examiner(watched or Watched(tokens=tokens), sampler=self.sampler, measures=measures, tell=self._miss)
+        self.probe = EmbeddingProbe(
+            monitored_rows or MonitoredRows(tokens=tokens), sampler=self.sampler, measures=measures, tell=self._miss
+        )
         self._saved: dict[str, Any] = {}
         self._embedding: Any = None
         self._frozen = False
@@ -106,14 +108,15 @@ class EmbeddingHealthCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Remember where the embedding starts."""
-        known = {*health_metrics.MEASURES, *self.examiner.measures}
+        known = {*health_metrics.MEASURES, *self.probe.measures}
         for name, alarm in self.board.alarms.items():
             if alarm.measure not in known:
                 raise RecipeError(f"the alarm {name!r} watches {alarm.measure!r}; {expected_names(alarm.measure, known)}")
         asking = [name for name, alarm in self.board.alarms.items() if alarm.action == "lower_rate"]
-        if asking and self.lower_rate is None:
+        if asking and self.lower_learning_rate is None:
             raise RecipeError(
-                f"the alarm {asking[0]!r} lowers a rate, but nobody told how; use attach, or pass lower_rate= to the callback"
+                f"the alarm {asking[0]!r} lowers a learning rate, and this callback does not know how; use attach, or "
+                "pass lower_learning_rate= to the callback"
             )
         model = kwargs["model"]
         name = self.parameter or embedding_name(model)
@@ -125,8 +128,8 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.board.active.clear()
         self.sampler.clear()
         super().on_train_begin(args, state, control, **kwargs)
-        self.examiner.begin(self._embedding, start=self._saved.get("start"), last=self._saved.get("last"))
-        self.sampler.begin(model, self._embedding, self.examiner.watched.unknown)
+        self.probe.begin(self._embedding, start=self._saved.get("start"), last=self._saved.get("last"))
+        self.sampler.begin(model, self._embedding, self.probe.monitored.unknown)
         self._over = self._stopped
         if self._frozen:
             self._hold()
@@ -134,7 +137,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the table before the first step, when every callback has begun: rates are lowered after they are set."""
         if not state.global_step:
-            self._judge(self.examiner.first_look(), state, control)
+            self._judge(self.probe.first_look(), state, control)
 
     def on_load_data_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep the batch; the host shows those too that it skips on resume."""
@@ -168,10 +171,10 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         steps = compat.steps_per_epoch(args, kwargs.get("train_dataloader"))
         epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)
         last = bool(control.should_training_stop) or int(state.global_step) >= int(state.max_steps)
-        soon = int(state.global_step) - self._check_step < len(self.examiner.start) // 100
+        soon = int(state.global_step) - self._check_step < len(self.probe.start) // 100
         if (epoch % self.every_epochs or soon) and not last:
             return
-        wait = self.geometry_every_steps or max(100, len(self.examiner.start) // 25)
+        wait = self.geometry_every_steps or max(100, len(self.probe.start) // 25)
         self._examine(state, control, geometry=last or int(state.global_step) - self._geometry_step >= wait, last=last)
 
     def _examine(self, state: Any, control: Any, *, geometry: bool, last: bool) -> None:
@@ -217,12 +220,12 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             self._embedding.stop_gradient = self._held = False
 
     def check(self, *, geometry: bool = True) -> dict[str, Any]:
-        """Measure now, the watched rows only; see :meth:`Examiner.check`."""
-        return self.examiner.check(geometry=geometry)
+        """Measure now, the watched rows only; see :meth:`EmbeddingProbe.check`."""
+        return self.probe.check(geometry=geometry)
 
     def _miss(self, name: str, why: str) -> None:
         """Record that a measure failed, and say so; the run goes on without it."""
-        owner = getattr(getattr(self.examiner.measures[name], "entry", None), "owner", None)
+        owner = getattr(getattr(self.probe.measures[name], "entry", None), "owner", None)
         self.record.write("measure_failed", measure=name, plugin=owner, why=why)
         whose = f" of the plugin {owner!r}" if owner else ""
         logger.warning("the measure %r%s is left out of this and further checks in which it fails: %s", name, whose, why)
@@ -248,15 +251,15 @@ class EmbeddingHealthCallback(EmbtuneCallback):
 
     def _act(self, alarm: AlarmSpec, state: Any, control: Any) -> str:
         """Do what an alarm asks for; return what was done, in words."""
-        if alarm.action == "lower_rate" and self.lower_rate is not None:
-            self.lower_rate(alarm.factor, state)
+        if alarm.action == "lower_rate" and self.lower_learning_rate is not None:
+            self.lower_learning_rate(alarm.factor, state)
             return f"the rate of the embedding was multiplied by {alarm.factor}"
         if alarm.action == "freeze":
             self._frozen = True
             self._hold()
             return "the embedding is frozen from here on"
         if alarm.action == "restore_rows":
-            seen = self.examiner
+            seen = self.probe
             count = restore_rows(self._embedding, seen.start, seen.now(), seen.rows, bound=alarm.row_drift)
             return f"{count} rows were put back to where they started"
         if alarm.action == "stop":
@@ -271,10 +274,10 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self._embedding.stop_gradient = True
 
     def _draw(self, writer: Any, state: Any, *, last: bool) -> None:
-        now = self.examiner.now()
-        draw_histograms(writer, self.examiner.start, now, int(state.global_step))
+        now = self.probe.now()
+        draw_histograms(writer, self.probe.start, now, int(state.global_step))
         if last:
-            draw_projector(writer, self.examiner.start, now, self.examiner.token)
+            draw_projector(writer, self.probe.start, now, self.probe.token)
 
     def state(self) -> Mapping[str, Any]:
         """Start and last look of the watched rows, alarms that are on, and what was sampled since the last check."""
@@ -287,7 +290,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             "evals": self._evals,
             "best_z": self._best_z if np.isfinite(self._best_z) else None,
             **self.sampler.state(),
-            **self.examiner.state(),
+            **self.probe.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -10,19 +10,19 @@ from typing import Any
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import FreezeSpec, PlateauSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.training.callbacks._metric_monitor import MetricWatch, metric_value
+from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, metric_value
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.parameter_groups import match_parameters
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["FreezeCallback"]
+__all__ = ["FreezingCallback"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
 Patterns = Sequence[str]
 
 
-class FreezeCallback(EmbtuneCallback):
+class FreezingCallback(EmbtuneCallback):
     """Keeps parameters bit-equal until their release: no gradient is computed for them, no decay applied, no state made.
 
     Freezing happens when training begins, after the Trainer has wrapped the model for several processes: parameters that are
@@ -86,7 +86,7 @@ class FreezeCallback(EmbtuneCallback):
             refreeze_at_epoch=refreeze_at_epoch,
             refreeze_at_step=refreeze_at_step,
         )
-        self._watch = MetricWatch(unfreeze_on_plateau) if unfreeze_on_plateau is not None else None
+        self._watch = MetricMonitor(unfreeze_on_plateau) if unfreeze_on_plateau is not None else None
         self._members: dict[str, dict[str, Any]] = {}
         self._model: Any = None
         self._released: list[str] = []
@@ -95,7 +95,7 @@ class FreezeCallback(EmbtuneCallback):
         self._next_epoch = 0
 
     @classmethod
-    def from_spec(cls, spec: FreezeSpec, units: Mapping[str, Patterns]) -> FreezeCallback:
+    def from_spec(cls, spec: FreezeSpec, units: Mapping[str, Patterns]) -> FreezingCallback:
         """Build the callback that a recipe asks for; units are parameter names by the name of a group."""
         plain = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
         return cls(units, **{name: value for name, value in plain.items() if name not in ("groups", "warmup_steps", "cached")})
@@ -115,7 +115,7 @@ class FreezeCallback(EmbtuneCallback):
         # A training that broke off never came to its end.
         self._set(list(self._members), frozen=False)
         self._released, self._refrozen = [], False
-        self._watch = MetricWatch(self._watch.spec) if self._watch is not None else None
+        self._watch = MetricMonitor(self._watch.spec) if self._watch is not None else None
         super().on_train_begin(args, state, control, **kwargs)
         steps = compat.steps_per_epoch(args, kwargs.get("train_dataloader"))
         self._epoch = self._next_epoch = int(state.global_step) // steps if steps else int(state.epoch or 0)

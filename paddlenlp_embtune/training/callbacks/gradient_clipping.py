@@ -18,7 +18,7 @@ from paddlenlp_embtune.utils.schema import to_plain
 
 paddle = compat.require_paddle()
 
-__all__ = ["ClipCallback", "GlobalNormClipCallback", "clip_norm", "clip_rows"]
+__all__ = ["GlobalNormClippingCallback", "GradientClippingCallback", "clip_norm", "clip_rows"]
 
 
 @paddle.no_grad()  # type: ignore[untyped-decorator]
@@ -58,7 +58,7 @@ def clip_rows(gradient: Any, limit: float) -> int:
     return int(above.size)
 
 
-class ClipCallback(EmbtuneCallback):
+class GradientClippingCallback(EmbtuneCallback):
     """Clips gradients just before the optimizer's step: rows of the embedding first, then groups, then all together.
 
     Gradients are clipped after accumulation and after replicas were averaged. Use it with ``max_grad_norm=0`` in the training
@@ -119,7 +119,7 @@ class ClipCallback(EmbtuneCallback):
             clip_norm(_gradients(self._parameters), self.spec.global_norm * loss_scale)
 
 
-class GlobalNormClipCallback(ClipCallback):
+class GlobalNormClippingCallback(GradientClippingCallback):
     """Clips all gradients together.
 
     Args:

@@ -13,12 +13,12 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import LayerCache, cacheable_layers
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
-__all__ = ["CachedLayersCallback"]
+__all__ = ["LayerCacheCallback"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
 
-class CachedLayersCallback(EmbtuneCallback):
+class LayerCacheCallback(EmbtuneCallback):
     """Looks up what the lowest layers give for a text, as long as these and the embedding are frozen.
 
     The states of all texts are computed when training begins, without dropout, and dropped for good as soon as one of these

@@ -9,12 +9,12 @@ from typing import Any
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import PlateauSpec, ScheduleSpec
 from paddlenlp_embtune.errors import HostError, RecipeError
-from paddlenlp_embtune.training.callbacks._metric_monitor import MetricWatch, metric_value
+from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, metric_value
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.parameter_groups import ParameterGroup
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["RateCallback", "schedule_factor"]
+__all__ = ["LearningRateCallback", "schedule_factor"]
 
 
 def schedule_factor(schedule: ScheduleSpec, step: int, max_steps: int) -> float:
@@ -36,7 +36,7 @@ def schedule_factor(schedule: ScheduleSpec, step: int, max_steps: int) -> float:
     return left if schedule.kind == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
 
 
-class RateCallback(EmbtuneCallback):
+class LearningRateCallback(EmbtuneCallback):
     """Sets the absolute rate of every group before each step, and records the rates whenever the Trainer logs.
 
     A step at 5e-5 moves weights exactly as a plain optimizer at 5e-5 does: the rate goes in as it is, not as a multiplier of
@@ -67,7 +67,9 @@ class RateCallback(EmbtuneCallback):
                 raise RecipeError(f"warmup_steps of {name!r} is {steps}; expected 0 or more")
         self.report = report
         self._watches = {
-            name: MetricWatch(each.plateau or PlateauSpec()) for name, each in self.schedules.items() if each.kind == "plateau"
+            name: MetricMonitor(each.plateau or PlateauSpec())
+            for name, each in self.schedules.items()
+            if each.kind == "plateau"
         }
         self._scale = dict.fromkeys(self.schedules, 1.0)
         self._released_at: dict[str, int] = {}
@@ -98,7 +100,7 @@ class RateCallback(EmbtuneCallback):
         """
         # A training that broke off never came to its end.
         self.on_train_end(args, state, control)
-        self._watches = {name: MetricWatch(watch.spec) for name, watch in self._watches.items()}
+        self._watches = {name: MetricMonitor(watch.spec) for name, watch in self._watches.items()}
         self._scale = dict.fromkeys(self.schedules, 1.0)
         self._released_at, self._frozen = {}, set()
         super().on_train_begin(args, state, control, **kwargs)
@@ -125,7 +127,7 @@ class RateCallback(EmbtuneCallback):
             if name in self._frozen and not frozen:
                 self._released_at[name] = int(state.global_step)
             (self._frozen.add if frozen else self._frozen.discard)(name)
-        for name, rate in self.rates_at(int(state.global_step), int(state.max_steps)).items():
+        for name, rate in self.learning_rates_at(int(state.global_step), int(state.max_steps)).items():
             if rate != self._set[name]:
                 self._tensors[name].fill_(rate)
                 self._set[name] = rate
@@ -163,7 +165,7 @@ class RateCallback(EmbtuneCallback):
             parameter.optimize_attr["learning_rate"] = multiplier
         self._multipliers = []
 
-    def rates_at(self, step: int, max_steps: int) -> dict[str, float]:
+    def learning_rates_at(self, step: int, max_steps: int) -> dict[str, float]:
         """Return the absolute rate of each group at a 0-based step, as things stand; 0 for groups that are frozen."""
         rates = {}
         for group in self.groups:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics import PROBES, Checkup
 
-__all__ = ["MOST_ROWS", "Watched"]
+__all__ = ["MOST_ROWS", "MonitoredRows"]
 
 MOST_ROWS = 65_536
 """Of a larger table so many rows are watched: those of the term groups and the probes, and a sample of the others."""
@@ -19,7 +19,7 @@ Ids = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watched:
+class MonitoredRows:
     """What is known about the rows of an embedding.
 
     Args:

@@ -14,10 +14,10 @@ paddle = compat.require_paddle()
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["ReplicaCallback"]
+__all__ = ["ReplicaCheckCallback"]
 
 
-class ReplicaCallback(TrainerCallback):  # type: ignore[misc]
+class ReplicaCheckCallback(TrainerCallback):  # type: ignore[misc]
     """Compares the weights of all processes after every epoch, and keeps frozen what was frozen before replicas were wrapped.
 
     Only parameters that are trainable when the Trainer wraps the model are synchronised from then on. ``attach`` therefore
@@ -53,7 +53,7 @@ class ReplicaCallback(TrainerCallback):  # type: ignore[misc]
             raise HostError(
                 f"the replicas differ in {len(different)} of {len(named)} parameters, {different[0]!r} first, after step "
                 f"{state.global_step}; was it frozen when the Trainer wrapped the model, and released by something else than a "
-                "recipe? Freeze it with a recipe, or with FreezeCallback, which keep it synchronised"
+                "recipe? Freeze it with a recipe, or with FreezingCallback, which keep it synchronised"
             )
 
 

@@ -18,10 +18,10 @@ from paddlenlp_embtune.training.parameter_groups import match_parameters
 
 paddle = compat.require_paddle()
 
-__all__ = ["RowsCallback", "put_rows", "restore_rows", "row_numbers", "turn_back"]
+__all__ = ["RowConstraintsCallback", "put_rows", "restore_rows", "row_numbers", "turn_back"]
 
 
-class RowsCallback(EmbtuneCallback):
+class RowConstraintsCallback(EmbtuneCallback):
     """Keeps rows of the embedding bit-equal, and all rows within a cone around where they started.
 
     Fixed rows get no gradient, so they do not count in clipping either, and are put back after each step, because weight

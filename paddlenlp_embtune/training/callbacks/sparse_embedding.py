@@ -11,12 +11,12 @@ from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
-__all__ = ["SparseCallback"]
+__all__ = ["SparseEmbeddingCallback"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
 
-class SparseCallback(EmbtuneCallback):
+class SparseEmbeddingCallback(EmbtuneCallback):
     """Trains only those rows of the embedding that a batch has read: the table by lazy AdamW, the rest as before.
 
     Rows without a gradient keep their values and moments; with a dense gradient, AdamW moves them on by momentum and decay.

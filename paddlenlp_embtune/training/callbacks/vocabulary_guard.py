@@ -17,12 +17,12 @@ from paddlenlp_embtune.utils.json_yaml import read_json
 with compat.quiet():
     from paddlenlp.trainer import TrainerCallback
 
-__all__ = ["VOCABULARY", "VocabularyCallback"]
+__all__ = ["VOCABULARY", "VocabularyGuardCallback"]
 
 VOCABULARY = "embtune_vocabulary.json"
 
 
-class VocabularyCallback(TrainerCallback):  # type: ignore[misc]
+class VocabularyGuardCallback(TrainerCallback):  # type: ignore[misc]
     """Writes the tokens into every checkpoint, and refuses to continue from one that was trained with others.
 
     Args:

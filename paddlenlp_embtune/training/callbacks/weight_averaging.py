@@ -11,19 +11,19 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import AverageSpec, PlateauSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.training.callbacks._metric_monitor import MetricWatch, metric_name, metric_value
+from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, metric_name, metric_value
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.utils.schema import to_plain
 
 paddle = compat.require_paddle()
 
-__all__ = ["AverageCallback"]
+__all__ = ["WeightAveragingCallback"]
 
 Weights = dict[str, npt.NDArray[np.float32]]
 _BLOCK = 1 << 20
 
 
-class AverageCallback(EmbtuneCallback):
+class WeightAveragingCallback(EmbtuneCallback):
     """Averages floating-point parameters; put it after early stopping, so that its choice is the last.
 
     With ``evaluate``, every evaluation is followed by one of the average, and at the end the best average replaces the weights
@@ -51,14 +51,14 @@ class AverageCallback(EmbtuneCallback):
         best_restored: bool = False,
     ) -> None:
         super().__init__()
-        self.spec = spec.settled(None)
+        self.spec = spec.resolved(None)
         self._metric = metric_name(self.spec.metric or "")
         self.evaluate = evaluate
         self.project = project
         self.stopped = stopped
         self.best_restored = best_restored
         watched = PlateauSpec(metric=self._metric, mode=self.spec.mode or "max")
-        self._last, self._mean = MetricWatch(watched), MetricWatch(watched)
+        self._last, self._mean = MetricMonitor(watched), MetricMonitor(watched)
         self._average: Weights = {}
         self._best: Weights = {}
         self._updates = 0
@@ -76,7 +76,7 @@ class AverageCallback(EmbtuneCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Find what is averaged, and when it begins."""
         self._parameters = {n: p for n, p in kwargs["model"].named_parameters() if "float" in str(p.dtype)}
-        self._last, self._mean = MetricWatch(self._last.spec), MetricWatch(self._mean.spec)
+        self._last, self._mean = MetricMonitor(self._last.spec), MetricMonitor(self._mean.spec)
         self._average, self._best, self._updates = {}, {}, 0
         self._last_value, self._idle = None, False
         super().on_train_begin(args, state, control, **kwargs)

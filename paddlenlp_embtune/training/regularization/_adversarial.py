@@ -8,7 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import random_state, restore_generators, without_exchange
-from paddlenlp_embtune.training.regularization._embedding_hooks import Changes, Lookups
+from paddlenlp_embtune.training.regularization._embedding_hooks import EmbeddingHooks, Perturbations
 
 paddle = compat.require_paddle()
 
@@ -17,7 +17,7 @@ __all__ = ["fgm", "freelb", "project", "random_start", "unit"]
 Pass = Callable[[], Any]
 
 
-def fgm(once: Pass, model: Any, lookups: Lookups, *, epsilon: float) -> Any:
+def fgm(once: Pass, model: Any, lookups: EmbeddingHooks, *, epsilon: float) -> Any:
     """Make the two passes of a step: over the text, and over the text moved by epsilon along its gradient.
 
     Args:
@@ -31,7 +31,7 @@ def fgm(once: Pass, model: Any, lookups: Lookups, *, epsilon: float) -> Any:
         Miyato, Dai and Goodfellow 2017, "Adversarial Training Methods for Semi-Supervised Text Classification", equations 5
         to 7
     """
-    lookups.changes = changes = Changes(_no_start)
+    lookups.changes = changes = Perturbations(_no_start)
     state = random_state()
     with without_exchange(model, lookups.layers):
         loss = once()
@@ -41,7 +41,7 @@ def fgm(once: Pass, model: Any, lookups: Lookups, *, epsilon: float) -> Any:
     return loss + once() * 0.0
 
 
-def freelb(once: Pass, model: Any, lookups: Lookups, *, epsilon: float, step_size: float, steps: int) -> Any:
+def freelb(once: Pass, model: Any, lookups: EmbeddingHooks, *, epsilon: float, step_size: float, steps: int) -> Any:
     """Make the passes of a step, each after a step uphill, from a random start and within a ball around the text.
 
     Args:
@@ -57,7 +57,7 @@ def freelb(once: Pass, model: Any, lookups: Lookups, *, epsilon: float, step_siz
         Zhu et al. 2020, "FreeLB: Enhanced Adversarial Training for Natural Language Understanding", algorithm 1; the dropout
         masks stay the same, section 3.3
     """
-    lookups.changes = changes = Changes(lambda rows, mask: random_start(rows, mask, epsilon=epsilon))
+    lookups.changes = changes = Perturbations(lambda rows, mask: random_start(rows, mask, epsilon=epsilon))
     state = random_state()
     total = None
     for left in reversed(range(steps)):

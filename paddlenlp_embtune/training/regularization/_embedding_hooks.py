@@ -13,7 +13,7 @@ from paddlenlp_embtune.models import embedding_name
 
 paddle = compat.require_paddle()
 
-__all__ = ["Changes", "Lookups", "drop_tokens"]
+__all__ = ["EmbeddingHooks", "Perturbations", "drop_tokens"]
 
 
 def drop_tokens(ids: Any, *, chance: float, padding: int | None, passes: int = 1) -> Any:
@@ -38,7 +38,7 @@ def drop_tokens(ids: Any, *, chance: float, padding: int | None, passes: int = 1
     return factors.reshape([*ids.shape, 1])
 
 
-class Changes:
+class Perturbations:
     """Small changes that are added to looked-up rows, one for each lookup of a pass, in the order of the lookups.
 
     Args:
@@ -86,7 +86,7 @@ class Changes:
         self._place = 0
 
 
-class Lookups:
+class EmbeddingHooks:
     """The layers that look tokens up in a model's embedding.
 
     Args:
@@ -105,7 +105,7 @@ class Lookups:
             raise RecipeError(self._refusal())
         self.padding = _padding(model, self.layers)
         self.chance = chance
-        self.changes: Changes | None = None
+        self.changes: Perturbations | None = None
         self.passes = 1
         self._seen = 0
 

@@ -11,7 +11,7 @@ from paddlenlp_embtune.config import RegularizationSpec
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.regularization._adversarial import fgm, freelb
-from paddlenlp_embtune.training.regularization._embedding_hooks import Lookups
+from paddlenlp_embtune.training.regularization._embedding_hooks import EmbeddingHooks
 from paddlenlp_embtune.training.regularization._label_smoothing import smoothed
 from paddlenlp_embtune.training.regularization._r_drop import consistent_loss
 from paddlenlp_embtune.training.run_log import RunRecord
@@ -86,9 +86,9 @@ class _Steps:
         self.criterion: Any = None
         if spec.label_smoothing:
             self.criterion = smoothed(trainer.criterion, share=spec.label_smoothing)
-        self.lookups: Lookups | None = None
+        self.lookups: EmbeddingHooks | None = None
         if spec.embedding_dropout or spec.adversarial is not None:
-            self.lookups = Lookups(trainer.model, chance=spec.embedding_dropout)
+            self.lookups = EmbeddingHooks(trainer.model, chance=spec.embedding_dropout)
             self.lookups.passes = 2 if spec.r_drop else 1
         self._running = False
         self._compared = False

@@ -13,13 +13,13 @@ from paddlenlp.trainer import TrainerCallback
 
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.models import embedding_name
-from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback, GlobalNormClipCallback, ResumeCallback
+from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback, GlobalNormClippingCallback, ResumeCallback
 from tests.toy import Snapshots, Toy, make_trainer, new_process
 
 
 def test_clipping_is_the_hosts_own_global_norm_clipping(tmp_path: Path) -> None:
     ours, theirs = Snapshots(), Snapshots()
-    make_trainer(tmp_path, GlobalNormClipCallback(0.05), ours, max_grad_norm=0.0).train()
+    make_trainer(tmp_path, GlobalNormClippingCallback(0.05), ours, max_grad_norm=0.0).train()
     make_trainer(tmp_path, theirs, max_grad_norm=0.05).train()
     for name, value in theirs.weights[-1].items():
         np.testing.assert_allclose(ours.weights[-1][name], value, rtol=1e-5, atol=1e-7, err_msg=name)
@@ -28,9 +28,14 @@ def test_clipping_is_the_hosts_own_global_norm_clipping(tmp_path: Path) -> None:
 def test_accumulated_gradients_are_clipped_like_one_large_batch(tmp_path: Path) -> None:
     whole, parts = Snapshots(), Snapshots()
     options: dict[str, Any] = {"max_grad_norm": 0.0, "num_train_epochs": 2}
-    make_trainer(tmp_path, GlobalNormClipCallback(0.05), whole, per_device_train_batch_size=16, **options).train()
+    make_trainer(tmp_path, GlobalNormClippingCallback(0.05), whole, per_device_train_batch_size=16, **options).train()
     make_trainer(
-        tmp_path, GlobalNormClipCallback(0.05), parts, per_device_train_batch_size=4, gradient_accumulation_steps=4, **options
+        tmp_path,
+        GlobalNormClippingCallback(0.05),
+        parts,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=4,
+        **options,
     ).train()
     for name, value in whole.weights[-1].items():
         np.testing.assert_allclose(parts.weights[-1][name], value, rtol=1e-3, atol=1e-5, err_msg=name)

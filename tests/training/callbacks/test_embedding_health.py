@@ -24,7 +24,7 @@ from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
-from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, Watched
+from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, MonitoredRows
 from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Toy, make_trainer, new_process
 
 EMBEDDING = "embedding.weight"
@@ -53,12 +53,12 @@ def attached(
     out: Path, chosen: Recipe, *callbacks: Any, said: list[float] | None = None, **options: Any
 ) -> tuple[Any, RunRecord]:
     """A Trainer under a recipe; ``said`` is the course of a plugin's measure of this name."""
-    model, tokens, watched = (options.pop(key, None) for key in ("model", "tokens", "watched"))
+    model, tokens, watched = (options.pop(key, None) for key in ("model", "tokens", "monitored_rows"))
     trainer = make_trainer(out, *callbacks, model=model, **{"max_grad_norm": 0.0, **options})
-    record = embtune.attach(trainer, chosen, tokens=tokens, watched=watched)
+    record = embtune.attach(trainer, chosen, tokens=tokens, monitored_rows=watched)
     if said is not None:
         course = iter(said)
-        health_of(trainer).examiner.measures["said"] = lambda start, now: next(course)
+        health_of(trainer).probe.measures["said"] = lambda start, now: next(course)
     return trainer, record
 
 
@@ -169,7 +169,7 @@ def test_lower_rate_without_a_way_to_do_it_is_refused_before_the_first_step(tmp_
     model = Toy()
     start = {name: value.numpy().copy() for name, value in model.named_parameters()}
     health = EmbeddingHealthCallback(alarms={"planted": AlarmSpec(**AT_ONCE, action="lower_rate")})
-    with pytest.raises(RecipeError, match=r"'planted' lowers a rate.*attach"):
+    with pytest.raises(RecipeError, match=r"'planted' lowers a learning rate.*attach"):
         make_trainer(tmp_path, health, model=model).train()
     for name, value in model.named_parameters():
         np.testing.assert_array_equal(value.numpy(), start[name])
@@ -341,7 +341,9 @@ def test_a_resumed_run_counts_every_token_once(tmp_path: Path, step: int) -> Non
     found = []
     for checkpoint in (None, str(tmp_path / f"checkpoint-{step}")):
         with new_process():
-            trainer, record = attached(tmp_path, recipe(), watched=Watched(unknown=5), save_strategy="steps", save_steps=2)
+            trainer, record = attached(
+                tmp_path, recipe(), monitored_rows=MonitoredRows(unknown=5), save_strategy="steps", save_steps=2
+            )
             trainer.train(resume_from_checkpoint=checkpoint)
         found.append((health_of(trainer).state()["counts"], [event["unknown_rate"] for event in record.of("health")]))
     (whole, rates), (cut, resumed) = found
@@ -482,7 +484,7 @@ def test_tokens_are_counted_as_the_batches_hold_them(tmp_path: Path, size: int, 
 
     batches, tables, model = Batches(), Tables(), Toy()
     tables.tables = [model.embedding.weight.numpy().copy()]
-    health = EmbeddingHealthCallback(watched=Watched(unknown=5))
+    health = EmbeddingHealthCallback(monitored_rows=MonitoredRows(unknown=5))
     make_trainer(
         tmp_path,
         batches,
@@ -523,7 +525,11 @@ def test_term_groups_and_probes_are_found_by_their_tokens(tmp_path: Path) -> Non
     model = Toy()
     start = model.embedding.weight.numpy().copy()
     trainer, record = attached(
-        tmp_path, recipe(), model=model, watched=Watched(tokens=TOKENS, groups=terms, pretrained=True), num_train_epochs=1
+        tmp_path,
+        recipe(),
+        model=model,
+        monitored_rows=MonitoredRows(tokens=TOKENS, groups=terms, pretrained=True),
+        num_train_epochs=1,
     )
     trainer.train()
     now = model.embedding.weight.numpy()
@@ -537,12 +543,15 @@ def test_term_groups_and_probes_are_found_by_their_tokens(tmp_path: Path) -> Non
 
 
 def test_rows_of_no_known_origin_are_not_probed() -> None:
-    assert Watched(tokens=TOKENS).checkup(None).probes == {}
+    assert MonitoredRows(tokens=TOKENS).checkup(None).probes == {}
 
 
 def test_scrambled_rows_are_named_before_the_first_step(tmp_path: Path) -> None:
     trainer, record = attached(
-        tmp_path, recipe(health={"alarms": {}}), watched=Watched(tokens=TOKENS, pretrained=True), num_train_epochs=1
+        tmp_path,
+        recipe(health={"alarms": {}}),
+        monitored_rows=MonitoredRows(tokens=TOKENS, pretrained=True),
+        num_train_epochs=1,
     )
     trainer.train()
     assert next((event["name"], event["step"]) for event in record.of("alarm")) == ("scrambled", 0)
@@ -632,7 +641,7 @@ def characters(count: int) -> list[str]:
 
 def test_of_a_large_table_terms_probes_and_a_sample_are_watched() -> None:
     terms = {"up": [[COUNT - 500, 7], [123_456]], "down": [[COUNT - 400]]}
-    watched = Watched(tokens=characters(COUNT), groups=terms, pretrained=True)
+    watched = MonitoredRows(tokens=characters(COUNT), groups=terms, pretrained=True)
     rows = watched.choose(COUNT)
     assert rows is not None
     assert len(rows) == len(np.unique(rows)) == MOST_ROWS
@@ -649,15 +658,15 @@ def test_of_a_large_table_terms_probes_and_a_sample_are_watched() -> None:
 
 
 def test_a_table_that_is_not_large_is_watched_whole() -> None:
-    assert Watched().choose(MOST_ROWS) is None
-    chosen = Watched().choose(MOST_ROWS + 1)
+    assert MonitoredRows().choose(MOST_ROWS) is None
+    chosen = MonitoredRows().choose(MOST_ROWS + 1)
     assert chosen is not None
     assert len(chosen) == MOST_ROWS
 
 
 def test_many_terms_do_not_push_the_highest_rows_out_of_the_sample() -> None:
     terms = {"many": [[row] for row in range(30_000)]}
-    rows = Watched(groups=terms).choose(COUNT)
+    rows = MonitoredRows(groups=terms).choose(COUNT)
     assert rows is not None
     assert (rows >= COUNT * 0.9).sum() == pytest.approx(0.1 * (MOST_ROWS - 30_000), rel=0.1)
 
@@ -684,9 +693,9 @@ def test_a_large_embedding_is_watched_and_restored_by_its_own_row_numbers(tmp_pa
     terms = [69_998, 69_500]
     model = Large()
     start = model.embedding.weight.numpy().copy()
-    watched = Watched(tokens=[f"t{row}" for row in range(LARGE)], groups={"a": [[terms[0]]], "b": [[terms[1]]]})
+    watched = MonitoredRows(tokens=[f"t{row}" for row in range(LARGE)], groups={"a": [[terms[0]]], "b": [[terms[1]]]})
     alarm = AlarmSpec(measure="cosine_drift_max", above=1.5, action="restore_rows", row_drift=1.5)
-    health = EmbeddingHealthCallback(watched=watched, alarms={"planted": alarm})
+    health = EmbeddingHealthCallback(monitored_rows=watched, alarms={"planted": alarm})
     make_trainer(tmp_path, Put(turn), health, model=model, num_train_epochs=1, learning_rate=1e-5).train()
     (check,) = health.checks
     assert (check["rows"], check["rows_watched"]) == (LARGE, MOST_ROWS)

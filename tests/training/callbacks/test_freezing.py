@@ -14,7 +14,7 @@ from paddlenlp.trainer import TrainerCallback
 from paddlenlp_embtune.config.optimization import PlateauSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training import RunRecord
-from paddlenlp_embtune.training.callbacks import FreezeCallback, ResumeCallback
+from paddlenlp_embtune.training.callbacks import FreezingCallback, ResumeCallback
 from tests.toy import Snapshots, Toy, make_trainer, new_process
 
 ACCURACY = PlateauSpec(metric="accuracy")
@@ -83,7 +83,7 @@ def named(model: Any) -> dict[str, np.ndarray]:
 
 def test_frozen_weights_are_bit_equal_until_release_and_move_after_it(tmp_path: Path) -> None:
     snapshots = Snapshots()
-    make_trainer(tmp_path, FreezeCallback(["embedding.*"], unfreeze_at_epoch=2), snapshots).train()
+    make_trainer(tmp_path, FreezingCallback(["embedding.*"], unfreeze_at_epoch=2), snapshots).train()
     first, second, third, end = snapshots.weights
     assert "embedding.weight" not in moved(first, second) | moved(second, third)
     assert "embedding.weight" in moved(third, end)
@@ -93,7 +93,7 @@ def test_frozen_weights_are_bit_equal_until_release_and_move_after_it(tmp_path: 
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_release_at_a_step_keeps_weights_bit_equal_for_that_many_steps(tmp_path: Path, step: int) -> None:
     steps = Steps()
-    make_trainer(tmp_path, FreezeCallback(["embedding.*"], unfreeze_at_step=step), steps).train()
+    make_trainer(tmp_path, FreezingCallback(["embedding.*"], unfreeze_at_step=step), steps).train()
     assert steps.moved("embedding.weight") == list(range(step, 12))
     assert steps.moved("classifier.weight") == list(range(12))
 
@@ -114,14 +114,14 @@ def test_release_on_a_plateau_or_at_the_latest_time(
     tmp_path: Path, options: dict[str, Any], accuracies: tuple[float, ...], first_step: int
 ) -> None:
     steps = Steps()
-    freeze = FreezeCallback(["embedding.*"], **{"unfreeze_on_plateau": ACCURACY, **options})
+    freeze = FreezingCallback(["embedding.*"], **{"unfreeze_on_plateau": ACCURACY, **options})
     script_accuracy(make_trainer(tmp_path, freeze, steps, num_train_epochs=5), *accuracies).train()
     assert steps.moved("embedding.weight") == list(range(first_step, 20))
 
 
 def test_a_plateau_that_never_came_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     steps = Steps()
-    freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
+    freeze = FreezingCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
     script_accuracy(make_trainer(tmp_path, freeze, steps), 0.1, 0.2, 0.3).train()
     assert steps.moved("embedding.weight") == []
     assert "training ended before the freeze schedule released embedding.*" in caplog.text
@@ -130,13 +130,13 @@ def test_a_plateau_that_never_came_is_warned_of(tmp_path: Path, caplog: pytest.L
 def test_a_plateau_that_never_came_before_the_second_freeze_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY, refreeze_at_epoch=2)
+    freeze = FreezingCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY, refreeze_at_epoch=2)
     script_accuracy(make_trainer(tmp_path, freeze), 0.1, 0.2, 0.3).train()
     assert "before the freeze schedule released embedding.*" in caplog.text
 
 
 def test_a_metric_that_no_evaluation_gives_is_refused(tmp_path: Path) -> None:
-    freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=PlateauSpec(metric="acuracy"))
+    freeze = FreezingCallback(["embedding.*"], unfreeze_on_plateau=PlateauSpec(metric="acuracy"))
     with pytest.raises(RecipeError, match=r"watches 'eval_acuracy'.*nearest: 'eval_accuracy'"):
         make_trainer(tmp_path, freeze).train()
 
@@ -144,7 +144,7 @@ def test_a_metric_that_no_evaluation_gives_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 1)])
 def test_evaluations_outside_training_release_nothing(tmp_path: Path, before: int, after: int) -> None:
     steps = Steps()
-    freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
+    freeze = FreezingCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
     trainer = make_trainer(tmp_path, freeze, steps)
     script_accuracy(trainer, 0.1, 0.2, 0.3)
     for _ in range(before):
@@ -157,7 +157,7 @@ def test_evaluations_outside_training_release_nothing(tmp_path: Path, before: in
 
 def test_a_second_training_waits_for_a_plateau_of_its_own(tmp_path: Path) -> None:
     steps = Steps()
-    freeze = FreezeCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
+    freeze = FreezingCallback(["embedding.*"], unfreeze_on_plateau=ACCURACY)
     trainer = make_trainer(tmp_path, freeze, steps, lr_scheduler_type="constant")
     script_accuracy(trainer, 0.9, 0.9, 0.9).train()
     assert steps.moved("embedding.weight") == list(range(8, 12))
@@ -190,7 +190,7 @@ def test_units_are_released_from_the_head_downwards_one_at_a_time(
     tmp_path: Path, options: dict[str, Any], accuracies: tuple[float, ...], releases: tuple[int, ...]
 ) -> None:
     steps = Steps()
-    freeze = FreezeCallback(DOWNWARDS, gradual=True, **options)
+    freeze = FreezingCallback(DOWNWARDS, gradual=True, **options)
     script_accuracy(make_trainer(tmp_path, freeze, steps, num_train_epochs=6), *accuracies).train()
     for unit, release in zip(DOWNWARDS, releases, strict=True):
         name = unit.replace("*", "weight")
@@ -212,7 +212,7 @@ def test_units_are_released_from_the_head_downwards_one_at_a_time(
 )
 def test_a_second_freeze_leaves_weights_and_moments_as_they_are(tmp_path: Path, options: dict[str, Any], trains: range) -> None:
     steps, optimizer = Steps(), Optimizer("encoder.weight")
-    freeze = FreezeCallback(["encoder.*"], **options)
+    freeze = FreezingCallback(["encoder.*"], **options)
     trainer = make_trainer(tmp_path, freeze, steps, optimizer, num_train_epochs=4, weight_decay=0.5)
     script_accuracy(trainer, *RISING).train()
     assert steps.moved("encoder.weight") == list(trains)
@@ -228,13 +228,13 @@ def test_a_second_freeze_leaves_weights_and_moments_as_they_are(tmp_path: Path, 
 
 def test_weight_decay_does_not_touch_frozen_weights(tmp_path: Path) -> None:
     snapshots = Snapshots()
-    make_trainer(tmp_path, FreezeCallback(["*.weight"], unfreeze_at_epoch=1), snapshots, weight_decay=0.5).train()
+    make_trainer(tmp_path, FreezingCallback(["*.weight"], unfreeze_at_epoch=1), snapshots, weight_decay=0.5).train()
     assert not {name for name in moved(*snapshots.weights[:2]) if name.endswith("weight")}
 
 
 def test_a_frozen_embedding_and_lower_layers_need_no_gradient(tmp_path: Path) -> None:
     steps = Steps()
-    make_trainer(tmp_path, FreezeCallback(["embedding.*", "norm.*"], unfreeze_at_step=6), steps).train()
+    make_trainer(tmp_path, FreezingCallback(["embedding.*", "norm.*"], unfreeze_at_step=6), steps).train()
     upper = {"encoder.weight", "encoder.bias", "classifier.weight", "classifier.bias"}
     assert steps.with_gradient[:6] == [upper] * 6
     assert steps.with_gradient[6:] == [upper | {"embedding.weight", "norm.weight", "norm.bias"}] * 6
@@ -281,7 +281,7 @@ def test_the_backward_pass_stops_above_frozen_layers(tmp_path: Path) -> None:
             kwargs["model"].passed.clear()
 
     passed = Passed()
-    freeze = FreezeCallback(["layers.[01].*", "embedding.*"], gradual=True, unfreeze_at_epoch=1)
+    freeze = FreezingCallback(["layers.[01].*", "embedding.*"], gradual=True, unfreeze_at_epoch=1)
     make_trainer(tmp_path, freeze, passed, model=Deep()).train()
     assert passed.by_step == [[3]] * 4 + [[1, 2, 3]] * 4 + [[0, 1, 2, 3]] * 4
 
@@ -293,7 +293,7 @@ def test_frozen_parameters_have_no_optimizer_state_before_and_after_a_resume(tmp
             trainer = make_trainer(
                 tmp_path,
                 ResumeCallback(),
-                FreezeCallback(["embedding.*"], unfreeze_at_epoch=2),
+                FreezingCallback(["embedding.*"], unfreeze_at_epoch=2),
                 optimizer,
                 save_strategy="steps",
                 save_steps=3,
@@ -320,7 +320,7 @@ def test_optimizer_state_of_what_is_frozen_again_outlives_two_resumes(tmp_path: 
             trainer = make_trainer(
                 tmp_path,
                 ResumeCallback(),
-                FreezeCallback(["encoder.*"], unfreeze_at_epoch=1, refreeze_at_epoch=2),
+                FreezingCallback(["encoder.*"], unfreeze_at_epoch=1, refreeze_at_epoch=2),
                 steps,
                 optimizer,
                 save_strategy="steps",
@@ -348,7 +348,7 @@ def test_optimizer_state_of_what_is_frozen_again_outlives_two_resumes(tmp_path: 
 def test_a_resumed_run_knows_its_phase(tmp_path: Path, resume_at: int, still_frozen: bool) -> None:
     def run(checkpoint: Path | None) -> Snapshots:
         snapshots = Snapshots()
-        freeze = FreezeCallback(["embedding.*"], unfreeze_at_epoch=2)
+        freeze = FreezingCallback(["embedding.*"], unfreeze_at_epoch=2)
         with new_process():
             make_trainer(tmp_path, ResumeCallback(), freeze, snapshots, save_strategy="steps", save_steps=2).train(
                 resume_from_checkpoint=str(checkpoint) if checkpoint else None
@@ -369,8 +369,8 @@ def test_two_freezes_on_one_trainer_each_go_on_in_their_phase(tmp_path: Path, re
             trainer = make_trainer(
                 tmp_path,
                 ResumeCallback(),
-                FreezeCallback(["embedding.*"], unfreeze_at_step=3, refreeze_at_step=9),
-                FreezeCallback(["encoder.*", "norm.*"], unfreeze_on_plateau=ACCURACY, gradual=True),
+                FreezingCallback(["embedding.*"], unfreeze_at_step=3, refreeze_at_step=9),
+                FreezingCallback(["encoder.*", "norm.*"], unfreeze_on_plateau=ACCURACY, gradual=True),
                 steps,
                 save_strategy="steps",
                 save_steps=2,
@@ -390,12 +390,12 @@ def test_two_freezes_on_one_trainer_each_go_on_in_their_phase(tmp_path: Path, re
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"unfreeze_at_epoch": 1}, "FreezeCallback: unfreeze_at_epoch: 2 in the checkpoint, 1 now"),
+        ({"unfreeze_at_epoch": 1}, "FreezingCallback: unfreeze_at_epoch: 2 in the checkpoint, 1 now"),
         ({"unfreeze_at_epoch": 2, "refreeze_at_step": 10}, "refreeze_at_step: None in the checkpoint, 10 now"),
     ],
 )
 def test_a_checkpoint_of_another_schedule_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    freezes = FreezeCallback(["embedding.*"], unfreeze_at_epoch=2), FreezeCallback(["embedding.*"], **options)
+    freezes = FreezingCallback(["embedding.*"], unfreeze_at_epoch=2), FreezingCallback(["embedding.*"], **options)
     saved, steps = Steps(), Steps()
     make_trainer(tmp_path, ResumeCallback(), freezes[0], saved, save_strategy="steps", save_steps=6).train()
     trainer = make_trainer(tmp_path, ResumeCallback(), freezes[1], steps)
@@ -406,7 +406,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(tmp_path: Path, options: di
 
 
 def test_phases_are_recorded(tmp_path: Path) -> None:
-    callback = FreezeCallback(["embedding.*"], unfreeze_at_epoch=1)
+    callback = FreezingCallback(["embedding.*"], unfreeze_at_epoch=1)
     callback.record = RunRecord(tmp_path / "record.jsonl")
     make_trainer(tmp_path, callback).train()
     assert [(event["epoch"], event["what"]) for event in callback.record.of("phase")] == [(0, "frozen"), (1, "released")]
@@ -429,7 +429,7 @@ LEFT_FROZEN = "what is frozen when training breaks off stays frozen, and the nex
 
 def test_after_an_interrupt_the_same_trainer_trains_again(tmp_path: Path) -> None:
     steps = Steps()
-    freeze = FreezeCallback(["embedding.*"], unfreeze_at_epoch=1)
+    freeze = FreezingCallback(["embedding.*"], unfreeze_at_epoch=1)
     trainer = make_trainer(tmp_path, freeze, Interrupt(2), steps, lr_scheduler_type="constant")
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
@@ -442,7 +442,7 @@ def test_after_an_interrupt_the_same_trainer_trains_again(tmp_path: Path) -> Non
 
 
 def test_a_run_that_ends_frozen_leaves_the_model_trainable(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, FreezeCallback(["embedding.*"], permanent=True), num_train_epochs=1)
+    trainer = make_trainer(tmp_path, FreezingCallback(["embedding.*"], permanent=True), num_train_epochs=1)
     trainer.train()
     assert not trainer.model.embedding.weight.stop_gradient
 
@@ -451,7 +451,7 @@ def test_what_the_user_froze_stays_frozen(tmp_path: Path) -> None:
     model = Toy()
     model.classifier.bias.stop_gradient = True
     snapshots = Snapshots()
-    make_trainer(tmp_path, FreezeCallback(["classifier.*"], unfreeze_at_epoch=1), snapshots, model=model).train()
+    make_trainer(tmp_path, FreezingCallback(["classifier.*"], unfreeze_at_epoch=1), snapshots, model=model).train()
     assert "classifier.weight" in moved(snapshots.weights[1], snapshots.weights[-1])
     assert "classifier.bias" not in moved(snapshots.weights[0], snapshots.weights[-1])
 
@@ -459,7 +459,7 @@ def test_what_the_user_froze_stays_frozen(tmp_path: Path) -> None:
 def test_a_freeze_of_what_the_user_froze_already_is_refused_with_the_reason(tmp_path: Path) -> None:
     model = Toy()
     model.embedding.weight.stop_gradient = True
-    trainer = make_trainer(tmp_path, FreezeCallback(["embedding.*"], unfreeze_at_epoch=1), model=model)
+    trainer = make_trainer(tmp_path, FreezingCallback(["embedding.*"], unfreeze_at_epoch=1), model=model)
     with pytest.raises(
         RecipeError, match=r"'embedding.*' should release was frozen before training began.*replicas are wrapped"
     ):
@@ -478,12 +478,12 @@ def refused(trainer: Any, message: str) -> None:
 
 @pytest.mark.parametrize("units", [[["*"]], [DOWNWARDS, ["classifier.*"]]], ids=["one callback", "two callbacks"])
 def test_freezes_that_leave_nothing_to_train_are_refused(tmp_path: Path, units: list[list[str]]) -> None:
-    callbacks = [FreezeCallback(each, unfreeze_at_epoch=1) for each in units]
+    callbacks = [FreezingCallback(each, unfreeze_at_epoch=1) for each in units]
     refused(make_trainer(tmp_path, *callbacks), "nothing is left to train while .* frozen; expected leave at least one")
 
 
 def test_after_a_refusal_the_trainer_trains_without_the_callback_that_was_too_much(tmp_path: Path) -> None:
-    one, too_much = (FreezeCallback(each, unfreeze_at_epoch=1) for each in (DOWNWARDS, ["classifier.*"]))
+    one, too_much = (FreezingCallback(each, unfreeze_at_epoch=1) for each in (DOWNWARDS, ["classifier.*"]))
     steps = Steps()
     trainer = make_trainer(tmp_path, one, too_much, steps)
     refused(trainer, "nothing is left to train")
@@ -505,7 +505,7 @@ def test_after_a_refusal_the_trainer_trains_without_the_callback_that_was_too_mu
 )
 def test_a_schedule_that_the_run_is_too_short_for_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     units = ["embedding.*", "encoder.*", "norm.*"]
-    refused(make_trainer(tmp_path, FreezeCallback(units, **options)), message)
+    refused(make_trainer(tmp_path, FreezingCallback(units, **options)), message)
 
 
 @pytest.mark.parametrize(
@@ -519,15 +519,15 @@ def test_a_schedule_that_the_run_is_too_short_for_is_refused(tmp_path: Path, opt
 )
 def test_a_schedule_that_freezes_again_before_the_release_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     units = ["embedding.*", "encoder.*", "norm.*"]
-    refused(make_trainer(tmp_path, FreezeCallback(units, **options), num_train_epochs=4), "never be released")
+    refused(make_trainer(tmp_path, FreezingCallback(units, **options), num_train_epochs=4), "never be released")
 
 
 def test_a_pattern_without_a_match_is_refused_before_the_first_step(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, FreezeCallback(["encodr.*"], unfreeze_at_epoch=1))
+    trainer = make_trainer(tmp_path, FreezingCallback(["encodr.*"], unfreeze_at_epoch=1))
     with pytest.raises(PatternError, match=r"'encodr\.\*' matched 0 of 7 parameters; nearest: 'encoder'"):
         trainer.train()
 
 
 def test_a_release_that_is_no_release_is_refused() -> None:
     with pytest.raises(RecipeError, match="unfreeze_at_epoch is 0"):
-        FreezeCallback(["embedding.*"], unfreeze_at_epoch=0)
+        FreezingCallback(["embedding.*"], unfreeze_at_epoch=0)

@@ -15,7 +15,7 @@ from paddlenlp.trainer import TrainerCallback
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import ClipSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.training.callbacks import ClipCallback, clip_norm, clip_rows
+from paddlenlp_embtune.training.callbacks import GradientClippingCallback, clip_norm, clip_rows
 from tests.toy import ROWS, Snapshots, Toy, make_trainer
 
 Gradients = dict[str, npt.NDArray[Any]]
@@ -256,7 +256,7 @@ def clip_scaled(folder: Path, scale: float, scaler: Scaler) -> tuple[Gradients, 
     """Gradients of a loss that is multiplied by a scale, before and after clipping."""
     model = Toy()
     trainer = make_trainer(folder, model=model)
-    callback = ClipCallback(ClipSpec(**ALL_KINDS), groups=GROUPS)
+    callback = GradientClippingCallback(ClipSpec(**ALL_KINDS), groups=GROUPS)
     callback.on_train_begin(trainer.args, trainer.state, trainer.control, model=model)
     logits = model(paddle.to_tensor(trainer.train_dataset.ids))
     loss = paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(trainer.train_dataset.labels))
@@ -327,4 +327,4 @@ def test_a_limit_for_a_group_that_is_not_there_names_the_nearest(tmp_path: Path)
 @pytest.mark.parametrize("groups", [None, {"head": ("classifier.*",)}])
 def test_the_callback_alone_knows_only_the_groups_it_was_given(groups: Mapping[str, Sequence[str]] | None) -> None:
     with pytest.raises(RecipeError, match=r"names the group 'encoder'; expected (none given|head)"):
-        ClipCallback(ClipSpec(group_norms={"encoder": 1.0}), groups=groups)
+        GradientClippingCallback(ClipSpec(group_norms={"encoder": 1.0}), groups=groups)

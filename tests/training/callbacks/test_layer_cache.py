@@ -155,7 +155,7 @@ def test_nothing_frozen_from_below_is_refused(tmp_path: Any) -> None:
 def test_too_large_states_are_not_kept(tmp_path: Any) -> None:
     model = classifier()
     running = trainer(tmp_path, model, recipe("embedding", "layer.0"))
-    callback = next(each for each in running.callback_handler.callbacks if type(each).__name__ == "CachedLayersCallback")
+    callback = next(each for each in running.callback_handler.callbacks if type(each).__name__ == "LayerCacheCallback")
     callback.most_megabytes = 0
     attention = count_calls(model.network.encoder.layers[0].self_attn)
     running.train()

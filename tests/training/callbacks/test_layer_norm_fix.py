@@ -12,7 +12,7 @@ import pytest
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config.recipe import Recipe
 from paddlenlp_embtune.training import attach
-from paddlenlp_embtune.training.callbacks import FreezeCallback
+from paddlenlp_embtune.training.callbacks import FreezingCallback
 from tests.toy import Toy, make_trainer
 
 
@@ -100,7 +100,7 @@ def test_freezing_a_norm_leaves_the_first_step_of_what_lies_beneath_as_it_was(tm
         paddle.seed(0)
         model = Toy()
         model.norm.weight.set_value(np.linspace(0.2, 2.0, 8).astype(np.float32))
-        callback = FreezeCallback(frozen, permanent=True)
+        callback = FreezingCallback(frozen, permanent=True)
         make_trainer(tmp_path / frozen[:4], callback, model=model, max_steps=1).train()
         ends.append(model.embedding.weight.numpy())
         assert "forward" not in vars(model.norm)

@@ -15,7 +15,7 @@ from paddlenlp.trainer import TrainerCallback
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.optimization import RowsSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
-from paddlenlp_embtune.training.callbacks import RowsCallback
+from paddlenlp_embtune.training.callbacks import RowConstraintsCallback
 from paddlenlp_embtune.training.callbacks.row_constraints import row_numbers, turn_back
 from tests.toy import VOCABULARY, WIDTH, Snapshots, Toy, make_trainer, new_process
 
@@ -167,7 +167,7 @@ def test_the_row_of_the_padding_stays_zero(tmp_path: Path, rows: dict[str, Any])
 
 def test_without_attach_the_callback_does_the_same(tmp_path: Path) -> None:
     snapshots = Snapshots()
-    rows = RowsCallback(RowsSpec(protect=("的", 5), parameter="embedding.weight"), tokens=TOKENS)
+    rows = RowConstraintsCallback(RowsSpec(protect=("的", 5), parameter="embedding.weight"), tokens=TOKENS)
     make_trainer(tmp_path, rows, snapshots, weight_decay=4.0).train()
     assert moved([each["embedding.weight"] for each in snapshots.weights]) == sorted({*range(VOCABULARY)} - {1, 5})
 
@@ -212,7 +212,7 @@ def test_between_evaluations_the_cone_is_looked_at_as_often_as_asked_for(tmp_pat
 def test_rows_that_are_put_back_keep_their_norms_and_the_others_their_bits(tmp_path: Path) -> None:
     model = Toy()
     trainer = make_trainer(tmp_path, model=model)
-    callback = RowsCallback(RowsSpec(trust_cosine=0.8))
+    callback = RowConstraintsCallback(RowsSpec(trust_cosine=0.8))
     callback.on_train_begin(trainer.args, trainer.state, trainer.control, model=model)
     start = model.embedding.weight.numpy().copy()
     turn = np.random.default_rng(0).normal(size=start.shape) * np.linspace(0, 1, VOCABULARY)[:, None]

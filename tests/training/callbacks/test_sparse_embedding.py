@@ -12,7 +12,7 @@ from paddlenlp.trainer import Trainer
 
 from paddlenlp_embtune import HostError, Recipe, attach, compat
 from paddlenlp_embtune.training import RunRecord
-from paddlenlp_embtune.training.callbacks import SparseCallback
+from paddlenlp_embtune.training.callbacks import SparseEmbeddingCallback
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.toy import VOCABULARY, WIDTH, Toy, make_trainer, new_process
 
@@ -173,7 +173,7 @@ def test_model_and_optimizer_are_left_as_they_were(tmp_path: Path) -> None:
 def test_small_tables_train_densely_unless_told(recipe: dict[str, Any], used: bool, tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     record: RunRecord = attach(trainer, Recipe.from_dict({**PLAIN, **recipe}))
-    found = [each for each in trainer.callback_handler.callbacks if isinstance(each, SparseCallback)]
+    found = [each for each in trainer.callback_handler.callbacks if isinstance(each, SparseEmbeddingCallback)]
     assert bool(found) is used
     assert trainer.model.embedding._sparse is used
     assert record.events
@@ -191,4 +191,4 @@ class NoEmbeddingLayer(Toy):
 
 def test_a_table_without_a_layer_is_refused() -> None:
     with pytest.raises(HostError, match=r"'table' belongs to no nn\.Embedding of NoEmbeddingLayer"):
-        SparseCallback().prepare(NoEmbeddingLayer())
+        SparseEmbeddingCallback().prepare(NoEmbeddingLayer())

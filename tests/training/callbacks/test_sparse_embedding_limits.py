@@ -12,8 +12,8 @@ from paddlenlp.trainer import Trainer, TrainerCallback
 
 from paddlenlp_embtune import Recipe, attach, compat
 from paddlenlp_embtune.training import RunRecord, resolve_groups
-from paddlenlp_embtune.training.callbacks import SparseCallback
-from paddlenlp_embtune.training.lr_finder import find_rates
+from paddlenlp_embtune.training.callbacks import SparseEmbeddingCallback
+from paddlenlp_embtune.training.lr_finder import find_learning_rates
 from paddlenlp_embtune.training.parameter_groups import group_specs
 from tests.toy import VOCABULARY, WIDTH, Toy, make_trainer, new_process
 
@@ -263,7 +263,7 @@ def test_training_twice_goes_on_by_rows(tmp_path: Path) -> None:
 
 def test_the_callback_alone_trains_by_rows_under_the_hosts_own_clipping(tmp_path: Path) -> None:
     found = []
-    for name, callbacks in (("rows", [SparseCallback()]), ("dense", [])):
+    for name, callbacks in (("rows", [SparseEmbeddingCallback()]), ("dense", [])):
         with new_process():
             paddle.seed(0)
             trainer = make_trainer(tmp_path / name, *callbacks, model=Padded(), max_grad_norm=0.1)
@@ -281,7 +281,7 @@ def test_the_rate_finder_takes_a_trainer_that_a_recipe_is_attached_to(tmp_path: 
     recipe = Recipe.from_dict({**PLAIN, "sparse": {"from_rows": 0}})
     trainer = make_trainer(tmp_path, max_grad_norm=0.0)
     attach(trainer, recipe)
-    curve = find_rates(trainer, resolve_groups(trainer.model, group_specs(recipe, trainer.model)), steps=10)
+    curve = find_learning_rates(trainer, resolve_groups(trainer.model, group_specs(recipe, trainer.model)), steps=10)
     assert len(curve.losses) == 10
     assert trainer.model.embedding._sparse
 

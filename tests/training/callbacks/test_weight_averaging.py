@@ -16,7 +16,7 @@ from paddlenlp.trainer import TrainerCallback, TrainerState
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import AverageSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.training.callbacks import AverageCallback
+from paddlenlp_embtune.training.callbacks import WeightAveragingCallback
 from tests.toy import Toy, make_trainer, new_process
 
 STEPS = 4
@@ -104,7 +104,7 @@ def test_without_evaluations_the_moving_average_replaces_the_weights(
 ) -> None:
     spec = AverageSpec(decay=decay, every_steps=every_steps, start_epoch=start_epoch)
     steps = Steps()
-    trainer = make_trainer(tmp_path, steps, AverageCallback(spec), learning_rate=0.05, evaluation_strategy="no")
+    trainer = make_trainer(tmp_path, steps, WeightAveragingCallback(spec), learning_rate=0.05, evaluation_strategy="no")
     trainer.train()
     for name, value in weights_of(trainer.model).items():
         history = [weights[name] for weights in steps.weights[1:]]
@@ -116,7 +116,7 @@ def test_without_evaluations_the_moving_average_replaces_the_weights(
 @pytest.mark.parametrize(("start_epoch", "epochs"), [(0, [1, 2, 3, 4]), (2, [3, 4]), (3, [4])])
 def test_the_plain_mean_is_that_of_the_ends_of_epochs(tmp_path: Path, start_epoch: int, epochs: list[int]) -> None:
     steps = Steps()
-    average = AverageCallback(AverageSpec(kind="swa", start_epoch=start_epoch))
+    average = WeightAveragingCallback(AverageSpec(kind="swa", start_epoch=start_epoch))
     trainer = make_trainer(tmp_path, steps, average, learning_rate=0.05, evaluation_strategy="no", num_train_epochs=4)
     trainer.train()
     for name, value in weights_of(trainer.model).items():
@@ -126,7 +126,7 @@ def test_the_plain_mean_is_that_of_the_ends_of_epochs(tmp_path: Path, start_epoc
 
 @pytest.mark.parametrize(("epochs", "averaged"), [(4, 1), (8, 2)])
 def test_left_to_itself_the_plain_mean_is_that_of_the_last_quarter(tmp_path: Path, epochs: int, averaged: int) -> None:
-    callback = AverageCallback(AverageSpec(kind="swa"))
+    callback = WeightAveragingCallback(AverageSpec(kind="swa"))
     make_trainer(tmp_path, callback, evaluation_strategy="no", num_train_epochs=epochs).train()
     assert callback.record.of("averaged")[0]["updates"] == averaged
 
@@ -164,10 +164,10 @@ class Halves(paddle.nn.Layer):
             setattr(self, f"in_{dtype}", layer)
 
 
-def average_by_hand(folder: Path, values: Sequence[float]) -> tuple[Halves, AverageCallback]:
+def average_by_hand(folder: Path, values: Sequence[float]) -> tuple[Halves, WeightAveragingCallback]:
     """Let a callback average parameters that are all set to the values one after the other, without a Trainer's training."""
     model, trainer = Halves(), make_trainer(folder)
-    average = AverageCallback(AverageSpec(every_steps=1, decay=0.9))
+    average = WeightAveragingCallback(AverageSpec(every_steps=1, decay=0.9))
     state = TrainerState(max_steps=len(values))
     average.on_train_begin(trainer.args, state, trainer.control, model=model)
     for value in values:
@@ -355,7 +355,7 @@ def test_evaluating_before_and_after_training_does_no_harm(tmp_path: Path) -> No
 
 
 def test_a_second_training_averages_afresh(tmp_path: Path) -> None:
-    average = AverageCallback(AverageSpec(kind="swa", start_epoch=0))
+    average = WeightAveragingCallback(AverageSpec(kind="swa", start_epoch=0))
     trainer = make_trainer(tmp_path, average, num_train_epochs=1, evaluation_strategy="no")
     trainer.train()
     trainer.train()

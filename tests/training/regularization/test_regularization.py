@@ -15,9 +15,9 @@ from paddlenlp_embtune import HostError, Recipe, RecipeError, attach
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
 from paddlenlp_embtune.models.sequence_classifier import Encoder
 from paddlenlp_embtune.training import RunRecord
-from paddlenlp_embtune.training.callbacks import SparseCallback
+from paddlenlp_embtune.training.callbacks import SparseEmbeddingCallback
 from paddlenlp_embtune.training.regularization._adversarial import project, random_start, unit
-from paddlenlp_embtune.training.regularization._embedding_hooks import Lookups, drop_tokens
+from paddlenlp_embtune.training.regularization._embedding_hooks import EmbeddingHooks, drop_tokens
 from paddlenlp_embtune.training.regularization._label_smoothing import smoothed
 from paddlenlp_embtune.training.regularization._r_drop import symmetric_divergence
 from paddlenlp_embtune.training.regularization.apply import regularize
@@ -100,7 +100,7 @@ def test_a_frozen_embedding_is_perturbed_too(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["all_fgm", "all_freelb"])
 def test_gradients_by_rows_are_the_same(tmp_path: Path, name: str) -> None:
-    assert_close(*first_gradients(tmp_path, SPECS[name], SparseCallback(), accumulate=2))
+    assert_close(*first_gradients(tmp_path, SPECS[name], SparseEmbeddingCallback(), accumulate=2))
 
 
 def test_dropped_tokens_are_dropped_wherever_they_stand() -> None:
@@ -315,10 +315,10 @@ def test_encoders_of_paddlenlp_are_perturbed_by_the_stated_length_padding_except
 
 def test_a_model_states_its_padding_before_its_layer_does() -> None:
     model = Small()
-    assert Lookups(model).padding == 0
+    assert EmbeddingHooks(model).padding == 0
     model.padding_id = 7
-    assert Lookups(model).padding == 7
-    assert Lookups(Toy()).padding is None
+    assert EmbeddingHooks(model).padding == 7
+    assert EmbeddingHooks(Toy()).padding is None
 
 
 class Functional(Small):
