@@ -149,7 +149,7 @@ def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
     if recipe.average is not None:
         made.append(
             callbacks.AverageCallback(
-                recipe.average.settled(stop),
+                recipe.average.resolved(stop),
                 project=rows.turn_back if rows is not None else None,
                 stopped=(lambda: stopping.stop_reason is not None) if stopping is not None else None,
                 best_restored=stop is not None and stop.restore_best,

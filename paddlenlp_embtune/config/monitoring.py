@@ -88,7 +88,7 @@ class AverageSpec:
             require_at_most(f"average.{name}", getattr(self, name))
         require(self.start_epoch is None or self.start_epoch >= 0, "average.start_epoch", self.start_epoch, "0 or more")
 
-    def settled(self, stopping: EarlyStoppingSpec | None) -> AverageSpec:
+    def resolved(self, stopping: EarlyStoppingSpec | None) -> AverageSpec:
         """Return the same with a metric and a mode: its own, or else those of early stopping."""
         metric, mode = self.metric, self.mode or "max"
         if metric is None:

@@ -260,7 +260,7 @@ class TrainSpec:
         seconds = self.checkpoint_seconds
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")
 
-    def settled(self, rows: int, *, encoder: bool) -> TrainSpec:
+    def resolved(self, rows: int, *, encoder: bool) -> TrainSpec:
         """Put numbers where there is None, for so many rows of a small model, or of an encoder."""
         batch_size, eval_batch_size, steps, least, most = (32, 32, 240, 3, 20) if encoder else (64, 256, 1200, 8, 40)
         batch_size = self.batch_size or batch_size

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Hiding", "Masked", "hide_tokens"]
+__all__ = ["MaskedBatch", "MaskingPolicy", "mask_tokens"]
 
 _SHOWN, _REPLACED = 0.1, 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Hiding:
+class MaskingPolicy:
     """What of a text is hidden.
 
     Args:
@@ -24,12 +24,12 @@ class Hiding:
     """
 
     mask_id: int
-    spared: npt.NDArray[np.bool_]
+    excluded: npt.NDArray[np.bool_]
     share: float = 0.15
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Masked:
+class MaskedBatch:
     """A batch with hidden tokens.
 
     Args:
@@ -43,11 +43,11 @@ class Masked:
     tokens: npt.NDArray[np.int64]
 
 
-def hide_tokens(
+def mask_tokens(
     ids: npt.NDArray[np.int64],
     draws: npt.NDArray[Any],
-    hiding: Hiding,
-) -> Masked:
+    hiding: MaskingPolicy,
+) -> MaskedBatch:
     """Choose a share of the tokens; of these, 80% become the mask, 10% another token, 10% stay.
 
     Args:
@@ -59,14 +59,14 @@ def hide_tokens(
     Source:
         Devlin et al. 2019, "BERT", section 3.1, task 1
     """
-    spared = hiding.spared
-    free = ~spared[ids]
+    excluded = hiding.excluded
+    free = ~excluded[ids]
     drawn = np.where(free, draws[0], np.inf)
     chosen = drawn < hiding.share
     if not chosen.any() and free.any():
         chosen.flat[int(drawn.argmin())] = True
-    others = np.flatnonzero(~spared)
+    others = np.flatnonzero(~excluded)
     another = others[np.minimum((draws[2] * len(others)).astype(np.int64), len(others) - 1)]
     hidden = np.where(draws[1] < _SHOWN, ids, np.where(draws[1] < _SHOWN + _REPLACED, another, hiding.mask_id))
     places = np.flatnonzero(chosen)
-    return Masked(np.where(chosen, hidden, ids), places, ids.reshape(-1)[places])
+    return MaskedBatch(np.where(chosen, hidden, ids), places, ids.reshape(-1)[places])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.data import EncodedDataset, Hiding, Masked, collate, hide_tokens
+from paddlenlp_embtune.data import EncodedDataset, MaskedBatch, MaskingPolicy, collate, mask_tokens
 from paddlenlp_embtune.training._trainer import CheckpointCallback, LengthBatchedTrainer
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
@@ -40,7 +40,7 @@ class MaskedTrainer(LengthBatchedTrainer):
         model: Any,
         ids: Sequence[Sequence[int]],
         *,
-        hiding: Hiding,
+        hiding: MaskingPolicy,
         out: str,
         epochs: int,
         batch_size: int,
@@ -71,7 +71,7 @@ class MaskedTrainer(LengthBatchedTrainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
         """Hide tokens of a batch and return the mean cross-entropy of the guesses."""
         ids = inputs["input_ids"]
-        masked = hide_tokens(ids.numpy(), paddle.rand([3, *ids.shape]).numpy(), self._hiding)
+        masked = mask_tokens(ids.numpy(), paddle.rand([3, *ids.shape]).numpy(), self._hiding)
         loss = _loss(model, masked)
         return (loss, loss) if return_outputs else loss
 
@@ -103,7 +103,7 @@ class FirstLossCallback(EmbtuneCallback):
             kwargs["model"].train()
 
 
-def masked_loss(model: Any, ids: Sequence[Sequence[int]], hiding: Hiding, *, seed: int) -> float:
+def masked_loss(model: Any, ids: Sequence[Sequence[int]], hiding: MaskingPolicy, *, seed: int) -> float:
     """Return the mean cross-entropy, in nats, of guesses of tokens hidden in texts; the same ones for the same seed.
 
     Args:
@@ -118,13 +118,13 @@ def masked_loss(model: Any, ids: Sequence[Sequence[int]], hiding: Hiding, *, see
     order = np.argsort([len(row) for row in ids], kind="stable")
     for start in range(0, len(order), 64):
         batch = collate([(ids[index], 0) for index in order[start : start + 64]])["input_ids"]
-        masked = hide_tokens(batch, generator.random((3, *batch.shape)), hiding)
+        masked = mask_tokens(batch, generator.random((3, *batch.shape)), hiding)
         with paddle.no_grad():
             total += float(_loss(model, masked)) * len(masked.places)
         count += len(masked.places)
     return total / max(count, 1)
 
 
-def _loss(model: Any, masked: Masked) -> Any:
+def _loss(model: Any, masked: MaskedBatch) -> Any:
     logits = model(paddle.to_tensor(masked.ids), paddle.to_tensor(masked.places))
     return paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(masked.tokens))

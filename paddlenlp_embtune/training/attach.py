@@ -216,7 +216,7 @@ def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
     if recipe.early_stopping is not None:
         watched["early_stopping"] = recipe.early_stopping.metric
     if recipe.average is not None:
-        watched["average"] = str(recipe.average.settled(recipe.early_stopping).metric)
+        watched["average"] = str(recipe.average.resolved(recipe.early_stopping).metric)
     if recipe.freeze is not None and recipe.freeze.unfreeze_on_plateau is not None:
         watched["freeze.unfreeze_on_plateau"] = recipe.freeze.unfreeze_on_plateau.metric
     for group in groups:

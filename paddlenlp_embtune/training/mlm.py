@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.config import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
-from paddlenlp_embtune.data import Hiding
+from paddlenlp_embtune.data import MaskingPolicy
 from paddlenlp_embtune.encoders import CONFIG, Pretrained, save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import split_windows
@@ -124,7 +124,7 @@ def go_on(
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     vocabulary = pretrained.tokenizer.vocabulary
-    hiding = Hiding(vocabulary.ids[_MASK], _spared(pretrained), spec.share)
+    hiding = MaskingPolicy(vocabulary.ids[_MASK], _spared(pretrained), spec.share)
     counts = Counter(chain.from_iterable(windows))
     log_frequencies = np.log([counts[number] + 0.1 for number in range(len(vocabulary))]).astype(np.float32)
     log_frequencies -= np.log(np.exp(log_frequencies).sum())
@@ -213,9 +213,9 @@ def _windows(pretrained: Pretrained, texts: Sequence[str], spec: PretrainingSpec
 def _spared(pretrained: Pretrained) -> npt.NDArray[np.bool_]:
     """Padding, markers, the mask and the unknown token: never hidden."""
     read = pretrained.tokenizer
-    spared = np.zeros(len(read.vocabulary), dtype=bool)
-    spared[[0, read.vocabulary.unknown_id, read.vocabulary.ids[_MASK], *read.prefix, *read.suffix]] = True
-    return spared
+    excluded = np.zeros(len(read.vocabulary), dtype=bool)
+    excluded[[0, read.vocabulary.unknown_id, read.vocabulary.ids[_MASK], *read.prefix, *read.suffix]] = True
+    return excluded
 
 
 def _identity(pretrained: Pretrained, windows: Sequence[Sequence[int]], spec: PretrainingSpec) -> dict[str, Any]:

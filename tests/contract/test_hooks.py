@@ -61,7 +61,7 @@ def recipe(tmp_path: Path) -> Recipe:
     (tmp_path / "recipe.yaml").write_text(QUICK, encoding="utf-8")
     found = Recipe.load(tmp_path / "recipe.yaml")
     # Hooks get the recipe with nothing left open.
-    return dataclasses.replace(found, train=found.train.settled(1, encoder=False))
+    return dataclasses.replace(found, train=found.train.resolved(1, encoder=False))
 
 
 @pytest.mark.parametrize("name", HOOKS)

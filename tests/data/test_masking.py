@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from paddlenlp_embtune.data.masking import Hiding, hide_tokens
+from paddlenlp_embtune.data.masking import MaskingPolicy, mask_tokens
 
 SPARED = np.zeros(100, dtype=bool)
 SPARED[:5] = True
@@ -25,7 +25,7 @@ def draws(ids: np.ndarray, seed: int = 1) -> np.ndarray:
 
 def test_shares_are_those_of_the_paper() -> None:
     ids = batch()
-    masked = hide_tokens(ids, draws(ids), Hiding(4, SPARED))
+    masked = mask_tokens(ids, draws(ids), MaskingPolicy(4, SPARED))
     free = ~SPARED[ids]
     assert len(masked.places) / free.sum() == pytest.approx(0.15, abs=0.01)
     now = masked.ids.reshape(-1)[masked.places]
@@ -36,7 +36,7 @@ def test_shares_are_those_of_the_paper() -> None:
 
 def test_the_rest_stays_and_the_answers_are_what_stood_there() -> None:
     ids = batch()
-    masked = hide_tokens(ids, draws(ids), Hiding(4, SPARED))
+    masked = mask_tokens(ids, draws(ids), MaskingPolicy(4, SPARED))
     np.testing.assert_array_equal(masked.tokens, ids.reshape(-1)[masked.places])
     same = np.ones(ids.size, dtype=bool)
     same[masked.places] = False
@@ -46,10 +46,10 @@ def test_the_rest_stays_and_the_answers_are_what_stood_there() -> None:
 
 def test_one_token_at_least_is_hidden() -> None:
     ids = np.array([[2, 7, 8, 3]])
-    masked = hide_tokens(ids, np.full((3, 1, 4), 0.99), Hiding(4, SPARED))
+    masked = mask_tokens(ids, np.full((3, 1, 4), 0.99), MaskingPolicy(4, SPARED))
     assert masked.tokens.tolist() == [7]
 
 
 def test_nothing_to_hide() -> None:
-    masked = hide_tokens(np.array([[2, 3, 0]]), np.zeros((3, 1, 3)), Hiding(4, SPARED))
+    masked = mask_tokens(np.array([[2, 3, 0]]), np.zeros((3, 1, 3)), MaskingPolicy(4, SPARED))
     assert masked.places.size == 0

@@ -196,7 +196,7 @@ def test_two_ranks_give_answers_in_the_order_of_the_rows(rows: int) -> None:
 def test_windows_learn_what_a_teacher_said_of_their_text() -> None:
     data, other = windowed(), windowed(["公司减持。" * 8, "股份"], [UNLABELLED] * 2)
     said = {"teacher_logits": np.arange(21, dtype=np.float32).reshape(7, 3)}
-    both = data.with_lessons(other, said)
+    both = data.with_soft_targets(other, said)
     assert list(both.truth) == [*TRUTH, UNLABELLED, UNLABELLED]
     assert [list(ids) for ids in both.ids] == [list(ids) for ids in [*data.ids, *other.ids]]
     assert both.labels == [*data.labels, *other.labels]
@@ -211,6 +211,6 @@ def test_whole_texts_go_behind_whole_texts() -> None:
     data = EncodedDataset([[2, 3], [4]], [0, 1])
     none = encode_texts([], [], CHAR, max_length=LENGTH, windows=None)
     said = {"teacher_logits": np.ones((2, 3), dtype=np.float32)}
-    both = data.with_lessons(none, said)
+    both = data.with_soft_targets(none, said)
     assert both.ids == data.ids
-    assert len(windowed().with_lessons(windowed([], []), {"teacher_logits": np.ones((5, 3))}).truth) == 5
+    assert len(windowed().with_soft_targets(windowed([], []), {"teacher_logits": np.ones((5, 3))}).truth) == 5

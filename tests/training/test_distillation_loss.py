@@ -19,7 +19,7 @@ from paddlenlp_embtune.models.features import FeatureEngine, captured_features, 
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from paddlenlp_embtune.training._distillation_loss import add_map, drop_map, softened_divergence, student_loss
-from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, _fit_before_training, with_lessons
+from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, _fit_before_training, with_soft_targets
 from paddlenlp_embtune.training.parameter_groups import resolve_groups
 from tests.toy import make_trainer
 
@@ -161,7 +161,7 @@ def test_unlabelled_texts_stand_behind_the_rows_and_batches_carry_what_the_teach
     tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *"abcd"]))
     vectors = np.arange(12, dtype=np.float16).reshape(4, 3)
     soft_targets = SoftTargets(np.arange(8, dtype=np.float32).reshape(4, 2), vectors, ("dcba",), (2, 1))
-    rows = with_lessons(EncodedDataset([[2], [3, 4]], [1, 0]), soft_targets, tokenizer, text=TextSpec(max_length=3))
+    rows = with_soft_targets(EncodedDataset([[2], [3, 4]], [1, 0]), soft_targets, tokenizer, text=TextSpec(max_length=3))
     assert [list(ids) for ids in rows.ids] == [[2], [3, 4], [5, 4, 3]]
     assert list(rows.labels) == [1, 0, -100]
     batch = collate([rows[2], rows[0]])
@@ -207,12 +207,14 @@ class FittedToLabels(Fitted):
 def test_what_is_fitted_before_training_hears_of_unlabelled_texts_if_it_can_use_answers() -> None:
     labelled = EncodedDataset([[2], [3]], [1, 0])
     told = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
-    taught = EncodedDataset([[2], [3], [4]], [1, 0, -100], taught={"teacher_logits": told})
+    taught = EncodedDataset([[2], [3], [4]], [1, 0, -100], teacher_outputs={"teacher_logits": told})
     weights = np.ones(2, dtype=np.float32)
     able, unable, alone = Fitted(), FittedToLabels(), Fitted()
     _fit_before_training(able, labelled, taught, weights)
     _fit_before_training(unable, labelled, taught, weights)
-    _fit_before_training(alone, labelled, EncodedDataset([[2], [3]], [1, 0], taught={"teacher_logits": told[:2]}), weights)
+    _fit_before_training(
+        alone, labelled, EncodedDataset([[2], [3]], [1, 0], teacher_outputs={"teacher_logits": told[:2]}), weights
+    )
     ((count, labels, answers),) = able.given
     assert (count, labels) == (3, [1, 0, -100])
     np.testing.assert_allclose(answers, np.exp(told), rtol=1e-6)

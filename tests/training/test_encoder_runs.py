@@ -151,9 +151,9 @@ def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
 def test_what_is_not_stated_follows_from_the_rows(
     stated: dict[str, int], rows: int, encoder: bool, meant: tuple[int, int, int]
 ) -> None:
-    settled = TrainSpec(**stated).settled(rows, encoder=encoder)  # type: ignore[arg-type]
+    settled = TrainSpec(**stated).resolved(rows, encoder=encoder)  # type: ignore[arg-type]
     assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == meant
-    assert settled.settled(7, encoder=not encoder) == settled
+    assert settled.resolved(7, encoder=not encoder) == settled
 
 
 def test_parameters_of_an_encoder_are_listed(rows: Path, run: Run) -> None:

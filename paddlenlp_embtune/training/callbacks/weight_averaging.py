@@ -51,7 +51,7 @@ class AverageCallback(EmbtuneCallback):
         best_restored: bool = False,
     ) -> None:
         super().__init__()
-        self.spec = spec.settled(None)
+        self.spec = spec.resolved(None)
         self._metric = metric_name(self.spec.metric or "")
         self.evaluate = evaluate
         self.project = project
