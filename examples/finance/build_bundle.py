@@ -96,9 +96,11 @@ def _baseline() -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import accuracy_score, f1_score
 
-    from paddlenlp_embtune.data import read_rows
+    from paddlenlp_embtune.data import read_examples
 
-    train, test = (read_rows(FINANCE / f"{part}.tsv", text_column="text", label_column="label") for part in ("train", "test"))
+    train, test = (
+        read_examples(FINANCE / f"{part}.tsv", text_column="text", label_column="label") for part in ("train", "test")
+    )
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2))
     model = LogisticRegression(C=4, max_iter=2000).fit(vectorizer.fit_transform(train.texts), train.labels)
     predicted = model.predict(vectorizer.transform(test.texts))

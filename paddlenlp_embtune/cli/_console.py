@@ -13,13 +13,13 @@ from rich.table import Table
 
 from paddlenlp_embtune.cli._terminal import err, visible
 
-__all__ = ["RunDisplay", "err", "per_class_table", "say_notes", "show_event", "watched"]
+__all__ = ["RunDisplay", "err", "per_class_table", "print_event", "print_notes", "progress_bar"]
 
 _MANY_GROUPS = 4
 _WORTH_SAYING = 60.0  # seconds
 
 
-def show_event(event: Mapping[str, Any]) -> None:
+def print_event(event: Mapping[str, Any]) -> None:
     """Print one event of a run's record to stderr; events without a form here are passed over."""
     show = _FORMS.get(str(event["event"]))
     if show is not None:
@@ -37,7 +37,7 @@ class RunDisplay:
         if event["event"] == "rates":
             _rates(event, self._seconds_left(event))
         else:
-            show_event(event)
+            print_event(event)
 
     def _seconds_left(self, event: Mapping[str, Any]) -> float | None:
         """Go by the steps since the first ones of this process, evaluations included."""
@@ -60,7 +60,7 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def say_notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
     """Print remarks to stderr, a line each."""
     for note in notes:
         err.print(f"[yellow]note:[/] {escape(note)}", markup=True, soft_wrap=True)
@@ -193,7 +193,7 @@ def _calibrated(event: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     if event["note"]:
-        say_notes([event["note"]])
+        print_notes([event["note"]])
     if event["target_precision"] is not None:
         precision = "none" if event["precision"] is None else f"{event['precision']:.1%}"
         other = "none" if event["precision_held_out"] is None else f"{event['precision_held_out']:.1%}"
@@ -266,7 +266,7 @@ _FORMS = {
 
 
 @contextlib.contextmanager
-def watched(label: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """Give what shows, on a terminal, how much of a whole is done; the bar is there from the first call until all is."""
     if not err.is_terminal:
         yield None

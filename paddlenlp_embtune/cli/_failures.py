@@ -14,14 +14,14 @@ from paddlenlp_embtune.cli._terminal import err, visible
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError
 from paddlenlp_embtune.utils.os_errors import describe_os_error
 
-__all__ = ["leave", "naming_output", "worded"]
+__all__ = ["describe_error", "exit_with_error", "name_output_errors"]
 
 _LONGEST = 2_000  # characters of a line
 _LONGEST_CAUSE = 300
 _MISUSE = 2
 
 
-def leave(error: Exception) -> NoReturn:
+def exit_with_error(error: Exception) -> NoReturn:
     """Print one line about an error and end the process: 2 for misuse, 1 for any other failure.
 
     Raises:
@@ -33,13 +33,13 @@ def leave(error: Exception) -> NoReturn:
         sys.exit(1)
     if os.environ.get("EMBTUNE_TRACEBACK"):
         raise error
-    line = visible(worded(error))
+    line = visible(describe_error(error))
     err.print("error: ", style="bold red", end="")
     err.print(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ... ({len(line):,} characters)", soft_wrap=True)
     sys.exit(_MISUSE if isinstance(error, RecipeError) else 1)
 
 
-def worded(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Word an error in one line; the traceback of one that nobody foresaw is written into a file, which the line names."""
     if isinstance(error, EmbtuneError):
         return " ".join(str(error).split())
@@ -62,7 +62,7 @@ def worded(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def naming_output() -> Iterator[None]:
+def name_output_errors() -> Iterator[None]:
     """Let an error of the system that comes from writing to standard output say so."""
     try:
         yield

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, bundle_folder
 from paddlenlp_embtune.cli._terminal import out
-from paddlenlp_embtune.cli._texts import labelled_rows
-from paddlenlp_embtune.data import Rows
+from paddlenlp_embtune.cli._texts import load_examples
+from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.embeddings.store import MARK, VectorStore, Version
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, expected_names
 from paddlenlp_embtune.export import claiming
@@ -21,18 +21,18 @@ from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.utils.json_yaml import parse_json, parse_yaml, read_bounded
 
 __all__ = [
-    "chosen_groups",
-    "claimed",
     "domain_groups",
     "find_store",
-    "labelled_rows_of",
+    "folding_table",
+    "load_examples_for",
+    "locked_target",
     "open_bundle",
     "out",
-    "plain_version",
     "print_json",
     "refuse_existing",
-    "store_place",
-    "table_of",
+    "select_term_groups",
+    "store_path",
+    "version_as_dict",
 ]
 
 _STORE = "vectors"
@@ -51,7 +51,7 @@ def find_store(store: Path | None, beside: Path | None = None) -> VectorStore:
     Raises:
         VectorError: there is none.
     """
-    place = store_place(store, beside)
+    place = store_path(store, beside)
     if store is None and not (place / MARK).is_file():
         raise VectorError(
             f"there is no store of vectors in {place}; say where with --store, or make one with: embtune vectors save RUN "
@@ -60,7 +60,7 @@ def find_store(store: Path | None, beside: Path | None = None) -> VectorStore:
     return VectorStore.open(place)
 
 
-def store_place(store: Path | None, beside: Path | None = None) -> Path:
+def store_path(store: Path | None, beside: Path | None = None) -> Path:
     """Return where a store is, or would be made: the place named, ``vectors`` in it, or ``vectors`` beside a bundle."""
     place = store if store is not None else Path()
     if store is None and beside is not None:
@@ -77,7 +77,7 @@ def domain_groups(name: str | None) -> Groups:
     return found
 
 
-def chosen_groups(file: Path | None, domain: str | None, versions: Sequence[Version]) -> Groups:
+def select_term_groups(file: Path | None, domain: str | None, versions: Sequence[Version]) -> Groups:
     """Return groups of terms: of a file, of a domain, or else those that the last of the versions was saved with.
 
     Raises:
@@ -123,7 +123,7 @@ def refuse_existing(to: Path, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def claimed(to: Path, *, overwrite: bool) -> Iterator[None]:
+def locked_target(to: Path, *, overwrite: bool) -> Iterator[None]:
     """Keep other commands from the place of a new bundle, from here on; refuse it as :func:`refuse_existing` does.
 
     Raises:
@@ -135,22 +135,22 @@ def claimed(to: Path, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
-def labelled_rows_of(
+def load_examples_for(
     bundle: Bundle, data: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str
-) -> Rows:
+) -> Examples:
     """Read labelled rows whose labels a bundle knows.
 
     Raises:
         DataError: it does not know one, or the file cannot be read.
     """
-    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
     for label in dict.fromkeys(rows.labels):
         if label not in (known := bundle.manifest.labels):
             raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}")
     return rows
 
 
-def plain_version(version: Version) -> dict[str, Any]:
+def version_as_dict(version: Version) -> dict[str, Any]:
     """Return what is worth telling about a version, for JSON."""
     told = ("name", "id", "number", "created", "note", "source", "parent", "rows", "dimension", "new_rows", "vocabulary_sha256")
     return {name: getattr(version, name) for name in told}
@@ -161,7 +161,7 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
-def table_of(*columns: str) -> Table:
+def folding_table(*columns: str) -> Table:
     """Return a table whose cells are folded where the terminal is narrow, so that nothing is cut off."""
     table = Table()
     for column in columns:

@@ -6,26 +6,26 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
-from paddlenlp_embtune.cli._console import say_notes
-from paddlenlp_embtune.data import Rows, read_rows, stream_texts
+from paddlenlp_embtune.cli._console import print_notes
+from paddlenlp_embtune.data import Examples, read_examples, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
 from paddlenlp_embtune.utils.line_reader import read_lines
 
 __all__ = [
-    "Used",
-    "labelled_rows",
-    "listed_tokens",
-    "one_of",
-    "read_texts_of",
+    "NeededTokens",
+    "load_examples",
+    "load_texts",
+    "only_option",
+    "printable",
     "read_tokens",
-    "shown",
-    "used_tokens",
+    "tokens_in_file",
+    "tokens_in_texts",
 ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Used:
+class NeededTokens:
     """The tokens that texts need.
 
     Args:
@@ -41,7 +41,7 @@ class Used:
     tokenizer: str | None = None
 
 
-def one_of(**given: object) -> str | None:
+def only_option(**given: object) -> str | None:
     """Name the one option that is given; None where none is.
 
     Raises:
@@ -53,15 +53,15 @@ def one_of(**given: object) -> str | None:
     return named[0] if named else None
 
 
-def labelled_rows(
+def load_examples(
     path: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str, skip_empty: bool = False
-) -> Rows:
+) -> Examples:
     """Read labelled rows, and say what was left out and how the file was read, where it was not plain.
 
     Raises:
-        DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_rows`.
+        DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_examples`.
     """
-    rows = read_rows(
+    rows = read_examples(
         path,
         text_column=text_column,
         label_column=label_column,
@@ -69,11 +69,11 @@ def labelled_rows(
         encoding=encoding,
         quoting=quoting,
     )
-    say_notes(rows.remarks())
+    print_notes(rows.remarks())
     return rows
 
 
-def read_texts_of(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
+def load_texts(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
     """Read texts, of a ``.txt`` one a line, and say how the file was read, where it was not plain.
 
     Raises:
@@ -81,7 +81,7 @@ def read_texts_of(path: Path, text_column: str, *, encoding: str | None = None, 
     """
     notes = list[str]()
     texts = list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes))
-    say_notes(notes)
+    print_notes(notes)
     if not any(text.strip() for text in texts):
         raise DataError(f"{path} holds no text; expected one or more that are not blank")
     return texts
@@ -102,7 +102,7 @@ def read_tokens(file: Path) -> list[str]:
     return tokens
 
 
-def used_tokens(
+def tokens_in_texts(
     path: Path,
     *,
     tokenizer: str | None,
@@ -112,7 +112,7 @@ def used_tokens(
     text_column: str,
     encoding: str | None = None,
     quoting: str = "auto",
-) -> Used:
+) -> NeededTokens:
     """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
 
     Raises:
@@ -129,7 +129,7 @@ def used_tokens(
         raise RecipeError(
             f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
         )
-    texts = read_texts_of(path, text_column, encoding=encoding, quoting=quoting)
+    texts = load_texts(path, text_column, encoding=encoding, quoting=quoting)
     built = build_tokenizer(
         name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
     )
@@ -140,14 +140,14 @@ def used_tokens(
     if fixed:
         framing = {tokens[number] for number in (*built.prefix, *built.suffix)}
         tokens = tuple(token for token in tokens if counts[token] >= min_count or token in framing)
-    return Used(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
+    return NeededTokens(tuple(token for token in tokens if token not in (PAD, UNK)), counts, len(texts), name)
 
 
-def listed_tokens(file: Path) -> Used:
+def tokens_in_file(file: Path) -> NeededTokens:
     """Take the tokens of a file for those that are needed."""
-    return Used(tuple(dict.fromkeys(read_tokens(file))))
+    return NeededTokens(tuple(dict.fromkeys(read_tokens(file))))
 
 
-def shown(token: str) -> str:
+def printable(token: str) -> str:
     """Return a token as it can be seen: in quotes where it is blank or has a character that cannot be printed."""
     return token if token.isprintable() and token.strip() == token and token else repr(token)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from paddlenlp_embtune.cli._console import watched
+from paddlenlp_embtune.cli._console import progress_bar
 from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, detect_format, read_vectors
 from paddlenlp_embtune.errors import RecipeError, expected_names
@@ -14,18 +14,18 @@ from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training import usual_fallbacks
 
 __all__ = [
-    "Seen",
-    "bytes_of",
-    "fallbacks_of",
-    "format_of",
+    "RowFilter",
+    "parse_fallbacks",
     "read_options",
     "read_source",
+    "resolve_format",
+    "size_in_bytes",
 ]
 
 _EXAMPLES = 10
 
 
-class Seen:
+class RowFilter:
     """Counts what a reader offers, and keeps what is wanted.
 
     Args:
@@ -53,7 +53,7 @@ class Seen:
         return keep
 
 
-def fallbacks_of(given: str | None, tokenizer: str | None) -> tuple[str, ...]:
+def parse_fallbacks(given: str | None, tokenizer: str | None) -> tuple[str, ...]:
     """Return the fallbacks that an option names, or those that training tries for a tokenizer.
 
     Raises:
@@ -70,7 +70,7 @@ def fallbacks_of(given: str | None, tokenizer: str | None) -> tuple[str, ...]:
     return names
 
 
-def format_of(source: str, declared: str | None) -> str:
+def resolve_format(source: str, declared: str | None) -> str:
     """Return the declared format, or find it.
 
     Raises:
@@ -110,11 +110,11 @@ def read_source(source: str, label: str, options: ReadOptions) -> VectorTable:
         VectorError: as :func:`paddlenlp_embtune.embeddings.io.read.read_vectors`.
     """
     formats = registry.current().all_guarded("vector format")
-    with watched(label) as progress:
+    with progress_bar(label) as progress:
         return read_vectors(source, dataclasses.replace(options, progress=progress), formats=formats)
 
 
-def bytes_of(path: Path) -> int | None:
+def size_in_bytes(path: Path) -> int | None:
     """Return the bytes of a file, or of all files in a folder; None where there is neither."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

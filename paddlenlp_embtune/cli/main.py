@@ -16,7 +16,7 @@ import typer.core
 
 import paddlenlp_embtune
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._failures import leave, naming_output
+from paddlenlp_embtune.cli._failures import exit_with_error, name_output_errors
 from paddlenlp_embtune.cli._terminal import err
 from paddlenlp_embtune.cli.commands import (
     adopt,
@@ -129,7 +129,7 @@ def main() -> None:
         err.print("interrupted", style="bold red")
         sys.exit(130)
     except Exception as error:
-        leave(error)
+        exit_with_error(error)
 
 
 def _run() -> None:
@@ -139,7 +139,7 @@ def _run() -> None:
     try:
         app()
     except SystemExit:
-        with naming_output():
+        with name_output_errors():
             sys.stdout.flush()  # a full disk is told here, and not by the interpreter when it ends
         raise
 

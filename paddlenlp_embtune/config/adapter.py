@@ -80,6 +80,6 @@ class AdapterSpec:
         require(self.dropout is None or 0 <= self.dropout < 1, "adapter.dropout", self.dropout, "0 or more and below 1")
         require(self.targets != (), "adapter.targets", self.targets, "a pattern of names of linear layers, or null")
 
-    def builds_as(self, other: AdapterSpec) -> bool:
+    def same_structure_as(self, other: AdapterSpec) -> bool:
         """Whether another adapter is of the same kind and options, whatever trains beside it."""
         return self.kind == other.kind and all(getattr(self, name) == getattr(other, name) for name in _OPTIONS[self.kind])

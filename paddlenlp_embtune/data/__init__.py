@@ -20,17 +20,17 @@ if TYPE_CHECKING:
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
     )
-    from paddlenlp_embtune.data.readers import Rows as Rows, read_rows as read_rows
+    from paddlenlp_embtune.data.readers import Examples as Examples, read_examples as read_examples
     from paddlenlp_embtune.data.soft_targets import SoftTargets as SoftTargets
     from paddlenlp_embtune.data.streaming import (
         read_texts as read_texts,
         stream_standard_input as stream_standard_input,
         stream_texts as stream_texts,
     )
-    from paddlenlp_embtune.data.unlabelled import Unlabelled as Unlabelled, read_unlabelled as read_unlabelled
+    from paddlenlp_embtune.data.unlabelled import UnlabelledTexts as UnlabelledTexts, read_unlabelled as read_unlabelled
     from paddlenlp_embtune.data.validation import (
         DataReport as DataReport,
-        check_rows as check_rows,
+        check_examples as check_examples,
         discover_labels as discover_labels,
         hold_out as hold_out,
         text_key as text_key,
@@ -41,12 +41,12 @@ else:
         __name__,
         {
             "dataset": "EncodedDataset LengthBatchSampler TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
-            "masking": "MaskingSpec MaskedBatch mask_tokens",
-            "readers": "Rows read_rows",
+            "masking": "MaskedBatch MaskingSpec mask_tokens",
+            "readers": "Examples read_examples",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
-            "unlabelled": "Unlabelled read_unlabelled",
-            "validation": "DataReport check_rows discover_labels hold_out text_key",
+            "unlabelled": "UnlabelledTexts read_unlabelled",
+            "validation": "DataReport check_examples discover_labels hold_out text_key",
             "windowed_dataset": "encode_texts",
         },
     )

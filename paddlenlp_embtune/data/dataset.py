@@ -31,7 +31,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
     Args:
         ids: N lists of ids.
         labels: N class numbers; -100 for a row without a label, which only a teacher can answer for.
-        taught: what a teacher said of each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
+        teacher_outputs: what a teacher said of each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
         cut: how many of the texts had more ids, which were left out.
     """
 
@@ -40,14 +40,14 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         ids: Sequence[Sequence[int]],
         labels: Sequence[int],
         *,
-        taught: Mapping[str, npt.NDArray[Any]] | None = None,
+        teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
         cut: int = 0,
     ) -> None:
         super().__init__()
         self.cut = cut
         self.ids = ids
         self.labels = labels
-        self.taught = dict(taught or {})
+        self.teacher_outputs = dict(teacher_outputs or {})
         self.lengths = np.array([len(sequence) for sequence in ids], dtype=np.int64)
 
     @property
@@ -60,7 +60,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
 
     def __getitem__(self, index: int) -> Row:
         row = (self.ids[index], self.labels[index])
-        return (*row, {name: values[index] for name, values in self.taught.items()}) if self.taught else row
+        return (*row, {name: values[index] for name, values in self.teacher_outputs.items()}) if self.teacher_outputs else row
 
     def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Numbers of the rows that an epoch takes: one for each text."""
@@ -72,17 +72,17 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         """Turn logits (M, C) float32 and class numbers (M,) of rows in order into those of the texts that they belong to."""
         return logits, np.asarray(labels, dtype=np.int64)
 
-    def with_soft_targets(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
+    def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
         """Return the texts with others behind them, and what a teacher said of all of them in this order."""
         ids, cut = [*self.ids, *compact(others.ids)], self.cut + others.cut
-        return EncodedDataset(ids, [*self.labels, *others.labels], taught=taught, cut=cut)
+        return EncodedDataset(ids, [*self.labels, *others.labels], teacher_outputs=teacher_outputs, cut=cut)
 
     def by_length(self) -> EncodedDataset:
         """Return the same rows, shortest first; for evaluation, where the order does not matter."""
         order = np.argsort(self.lengths, kind="stable")
-        taught = {name: values[order] for name, values in self.taught.items()}
+        outputs = {name: values[order] for name, values in self.teacher_outputs.items()}
         ids, labels = [self.ids[i] for i in order], [self.labels[i] for i in order]
-        return EncodedDataset(ids, labels, taught=taught, cut=self.cut)
+        return EncodedDataset(ids, labels, teacher_outputs=outputs, cut=self.cut)
 
 
 def compact(ids: Sequence[Sequence[int]]) -> list[Any]:
@@ -97,10 +97,10 @@ def collate(rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
         returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; what a teacher said by its names,
             (B, ...) float32
     """
-    ids, labels, *taught = zip(*rows, strict=True)
+    ids, labels, *outputs = zip(*rows, strict=True)
     batch: dict[str, npt.NDArray[Any]] = {"input_ids": pad(ids), "labels": np.array(labels, dtype=np.int64)}
-    for name in taught[0][0] if taught else ():
-        batch[name] = np.stack([row[name] for row in taught[0]]).astype(np.float32)
+    for name in outputs[0][0] if outputs else ():
+        batch[name] = np.stack([row[name] for row in outputs[0]]).astype(np.float32)
     return batch
 
 

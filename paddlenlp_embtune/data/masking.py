@@ -24,7 +24,7 @@ class MaskingSpec:
     """
 
     mask_id: int
-    spared: npt.NDArray[np.bool_]
+    excluded: npt.NDArray[np.bool_]
     share: float = 0.15
 
 
@@ -59,13 +59,13 @@ def mask_tokens(
     Source:
         Devlin et al. 2019, "BERT", section 3.1, task 1
     """
-    spared = masking.spared
-    free = ~spared[ids]
+    excluded = masking.excluded
+    free = ~excluded[ids]
     drawn = np.where(free, draws[0], np.inf)
     chosen = drawn < masking.share
     if not chosen.any() and free.any():
         chosen.flat[int(drawn.argmin())] = True
-    others = np.flatnonzero(~spared)
+    others = np.flatnonzero(~excluded)
     another = others[np.minimum((draws[2] * len(others)).astype(np.int64), len(others) - 1)]
     hidden = np.where(draws[1] < _SHOWN, ids, np.where(draws[1] < _SHOWN + _REPLACED, another, masking.mask_id))
     places = np.flatnonzero(chosen)

@@ -11,13 +11,13 @@ from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
 
-__all__ = ["Rows", "read_rows"]
+__all__ = ["Examples", "read_examples"]
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class Examples:
     """Labelled texts in the order of their file.
 
     Args:
@@ -39,9 +39,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, indices: Sequence[int], source: str) -> Rows:
+    def take(self, indices: Sequence[int], source: str) -> Examples:
         """Return some of the rows under another name."""
-        return Rows(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source)
+        return Examples(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source)
 
     def remarks(self) -> list[str]:
         """Return one line for all that was left out, and for how the file was read."""
@@ -53,7 +53,7 @@ class Rows:
         return lines
 
 
-def read_rows(
+def read_examples(
     path: str | Path,
     *,
     text_column: str,
@@ -61,7 +61,7 @@ def read_rows(
     skip_empty: bool = False,
     encoding: str | None = None,
     quoting: str = "auto",
-) -> Rows:
+) -> Examples:
     """Read labelled rows; the format follows from the file's ending.
 
     Args:
@@ -104,4 +104,4 @@ def read_rows(
         )
     if not texts:
         raise DataError(f"{path} holds no rows; expected a header and at least one labelled text")
-    return Rows(tuple(texts), tuple(labels), str(path), len(empty), blank, tuple(records.notes))
+    return Examples(tuple(texts), tuple(labels), str(path), len(empty), blank, tuple(records.notes))

@@ -29,24 +29,24 @@ class SoftTargets:
     rows: tuple[int, int]
 
     @property
-    def taught(self) -> int:
+    def train_count(self) -> int:
         """How many of the answers are to training rows and unlabelled texts."""
         return self.rows[0] + len(self.unlabelled)
 
     @property
     def train(self) -> npt.NDArray[np.float32]:
         """The logits of training rows and unlabelled texts."""
-        return self.logits[: self.taught]
+        return self.logits[: self.train_count]
 
     @property
     def train_vectors(self) -> npt.NDArray[np.float16] | None:
         """The vectors of training rows and unlabelled texts."""
-        return None if self.vectors is None else self.vectors[: self.taught]
+        return None if self.vectors is None else self.vectors[: self.train_count]
 
     @property
     def dev(self) -> npt.NDArray[np.float32]:
         """The logits of development rows."""
-        return self.logits[self.taught :]
+        return self.logits[self.train_count :]
 
     @property
     def nbytes(self) -> int:

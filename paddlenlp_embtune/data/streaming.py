@@ -34,12 +34,12 @@ def stream_texts(
     Args:
         path: of the file; a pipe will do.
         text_column: column or key of the text; null is an empty text.
-        encoding: as for :func:`paddlenlp_embtune.data.read_rows`.
+        encoding: as for :func:`paddlenlp_embtune.data.read_examples`.
         quoting: as there.
         notes: gets, at the end of the file, what a user may want to know about how it was read; None logs it.
     Raises:
-        DataError: as :func:`paddlenlp_embtune.data.read_rows`, but for empty texts and labels; what a line is wrong about is
-            said when it is reached.
+        DataError: as :func:`paddlenlp_embtune.data.read_examples`, but for empty texts and labels; a wrong line is reported
+            when it is reached.
         RecipeError: there is no such encoding or quoting.
     """
     path = Path(path)

@@ -11,11 +11,11 @@ from paddlenlp_embtune.data.validation import text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
 
-__all__ = ["Unlabelled", "read_unlabelled"]
+__all__ = ["UnlabelledTexts", "read_unlabelled"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Unlabelled:
+class UnlabelledTexts:
     """Texts without labels, each once, none of them among the labelled rows.
 
     Args:
@@ -40,14 +40,14 @@ def read_unlabelled(
     text_column: str,
     encoding: str | None = None,
     quoting: str = "auto",
-) -> Unlabelled:
+) -> UnlabelledTexts:
     """Read texts without labels; leave out blank ones, copies, and those of the labelled rows.
 
     Raises:
         DataError: a file cannot be read, or nothing is left.
     """
     if not paths:
-        return Unlabelled()
+        return UnlabelledTexts()
     dev_keys, train_keys = {text_key(text) for text in dev}, {text_key(text) for text in train}
     seen: set[bytes] = set()
     kept, counts = list[str](), dict.fromkeys(("read", "blank", "duplicates", "in_train", "in_dev"), 0)
@@ -79,4 +79,4 @@ def read_unlabelled(
             f"{', '.join(paths)} holds no text that could be taught ({told or 'empty'}); expected at least one that is not "
             "among the labelled rows; give other texts, or leave distill.unlabelled out"
         )
-    return Unlabelled(tuple(kept), **counts)
+    return UnlabelledTexts(tuple(kept), **counts)

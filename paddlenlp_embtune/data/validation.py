@@ -8,11 +8,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from paddlenlp_embtune.data.readers import Rows
+from paddlenlp_embtune.data.readers import Examples
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text import clean
 
-__all__ = ["DataReport", "check_rows", "discover_labels", "hold_out", "text_key"]
+__all__ = ["DataReport", "check_examples", "discover_labels", "hold_out", "text_key"]
 
 _MARKS = "!,.:;。、､…·\"'“”‘’()[\\]{}《》〈〉「」『』【】〔〕〖〗«»"
 # What only parts sentences and words is dropped. All else may carry meaning: arrows, emoji, signs, the star of *ST.
@@ -62,7 +62,7 @@ class DataReport:
         return lines
 
 
-def discover_labels(rows: Rows, wanted: Sequence[str] | None) -> tuple[str, ...]:
+def discover_labels(rows: Examples, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """Return the labels in order: those wanted, or those of the rows, sorted.
 
     Raises:
@@ -86,7 +86,7 @@ def discover_labels(rows: Rows, wanted: Sequence[str] | None) -> tuple[str, ...]
     return tuple(wanted) if wanted is not None else tuple(sorted(found))
 
 
-def hold_out(rows: Rows, *, ratio: float, seed: int) -> tuple[Rows, Rows]:
+def hold_out(rows: Examples, *, ratio: float, seed: int) -> tuple[Examples, Examples]:
     """Split rows into (training, development), the same share of every label; copies of a text stay on one side.
 
     Raises:
@@ -117,7 +117,7 @@ def hold_out(rows: Rows, *, ratio: float, seed: int) -> tuple[Rows, Rows]:
     return kept, rows.take(held, f"{rows.source} ({len(held)} rows held out)")
 
 
-def check_rows(train: Rows, dev: Rows, labels: Sequence[str]) -> DataReport:
+def check_examples(train: Examples, dev: Examples, labels: Sequence[str]) -> DataReport:
     """Count classes, duplicates, conflicts and leaks.
 
     Raises:

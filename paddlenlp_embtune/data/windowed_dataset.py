@@ -29,7 +29,7 @@ class WindowedDataset(EncodedDataset):
         reading: N texts in W windows.
         truth: N class numbers.
         windows: how probabilities are put together.
-        taught: what a teacher said of each text, by name, (N, ...); its windows learn that.
+        teacher_outputs: what a teacher said of each text, by name, (N, ...); its windows learn that.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class WindowedDataset(EncodedDataset):
         truth: Sequence[int],
         windows: WindowSpec,
         *,
-        taught: Mapping[str, npt.NDArray[Any]] | None = None,
+        teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         self.counts = np.diff(reading.first)
         labels = np.repeat(np.asarray(truth, dtype=np.int64), self.counts).tolist()
-        by_window = {name: values.repeat(self.counts, axis=0) for name, values in (taught or {}).items()}
-        super().__init__(reading.ids, labels, taught=by_window)
+        by_window = {name: values.repeat(self.counts, axis=0) for name, values in (teacher_outputs or {}).items()}
+        super().__init__(reading.ids, labels, teacher_outputs=by_window)
         self.reading = reading
         self.windows = windows
         self._truth = truth
@@ -59,12 +59,14 @@ class WindowedDataset(EncodedDataset):
         rows: npt.NDArray[np.int64] = self.reading.first[:-1] + (begin + epoch) % self.counts
         return rows
 
-    def with_soft_targets(self, others: EncodedDataset, taught: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
+    def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
         """Return the texts with others behind them, and what a teacher said of all of them in this order."""
         more = others.reading if isinstance(others, WindowedDataset) else Reading(others.ids, np.arange(len(others) + 1))
         first = np.concatenate([self.reading.first, more.first[1:] + len(self)])
         truth = [*self._truth, *others.truth]
-        return WindowedDataset(Reading([*self.ids, *compact(more.ids)], first), truth, self.windows, taught=taught)
+        return WindowedDataset(
+            Reading([*self.ids, *compact(more.ids)], first), truth, self.windows, teacher_outputs=teacher_outputs
+        )
 
     def by_length(self) -> WindowedDataset:
         """Return the same texts, those with the shortest windows first; the windows of a text stay together.

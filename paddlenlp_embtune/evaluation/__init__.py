@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.evaluation._temperature import settle_temperature as settle_temperature
+    from paddlenlp_embtune.evaluation._temperature import fit_validated_temperature as fit_validated_temperature
     from paddlenlp_embtune.evaluation.calibration import (
         brier_score as brier_score,
         calibration_error as calibration_error,
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
         threshold_array as threshold_array,
     )
     from paddlenlp_embtune.evaluation.comparison import compare_tables as compare_tables, verdict as verdict
-    from paddlenlp_embtune.evaluation.error_analysis import insight as insight
+    from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions as analyze_predictions
     from paddlenlp_embtune.evaluation.metrics import (
         agreement as agreement,
         classification_report as classification_report,
-        label_numbers as label_numbers,
-        watched_metrics as watched_metrics,
+        encode_labels as encode_labels,
+        monitored_metrics as monitored_metrics,
     )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "_temperature": "settle_temperature",
+            "_temperature": "fit_validated_temperature",
             "calibration": (
                 "brier_score calibration_error fit_temperature fit_thresholds negative_log_likelihood precision_held_out "
                 "threshold_array"
             ),
             "comparison": "compare_tables verdict",
-            "error_analysis": "insight",
-            "metrics": "agreement classification_report label_numbers watched_metrics",
+            "error_analysis": "analyze_predictions",
+            "metrics": "agreement classification_report encode_labels monitored_metrics",
         },
     )

@@ -20,7 +20,7 @@ __all__ = [
     "macro_f1",
     "mcnemar",
     "paired_bootstrap",
-    "settle",
+    "validate_pair",
 ]
 
 _VALUES_AT_ONCE = 2**22
@@ -100,7 +100,7 @@ def paired_bootstrap(
         Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13; the paired form of Koehn (2004),
         "Statistical significance tests for machine translation evaluation"; rows that are alike are drawn together, as counts
     """
-    right, one, other = settle(truth, a, b, num_labels, resamples)
+    right, one, other = validate_pair(truth, a, b, num_labels, resamples)
     cells, counts = np.unique(np.stack([right, one, other]), axis=1, return_counts=True)
     generator = np.random.default_rng(seed)
     accuracy, f1 = np.empty((resamples, 2)), np.empty((resamples, 2))
@@ -133,7 +133,7 @@ def approximate_randomization(
         Noreen (1989), Computer-Intensive Methods for Testing Hypotheses; Yeh (2000), "More accurate tests for the statistical
         significance of result differences"
     """
-    right, one, other = settle(truth, a, b, num_labels, shuffles)
+    right, one, other = validate_pair(truth, a, b, num_labels, shuffles)
     differ = one != other
     if not differ.any():
         return 1.0
@@ -160,7 +160,7 @@ def approximate_randomization(
     return (1 + as_large) / (1 + shuffles)
 
 
-def settle(truth: Labels, a: Labels, b: Labels, num_labels: int, resamples: int) -> tuple[Ids, Ids, Ids]:
+def validate_pair(truth: Labels, a: Labels, b: Labels, num_labels: int, resamples: int) -> tuple[Ids, Ids, Ids]:
     """Return truth and answers as (N,) int64 each.
 
     Raises:

@@ -17,11 +17,11 @@ __all__ = [
     "HIGHEST",
     "LOWEST",
     "TemperatureFit",
-    "cross_fitted",
+    "cross_fit_probabilities",
     "fit_temperature",
+    "fit_validated_temperature",
+    "folds",
     "negative_log_likelihood",
-    "parts",
-    "settle_temperature",
 ]
 
 LOWEST, HIGHEST = 0.05, 20.0
@@ -31,7 +31,7 @@ FEW_ERRORS = 10
 _UNSEEN_ERRORS = 4
 """Errors that rows of the same kind are taken to hold beside those that were seen."""
 _MANY_ERRORS = 500
-_PARTS = 5
+_FOLDS = 5
 
 Floats = npt.NDArray[np.floating[Any]]
 Ids = npt.NDArray[np.int64]
@@ -113,7 +113,7 @@ def _held_back(at: AtTemperature, logarithm: float, *, most: float) -> float:
     return float(_scipy("optimize").brentq(excess, logarithm, 0.0, xtol=1e-5))
 
 
-def settle_temperature(at: AtTemperature, truth: Ids) -> TemperatureFit:
+def fit_validated_temperature(at: AtTemperature, truth: Ids) -> TemperatureFit:
     """Fit a temperature, and keep it if it does no worse than 1 on rows that it was not fitted on.
 
     Args:
@@ -126,7 +126,7 @@ def settle_temperature(at: AtTemperature, truth: Ids) -> TemperatureFit:
     errors, rows = int((before.argmax(axis=1) != truth).sum()), len(truth)
     temperature, held_out = fit_temperature(at, truth), before
     if temperature != 1.0:
-        held_out = cross_fitted(at, truth)
+        held_out = cross_fit_probabilities(at, truth)
         if negative_log_likelihood(held_out, truth) > negative_log_likelihood(before, truth):
             note = f"the temperature {temperature:g} is worse than 1 on rows that it was not fitted on, so it is 1"
             return TemperatureFit(1.0, errors, before, note)
@@ -141,10 +141,10 @@ def _few(errors: int, rows: int) -> str | None:
     return None
 
 
-def cross_fitted(at: AtTemperature, truth: Ids) -> npt.NDArray[np.float32]:
+def cross_fit_probabilities(at: AtTemperature, truth: Ids) -> npt.NDArray[np.float32]:
     """Return the probabilities of each fifth of the rows, (N, C), at the temperature fitted on the others."""
     result: npt.NDArray[np.float32] = at(1.0).copy()
-    for rest, own in parts(len(truth)):
+    for rest, own in folds(len(truth)):
 
         def others(temperature: float, rest: npt.NDArray[np.bool_] = rest) -> npt.NDArray[np.float32]:
             return at(temperature)[rest]
@@ -153,10 +153,10 @@ def cross_fitted(at: AtTemperature, truth: Ids) -> npt.NDArray[np.float32]:
     return result
 
 
-def parts(rows: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+def folds(rows: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """Part rows in five at random, always the same way; yield for each part which rows are not in it, and which are."""
-    part = np.random.default_rng(0).permutation(rows) % _PARTS
-    for number in range(_PARTS):
+    part = np.random.default_rng(0).permutation(rows) % _FOLDS
+    for number in range(_FOLDS):
         yield part != number, part == number
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.evaluation._temperature import fit_temperature, negative_log_likelihood, parts
+from paddlenlp_embtune.evaluation._temperature import fit_temperature, folds, negative_log_likelihood
 from paddlenlp_embtune.evaluation.error_analysis import calibration_table
 from paddlenlp_embtune.inference import passes
 
@@ -93,7 +93,7 @@ def threshold_array(thresholds: Mapping[str, float], labels: Sequence[str]) -> n
 def precision_held_out(probabilities: Floats, truth: Ids, labels: Sequence[str], target: float) -> float | None:
     """Return the share of right answers among those that pass thresholds which were chosen on other rows; None if none do."""
     passed = np.zeros(len(truth), dtype=np.bool_)
-    for rest, own in parts(len(truth)):
+    for rest, own in folds(len(truth)):
         thresholds = fit_thresholds(probabilities[rest], truth[rest], labels, target_precision=target)
         passed[own] = passes(probabilities[own].astype(np.float32), threshold_array(thresholds, labels))
     return float((probabilities.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None

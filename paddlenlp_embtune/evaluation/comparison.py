@@ -17,9 +17,9 @@ from paddlenlp_embtune.evaluation._significance import (
     macro_f1,
     mcnemar,
     paired_bootstrap,
-    settle,
+    validate_pair,
 )
-from paddlenlp_embtune.evaluation.metrics import label_numbers
+from paddlenlp_embtune.evaluation.metrics import encode_labels
 from paddlenlp_embtune.inference import Predictor
 
 __all__ = ["Comparison", "Figure", "compare", "compare_tables", "verdict"]
@@ -95,7 +95,7 @@ def compare(truth: Labels, a: Labels, b: Labels, num_labels: int, *, resamples: 
     Raises:
         DataError: the arrays do not belong together, or hold something else.
     """
-    right, one, other = settle(truth, a, b, num_labels, resamples)
+    right, one, other = validate_pair(truth, a, b, num_labels, resamples)
     spread = paired_bootstrap(right, one, other, num_labels, resamples=resamples, seed=seed)
     only_a = int(np.count_nonzero((one == right) & (other != right)))
     only_b = int(np.count_nonzero((other == right) & (one != right)))
@@ -142,7 +142,7 @@ def compare_tables(
         VectorError: a table does not fit the model, or holds NaN or infinite values.
         MissingDependencyError: paddle is not installed.
     """
-    truth = label_numbers(bundle, texts, labels, least=1)
+    truth = encode_labels(bundle, texts, labels, least=1)
     answers = []
     for table in (a, b):
         with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError
 
-__all__ = ["calibration_table", "insight"]
+__all__ = ["analyze_predictions", "calibration_table"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 _TEXT_LENGTH = 400
 
 
-def insight(
+def analyze_predictions(
     probabilities: npt.ArrayLike,
     truth: Sequence[int],
     labels: Sequence[str],

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 
-__all__ = ["agreement", "classification_report", "label_numbers", "watched_metrics"]
+__all__ = ["agreement", "classification_report", "encode_labels", "monitored_metrics"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -63,7 +63,7 @@ def classification_report(truth: Sequence[int], predicted: Sequence[int], labels
     }
 
 
-def watched_metrics(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
+def monitored_metrics(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
     """Return what a recipe can watch: ``accuracy``, ``f1_macro``, and what :func:`agreement` gives."""
     report = classification_report(truth, predicted, labels)
     return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
@@ -101,7 +101,7 @@ def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -
     return found
 
 
-def label_numbers(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
+def encode_labels(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
     """Turn the labels of labelled rows into class numbers, (N,).
 
     Raises:

@@ -14,11 +14,11 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.evaluation import (
     brier_score,
     calibration_error,
+    encode_labels,
     fit_thresholds,
-    label_numbers,
+    fit_validated_temperature,
     negative_log_likelihood,
     precision_held_out,
-    settle_temperature,
     threshold_array,
 )
 from paddlenlp_embtune.export.seal import best_engine, reseal, revising
@@ -62,12 +62,12 @@ def calibrate(
 
 def _fitted(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], target_precision: float | None) -> dict[str, Any]:
     """Return what a bundle's manifest says after its calibration."""
-    truth = label_numbers(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)
+    truth = encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)
     if target_precision is not None and not 0 < target_precision < 1:
         raise DataError(f"target_precision is {target_precision}; expected above 0 and below 1")
     with Predictor(bundle, engine=best_engine(bundle.manifest)) as predictor:
         at = predictor.scaled_probabilities(texts)
-    fit = settle_temperature(at, truth)
+    fit = fit_validated_temperature(at, truth)
     before, after = at(1.0), at(fit.temperature)
     thresholds: dict[str, float] = {}
     limits = np.zeros(len(bundle.manifest.labels), dtype=np.float32)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, Bundle, QuantizedProgram
 from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, expected_names
-from paddlenlp_embtune.evaluation import classification_report, label_numbers
+from paddlenlp_embtune.evaluation import classification_report, encode_labels
 from paddlenlp_embtune.export.seal import revise, revising, seal
 from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, Predictor, form_batches, gpu_providers
 from paddlenlp_embtune.text import pad
@@ -107,7 +107,7 @@ def _settle(
         raise DataError(f"method is {method!r}; of {precision}, {expected_names(method, METHODS[precision])}")
     if not 0 <= tolerance <= 1:
         raise DataError(f"tolerance is {tolerance}; expected accuracy that may be lost, 0 to 1")
-    label_numbers(bundle, texts, labels, least=MIN_QUANTIZATION_ROWS)
+    encode_labels(bundle, texts, labels, least=MIN_QUANTIZATION_ROWS)
     try:
         importlib.import_module("onnx")
     except ModuleNotFoundError:

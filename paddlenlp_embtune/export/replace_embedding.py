@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, Manifest, draft_with
-from paddlenlp_embtune.evaluation import classification_report, label_numbers
+from paddlenlp_embtune.evaluation import classification_report, encode_labels
 from paddlenlp_embtune.export.bundle_writer import add_engines
 from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.export.seal import best_engine, reseal, revising
@@ -52,7 +52,7 @@ def restore_table(
         DataError: the labelled rows are too few, or have labels that the bundle does not know.
     """
     if len(texts) or len(labels):
-        label_numbers(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
+        encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
     with revising(bundle, target) as current, tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         bundle.check_current("vocab.txt", "weights.safetensors", "model.json")  # the table is made of what was opened
         draft = draft_with(current, table, Path(scratch) / "draft")

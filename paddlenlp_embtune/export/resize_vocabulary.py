@@ -16,7 +16,7 @@ from paddlenlp_embtune.embeddings import extended
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.evaluation import label_numbers
+from paddlenlp_embtune.evaluation import encode_labels
 from paddlenlp_embtune.export.bundle_writer import BundleContent, write_bundle
 from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS
 from paddlenlp_embtune.export.replace_embedding import finish
@@ -125,7 +125,7 @@ def cut_bundle(
 def _check_rows(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> None:
     """Refuse labelled rows that cannot be used before anything is exported."""
     if len(texts) or len(labels):
-        label_numbers(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)
+        encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)
 
 
 def _table(model: Any) -> Table:

@@ -30,7 +30,7 @@ class Run:
         metrics: ``metrics.json``, or None.
         manifest: ``bundle/bundle.json``, or None.
         sizes: bytes of every file of the bundle, by its path in there.
-        dev: what the bundle said about the development rows (``evaluation.insight``), or None.
+        dev: what the bundle said about the development rows (``evaluation.analyze_predictions``), or None.
         movement: how the embedding moved (``vectors.movement``), or None.
     """
 

@@ -16,7 +16,7 @@ from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.embeddings.metrics import movement
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
-from paddlenlp_embtune.evaluation import classification_report, insight, watched_metrics
+from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import own_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary, term_groups
@@ -97,7 +97,9 @@ def deliver(
     write_text(folder / "metrics.json", write_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
-    _write_insight(recipe, prepared, trainer, folder, insight(probabilities, truth, prepared.labels, prepared.dev.texts))
+    _write_insight(
+        recipe, prepared, trainer, folder, analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts)
+    )
     _keep_versions(recipe, prepared, trainer, folder)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
@@ -123,7 +125,7 @@ def _fit_after_training(
     metric, mode = _watched_metric(recipe)
 
     def score(found: npt.NDArray[np.float32]) -> float:
-        value = watched_metrics(truth, found.argmax(axis=1).tolist(), labels).get(metric, 0.0)  # a loss: by likelihood alone
+        value = monitored_metrics(truth, found.argmax(axis=1).tolist(), labels).get(metric, 0.0)  # a loss: by likelihood alone
         return value if mode == "max" else -value
 
     if "score" in inspect.signature(model.fit_after_training).parameters:
@@ -136,7 +138,7 @@ def _shipped(
     recipe: Recipe, record: RunRecord, truth: list[int], predicted: list[int], labels: Sequence[str]
 ) -> dict[str, Any]:
     """Say what the bundle itself reaches in the metric that the recipe watches, or in macro F1, and which weights it has."""
-    found = watched_metrics(truth, predicted, labels)
+    found = monitored_metrics(truth, predicted, labels)
     metric = _watched_metric(recipe)[0]
     metric = metric if metric in found else "f1_macro"
     averaged = any(event["kept"] == "average" for event in record.of("averaged"))

@@ -14,7 +14,7 @@ __all__ = ["check_outcome", "checking_outcome", "outcome_notes"]
 _HOSTS_WORDS = "Loss contains inf or nan"
 _ASTRAY = ("diverged", "not_finite")
 _ADVICE = (
-    "lower the rates (embtune rates proposes some), let them rise more slowly (schedule.warmup_ratio), or look at the rows"
+    "lower the rates (embtune lr-find proposes some), let them rise more slowly (schedule.warmup_ratio), or look at the rows"
 )
 
 

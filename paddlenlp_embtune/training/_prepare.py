@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, model_name
 from paddlenlp_embtune.config import PRETRAINED, Domain, ModelSpec, Recipe
-from paddlenlp_embtune.data import DataReport, Rows, SoftTargets, check_rows, discover_labels, hold_out, read_rows
+from paddlenlp_embtune.data import DataReport, Examples, SoftTargets, check_examples, discover_labels, hold_out, read_examples
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
@@ -51,8 +51,8 @@ class Prepared:
         unused_terms: terms of the recipe's list that no text contains, cleaned.
     """
 
-    train: Rows
-    dev: Rows
+    train: Examples
+    dev: Examples
     labels: tuple[str, ...]
     ordered: bool
     report: DataReport
@@ -116,14 +116,14 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         "skip_empty": data.skip_empty,
     }
     columns |= {"encoding": data.encoding, "quoting": data.quoting}
-    rows = read_rows(data.train, **columns)
+    rows = read_examples(data.train, **columns)
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
-        dev = read_rows(data.dev, **columns)
+        dev = read_examples(data.dev, **columns)
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
-    report = check_rows(rows, dev, labels)
+    report = check_examples(rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
         how = {"encoding": data.encoding, "quoting": data.quoting}

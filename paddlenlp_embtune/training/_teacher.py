@@ -18,7 +18,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle, bundle_folder
 from paddlenlp_embtune.config import DistillSpec
-from paddlenlp_embtune.data import Rows, SoftTargets, Unlabelled, read_unlabelled
+from paddlenlp_embtune.data import Examples, SoftTargets, UnlabelledTexts, read_unlabelled
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
 from paddlenlp_embtune.plugin import registry
@@ -67,7 +67,7 @@ class Teaching:
     teacher: Bundle
     engine: str
     columns: tuple[int, ...]
-    unlabelled: Unlabelled
+    unlabelled: UnlabelledTexts
     texts: tuple[str, ...]
     rows: tuple[int, int]
 
@@ -98,7 +98,7 @@ class Teaching:
         name = path.name if path.name != "bundle" else f"{path.parent.name}/bundle"
         unlabelled = {
             field.name: getattr(self.unlabelled, field.name)
-            for field in dataclasses.fields(Unlabelled)
+            for field in dataclasses.fields(UnlabelledTexts)
             if field.name != "texts"
         }
         return {
@@ -118,8 +118,8 @@ class Teaching:
 def prepare_teaching(
     spec: DistillSpec,
     labels: Sequence[str],
-    train: Rows,
-    dev: Rows,
+    train: Examples,
+    dev: Examples,
     *,
     text_column: str,
     encoding: str | None = None,
@@ -133,7 +133,7 @@ def prepare_teaching(
         train: its training rows.
         dev: its development rows.
         text_column: where unlabelled texts stand in a file that has columns.
-        encoding: of files of texts, see :func:`paddlenlp_embtune.data.read_rows`.
+        encoding: of files of texts, see :func:`paddlenlp_embtune.data.read_examples`.
         quoting: in them, see there.
     Raises:
         BundleError: the teacher is no bundle, is damaged, or has no files for an engine that can run here.

@@ -19,14 +19,14 @@ from paddlenlp_embtune.data import (
     TEACHER_VECTORS,
     UNLABELLED,
     EncodedDataset,
+    Examples,
     LengthBatchSampler,
-    Rows,
     SoftTargets,
     collate,
     encode_texts,
 )
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError
-from paddlenlp_embtune.evaluation import watched_metrics
+from paddlenlp_embtune.evaluation import monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.plugin import cause, registry
 from paddlenlp_embtune.text import Tokenizer, pad
@@ -163,7 +163,7 @@ def build_trainer(
     recipe: Recipe,
     model: Any,
     *,
-    rows: tuple[Rows, Rows],
+    rows: tuple[Examples, Examples],
     labels: Sequence[str],
     tokenizer: Tokenizer,
     out: str,
@@ -217,7 +217,7 @@ def build_trainer(
 
     def compute_metrics(prediction: Any) -> dict[str, float]:
         logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
-        return watched_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
+        return monitored_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
 
     return LengthBatchedTrainer(
         model=model,
@@ -272,7 +272,7 @@ def _fit_before_training(
     if len(taught) == len(labelled) or not takes_answers:
         model.fit_before_training(labelled.ids, labelled.labels, class_weights=weights)
         return
-    answers = softmax(taught.taught[TEACHER_LOGITS])
+    answers = softmax(taught.teacher_outputs[TEACHER_LOGITS])
     model.fit_before_training(taught.ids, taught.labels, class_weights=weights, answers=answers)
 
 
@@ -290,7 +290,7 @@ def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> 
     return scaled.astype(np.float32)
 
 
-def encode_rows(rows: Rows, labels: Sequence[str], tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
+def encode_rows(rows: Examples, labels: Sequence[str], tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
     """Turn labelled rows into ids, as the bundle will read them, and class numbers."""
     number = {label: index for index, label in enumerate(labels)}
     truth = [number[label] for label in rows.labels]

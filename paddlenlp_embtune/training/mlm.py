@@ -213,9 +213,9 @@ def _windows(pretrained: Pretrained, texts: Sequence[str], spec: PretrainingSpec
 def _spared(pretrained: Pretrained) -> npt.NDArray[np.bool_]:
     """Padding, markers, the mask and the unknown token: never hidden."""
     read = pretrained.tokenizer
-    spared = np.zeros(len(read.vocabulary), dtype=bool)
-    spared[[0, read.vocabulary.unknown_id, read.vocabulary.ids[_MASK], *read.prefix, *read.suffix]] = True
-    return spared
+    excluded = np.zeros(len(read.vocabulary), dtype=bool)
+    excluded[[0, read.vocabulary.unknown_id, read.vocabulary.ids[_MASK], *read.prefix, *read.suffix]] = True
+    return excluded
 
 
 def _identity(pretrained: Pretrained, windows: Sequence[Sequence[int]], spec: PretrainingSpec) -> dict[str, Any]:

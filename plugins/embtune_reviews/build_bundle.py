@@ -23,7 +23,7 @@ from pathlib import Path
 from figures import abstaining_table, calibration_table, class_table, measure, quality_table, tfidf
 from rows import read_parts, write_parts
 
-from paddlenlp_embtune.data import Rows, read_rows
+from paddlenlp_embtune.data import Examples, read_examples
 
 HERE = Path(__file__).parent
 BUNDLE = HERE / "embtune_reviews" / "bundle"
@@ -76,7 +76,7 @@ def _tables(folder: Path, bundles: list[Path], unseen: Path | None) -> dict[str,
     if unseen is not None:
         for name, title in UNSEEN.items():
             rows = _read(unseen / name / "test.tsv")
-            sets[title] = Rows(rows.texts, tuple(LABELS[label] for label in rows.labels), rows.source)
+            sets[title] = Examples(rows.texts, tuple(LABELS[label] for label in rows.labels), rows.source)
     baseline = tfidf(_read(folder / "train.tsv"))
     runs = [[measure(bundle, title, rows, baseline) for bundle in bundles] for title, rows in sets.items()]
     shipped = [seeds[0] for seeds in runs]
@@ -104,8 +104,8 @@ def _facts(size: int) -> Mapping[str, str]:
     }
 
 
-def _read(path: Path) -> Rows:
-    return read_rows(path, text_column="text", label_column="label")
+def _read(path: Path) -> Examples:
+    return read_examples(path, text_column="text", label_column="label")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from paddlenlp_embtune import Predictor
-from paddlenlp_embtune.data import Rows
+from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.evaluation import calibration_error, classification_report
 
 __all__ = ["Measured", "abstaining_table", "calibration_table", "class_table", "measure", "quality_table", "tfidf"]
@@ -54,14 +54,14 @@ class Measured:
         return np.asarray(self.after.argmax(axis=1), dtype=np.int64)
 
 
-def tfidf(train: Rows) -> Baseline:
+def tfidf(train: Examples) -> Baseline:
     """Fit characters 1-2 with logistic regression (C = 4)."""
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2))
     model = LogisticRegression(C=4, max_iter=2000).fit(vectorizer.fit_transform(train.texts), train.labels)
     return lambda texts: list(model.predict(vectorizer.transform(texts)))
 
 
-def measure(bundle: Path, name: str, rows: Rows, baseline: Baseline) -> Measured:
+def measure(bundle: Path, name: str, rows: Examples, baseline: Baseline) -> Measured:
     """Run a bundle and the baseline over a set."""
     with Predictor(bundle) as predictor:
         at = predictor.scaled_probabilities(rows.texts)

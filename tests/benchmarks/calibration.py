@@ -12,7 +12,7 @@ import numpy as np
 
 from paddlenlp_embtune import Predictor, Recipe, train
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.data import Rows, read_rows
+from paddlenlp_embtune.data import Examples, read_examples
 from paddlenlp_embtune.evaluation.calibration import calibration_error, negative_log_likelihood
 from paddlenlp_embtune.export.calibrate import calibrate
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
@@ -42,7 +42,7 @@ def main() -> None:
                 report(name, model, fitted, rows["test"])
 
 
-def report(name: str, model: str, bundle: Bundle, test: Rows) -> None:
+def report(name: str, model: str, bundle: Bundle, test: Examples) -> None:
     """Print one row of the table."""
     truth = np.array([bundle.manifest.labels.index(label) for label in test.labels])
     predictor = Predictor(bundle)
@@ -59,8 +59,8 @@ def report(name: str, model: str, bundle: Bundle, test: Rows) -> None:
     )
 
 
-def _rows(name: str, part: str) -> Rows:
-    return read_rows(DATA / name / f"{part}.tsv", text_column="text", label_column="label")
+def _rows(name: str, part: str) -> Examples:
+    return read_examples(DATA / name / f"{part}.tsv", text_column="text", label_column="label")
 
 
 def _textcnn(name: str, scratch: Path) -> Bundle:
@@ -69,7 +69,7 @@ def _textcnn(name: str, scratch: Path) -> Bundle:
     return Bundle.open(train(recipe, scratch / "run").bundle)
 
 
-def _encoder(rows: Rows, scratch: Path) -> Bundle:
+def _encoder(rows: Examples, scratch: Path) -> Bundle:
     train_checkpoint(scratch / "checkpoint", rows.texts, rows.labels, layers=2, width=128, steps=STEPS)
     return bundle_checkpoint(scratch / "checkpoint", scratch / "bundle", max_length=128)
 

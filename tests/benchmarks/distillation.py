@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.data import read_examples
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.inference import Predictor
 
@@ -67,7 +67,7 @@ def train(command: list[str], data: Path, out: Path, seed: int) -> dict[str, flo
 
 def score(bundle: Path, data: Path) -> dict[str, float]:
     """Measure a bundle on ``test.tsv``."""
-    rows = read_rows(data / "test.tsv", text_column="text", label_column="label")
+    rows = read_examples(data / "test.tsv", text_column="text", label_column="label")
     with Predictor(bundle, engine=_engine(bundle), threads=THREADS) as predictor:
         labels = list(predictor.labels)
         predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
@@ -77,7 +77,7 @@ def score(bundle: Path, data: Path) -> dict[str, float]:
 
 def speeds(teacher: Path, student: Path, data: Path) -> None:
     """Label the same texts with both, in alternating rounds; the ratio is taken within a round."""
-    texts = read_rows(data / "test.tsv", text_column="text", label_column="label").texts[:SPEED_TEXTS]
+    texts = read_examples(data / "test.tsv", text_column="text", label_column="label").texts[:SPEED_TEXTS]
     found: dict[str, list[float]] = {"teacher": [], "student": []}
     with (
         Predictor(teacher, engine=_engine(teacher), threads=THREADS) as slow,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.data import read_examples
 from paddlenlp_embtune.inference import Predictor
 
 CALLS, FIRST = 100_000, 1_000
@@ -35,7 +35,7 @@ def main() -> None:
     begun = subprocess.run([sys.executable, "-c", _START], check=True, capture_output=True, text=True)
     print(f"import, open, first answer: {begun.stdout.strip()}")
     generator = random.Random(0)
-    texts = read_rows(FINANCE / "test.tsv", text_column="text", label_column="label").texts
+    texts = read_examples(FINANCE / "test.tsv", text_column="text", label_column="label").texts
     whole = "。".join(texts)
     predictor = Predictor(FINANCE / "bundle")
     seen = {}

@@ -153,7 +153,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
 
     embtune.prepare_cpu()
     from paddlenlp_embtune.bundle import Bundle
-    from paddlenlp_embtune.data import read_rows
+    from paddlenlp_embtune.data import read_examples
     from paddlenlp_embtune.evaluation import classification_report
     from paddlenlp_embtune.inference import Predictor
     from paddlenlp_embtune.training import run as pipeline
@@ -179,7 +179,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
         )
         seconds = time.process_time() - started
         bundle = Bundle.open(result.bundle)
-        test = read_rows(DATA / folder / "test.tsv", text_column="text", label_column="label")
+        test = read_examples(DATA / folder / "test.tsv", text_column="text", label_column="label")
         started = time.perf_counter()
         probabilities = Predictor(bundle).probabilities(test.texts)
         serving = time.perf_counter() - started

@@ -49,13 +49,13 @@ def say(answer: dict[str, Any]) -> None:
 
 def prepare(folder: Path) -> None:
     """Train the checkpoint for a moment, so that its labels mean something; make the bundle, and its program in 8 bits."""
-    from paddlenlp_embtune.data import read_rows
+    from paddlenlp_embtune.data import read_examples
     from paddlenlp_embtune.export import quantize
     from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
     from tests.benchmarks.encoders import train_checkpoint  # sets the threads before Paddle loads
 
     finfe = VOCABULARY.parents[1] / "finfe"
-    train, dev = (read_rows(finfe / name, text_column="text", label_column="label") for name in ("train.tsv", "dev.tsv"))
+    train, dev = (read_examples(finfe / name, text_column="text", label_column="label") for name in ("train.tsv", "dev.tsv"))
     rows = len(train) - 2000  # the last 2,000 are what is timed
     train_checkpoint(folder / "checkpoint", train.texts[:rows], train.labels[:rows], layers=LAYERS, width=WIDTH, steps=STEPS)
     bundle = bundle_checkpoint(folder / "checkpoint", folder / "bundle", max_length=MAX_LENGTH, sample_texts=dev.texts[:64])

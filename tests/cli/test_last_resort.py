@@ -44,7 +44,7 @@ def test_an_error_that_nobody_foresaw_is_one_line(name: str, run: Run, monkeypat
         raise error
 
     monkeypatch.setattr(evaluate, "Bundle", fail, raising=False)
-    monkeypatch.setattr(evaluate, "labelled_rows", fail)
+    monkeypatch.setattr(evaluate, "load_examples", fail)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     result = run("evaluate", FINANCE / "bundle", "--data", FINANCE / "test.tsv")
@@ -63,7 +63,7 @@ def test_where_no_file_can_be_written_the_variable_is_named(monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    assert _failures.worded(TypeError("x")).endswith("set EMBTUNE_TRACEBACK=1 to see where it happened")
+    assert _failures.describe_error(TypeError("x")).endswith("set EMBTUNE_TRACEBACK=1 to see where it happened")
 
 
 def test_the_variable_shows_the_traceback(tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_texts_of_users_are_printed_as_they_are(text: str, capsys: pytest.Captur
         table = Table(text)
         table.add_row(text)
         printer.print(table)
-    _console.say_notes([text])
-    _console.show_event({"event": "alarm", "message": text, "done": text})
-    _console.show_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
-    _console.show_event(
+    _console.print_notes([text])
+    _console.print_event({"event": "alarm", "message": text, "done": text})
+    _console.print_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
+    _console.print_event(
         {"event": "metrics", "data": text, "engine": "x", "n": 1, "accuracy": 1, "f1_macro": 1, "per_class": {}}
     )
     found = capsys.readouterr()
@@ -155,5 +155,5 @@ def test_paths_in_error_lines_are_what_was_written(path: str, run: Run) -> None:
 
 
 def test_health_of_rows_that_are_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    _console.show_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
+    _console.print_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
     assert "2 of 9 rows are not finite" in capsys.readouterr().err

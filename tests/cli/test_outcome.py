@@ -85,7 +85,7 @@ def test_a_run_that_diverges_at_once_fails_and_leaves_nothing(work: Path, run: R
     text = error_of(run("train", "own.yaml", "--out", "run"), 1)
     assert "the loss diverged" in text
     assert "before the first evaluation, so nothing is kept" in text
-    assert "embtune rates" in text
+    assert "embtune lr-find" in text
     assert not (work / "run").exists()
     assert not (work / "run.checkpoints").exists()
     assert hidden(work) == []

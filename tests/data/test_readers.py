@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.data import Rows, read_rows, read_texts
+from paddlenlp_embtune.data import Examples, read_examples, read_texts
 
 
-def read(name: str, content: str | bytes, folder: Path, *, skip_empty: bool = False) -> Rows:
+def read(name: str, content: str | bytes, folder: Path, *, skip_empty: bool = False) -> Examples:
     path = folder / name
     path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    return read_rows(path, text_column="text", label_column="label", skip_empty=skip_empty)
+    return read_examples(path, text_column="text", label_column="label", skip_empty=skip_empty)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_bad_file(name: str, content: str | bytes, parts: list[str], tmp_path: P
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file .*none\.tsv"):
-        read_rows(tmp_path / "none.tsv", text_column="text", label_column="label")
+        read_examples(tmp_path / "none.tsv", text_column="text", label_column="label")
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(DataError, match=r"cannot read .*folder\.tsv"):
-        read_rows(str(tmp_path / "folder.tsv"), text_column="text", label_column="label")
+        read_examples(str(tmp_path / "folder.tsv"), text_column="text", label_column="label")
 
 
 def test_skip_empty_leaves_out_and_counts(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.data import read_rows, read_texts, stream_texts
+from paddlenlp_embtune.data import read_examples, read_texts, stream_texts
 from paddlenlp_embtune.errors import RecipeError
 
 ROWS = [("公司的业绩大好", "好"), ("", ""), ("我们都不要买", "坏"), ("", ""), ("市场上没有人说", "坏"), ("", "")]
@@ -42,7 +42,7 @@ def test_as_many_texts_as_rows(ending: str, end: str, encoding: str, tmp_path: P
         path.write_bytes(content(ending, ENDS[end], last=last).encode(encoding))
         assert read_texts(path, text_column="text") == list(stream_texts(path, text_column="text")) == TEXTS
     if ending in ("tsv", "csv"):
-        rows = read_rows(path, text_column="text", label_column="label")
+        rows = read_examples(path, text_column="text", label_column="label")
         assert (rows.texts, rows.labels) == (tuple(filter(None, TEXTS)), ("好", "坏", "坏"))
         assert (rows.skipped_blank, rows.skipped_empty) == (3, 0)
         assert any("3 rows without any text" in remark for remark in rows.remarks())
@@ -72,7 +72,7 @@ HEADERS = [
 @pytest.mark.parametrize(("name", "written", "note"), HEADERS)
 def test_headers_as_spreadsheets_write_them(name: str, written: str, note: str | None, tmp_path: Path) -> None:
     (tmp_path / name).write_text(written, encoding="utf-8", newline="")
-    rows = read_rows(tmp_path / name, text_column="text", label_column="label")
+    rows = read_examples(tmp_path / name, text_column="text", label_column="label")
     assert (rows.texts, rows.labels) == (("涨", "跌", "平"), ("好", "坏", "好"))
     notes: list[str] = []
     assert list(stream_texts(tmp_path / name, text_column="text", notes=notes)) == ["涨", "跌", "平"]
@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, str, list[str]]] = [
 def test_bad_files_are_refused_alike_with_the_line(name: str, written: str, parts: list[str], tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(written.encode("utf-8"))
     with pytest.raises(DataError) as raised:
-        read_rows(tmp_path / name, text_column="text", label_column="label")
+        read_examples(tmp_path / name, text_column="text", label_column="label")
     assert all(part in str(raised.value) for part in parts), raised.value
     if not name.endswith(".txt"):
         with pytest.raises(DataError):
@@ -110,7 +110,7 @@ def test_bad_files_are_refused_alike_with_the_line(name: str, written: str, part
 def test_a_label_with_half_a_character_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "涨", "label": "好"}\n{"text": "跌", "label": "\\ud800"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"line 2 of .* half a character"):
-        read_rows(tmp_path / "a.jsonl", text_column="text", label_column="label")
+        read_examples(tmp_path / "a.jsonl", text_column="text", label_column="label")
 
 
 QUOTED = [
@@ -133,7 +133,7 @@ def test_quotes_in_tsv(written: str, texts: list[str], note: str | None, tmp_pat
     notes: list[str] = []
     assert list(stream_texts(path, text_column="text", notes=notes)) == texts
     assert [note is not None and note in each for each in notes] == [True] * (note is not None)
-    assert list(read_rows(path, text_column="text", label_column="label").texts) == texts
+    assert list(read_examples(path, text_column="text", label_column="label").texts) == texts
 
 
 def test_quotes_as_declared(tmp_path: Path) -> None:
@@ -161,13 +161,13 @@ def test_what_pandas_writes_is_read_back(tmp_path: Path) -> None:
 def test_encodings_are_declared_or_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes("text\tlabel\n涨\t好\n跌\t坏\n".encode("gb18030"))
-    rows = read_rows(path, text_column="text", label_column="label", encoding="gbk")
+    rows = read_examples(path, text_column="text", label_column="label", encoding="gbk")
     assert (rows.texts, rows.notes) == (("涨", "跌"), ())
     path.write_bytes(content("tsv", "\n").encode("gb18030"))
     with caplog.at_level(logging.WARNING):
         assert read_texts(path, text_column="text") == TEXTS
     assert "was read as GB18030" in caplog.text
-    assert "was read as GB18030" in read_rows(path, text_column="text", label_column="label").remarks()[0]
+    assert "was read as GB18030" in read_examples(path, text_column="text", label_column="label").remarks()[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")

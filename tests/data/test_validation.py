@@ -5,14 +5,14 @@ from collections import Counter
 import pytest
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.data import Rows, check_rows, discover_labels, hold_out
+from paddlenlp_embtune.data import Examples, check_examples, discover_labels, hold_out
 
 
-def rows(*pairs: tuple[str, str], source: str = "train.tsv") -> Rows:
-    return Rows(tuple(text for text, _ in pairs), tuple(label for _, label in pairs), source)
+def rows(*pairs: tuple[str, str], source: str = "train.tsv") -> Examples:
+    return Examples(tuple(text for text, _ in pairs), tuple(label for _, label in pairs), source)
 
 
-def many(**counts: int) -> Rows:
+def many(**counts: int) -> Examples:
     """So many different texts of each label, the labels mixed."""
     pairs = [(f"{label} number {index}", label) for label, count in counts.items() for index in range(count)]
     return rows(*sorted(pairs, key=lambda pair: pair[0].rpartition(" ")[2]))
@@ -84,7 +84,7 @@ def test_copies_of_a_text_stay_on_one_side(seed: int) -> None:
     numbers = [{int("".join(filter(str.isdigit, text))) for text in side.texts} for side in (train, dev)]
     assert not numbers[0] & numbers[1]
     assert Counter(dev.labels) == {"a": 20, "b": 20}
-    assert check_rows(train, dev, ["a", "b"]).leaks == 0
+    assert check_examples(train, dev, ["a", "b"]).leaks == 0
 
 
 @pytest.mark.parametrize("texts", [["涨"], ["涨", "涨！", "「涨」"]])
@@ -107,7 +107,7 @@ def test_conflicting_texts_do_not_empty_the_training_side() -> None:
 
 
 def test_hold_out_remembers_what_was_skipped() -> None:
-    data = Rows(("涨", "跌", "平", "升"), ("a", "a", "b", "b"), "train.tsv", skipped_empty=3)
+    data = Examples(("涨", "跌", "平", "升"), ("a", "a", "b", "b"), "train.tsv", skipped_empty=3)
     train, dev = hold_out(data, ratio=0.5, seed=0)
     assert train.skipped_empty + dev.skipped_empty == 3
 
@@ -117,7 +117,7 @@ def test_check_counts() -> None:
         ("涨停", "a"), ("涨停！", "a"), ("涨 停", "b"), ("跌", "b"), ("跌。", "b"), ("Ａ股", "a"), ("😀", "a"), ("😡", "b")
     )
     dev = rows(("a股", "a"), ("新的", "b"), ("😡", "b"), ("跌", "a"), source="dev.tsv")
-    report = check_rows(train, dev, ["b", "a"])
+    report = check_examples(train, dev, ["b", "a"])
     assert report.rows == (8, 4)
     assert list(report.classes.items()) == [("b", 4), ("a", 4)]
     assert report.duplicates == 3
@@ -128,7 +128,7 @@ def test_check_counts() -> None:
 def test_warnings_say_the_figures() -> None:
     train = rows(*((f"股{index}", "a") for index in range(20)), ("涨", "b"), ("涨", "b"), ("股1", "b"))
     dev = rows(("涨", "b"), ("新", "a"), source="dev.tsv")
-    lines = check_rows(train, dev, ["a", "b"]).warnings()
+    lines = check_examples(train, dev, ["a", "b"]).warnings()
     assert [line for line in lines if "'b' has only 3" in line]
     assert [line for line in lines if line.startswith("1 of 2 dev rows")]
     assert [line for line in lines if "1 texts" in line and "more than one label" in line]
@@ -137,11 +137,11 @@ def test_warnings_say_the_figures() -> None:
 
 
 def test_clean_data_has_no_warnings() -> None:
-    assert check_rows(many(a=20, b=20), rows(("新", "a"), source="dev.tsv"), ["a", "b"]).warnings() == []
+    assert check_examples(many(a=20, b=20), rows(("新", "a"), source="dev.tsv"), ["a", "b"]).warnings() == []
 
 
 def test_a_dev_label_that_training_lacks() -> None:
     with pytest.raises(DataError) as raised:
-        check_rows(many(good=2, bad=2), rows(("新", "goood"), source="dev.tsv"), ["bad", "good"])
+        check_examples(many(good=2, bad=2), rows(("新", "goood"), source="dev.tsv"), ["bad", "good"])
     for part in ("dev.tsv has the label 'goood'", "train.tsv", "nearest: 'good'", "expected bad, good"):
         assert part in str(raised.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.data import Rows, check_rows
+from paddlenlp_embtune.data import Examples, check_examples
 from paddlenlp_embtune.data.unlabelled import read_unlabelled
 from paddlenlp_embtune.data.validation import text_key
 
@@ -69,7 +69,7 @@ SAME = [
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_texts(one: str, other: str) -> None:
     assert text_key(one) != text_key(other)
-    report = check_rows(Rows((one, other), ("a", "b"), "t"), Rows((other,), ("b",), "d"), ["a", "b"])
+    report = check_examples(Examples((one, other), ("a", "b"), "t"), Examples((other,), ("b",), "d"), ["a", "b"])
     assert (report.duplicates, report.conflicts, report.leaks) == (0, 0, 1)
 
 

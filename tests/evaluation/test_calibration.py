@@ -24,7 +24,7 @@ from paddlenlp_embtune.evaluation.calibration import (
     fit_thresholds,
     negative_log_likelihood,
 )
-from paddlenlp_embtune.evaluation.error_analysis import insight
+from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
@@ -138,7 +138,7 @@ def test_figures_are_those_of_the_report(rows: int, classes: int) -> None:
     shares = generator.dirichlet(np.full(classes, 0.4), size=rows)
     shares[: rows // 10] = np.eye(classes)[0]
     truth = generator.integers(classes, size=rows)
-    found = insight(shares, truth.tolist(), [f"c{n}" for n in range(classes)], ["x"] * rows)
+    found = analyze_predictions(shares, truth.tolist(), [f"c{n}" for n in range(classes)], ["x"] * rows)
     assert calibration_error(shares, truth) == pytest.approx(found["calibration"]["ece"])
     assert brier_score(shares, truth) == pytest.approx(found["brier"])
 

@@ -9,7 +9,7 @@ import pytest
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.evaluation.error_analysis import insight
+from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 
 LABELS = ("bad", "so-so", "good")
 SHARES = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.9, 0.05, 0.05], [0.35, 0.34, 0.31], [0.2, 0.2, 0.6]]
@@ -24,7 +24,7 @@ def random_case(rows: int, classes: int, *, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def test_figures_by_hand() -> None:
-    found = insight(SHARES, TRUTH, LABELS, TEXTS, bins=5)
+    found = analyze_predictions(SHARES, TRUTH, LABELS, TEXTS, bins=5)
     assert found["confusion"] == [[1, 0, 0], [1, 1, 0], [1, 0, 1]]
     assert found["accuracy"] == pytest.approx(0.6)
     assert found["per_class"]["bad"] == {
@@ -47,7 +47,7 @@ def test_figures_by_hand() -> None:
 @pytest.mark.parametrize(("rows", "classes"), [(1, 2), (40, 2), (500, 7)])
 def test_they_agree_with_scikit_learn(rows: int, classes: int) -> None:
     shares, truth, labels, texts = random_case(rows, classes)
-    found = insight(shares, truth.tolist(), labels, texts)
+    found = analyze_predictions(shares, truth.tolist(), labels, texts)
     other = classification_report(truth.tolist(), shares.argmax(axis=1).tolist(), labels)
     assert found["confusion"] == other["confusion"]
     assert found["accuracy"] == pytest.approx(other["accuracy"])
@@ -59,7 +59,7 @@ def test_they_agree_with_scikit_learn(rows: int, classes: int) -> None:
 
 def test_calibration_is_that_of_a_plain_loop() -> None:
     shares, truth, labels, texts = random_case(800, 4)
-    found = insight(shares, truth.tolist(), labels, texts)["calibration"]
+    found = analyze_predictions(shares, truth.tolist(), labels, texts)["calibration"]
     confidence, right = shares.max(axis=1), shares.argmax(axis=1) == truth
     error = 0.0
     for number in range(15):
@@ -71,15 +71,15 @@ def test_calibration_is_that_of_a_plain_loop() -> None:
 
 
 def test_answers_that_are_sure_and_right_have_no_error() -> None:
-    found = insight(np.eye(3), [0, 1, 2], LABELS, TEXTS[:3])
+    found = analyze_predictions(np.eye(3), [0, 1, 2], LABELS, TEXTS[:3])
     assert found["calibration"]["ece"] == found["brier"] == 0.0
     assert found["calibration"]["bins"][-1]["count"] == 3
     assert found["hardest"] == []
-    assert insight(np.eye(3), [1, 2, 0], LABELS, TEXTS[:3])["brier"] == 2.0
+    assert analyze_predictions(np.eye(3), [1, 2, 0], LABELS, TEXTS[:3])["brier"] == 2.0
 
 
 def test_the_hardest_are_wrong_and_sure_and_the_uncertain_have_a_close_second() -> None:
-    found = insight(SHARES, TRUTH, LABELS, TEXTS, hardest=5, uncertain=2)
+    found = analyze_predictions(SHARES, TRUTH, LABELS, TEXTS, hardest=5, uncertain=2)
     assert [(row["row"], row["text"], row["true"], row["predicted"]) for row in found["hardest"]] == [
         (2, "c", "good", "bad"),
         (3, "d", "so-so", "bad"),
@@ -91,7 +91,7 @@ def test_the_hardest_are_wrong_and_sure_and_the_uncertain_have_a_close_second() 
 
 
 def test_it_is_plain_json_with_texts_cut_and_surrogates_gone() -> None:
-    found = insight(SHARES, TRUTH, LABELS, ["", "x", "长" * 500, "\ud800", "y"])
+    found = analyze_predictions(SHARES, TRUTH, LABELS, ["", "x", "长" * 500, "\ud800", "y"])
     again = json.loads(json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8"))
     assert again == found
     assert found["hardest"][0]["text"] == "长" * 400 + "…"
@@ -100,7 +100,7 @@ def test_it_is_plain_json_with_texts_cut_and_surrogates_gone() -> None:
 
 def test_limits_hold() -> None:
     shares, truth, labels, texts = random_case(200, 3)
-    found = insight(shares, truth.tolist(), labels, texts, hardest=0, uncertain=7)
+    found = analyze_predictions(shares, truth.tolist(), labels, texts, hardest=0, uncertain=7)
     assert (len(found["hardest"]), len(found["uncertain"])) == (0, 7)
 
 
@@ -124,4 +124,4 @@ def test_limits_hold() -> None:
 def test_what_is_no_answer_is_refused(change: dict[str, object], told: str) -> None:
     given: dict[str, object] = {"probabilities": SHARES, "truth": TRUTH, "labels": LABELS, "texts": TEXTS, **change}
     with pytest.raises(DataError, match=told):
-        insight(**given)  # type: ignore[arg-type]
+        analyze_predictions(**given)  # type: ignore[arg-type]

@@ -10,10 +10,10 @@ import pytest
 
 from paddlenlp_embtune.evaluation._temperature import (
     FEW_ERRORS,
-    cross_fitted,
+    cross_fit_probabilities,
     fit_temperature,
+    fit_validated_temperature,
     negative_log_likelihood,
-    settle_temperature,
 )
 from paddlenlp_embtune.evaluation.calibration import calibration_error, fit_thresholds
 from paddlenlp_embtune.inference.postprocessing import passes, softmax
@@ -43,7 +43,7 @@ def easy(rows: int, classes: int, *, margin: float, errors: int = 0, seed: int =
 @pytest.mark.parametrize("margin", [0.5, 2.5, 8.0, 60.0])
 def test_rows_without_an_error_give_no_temperature(rows: int, classes: int, margin: float) -> None:
     at, truth = easy(rows, classes, margin=max(margin, 1.0))
-    fit = settle_temperature(at, truth)
+    fit = fit_validated_temperature(at, truth)
     assert (fit.temperature, fit.errors) == (1.0, 0)
     assert fit.note is not None
     assert f"all {rows} rows are right" in fit.note
@@ -55,7 +55,7 @@ def test_rows_without_an_error_give_no_temperature(rows: int, classes: int, marg
 @pytest.mark.parametrize("rows", [60, 300])
 def test_a_few_errors_do_not_let_scores_rise_beyond_what_they_show(rows: int, errors: int, classes: int) -> None:
     at, truth = easy(rows, classes, margin=1.5, errors=errors)
-    fit = settle_temperature(at, truth)
+    fit = fit_validated_temperature(at, truth)
     assert 0.2 < fit.temperature <= 1.0
     claimed = float(at(fit.temperature).max(axis=1).mean())
     assert claimed <= max((rows - errors) / rows, float(at(1.0).max(axis=1).mean())) + 1e-6
@@ -64,7 +64,9 @@ def test_a_few_errors_do_not_let_scores_rise_beyond_what_they_show(rows: int, er
 
 
 def test_nine_errors_are_few_and_ten_are_not() -> None:
-    notes = [settle_temperature(*easy(200, 3, margin=2.0, errors=errors)).note for errors in (FEW_ERRORS - 1, FEW_ERRORS)]
+    notes = [
+        fit_validated_temperature(*easy(200, 3, margin=2.0, errors=errors)).note for errors in (FEW_ERRORS - 1, FEW_ERRORS)
+    ]
     assert notes[0] is not None
     assert notes[1] is None
 
@@ -79,7 +81,7 @@ def test_a_temperature_is_kept_only_where_it_holds_on_other_rows(rows: int, plan
         shares = softmax(logits).cumsum(axis=1)  # type: ignore[arg-type]
         truth = (generator.random(len(logits))[:, None] > shares).sum(axis=1).clip(0, 2)
         at, unseen = at_of(logits[:rows] * planted), at_of(logits[rows:] * planted)
-        fit = settle_temperature(at, truth[:rows])
+        fit = fit_validated_temperature(at, truth[:rows])
         assert negative_log_likelihood(fit.held_out, truth[:rows]) <= negative_log_likelihood(at(1.0), truth[:rows])
         assert negative_log_likelihood(at(fit.temperature), truth[:rows]) <= negative_log_likelihood(at(1.0), truth[:rows])
         before, after = (calibration_error(unseen(t), truth[rows:]) for t in (1.0, fit.temperature))
@@ -94,9 +96,10 @@ def test_a_temperature_that_does_worse_on_other_rows_is_not_taken(monkeypatch: p
     found = fit_temperature(at, truth)
     assert found != 1.0
     monkeypatch.setattr(
-        "paddlenlp_embtune.evaluation._temperature.cross_fitted", lambda at, truth: np.full((100, 3), 0.01, dtype=np.float32)
+        "paddlenlp_embtune.evaluation._temperature.cross_fit_probabilities",
+        lambda at, truth: np.full((100, 3), 0.01, dtype=np.float32),
     )
-    fit = settle_temperature(at, truth)
+    fit = fit_validated_temperature(at, truth)
     assert fit.temperature == 1.0
     assert fit.note is not None
     assert f"the temperature {found:g} is worse than 1" in fit.note
@@ -104,7 +107,7 @@ def test_a_temperature_that_does_worse_on_other_rows_is_not_taken(monkeypatch: p
 
 def test_held_out_rows_are_scored_at_temperatures_of_the_others() -> None:
     at, truth = easy(200, 3, margin=1.0, errors=60)
-    held_out = cross_fitted(at, truth)
+    held_out = cross_fit_probabilities(at, truth)
     assert held_out.shape == (200, 3)
     assert len({round(float(row.max()), 4) for row in held_out}) > 1
     assert not np.array_equal(held_out, at(fit_temperature(at, truth)))

@@ -24,17 +24,17 @@ TAKING_A_PATH: tuple[tuple[str, ...], ...] = (
     ("vectors", "inspect", "PATH"),
     ("distill", "PATH", "--data", "train.tsv", "--out", "zz"),
     ("pretrain", "./PATH", "--texts", "a.txt", "--out", "zz"),
-    ("rates", "PATH"),
+    ("lr-find", "PATH"),
 )
 TAKING_A_NUMBER: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("train", "quick.yaml", "--out", "zz"), ("--epochs", "--seed", "--max-length")),
     (("vectors", "train", "--texts", "a.txt", "--out", "o.npz"), ("--width", "--window", "--negatives", "--seed")),
     (
         ("pretrain", "./none", "--texts", "a.txt", "--out", "zz"),
-        ("--epochs", "--batch-size", "--max-length", "--rate", "--seed"),
+        ("--epochs", "--batch-size", "--max-length", "--learning-rate", "--seed"),
     ),
     (("distill", BUNDLE, "--data", "train.tsv", "--out", "zz"), ("--temperature", "--alpha", "--hidden")),
-    (("rates", "quick.yaml"), ("--lowest", "--highest", "--steps")),
+    (("lr-find", "quick.yaml"), ("--lowest", "--highest", "--steps")),
     (("vocabulary", "compare", "--texts", "a.txt"), ("--pieces",)),
 )
 COMMANDS = [tuple(part.replace("PATH", path) for part in command) for command in TAKING_A_PATH for path in PATHS]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from paddlenlp_embtune import Domain, EmbtuneError, Recipe
-from paddlenlp_embtune.cli._store import chosen_groups
+from paddlenlp_embtune.cli._store import select_term_groups
 from paddlenlp_embtune.models import build_model
 from paddlenlp_embtune.server.settings import ServerSettings
 from tests.helpers import Run, error_of
@@ -299,4 +299,4 @@ def test_mutated_domains_settings_and_groups(tmp_path: Path) -> None:
         file.write_text(
             _scrambled(groups, chance) if chance.random() < 0.5 else groups, encoding="utf-8", errors="surrogatepass"
         )
-        _try(lambda: chosen_groups(file, None, ()), groups)
+        _try(lambda: select_term_groups(file, None, ()), groups)

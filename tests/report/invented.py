@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.embeddings.metrics.drift_report import movement
-from paddlenlp_embtune.evaluation.error_analysis import insight
+from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 
 SCRIPT = "<script>window.hit=1</script>"
 IMAGE = '"><img src="http://nowhere.example/x.png" onerror="window.hit=1">'
@@ -99,7 +99,7 @@ def evaluation(step: int) -> dict[str, Any]:
 
 def answers() -> dict[str, Any]:
     shares = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.7, 0.2, 0.1], [0.34, 0.33, 0.33], [0.0, 0.02, 0.98]]
-    return insight(shares, [0, 1, 2, 0, 1], LABELS, TEXTS)
+    return analyze_predictions(shares, [0, 1, 2, 0, 1], LABELS, TEXTS)
 
 
 def moves() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.evaluation.error_analysis import insight
+from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 from paddlenlp_embtune.report import read_run, write_report
 from paddlenlp_embtune.report._html import plain
 from paddlenlp_embtune.report.plots._curves import numeric_fields, phases, series
@@ -65,7 +65,7 @@ def test_an_alarm_is_marked_where_its_measure_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("labels", "figures", "wide"), [(12, 1, False), (13, 1, True), (41, 0, False)])
 def test_many_labels_scroll_and_very_many_are_only_listed(labels: int, figures: int, wide: bool, tmp_path: Path) -> None:
     names = [f"标签{number}" for number in range(labels)]
-    dev = insight(np.eye(labels), [*range(1, labels), 0], names, names)
+    dev = analyze_predictions(np.eye(labels), [*range(1, labels), 0], names, names)
     run = read_run(write_run(tmp_path, **{"insight.json": {"dev": dev}}))
     part = by_label(run, Studio())
     assert (part.count("<svg"), 'class="wide"' in part) == (figures, wide)

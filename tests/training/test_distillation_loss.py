@@ -207,12 +207,14 @@ class FittedToLabels(Fitted):
 def test_what_is_fitted_before_training_hears_of_unlabelled_texts_if_it_can_use_answers() -> None:
     labelled = EncodedDataset([[2], [3]], [1, 0])
     told = np.log(np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], dtype=np.float32))
-    taught = EncodedDataset([[2], [3], [4]], [1, 0, -100], taught={"teacher_logits": told})
+    taught = EncodedDataset([[2], [3], [4]], [1, 0, -100], teacher_outputs={"teacher_logits": told})
     weights = np.ones(2, dtype=np.float32)
     able, unable, alone = Fitted(), FittedToLabels(), Fitted()
     _fit_before_training(able, labelled, taught, weights)
     _fit_before_training(unable, labelled, taught, weights)
-    _fit_before_training(alone, labelled, EncodedDataset([[2], [3]], [1, 0], taught={"teacher_logits": told[:2]}), weights)
+    _fit_before_training(
+        alone, labelled, EncodedDataset([[2], [3]], [1, 0], teacher_outputs={"teacher_logits": told[:2]}), weights
+    )
     ((count, labels, answers),) = able.given
     assert (count, labels) == (3, [1, 0, -100])
     np.testing.assert_allclose(answers, np.exp(told), rtol=1e-6)

@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_embtune import Predictor
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.config.recipe import DistillSpec, Recipe
-from paddlenlp_embtune.data import Rows
+from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.data.unlabelled import read_unlabelled
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.export.seal import reseal
@@ -26,8 +26,8 @@ from paddlenlp_embtune.training._teacher import compute_teacher_logits, prepare_
 from paddlenlp_embtune.training.run import train
 from tests.helpers import ROWS, TinyRun, tsv
 
-TRAIN = Rows(("公司拟回购股份", "集团被立案调查"), ("利好", "利空"), "train.tsv")
-DEV = Rows(("银行业绩亏损扩大",), ("利空",), "dev.tsv")
+TRAIN = Examples(("公司拟回购股份", "集团被立案调查"), ("利好", "利空"), "train.tsv")
+DEV = Examples(("银行业绩亏损扩大",), ("利空",), "dev.tsv")
 LABELS = ("中性", "利好", "利空")
 FURTHER = ("保险业绩亏损扩大", "信托召开股东大会")
 

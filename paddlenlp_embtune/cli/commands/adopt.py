@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import show_event
+from paddlenlp_embtune.cli._console import print_event
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.utils.schema import to_plain
@@ -62,5 +62,5 @@ def adopt(
         else (),
     )
     for name, parity in written.manifest.parity.items():
-        show_event({"event": "parity", "engine": name, **to_plain(parity)})
+        print_event({"event": "parity", "engine": name, **to_plain(parity)})
     print(written.path)

@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import show_event
+from paddlenlp_embtune.cli._console import print_event
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
-from paddlenlp_embtune.cli._texts import labelled_rows
+from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["add_to"]
@@ -38,9 +38,9 @@ def calibrate(
     from paddlenlp_embtune.export import calibrate as fit
 
     opened = Bundle.open(bundle)
-    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
     written = fit(opened, rows.texts, rows.labels, target_precision=target_precision, target=out)
     manifest = written.manifest
     event = {"event": "calibrated", "temperature": manifest.temperature, "thresholds": dict(manifest.thresholds)}
-    show_event({**event, **to_plain(manifest.calibration)})
+    print_event({**event, **to_plain(manifest.calibration)})
     print(written.path)

@@ -11,7 +11,7 @@ import typer
 from paddlenlp_embtune import builtin, compat
 from paddlenlp_embtune.cli._console import RunDisplay, err, per_class_table
 from paddlenlp_embtune.config import Recipe
-from paddlenlp_embtune.data import read_rows
+from paddlenlp_embtune.data import read_examples
 
 __all__ = ["add_to"]
 
@@ -57,7 +57,7 @@ def _test(bundle: Path) -> None:
     from paddlenlp_embtune.evaluation import classification_report
     from paddlenlp_embtune.inference import Predictor
 
-    rows = read_rows(builtin.FINANCE / "test.tsv", text_column="text", label_column="label")
+    rows = read_examples(builtin.FINANCE / "test.tsv", text_column="text", label_column="label")
     predictor = Predictor(bundle)
     predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
     truth = [predictor.labels.index(label) for label in rows.labels]

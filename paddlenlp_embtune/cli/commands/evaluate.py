@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._console import err, per_class_table, say_notes
+from paddlenlp_embtune.cli._console import err, per_class_table, print_notes
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
-from paddlenlp_embtune.cli._texts import labelled_rows
+from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.inference import Predictor
@@ -36,7 +36,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a bundle on labelled rows."""
-    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting, skip_empty=skip_empty)
+    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting, skip_empty=skip_empty)
     predictor = Predictor(bundle, engine=engine, threads=threads)
     number = {label: index for index, label in enumerate(predictor.labels)}
     for label in rows.labels:
@@ -47,7 +47,7 @@ def evaluate(
     if cut := predictor.count_cut(rows.texts):
         most = predictor.bundle.manifest.max_length
         told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads; the rest was left out"
-        say_notes([told])
+        print_notes([told])
     answer = {**report, "cut": cut, "engine": engine, "bundle": str(bundle), "data": str(data)}
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))

@@ -9,7 +9,7 @@ import typer
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import err, show_event
+from paddlenlp_embtune.cli._console import err, print_event
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, expected_names
@@ -67,6 +67,6 @@ def export(
     texts = read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:512] if data is not None else ()
     written = add_engines(opened, out or bundle, engines=engines, sample_texts=texts)
     for chosen in engines:
-        show_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})
+        print_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})
     err.print(f"engines: {', '.join(written.manifest.engines)}")
     print(written.path)

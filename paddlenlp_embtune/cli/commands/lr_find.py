@@ -1,4 +1,4 @@
-"""``embtune rates``."""
+"""``embtune lr-find``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._plot import draw, draw_png
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
@@ -26,10 +26,10 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("rates")(rates)
+    app.command("lr-find")(lr_find)
 
 
-def rates(
+def lr_find(
     recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
     data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
     group: Annotated[
@@ -65,7 +65,7 @@ def rates(
         err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the rate", markup=True)
         err.print(draw(curve.rates, curve.smoothed), markup=False)
     err.print(_proposals(curves))
-    say_notes(
+    print_notes(
         f"the loss of {curve.group or 'all groups'} does not fall at any rate by more than batches differ, so no rate is "
         "proposed; try more --steps, other limits, or a larger batch_size"
         for curve in curves

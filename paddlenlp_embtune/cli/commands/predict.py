@@ -14,7 +14,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.inference import Explanation, Predictor
@@ -129,7 +129,7 @@ def predict(
             f"{cut:,} of {answered:,} texts have more than the {predictor.bundle.manifest.max_length} tokens that the model "
             "reads; the rest of them was left out; --windows reads all of it"
         )
-    say_notes(notes)
+    print_notes(notes)
     if page is not None:
         write_text(page, "".join([_PAGE, *sections, "</body></html>\n"]))
         err.print(f"explanations: {page}", markup=False, soft_wrap=True)
@@ -204,8 +204,8 @@ def _section(explanation: Explanation) -> str:
     rest = escaped(position, len(explanation.text))
     if explanation.cut_at is not None:
         rest = f'<span class="cut" title="not read">{rest}</span>'
-    worded = html.escape("; ".join(_worded(explanation)))
+    terms_line = html.escape("; ".join(_worded(explanation)))
     return (
         f"<section><h2>{html.escape(_visible(_heading(explanation)))}</h2>\n"
-        f'<p class="text">{"".join(parts)}{rest}</p>\n<p class="terms">{worded}</p></section>\n'
+        f'<p class="text">{"".join(parts)}{rest}</p>\n<p class="terms">{terms_line}</p></section>\n'
     )

@@ -12,7 +12,7 @@ import typer
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import RunDisplay, err
 from paddlenlp_embtune.cli._options import ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
-from paddlenlp_embtune.cli._texts import read_texts_of
+from paddlenlp_embtune.cli._texts import load_texts
 from paddlenlp_embtune.training import pretrained_encoder
 
 __all__ = ["add_to"]
@@ -35,7 +35,7 @@ def pretrain(
     epochs: Annotated[int, typer.Option(help="Passes over the texts, after one for the new head alone.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Texts in a step.")] = 32,
     max_length: Annotated[int, typer.Option(help="Longer texts are read in windows of so many tokens.")] = 128,
-    rate: Annotated[float, typer.Option(help="The encoder's peak learning rate.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option(help="The encoder's peak learning rate.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Seeds order, hidden tokens and dropout.")] = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -45,9 +45,9 @@ def pretrain(
     compat.calm_logging()
     from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
-    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=rate, seed=seed)
+    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=learning_rate, seed=seed)
     found = pretrained_encoder(encoder)
-    read = [text for file in texts for text in read_texts_of(file, text_column, encoding=encoding, quoting=quoting)]
+    read = [text for file in texts for text in load_texts(file, text_column, encoding=encoding, quoting=quoting)]
     result = continue_pretraining(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
     err.print(
         f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "

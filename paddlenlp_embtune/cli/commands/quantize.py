@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import show_event
+from paddlenlp_embtune.cli._console import print_event
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
-from paddlenlp_embtune.cli._texts import labelled_rows
+from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["add_to"]
@@ -40,7 +40,7 @@ def quantize(
     from paddlenlp_embtune.export import quantize as add
 
     opened = Bundle.open(bundle)
-    rows = labelled_rows(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
     written = add(opened, rows.texts, rows.labels, precision=precision, method=method, tolerance=tolerance, target=out)
-    show_event({"event": "quantized", "precision": precision, **to_plain(written.manifest.quantized[precision])})
+    print_event({"event": "quantized", "precision": precision, **to_plain(written.manifest.quantized[precision])})
     print(written.path)

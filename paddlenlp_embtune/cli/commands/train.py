@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import RunDisplay, err, say_notes, watched
+from paddlenlp_embtune.cli._console import RunDisplay, err, print_notes, progress_bar
 from paddlenlp_embtune.cli._options import EncodingOption, MaybeQuotingOption
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
@@ -85,11 +85,11 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     compat.calm_logging()
     from paddlenlp_embtune.training import train as run_recipe
 
-    with watched("reading vectors") as progress, watched("asking the teacher") as teaching:
+    with progress_bar("reading vectors") as progress, progress_bar("asking the teacher") as teaching:
         result = run_recipe(
             recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )
-    say_notes(result.notes)
+    print_notes(result.notes)
     err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}

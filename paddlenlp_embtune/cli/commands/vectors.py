@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import embedding_table
-from paddlenlp_embtune.cli._console import err, show_event
+from paddlenlp_embtune.cli._console import err, print_event
 from paddlenlp_embtune.cli._options import (
     ColumnOption,
     EncodingOption,
@@ -23,17 +23,17 @@ from paddlenlp_embtune.cli._options import (
     StoreOption,
 )
 from paddlenlp_embtune.cli._store import (
-    chosen_groups,
-    claimed,
     domain_groups,
     find_store,
-    labelled_rows_of,
+    folding_table,
+    load_examples_for,
+    locked_target,
     open_bundle,
     out,
-    plain_version,
     print_json,
-    store_place,
-    table_of,
+    select_term_groups,
+    store_path,
+    version_as_dict,
 )
 from paddlenlp_embtune.cli._texts import read_tokens
 from paddlenlp_embtune.cli.commands import vectors_compare as comparing, vectors_convert, vectors_train
@@ -66,11 +66,11 @@ def save(
 ) -> None:
     """Save the embedding of a bundle as a version; the store is made if there is none. Needs no Paddle."""
     bundle = open_bundle(source)
-    opened = VectorStore.open(store_place(store, beside=source), create=True)
+    opened = VectorStore.open(store_path(store, beside=source), create=True)
     table, groups = embedding_table(bundle), domain_groups(bundle.manifest.domain)
     version = opened.save(name, bundle.vocabulary.tokens, table, note=note, source=str(bundle.path), groups=groups)
     err.print(f"saved {name}: {version.new_rows} new rows of {version.rows}, in {opened.path}", markup=False)
-    print_json(plain_version(version)) if as_json else print(version.id)
+    print_json(version_as_dict(version)) if as_json else print(version.id)
 
 
 @app.command("list")
@@ -83,10 +83,10 @@ def list_versions(
     opened = find_store(store)
     size, damage = opened.size(), opened.damage() if check else opened.unreadable()
     if as_json:
-        told = [plain_version(version) for version in opened.versions()]
+        told = [version_as_dict(version) for version in opened.versions()]
         print_json({"store": str(opened.path), "versions": told, "size": to_plain(size), "damage": damage})
     else:
-        table = table_of("version", "id", "saved (UTC)", "rows", "width", "new rows", "note")
+        table = folding_table("version", "id", "saved (UTC)", "rows", "width", "new rows", "note")
         for version in opened.versions():
             figures = (f"{version.rows:,}", str(version.dimension), f"{version.new_rows:,}")
             table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, version.note)
@@ -138,7 +138,7 @@ def merge(
     opened = find_store(store, beside=bundle)
     versions = [opened.version(base), opened.version(other)]
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
-    known = chosen_groups(groups, domain, versions)
+    known = select_term_groups(groups, domain, versions)
     (tokens, table), (other_tokens, other_table) = (opened.load(version.name) for version in versions)
     shared = set(tokens) & set(other_tokens)
     named = [*(row or ()), *(read_tokens(rows_file) if rows_file else ())]
@@ -155,7 +155,7 @@ def merge(
     source = f"{versions[0].name} with {len(wanted)} rows of {versions[1].name}"
     version = opened.save(name, tokens, mixed, note=note, source=source, groups=versions[0].groups, parent=base)
     err.print(f"saved {name}: {source}", markup=False)
-    print_json({**plain_version(version), "taken": wanted}) if as_json else print(version.id)
+    print_json({**version_as_dict(version), "taken": wanted}) if as_json else print(version.id)
 
 
 @app.command("restore")
@@ -175,10 +175,10 @@ def restore(
     quoting: QuotingOption = "auto",
 ) -> None:
     """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
-    with claimed(to, overwrite=overwrite):
+    with locked_target(to, overwrite=overwrite):
         opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
         rows = (
-            labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+            load_examples_for(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
             if data is not None
             else None
         )
@@ -211,7 +211,7 @@ def restore(
             markup=False,
         )
         for engine, record in written.manifest.parity.items():
-            show_event({"event": "parity", "engine": engine, **to_plain(record)})
+            print_event({"event": "parity", "engine": engine, **to_plain(record)})
         for line in notes:
             err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
         print(written.path)

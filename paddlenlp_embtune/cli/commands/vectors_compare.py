@@ -17,7 +17,15 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import err
 from paddlenlp_embtune.cli._options import ColumnOption, EncodingOption, LabelOption, QuotingOption, StoreOption
-from paddlenlp_embtune.cli._store import chosen_groups, find_store, labelled_rows_of, open_bundle, out, print_json, table_of
+from paddlenlp_embtune.cli._store import (
+    find_store,
+    folding_table,
+    load_examples_for,
+    open_bundle,
+    out,
+    print_json,
+    select_term_groups,
+)
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.embeddings.store import VectorStore, difference, shared_rows
 from paddlenlp_embtune.errors import RecipeError, VectorError
@@ -63,7 +71,7 @@ def diff(
     found = difference(
         opened.load(pair[0].name),
         opened.load(pair[1].name),
-        chosen_groups(groups, domain, pair),
+        select_term_groups(groups, domain, pair),
         counts=counts,
         cut=cut,
         k=neighbours,
@@ -92,7 +100,7 @@ def ab(
 ) -> None:
     """Label the same rows with two versions under the same model, and say whether chance is enough for the difference."""
     opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-    rows = labelled_rows_of(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples_for(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
     names = saved.version(a).name, saved.version(b).name
     tables = [_table_for(opened, saved, name) for name in names]
     compat.require_paddle()
@@ -104,7 +112,7 @@ def ab(
     if as_json:
         print_json({"a": names[0], "b": names[1], **dataclasses.asdict(found), "verdict": told, "data": str(data)})
         return
-    table = table_of("", names[0], names[1], f"{names[1]} - {names[0]}", "p")
+    table = folding_table("", names[0], names[1], f"{names[1]} - {names[0]}", "p")
     for label, figure in (("accuracy", found.accuracy), ("macro F1", found.f1_macro)):
         sides = (f"{value:.4f} ({low:.4f} to {high:.4f})" for value, (low, high) in figure.sides())
         low, high = figure.interval
@@ -167,7 +175,7 @@ def _show(found: dict[str, Any]) -> None:
             out.print(_moved(title, found[title]))
     _show_groups(found)
     if found["bands"]:
-        table = table_of("seen", "rows", "moved", "drift, mean", "median", "95%")
+        table = folding_table("seen", "rows", "moved", "drift, mean", "median", "95%")
         for row in found["bands"]:
             figures = (f"{row[key]:.4f}" for key in ("mean", "p50", "p95"))
             table.add_row(row["name"], str(row["rows"]), str(row["rows_touched"]), *figures)
@@ -178,13 +186,13 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_groups(found: dict[str, Any]) -> None:
     if found["groups"]:
-        table = table_of("group", "terms", "cohesion", "silhouette")
+        table = folding_table("group", "terms", "cohesion", "silhouette")
         for row in found["groups"]:
             pairs = (f"{row[key][0]:.3f} -> {row[key][1]:.3f}" for key in ("cohesion", "silhouette"))
             table.add_row(row["name"], str(row["terms"]), *pairs)
         out.print(table)
     if found["separation"]:
-        table = table_of("groups", "separation")
+        table = folding_table("groups", "separation")
         for row in found["separation"]:
             table.add_row(f"{row['one']}, {row['other']}", f"{row['before']:.3f} -> {row['after']:.3f}")
         out.print(table)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import (
     CasedOption,
     ColumnOption,
@@ -25,10 +25,17 @@ from paddlenlp_embtune.cli._options import (
     VocabularyOption,
 )
 from paddlenlp_embtune.cli._store import print_json
-from paddlenlp_embtune.cli._texts import listed_tokens, one_of, shown, used_tokens
-from paddlenlp_embtune.cli._vector_sources import Seen, bytes_of, fallbacks_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli._texts import only_option, printable, tokens_in_file, tokens_in_texts
+from paddlenlp_embtune.cli._vector_sources import (
+    RowFilter,
+    parse_fallbacks,
+    read_options,
+    read_source,
+    resolve_format,
+    size_in_bytes,
+)
 from paddlenlp_embtune.cli.commands import vectors_coverage, vectors_inspect
-from paddlenlp_embtune.cli.commands.vectors_coverage import Account, account_of, show_account
+from paddlenlp_embtune.cli.commands.vectors_coverage import CoverageReport, coverage_report, print_coverage
 from paddlenlp_embtune.embeddings.init import wanted
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
 from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
@@ -81,7 +88,7 @@ def convert(
 ) -> None:
     """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
     form = target_format(target, to, overwrite=overwrite)
-    kept = one_of(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
+    kept = only_option(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
     given = {
         "--tokenizer": tokenizer,
         "--vocabulary": vocabulary,
@@ -93,9 +100,9 @@ def convert(
         raise RecipeError(f"{' and '.join(stray)} say how --keep-texts is read; give that too, or leave them out")
     if fallbacks is not None and kept is None:
         raise RecipeError("--fallbacks says which rows are kept; give --keep-vocabulary or --keep-texts too, or leave it out")
-    tried, found, used = fallbacks_of(fallbacks, tokenizer), format_of(source, format), None
+    tried, found, used = parse_fallbacks(fallbacks, tokenizer), resolve_format(source, format), None
     if keep_texts is not None:
-        used = used_tokens(
+        used = tokens_in_texts(
             keep_texts,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
@@ -106,10 +113,10 @@ def convert(
             quoting=quoting,
         )
     elif keep_vocabulary is not None:
-        used = listed_tokens(keep_vocabulary)
-    seen = Seen(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
+        used = tokens_in_file(keep_vocabulary)
+    seen = RowFilter(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
     keep = seen if used is not None else None
-    before = bytes_of(Path(source))
+    before = size_in_bytes(Path(source))
     vectors = read_source(source, f"reading {source}", read_options(found, keep, tokens, tensor, damaged))
     told: dict[str, Any] = {
         "source": source,
@@ -119,17 +126,19 @@ def convert(
         "width": vectors.dimension,
     }
     account = (
-        account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None)) if used is not None else None
+        coverage_report(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
+        if used is not None
+        else None
     )
     with exclusive(target, error=VectorError):
         target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
         written, composed = _write(vectors, account, target, form)
     told["rows"] = {"before": seen.offered if used is not None else written, "after": written, "composed": composed}
-    told["bytes"] = {"before": before, "after": bytes_of(target)}
+    told["bytes"] = {"before": before, "after": size_in_bytes(target)}
     told["dropped"] = {"count": seen.dropped, "first": seen.first}
     told["notes"] = [*vectors.notes, *_lost(vectors, composed)]
     told["coverage"] = account.plain() if account is not None else None
-    say_notes(told["notes"])
+    print_notes(told["notes"])
     if as_json:
         print_json(told)
     else:
@@ -159,7 +168,7 @@ def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
     return form
 
 
-def _write(vectors: VectorTable, account: Account | None, target: Path, form: str) -> tuple[int, int]:
+def _write(vectors: VectorTable, account: CoverageReport | None, target: Path, form: str) -> tuple[int, int]:
     """Write all rows, and those that were composed of subwords; return how many rows and how many of these."""
     composed = account.composed(vectors) if account is not None else {}
     if account is not None and not account.matches:
@@ -171,7 +180,7 @@ def _write(vectors: VectorTable, account: Account | None, target: Path, form: st
         raise VectorError(f"{vectors.source} has no rows, only subwords; say which tokens to compose with --keep-vocabulary")
     table = vectors.table if numbers == list(range(len(vectors.table))) else vectors.table[numbers]
     if composed:
-        table = vectors_coverage.appended(table, list(composed.values()))
+        table = vectors_coverage.append_rows(table, list(composed.values()))
     write_vectors(target, [*names, *composed], table, format=form)
     return len(table), len(composed)
 
@@ -186,12 +195,12 @@ def _lost(vectors: VectorTable, composed: int) -> list[str]:
     return lost
 
 
-def _show_conversion(told: dict[str, Any], account: Account | None) -> None:
+def _show_conversion(told: dict[str, Any], account: CoverageReport | None) -> None:
     rows, size, dropped = told["rows"], told["bytes"], told["dropped"]
     before = "" if size["before"] is None else f"{size['before'] / 1e6:,.2f} MB -> "
     err.print(f"{rows['before']:,} rows -> {rows['after']:,} of width {told['width']}; {before}{size['after'] / 1e6:,.2f} MB")
     if dropped["count"]:
-        err.print(f"dropped {dropped['count']:,} rows, first: {' '.join(map(shown, dropped['first']))}", markup=False)
+        err.print(f"dropped {dropped['count']:,} rows, first: {' '.join(map(printable, dropped['first']))}", markup=False)
     if account is not None:
-        show_account(account, err)
+        print_coverage(account, err)
     print(told["target"])

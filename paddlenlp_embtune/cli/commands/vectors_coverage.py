@@ -14,7 +14,7 @@ import numpy.typing as npt
 import typer
 from rich.console import Console
 
-from paddlenlp_embtune.cli._console import say_notes
+from paddlenlp_embtune.cli._console import print_notes
 from paddlenlp_embtune.cli._options import (
     CasedOption,
     ColumnOption,
@@ -30,16 +30,16 @@ from paddlenlp_embtune.cli._options import (
     TokensOption,
     VocabularyOption,
 )
-from paddlenlp_embtune.cli._store import out, print_json, table_of
-from paddlenlp_embtune.cli._texts import Used, listed_tokens, one_of, shown, used_tokens
-from paddlenlp_embtune.cli._vector_sources import fallbacks_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli._store import folding_table, out, print_json
+from paddlenlp_embtune.cli._texts import NeededTokens, only_option, printable, tokens_in_file, tokens_in_texts
+from paddlenlp_embtune.cli._vector_sources import parse_fallbacks, read_options, read_source, resolve_format
 from paddlenlp_embtune.embeddings.init import Coverage, Match, Origin, account, align, wanted
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
 from paddlenlp_embtune.training import possible_fallbacks
 
-__all__ = ["Account", "account_of", "add_to", "appended", "show_account"]
+__all__ = ["CoverageReport", "add_to", "append_rows", "coverage_report", "print_coverage"]
 
 _EXAMPLES = 5
 _MISSING = 20
@@ -48,7 +48,7 @@ Table = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
-class Account:
+class CoverageReport:
     """What vectors give the tokens that are needed.
 
     Args:
@@ -57,7 +57,7 @@ class Account:
         matches: what was found for each token.
     """
 
-    used: Used
+    used: NeededTokens
     coverage: Coverage
     matches: Mapping[str, Match]
 
@@ -143,15 +143,15 @@ def coverage(
     as_json: JsonOption = False,
 ) -> None:
     """Show where the row of each token would come from, and how much of the texts these rows stand for. Trains nothing."""
-    kind = one_of(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
+    kind = only_option(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
     if kind is None:
         raise RecipeError("say what is to be covered: --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
     source = data or texts
     if source is None and (tokenizer is not None or vocabulary is not None or min_count > 1 or cased):
         raise RecipeError("--tokenizer, --vocabulary, --min-count and --cased say how texts are read; there are none")
-    tried, found = fallbacks_of(fallbacks, tokenizer), format_of(file, format)
+    tried, found = parse_fallbacks(fallbacks, tokenizer), resolve_format(file, format)
     if source is not None:
-        used = used_tokens(
+        used = tokens_in_texts(
             source,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
@@ -163,45 +163,46 @@ def coverage(
         )
     else:
         assert keep_vocabulary is not None
-        used = listed_tokens(keep_vocabulary)
+        used = tokens_in_file(keep_vocabulary)
     options = read_options(found, wanted(used.tokens, tried), tokens, tensor, damaged)
     vectors = read_source(file, f"reading {file}", options)
-    seen = account_of(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
-    say_notes(vectors.notes)
+    seen = coverage_report(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
+    print_notes(vectors.notes)
     if as_json:
         print_json({**seen.plain(), "format": found, "width": vectors.dimension, "notes": list(vectors.notes)})
     else:
-        show_account(seen, out)
+        print_coverage(seen, out)
 
 
-def account_of(used: Used, vectors: VectorTable, fallbacks: Sequence[str]) -> Account:
+def coverage_report(used: NeededTokens, vectors: VectorTable, fallbacks: Sequence[str]) -> CoverageReport:
     """Look every token up."""
     ordinary = [token for token in used.tokens if token not in (PAD, UNK)]
     matches = align(ordinary, vectors, fallbacks)
     known = Vocabulary([PAD, UNK, *ordinary])
-    return Account(used, account(known, vectors.source, matches, unknown=vectors.unknown_row is not None), matches)
+    return CoverageReport(used, account(known, vectors.source, matches, unknown=vectors.unknown_row is not None), matches)
 
 
-def appended(table: Table, rows: Sequence[Table]) -> Table:
+def append_rows(table: Table, rows: Sequence[Table]) -> Table:
     """Return a table with further rows behind its last."""
     return np.concatenate([table, np.stack(rows).astype(np.float32)])
 
 
-def show_account(seen: Account, console: Console) -> None:
+def print_coverage(seen: CoverageReport, console: Console) -> None:
     """Print the account as tables."""
     told = seen.plain()
     where = f"{told['texts']:,} texts, by {told['tokenizer']}: " if told["tokenizer"] else ""
     console.print(f"{where}{told['vocabulary']:,} tokens; {told['source']}", markup=False, soft_wrap=True)
-    table = table_of("row from", "tokens", "share", "of the running text", "examples")
+    table = folding_table("row from", "tokens", "share", "of the running text", "examples")
     for row in told["origins"]:
         running = "" if row["running_share"] is None else f"{row['running_share']:.2%}"
         examples = "  ".join(
-            " ".join(map(shown, example.split(" "))) if " <- " in example else shown(example) for example in row["examples"]
+            " ".join(map(printable, example.split(" "))) if " <- " in example else printable(example)
+            for example in row["examples"]
         )
         table.add_row(row["origin"], f"{row['rows']:,}", f"{row['share']:.1%}", running, examples)
     console.print(table)
     if told["missing"]:
         what = "tokens" if told["tokenizer"] is None else "tokens of the texts"
-        listed = (shown(row["token"]) + ("" if row["count"] is None else f" {row['count']:,}") for row in told["missing"])
+        listed = (printable(row["token"]) + ("" if row["count"] is None else f" {row['count']:,}") for row in told["missing"])
         first = "  ".join(listed)
         console.print(f"{told['missing_tokens']:,} {what} without a row, first: {first}", markup=False, soft_wrap=True)

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._console import err, say_notes
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import FormatOption, JsonOption, TensorOption, TokensOption
-from paddlenlp_embtune.cli._store import out, print_json, table_of
-from paddlenlp_embtune.cli._texts import shown
-from paddlenlp_embtune.cli._vector_sources import Seen, bytes_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli._store import folding_table, out, print_json
+from paddlenlp_embtune.cli._texts import printable
+from paddlenlp_embtune.cli._vector_sources import RowFilter, read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.embeddings.metrics import close_to, describe
 
 __all__ = ["add_to"]
@@ -35,10 +35,10 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a file of vectors holds: tokens, norms, damage, neighbours. Damaged rows are counted, not refused."""
-    found, seen = format_of(file, format), Seen(lambda _name: True, most)
+    found, seen = resolve_format(file, format), RowFilter(lambda _name: True, most)
     vectors = read_source(file, f"reading {file}", read_options(found, seen if most else None, tokens, tensor, "skip"))
     rows = {"rows_in_file": seen.offered} if most else {}
-    told = {"source": file, "format": found, "bytes": bytes_of(Path(file)), **rows, **describe(vectors)}
+    told = {"source": file, "format": found, "bytes": size_in_bytes(Path(file)), **rows, **describe(vectors)}
     told["neighbours"] = {name: close_to(vectors, name, k=neighbours) for name in term or ()}
     if as_json:
         print_json(told)
@@ -54,8 +54,8 @@ def _show(told: dict[str, Any]) -> None:
     of = f" (the first of {told['rows_in_file']:,})" if "rows_in_file" in told else ""
     subwords = ", and subwords for other words" if told["subwords"] else ""
     out.print(f"{told['format']}: {told['rows']:,} rows{of} of width {told['width']}{size}{subwords}", markup=False)
-    out.print("first tokens: " + " ".join(map(shown, told["first"])), markup=False, soft_wrap=True)
-    table = table_of("tokens", "rows", "share")
+    out.print("first tokens: " + " ".join(map(printable, told["first"])), markup=False, soft_wrap=True)
+    table = folding_table("tokens", "rows", "share")
     marked = {f"with {mark}": count for mark, count in told["marked"].items() if count}
     for kind, count in {**told["kinds"], **marked}.items():
         table.add_row(kind, f"{count:,}", f"{count / max(1, told['rows']):.1%}")
@@ -65,5 +65,7 @@ def _show(told: dict[str, Any]) -> None:
     out.print(f"zero rows: {told['zero_rows']:,}", markup=False)
     for name, near in told["neighbours"].items():
         if near:
-            out.print(f"{shown(name)}: " + " ".join(f"{shown(n)} {c:.3f}" for n, c in near), markup=False, soft_wrap=True)
-    say_notes(told["notes"])
+            out.print(
+                f"{printable(name)}: " + " ".join(f"{printable(n)} {c:.3f}" for n, c in near), markup=False, soft_wrap=True
+            )
+    print_notes(told["notes"])

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._console import err, say_notes, watched
+from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
 from paddlenlp_embtune.cli._options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
 from paddlenlp_embtune.cli._store import print_json
-from paddlenlp_embtune.cli._texts import read_texts_of
-from paddlenlp_embtune.cli._vector_sources import bytes_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli._texts import load_texts
+from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.cli.commands import vectors_convert
 from paddlenlp_embtune.embeddings.init import wanted
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
@@ -69,11 +69,11 @@ def train(
         longest=longest,
         seed=seed,
     )
-    read = [text for file in texts for text in read_texts_of(file, text_column, encoding=encoding, quoting=quoting)]
+    read = [text for file in texts for text in load_texts(file, text_column, encoding=encoding, quoting=quoting)]
     # Words that are too rare to be learnt are cut into their characters, as the recipe's tokenizer cuts them.
     built = build_tokenizer(tokenizer, texts=read, lowercase=not cased, min_count=min_count)
     first, fallbacks = (None, None) if start is None else _start(start, tokenizer, built.vocabulary.tokens)
-    with watched("learning") as progress:
+    with progress_bar("learning") as progress:
         cut = map(built.tokens, read)
         trained = train_skipgram(cut, settings, start=first, fallbacks=fallbacks, progress=progress)
     with exclusive(target, error=VectorError):
@@ -90,8 +90,8 @@ def _start(source: str, tokenizer: str, needed: Sequence[str]) -> tuple[VectorTa
     """Read the rows that the texts can use, and say what is tried for tokens without one."""
     fallbacks = usual_fallbacks(tokenizer)
     keep = wanted(needed, fallbacks)
-    vectors = read_source(source, f"reading {source}", read_options(format_of(source, None), keep, None, None, "refuse"))
-    say_notes(vectors.notes)
+    vectors = read_source(source, f"reading {source}", read_options(resolve_format(source, None), keep, None, None, "refuse"))
+    print_notes(vectors.notes)
     return vectors, possible_fallbacks(fallbacks, vectors, asked=False)
 
 
@@ -100,7 +100,7 @@ def _told(trained: Trained, texts: int, target: Path, form: str) -> dict[str, An
     return {
         "target": str(target),
         "format": form,
-        "bytes": bytes_of(target),
+        "bytes": size_in_bytes(target),
         "texts": texts,
         "tokens": trained.tokens,
         "rows": len(trained.vectors.rows),

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Optional
 import typer
 from rich.markup import escape
 
-from paddlenlp_embtune.cli._console import err, say_notes, watched
+from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
 from paddlenlp_embtune.cli._options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
-from paddlenlp_embtune.cli._store import open_bundle, out, print_json, table_of
-from paddlenlp_embtune.cli._texts import one_of, read_texts_of, read_tokens, shown
+from paddlenlp_embtune.cli._store import folding_table, open_bundle, out, print_json
+from paddlenlp_embtune.cli._texts import load_texts, only_option, printable, read_tokens
 from paddlenlp_embtune.cli.commands import vocabulary_resize
 from paddlenlp_embtune.data import stream_texts
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
@@ -71,15 +71,15 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Cut the same texts by every tokenizer, and show lengths, unknown tokens, terms kept whole, and speed."""
-    if one_of(data=data, texts=texts) is None:
+    if only_option(data=data, texts=texts) is None:
         raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
     files = _named_files(vocabulary or ())
     listed = read_term_list(terms) if terms is not None else None
     wanted = listed.terms if listed is not None else ()
-    read = read_texts_of(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
+    read = load_texts(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
     if listed is not None:
         unused = unused_terms(wanted, read, lowercase=not cased)
-        say_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
+        print_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
     built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
     for name, file in files.items():
         kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"
@@ -115,7 +115,7 @@ def propose(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Propose terms of a domain: strings that hang together and stand free, and that no general dictionary has."""
-    one_of(known=known, bundle=bundle)
+    only_option(known=known, bundle=bundle)
     if to is not None and to.exists() and not overwrite:
         raise DataError(f"{to} is there already; replace it with --overwrite, or choose another name")
     tokens = frozenset(read_tokens(known)) if known is not None else frozenset[str]()
@@ -123,7 +123,7 @@ def propose(
         tokens = frozenset(open_bundle(bundle).vocabulary.tokens)
     if not all_words:
         tokens |= common_words()
-    with watched("counting") as progress:
+    with progress_bar("counting") as progress:
         found = propose_terms(
             stream_texts(texts, text_column=text_column, encoding=encoding, quoting=quoting),
             known=tokens,
@@ -191,7 +191,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     limit = rows[0]["max_length"]
     further = [] if limit is None else [f"over {limit}"]
     terms = ["terms whole"] if rows[0]["terms"] else []
-    table = table_of("tokenizer", "tokens", "length: mean, 95%, most", *further, "unknown", *terms, "texts/s")
+    table = folding_table("tokenizer", "tokens", "length: mean, 95%, most", *further, "unknown", *terms, "texts/s")
     for row in rows:
         length = f"{row['tokens_mean']:.1f}, {row['tokens_p95']:.0f}, {row['tokens_max']}"
         cells = [row["name"], f"{row['vocabulary']:,}", length]
@@ -201,13 +201,13 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(*cells, f"{row['texts_per_second']:,.0f}")
     out.print(table)
     for row in rows if terms else ():
-        cut = ", ".join(f"{each['term']}: {' '.join(map(shown, each['pieces']))}" for each in row["terms_cut"])
+        cut = ", ".join(f"{each['term']}: {' '.join(map(printable, each['pieces']))}" for each in row["terms_cut"])
         err.print(f"{row['name']} cuts {cut or 'no term'}", markup=False, soft_wrap=True)
 
 
 def _show_proposals(found: Sequence[Proposal]) -> None:
     contrast = found[0].contrast is not None
-    table = table_of("term", "count", "cohesion", "freedom", *(["contrast"] if contrast else []), "score")
+    table = folding_table("term", "count", "cohesion", "freedom", *(["contrast"] if contrast else []), "score")
     for each in found:
         cells = [each.term, f"{each.count:,}", f"{each.cohesion:.2f}", f"{each.freedom:.2f}"]
         table.add_row(*cells, *([f"{each.contrast:.1f}"] if contrast else []), f"{each.score:.1f}")

@@ -9,7 +9,7 @@ import typer
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import err, say_notes, show_event
+from paddlenlp_embtune.cli._console import err, print_event, print_notes
 from paddlenlp_embtune.cli._options import (
     ColumnOption,
     EncodingOption,
@@ -19,9 +19,9 @@ from paddlenlp_embtune.cli._options import (
     OverwriteOption,
     QuotingOption,
 )
-from paddlenlp_embtune.cli._store import claimed, labelled_rows_of, open_bundle, print_json
-from paddlenlp_embtune.cli._texts import one_of, read_texts_of, shown
-from paddlenlp_embtune.cli._vector_sources import bytes_of, format_of, read_options, read_source
+from paddlenlp_embtune.cli._store import load_examples_for, locked_target, open_bundle, print_json
+from paddlenlp_embtune.cli._texts import load_texts, only_option, printable
+from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.embeddings.init import wanted as known_names
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import read_term_list
@@ -60,16 +60,16 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
-    with claimed(to, overwrite=overwrite):
+    with locked_target(to, overwrite=overwrite):
         opened, listed = open_bundle(bundle), read_term_list(terms)
         wanted = listed.terms
-        say_notes(listed.remarks())
+        print_notes(listed.remarks())
         before = _size(opened)
         labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
         table = None
         if vectors is not None:
             keep = known_names([*opened.vocabulary.tokens, *wanted])
-            options = read_options(format_of(vectors, None), keep, None, None, "refuse")
+            options = read_options(resolve_format(vectors, None), keep, None, None, "refuse")
             table = read_source(vectors, "vectors", options)
         _prepare()
         from paddlenlp_embtune.export import extend_bundle
@@ -105,12 +105,12 @@ def cut(
     as_json: JsonOption = False,
 ) -> None:
     """Take the tokens and rows that a domain does not use out of a bundle; every engine is proven anew."""
-    if one_of(texts=texts, data=data) is None:
+    if only_option(texts=texts, data=data) is None:
         raise RecipeError("say what the vocabulary must serve: --texts TEXTS or --data ROWS")
-    with claimed(to, overwrite=overwrite):
+    with locked_target(to, overwrite=overwrite):
         opened = open_bundle(bundle)
         before = _size(opened)
-        domain = read_texts_of(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
+        domain = load_texts(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
         labelled = _labelled(opened, check_data, text_column, label_column, encoding=encoding, quoting=quoting)
         _prepare()
         from paddlenlp_embtune.export import cut_bundle
@@ -134,7 +134,7 @@ def _labelled(
 ) -> dict[str, Any]:
     if data is None:
         return {}
-    rows = labelled_rows_of(bundle, data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples_for(bundle, data, text_column, label_column, encoding=encoding, quoting=quoting)
     return {"texts": rows.texts, "labels": rows.labels}
 
 
@@ -144,21 +144,21 @@ def _prepare() -> None:
 
 
 def _size(bundle: Bundle) -> dict[str, int]:
-    return {"tokens": len(bundle.vocabulary), "bytes": bytes_of(bundle.path) or 0}
+    return {"tokens": len(bundle.vocabulary), "bytes": size_in_bytes(bundle.path) or 0}
 
 
 def _say(what: str, named: list[str]) -> None:
     if named:
         more = " ..." if len(named) > _SHOWN else ""
-        err.print(f"{what}: {' '.join(map(shown, named[:_SHOWN]))}{more}", markup=False, soft_wrap=True)
+        err.print(f"{what}: {' '.join(map(printable, named[:_SHOWN]))}{more}", markup=False, soft_wrap=True)
 
 
 def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_json: bool) -> None:
     """Say what every change has in common, and print the place of the bundle, or all as JSON."""
     path, after = done.bundle.path, _size(done.bundle)
     for engine, record in done.bundle.manifest.parity.items():
-        show_event({"event": "parity", "engine": engine, **to_plain(record)})
-    say_notes(done.notes)
+        print_event({"event": "parity", "engine": engine, **to_plain(record)})
+    print_notes(done.notes)
     megabytes = " -> ".join(f"{size['bytes'] / 1e6:.2f}" for size in (before, after))
     err.print(f"tokens {before['tokens']:,} -> {after['tokens']:,}, bundle {megabytes} MB")
     err.print(

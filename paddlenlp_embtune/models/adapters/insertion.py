@@ -88,7 +88,7 @@ def add_adapter(model: Any, spec: AdapterSpec) -> AdapterInfo:
     """
     network = _encoder_of(model)
     there = getattr(network, "embtune_adapter", None)
-    if there is not None and not there.builds_as(spec):
+    if there is not None and not there.same_structure_as(spec):
         raise HostError(
             f"{type(network).__name__} has an adapter of kind {there.kind!r} already; expected one; fold LoRA into the weights "
             "with merge_adapter first, or begin from a model without an adapter"
