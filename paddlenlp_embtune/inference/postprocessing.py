@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text import Reading, WindowSpec
 
-__all__ = ["aggregate", "format_predictions", "level_of", "passes", "probabilities_of", "softmax", "thresholds_of"]
+__all__ = ["above_threshold", "aggregate", "format_predictions", "level_of", "probabilities_of", "softmax", "thresholds_of"]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -132,7 +132,7 @@ def thresholds_of(
     return thresholds if abstain_below is not None or bundle else None
 
 
-def passes(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
+def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
     """Tell which answers reach the threshold of their label; a threshold of 1 lets nothing pass.
 
     Shapes:
@@ -169,7 +169,7 @@ def format_predictions(
     highest = probabilities[np.arange(len(best)), best]
     columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
     if thresholds is not None:
-        columns["abstained"] = (~passes(probabilities, thresholds)).tolist()
+        columns["abstained"] = (~above_threshold(probabilities, thresholds)).tolist()
     if (places := reading.places) is not None:
         rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
         columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]

@@ -42,7 +42,7 @@ class Predictor:
         engine: a registered engine: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
         precision: ``fp32``, or what the bundle was quantized to, such as ``int8``; for ``onnxruntime``.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
-        threads: processors to use, 1 or more; None takes all, at most 8.
+        num_threads: processors to use, 1 or more; None takes all, at most 8.
         batch_size: texts of similar length that go through the engine together, 1 or more.
         windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
             False cuts the texts, None does as the bundle says.
@@ -63,13 +63,13 @@ class Predictor:
         engine: str = "onnxruntime",
         precision: str = "fp32",
         device: str = "auto",
-        threads: int | None = None,
+        num_threads: int | None = None,
         batch_size: int = 64,
         windows: WindowSpec | Mapping[str, Any] | bool | None = None,
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
         # These refuse before the bundle is read.
-        threads = EngineOptions(threads=threads, device=device, precision=precision).threads
+        num_threads = EngineOptions(num_threads=num_threads, device=device, precision=precision).num_threads
         batch_size = whole_number(batch_size, "batch_size")
         check_name(engine, "engine")
         registry.current().guarded("engine", engine)
@@ -77,15 +77,15 @@ class Predictor:
             "engine": engine,
             "precision": precision,
             "device": device,
-            "threads": threads,
+            "num_threads": num_threads,
             "batch_size": batch_size,
             "windows": windows,
             "abstain_below": abstain_below,
         }
         if not isinstance(bundle, Bundle):
             check_bundle_argument(bundle)
-        threads = threads or compat.usable_threads()
-        options = EngineOptions(threads=threads, device=device, precision=precision)
+        num_threads = num_threads or compat.usable_threads()
+        options = EngineOptions(num_threads=num_threads, device=device, precision=precision)
         self.bundle, self.engine, example = _load(bundle, engine, options)
         manifest = self.bundle.manifest
         self.engine_name = engine
@@ -93,7 +93,7 @@ class Predictor:
         self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
         source = f"the engine {engine} of the bundle {self.bundle.path}"
         self._runner = BatchRunner(
-            self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
+            self.engine, num_labels=len(self.labels), batch_size=batch_size, num_threads=num_threads, source=source
         )
         self._runner.submit([example])()  # refuses a program that does not fit the labels, or gives NaN
 

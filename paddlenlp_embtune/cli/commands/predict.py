@@ -94,7 +94,7 @@ def predict(
         engine=engine,
         precision=precision,
         device=device,
-        threads=threads,
+        num_threads=threads,
         windows=windows,
         abstain_below=abstain_below,
     )
