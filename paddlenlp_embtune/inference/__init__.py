@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         above_threshold as above_threshold,
         probabilities_of as probabilities_of,
         softmax as softmax,
+        without_scores as without_scores,
     )
     from paddlenlp_embtune.inference.predictor import Predictor as Predictor
 else:
@@ -38,7 +39,7 @@ else:
             "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_stale require_plain",
             "explain": "Attribution Explanation",
             "inputs": "as_list",
-            "postprocessing": "above_threshold probabilities_of softmax",
+            "postprocessing": "above_threshold probabilities_of softmax without_scores",
             "predictor": "Predictor",
         },
         modules=("triton_backend",),

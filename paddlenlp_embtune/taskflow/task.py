@@ -86,7 +86,7 @@ class DomainSentimentTask:
             texts.append(item) if one else texts.extend(as_list(item))
         answers = self.predictor.predict(texts, scores=scores)
         if explain:
-            for answer, explanation in zip(answers, self.predictor.explain(texts), strict=True):
+            for answer, explanation in zip(answers, self.predictor.explain_answers(answers), strict=True):
                 answer["explanation"] = explanation.to_dict()
         return answers
 
