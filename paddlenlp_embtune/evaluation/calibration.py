@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.evaluation._temperature import fit_temperature, folds, negative_log_likelihood
 from paddlenlp_embtune.evaluation.error_analysis import calibration_table
-from paddlenlp_embtune.inference import passes
+from paddlenlp_embtune.inference import above_threshold
 
 __all__ = [
     "brier_score",
@@ -95,5 +95,5 @@ def precision_held_out(probabilities: Floats, truth: Ids, labels: Sequence[str],
     passed = np.zeros(len(truth), dtype=np.bool_)
     for rest, own in folds(len(truth)):
         thresholds = fit_thresholds(probabilities[rest], truth[rest], labels, target_precision=target)
-        passed[own] = passes(probabilities[own].astype(np.float32), threshold_array(thresholds, labels))
+        passed[own] = above_threshold(probabilities[own].astype(np.float32), threshold_array(thresholds, labels))
     return float((probabilities.argmax(axis=1) == truth)[passed].mean()) if passed.any() else None

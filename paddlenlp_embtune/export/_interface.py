@@ -92,7 +92,7 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
     """
     manifest = bundle.manifest
     reading = read_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
-    runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, threads=1)
+    runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, num_threads=1)
     logits = runner.submit(reading.ids)()
     scores, _ = probabilities_of(logits, reading, temperature=manifest.temperature, windows=manifest.windows)
     lines = []

@@ -22,7 +22,7 @@ from paddlenlp_embtune.evaluation import (
     threshold_array,
 )
 from paddlenlp_embtune.export.seal import best_engine, reseal, revising
-from paddlenlp_embtune.inference import Predictor, passes
+from paddlenlp_embtune.inference import Predictor, above_threshold
 
 __all__ = ["MIN_CALIBRATION_ROWS", "calibrate"]
 
@@ -76,7 +76,7 @@ def _fitted(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], target_
         thresholds = fit_thresholds(after, truth, bundle.manifest.labels, target_precision=target_precision)
         limits = threshold_array(thresholds, bundle.manifest.labels)
         held_out = precision_held_out(after, truth, bundle.manifest.labels, target_precision)
-    passed = passes(after, limits)
+    passed = above_threshold(after, limits)
     record = Calibration(
         rows=len(truth),
         ece_before=calibration_error(before, truth),

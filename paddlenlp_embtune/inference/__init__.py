@@ -23,11 +23,12 @@ if TYPE_CHECKING:
         require_plain as require_plain,
     )
     from paddlenlp_embtune.inference.explain import Attribution as Attribution, Explanation as Explanation
-    from paddlenlp_embtune.inference.inputs import as_list as as_list, threads_of as threads_of
+    from paddlenlp_embtune.inference.inputs import as_list as as_list
     from paddlenlp_embtune.inference.postprocessing import (
-        passes as passes,
+        above_threshold as above_threshold,
         probabilities_of as probabilities_of,
         softmax as softmax,
+        without_scores as without_scores,
     )
     from paddlenlp_embtune.inference.predictor import Predictor as Predictor
 else:
@@ -37,8 +38,8 @@ else:
             "batching": "BatchRunner TOKENS_PER_BATCH form_batches",
             "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_stale require_plain",
             "explain": "Attribution Explanation",
-            "inputs": "as_list threads_of",
-            "postprocessing": "passes probabilities_of softmax",
+            "inputs": "as_list",
+            "postprocessing": "above_threshold probabilities_of softmax without_scores",
             "predictor": "Predictor",
         },
         modules=("triton_backend",),

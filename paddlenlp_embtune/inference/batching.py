@@ -86,16 +86,18 @@ class BatchRunner:
         engine: the engine; one with a true ``concurrent`` runs several batches at once.
         num_labels: C.
         batch_size: the most texts of a batch, 1 or more.
-        threads: the most batches at once, over all callers.
+        num_threads: the most batches at once, over all callers.
         source: what the engine runs, for messages.
     Raises:
         TypeError, DataError: the size of a batch is no whole number of 1 or more.
     """
 
-    def __init__(self, engine: Engine, *, num_labels: int, batch_size: int, threads: int, source: str = "the model") -> None:
+    def __init__(
+        self, engine: Engine, *, num_labels: int, batch_size: int, num_threads: int, source: str = "the model"
+    ) -> None:
         self.engine = engine
         self.batch_size = whole_number(batch_size, "batch_size")
-        self.threads = threads if getattr(engine, "concurrent", False) else 1
+        self.num_threads = num_threads if getattr(engine, "concurrent", False) else 1
         self._num_labels, self._source = num_labels, source
         self._pool: ThreadPoolExecutor | None = None
         self._begin()
@@ -131,13 +133,13 @@ class BatchRunner:
             with self._turns:
                 result[rows] = self.run(batch)
 
-        batches = form_batches([len(ids) for ids in encoded], batch_size=self.batch_size, parts=self.threads)
-        if len(batches) < 2 or self.threads < 2:
+        batches = form_batches([len(ids) for ids in encoded], batch_size=self.batch_size, parts=self.num_threads)
+        if len(batches) < 2 or self.num_threads < 2:
             for rows in batches:
                 run(rows)
             return lambda: result
         with self._lock:  # so that nobody closes the pool between lookup and use
-            self._pool = self._pool or ThreadPoolExecutor(self.threads, thread_name_prefix="embtune")
+            self._pool = self._pool or ThreadPoolExecutor(self.num_threads, thread_name_prefix="embtune")
             waiting: list[Future[None]] = [self._pool.submit(run, rows) for rows in batches]
 
         def wait() -> Logits:
@@ -156,7 +158,7 @@ class BatchRunner:
 
     def _begin(self) -> None:
         """Set up for this process: a forked one has the pool without its threads, and turns that nobody gives back."""
-        self._turns = _Turns(self.threads)
+        self._turns = _Turns(self.num_threads)
         self._lock = threading.Lock()
         self._pool = None
         self._process = os.getpid()

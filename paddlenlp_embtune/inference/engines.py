@@ -15,7 +15,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, HostError, MissingDependencyError
-from paddlenlp_embtune.inference.inputs import check_name, threads_of
+from paddlenlp_embtune.inference.inputs import check_name, check_num_threads
 from paddlenlp_embtune.utils.atomic_io import sha256_of
 from paddlenlp_embtune.utils.fork_safety import keep_for_ever, watch_forks
 
@@ -32,17 +32,17 @@ class EngineOptions:
     """How an engine runs.
 
     Args:
-        threads: processors that a run may use, 1 or more; None leaves it to the engine.
+        num_threads: processors that a run may use, 1 or more; None leaves it to the engine.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
         precision: ``fp32``, or a quantized program of the bundle, such as ``int8``.
     """
 
-    threads: int | None = None
+    num_threads: int | None = None
     device: str = "auto"
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "threads", threads_of(self.threads))
+        object.__setattr__(self, "num_threads", check_num_threads(self.num_threads))
         check_name(self.precision, "precision")
         if self.device not in DEVICES:
             raise DataError(f"device is {self.device!r}; expected {', '.join(DEVICES)}")
@@ -64,7 +64,7 @@ class OnnxRuntimeEngine:
 
     Args:
         bundle: an opened bundle with files for ``onnxruntime``.
-        options: how it runs; ``threads`` None takes one.
+        options: how it runs; ``num_threads`` None takes one.
     Raises:
         MissingDependencyError: onnxruntime is not installed, or one with a GPU was asked for and is not.
         HostError: onnxruntime has a GPU provider, and the GPU cannot be used.
@@ -84,7 +84,7 @@ class OnnxRuntimeEngine:
             ) from None
         file = bundle.quantized_file(options.precision) or bundle.engine_file("onnxruntime", ".onnx")
         providers = _providers(runtime, options.device)
-        self._session = _session(runtime, file, providers, threads=1)
+        self._session = _session(runtime, file, providers, num_threads=1)
         self._file, self._digest = file, bundle.manifest.files.get(file.relative_to(bundle.path).as_posix())
         used = self._session.get_providers()[0]
         if used != providers[0]:
@@ -96,11 +96,11 @@ class OnnxRuntimeEngine:
                 raise HostError(message)
             _logger.warning("%s", message)
         self.concurrent = used == "CPUExecutionProvider"
-        threads = options.threads or 1
-        large = self.concurrent and threads > 1 and file.stat().st_size >= _LARGE_BYTES
-        self._alone = _session(runtime, file, providers, threads=threads) if large else None
+        num_threads = options.num_threads or 1
+        large = self.concurrent and num_threads > 1 and file.stat().st_size >= _LARGE_BYTES
+        self._alone = _session(runtime, file, providers, num_threads=num_threads) if large else None
         self._runtime, self._providers = runtime, providers
-        self._threads = threads
+        self._num_threads = num_threads
         self._running, self._lock, self._stale = 0, threading.Lock(), False
         watch_forks(self)
 
@@ -132,9 +132,9 @@ class OnnxRuntimeEngine:
             )
         for session in (self._session, self._alone):
             keep_for_ever(session)
-        self._session = _session(self._runtime, self._file, self._providers, threads=1)
+        self._session = _session(self._runtime, self._file, self._providers, num_threads=1)
         if self._alone is not None:
-            self._alone = _session(self._runtime, self._file, self._providers, threads=self._threads)
+            self._alone = _session(self._runtime, self._file, self._providers, num_threads=self._num_threads)
         self._stale = False
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -165,7 +165,7 @@ class PaddleInferenceEngine:
 
     Args:
         bundle: an opened bundle with files for ``paddle_inference``.
-        options: how it runs; ``threads`` None takes one.
+        options: how it runs; ``num_threads`` None takes one.
     Raises:
         MissingDependencyError: paddle is not installed.
         BundleError: the bundle has no program.
@@ -186,7 +186,7 @@ class PaddleInferenceEngine:
         config.disable_gpu()
         config.disable_glog_info()
         config.disable_mkldnn()
-        config.set_cpu_math_library_num_threads(options.threads or 1)
+        config.set_cpu_math_library_num_threads(options.num_threads or 1)
         self._predictor = inference.create_predictor(config)
         self._lock, self._stale = threading.Lock(), False
         watch_forks(self)
@@ -233,7 +233,7 @@ def require_plain(options: EngineOptions, *, engine: str) -> None:
         )
 
 
-def _session(runtime: Any, file: Path, providers: list[str], *, threads: int) -> Any:
+def _session(runtime: Any, file: Path, providers: list[str], *, num_threads: int) -> Any:
     """Load a program.
 
     Raises:
@@ -242,7 +242,7 @@ def _session(runtime: Any, file: Path, providers: list[str], *, threads: int) ->
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.inter_op_num_threads = 1
-    settings.intra_op_num_threads = threads
+    settings.intra_op_num_threads = num_threads
     # Every batch has a shape of its own: plans of memory by shape would be kept for each of them, for ever. The arena stays:
     # batches are bounded in tokens, so it stops growing, and without it every run would ask the system for memory.
     settings.enable_mem_pattern = False

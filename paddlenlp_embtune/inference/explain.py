@@ -1,21 +1,18 @@
-"""Why a text got its label: how much each of its tokens adds to the log-odds of the label, found by leaving tokens out."""
+"""Why a text got its label: what each of its tokens adds to the log-odds of the label."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.text import PAD_ID
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.errors import DataError
 
-__all__ = ["Attribution", "Explanation", "log_odds", "occlude"]
-
-_WIDTHS, _ZOOM = (1, 2, 4), 8
-_TOKENS_PER_TEXT, _TOKENS_PER_RUN = 1 << 16, 1 << 14
-
-Run = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+__all__ = ["Attribution", "Explanation", "explain_answer"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,60 +104,51 @@ class Explanation:
         }
 
 
-def log_odds(logits: npt.NDArray[np.float32], *, label: int, temperature: float) -> npt.NDArray[np.float64]:
-    """Turn (B, C) logits into ln(p / (1 - p)) of a label, (B,) float64."""
-    scaled = logits.astype(np.float64) / temperature
-    return np.subtract(scaled[:, label], np.logaddexp.reduce(np.delete(scaled, label, axis=1), axis=1))
-
-
-def occlude(
-    run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
-) -> Attribution:
-    """Leave windows of 1, 2 and 4 tokens out, and find the contributions that add up to the drops best.
-
-    What is left is closed up and padded on the right, which no answer depends on: export proves it (``verify_padding``).
-    Padding in the middle is proven for no model, and the vector of the unknown token is often untrained. Contributions are the
-    least-squares solution in which those of a window sum to its drop: where a character can be left out without harm because
-    its neighbours say the same, they share it. Of long texts, the eight blocks that matter most are searched: 450 rows at most.
+def explain_answer(
+    answer: Mapping[str, Any], *, label: str | None, method: str, attribute: Callable[..., Attribution], bundle: Bundle
+) -> Explanation:
+    """Explain one answer of a predictor; of a text that was read in windows, the decisive one.
 
     Args:
-        run: the engine's.
-        ids: of one text.
-        label: the class to explain.
-        temperature: logits are divided by it.
-        fixed: how many ids before and after the text's own the tokenizer added; they are never left out.
-    Source:
-        Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2; the additive fit as in
-        Ribeiro et al. 2016, "Why Should I Trust You?", section 3.4, with windows in place of random samples
+        answer: as :meth:`paddlenlp_embtune.inference.Predictor.predict` returns it.
+        label: the label to explain; None takes the one that was given.
+        method: name of ``attribute``.
+        attribute: called as ``attribute(ids, label=, temperature=, fixed=)``.
+        bundle: what answered.
+    Raises:
+        DataError: another label than the one given is to be explained, and the answer lacks its score.
     """
-    length, tokens = len(ids) - sum(fixed), np.asarray(ids, dtype=np.int64)
+    text, manifest, tokenizer = answer["text"], bundle.manifest, bundle.tokenizer
+    label = label or answer["label"]
+    if label is None or answer["label"] is None:
+        return Explanation(text, None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
+    window = answer.get("window", {"start": 0, "end": len(text)})
+    part = text[window["start"] : window["end"]]
+    ids = tokenizer.encode(part, max_length=manifest.max_length)
+    own = len(ids) - len(tokenizer.prefix) - len(tokenizer.suffix)
+    offsets = [(start + window["start"], end + window["start"]) for start, end in tokenizer.offsets(part, limit=own + 1)]
+    return Explanation(
+        text=text,
+        label=label,
+        score=_score_of(answer, label),
+        tokens=tuple(tokenizer.tokens(part)[:own]),
+        offsets=tuple(offsets[:own]),
+        attribution=attribute(
+            ids,
+            label=manifest.labels.index(label),
+            temperature=manifest.temperature,
+            fixed=(len(tokenizer.prefix), len(tokenizer.suffix)),
+        ),
+        begun_at=window["start"] or None,
+        cut_at=offsets[own - 1][1] if len(offsets) > own else window["end"] if window["end"] < len(text) else None,
+    )
 
-    def drops(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        masks = np.pad(masks, ((0, 0), fixed))
-        order = masks.argsort(axis=1, kind="stable")
-        batch = np.where(np.take_along_axis(masks, order, axis=1), PAD_ID, tokens[order])
-        rows = max(1, _TOKENS_PER_RUN // len(tokens))
-        logits = [run(batch[start : start + rows]) for start in range(0, len(batch), rows)]
-        lost: npt.NDArray[np.float64] = whole - log_odds(np.concatenate(logits), label=label, temperature=temperature)
-        return lost
 
-    def windows(firsts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.bool_]:
-        return (np.arange(length) >= firsts[:, None]) & (np.arange(length) < firsts[:, None] + width)
-
-    whole = log_odds(run(tokens[None]), label=label, temperature=temperature)[0]
-    (difference,) = drops(np.ones((1, length), dtype=np.bool_)).tolist()
-    starts, block = np.arange(length), 1
-    masks, found = np.zeros((0, length), dtype=np.bool_), np.zeros(0)
-    while len(_WIDTHS) * length**2 > _TOKENS_PER_TEXT and length > 64 * block:
-        block *= _ZOOM
-    while block > 1:
-        firsts = starts[starts % block == 0]
-        coarse = windows(firsts, block)
-        masks, found = np.concatenate([masks, coarse]), np.concatenate([found, drops(coarse)])
-        strongest = firsts[np.argsort(-np.abs(found[-len(firsts) :]))[:_ZOOM]]
-        starts = starts[np.isin(starts - starts % block, strongest)]
-        block //= _ZOOM
-    fine = np.concatenate([windows(starts, width) for width in _WIDTHS])
-    masks, found = np.concatenate([masks, fine]), np.concatenate([found, drops(fine)])
-    contributions = np.linalg.lstsq(masks.astype(np.float64), found, rcond=None)[0]
-    return Attribution("occlusion", contributions.astype(np.float32), difference)
+def _score_of(answer: Mapping[str, Any], label: str) -> float:
+    if label == answer["label"]:
+        return float(answer["score"])
+    if "scores" not in answer:
+        raise DataError(
+            f"the answer has no score of {label!r}, only of {answer['label']!r}; to explain {label!r}, predict with scores=True"
+        )
+    return float(answer["scores"][label])

@@ -12,7 +12,7 @@ import numpy as np
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["as_iterable", "as_list", "check_bundle_argument", "check_name", "threads_of", "whole_number"]
+__all__ = ["as_iterable", "as_list", "check_bundle_argument", "check_name", "check_num_threads", "whole_number"]
 
 _MOST_THREADS = 1024
 
@@ -43,13 +43,13 @@ def whole_number(value: Any, name: str, *, most: int | None = None) -> int:
     return number
 
 
-def threads_of(value: Any, name: str = "threads") -> int | None:
+def check_num_threads(value: Any) -> int | None:
     """Return a number of processors; None stays None.
 
     Raises:
         TypeError, DataError: as :func:`whole_number`; 1,024 at most.
     """
-    return None if value is None else whole_number(value, name, most=_MOST_THREADS)
+    return None if value is None else whole_number(value, "num_threads", most=_MOST_THREADS)
 
 
 def check_name(value: Any, name: str) -> None:

@@ -11,10 +11,20 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text import Reading, WindowSpec
 
-__all__ = ["aggregate", "format_predictions", "level_of", "passes", "probabilities_of", "softmax", "thresholds_of"]
+__all__ = [
+    "above_threshold",
+    "aggregate",
+    "format_predictions",
+    "level_of",
+    "probabilities_of",
+    "softmax",
+    "thresholds_of",
+    "without_scores",
+]
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+_WITH_SCORES = ("scores", "level", "level_spread")
 
 
 def softmax(logits: Floats) -> Floats:
@@ -132,7 +142,7 @@ def thresholds_of(
     return thresholds if abstain_below is not None or bundle else None
 
 
-def passes(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
+def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
     """Tell which answers reach the threshold of their label; a threshold of 1 lets nothing pass.
 
     Shapes:
@@ -146,30 +156,36 @@ def passes(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
 def format_predictions(
     texts: Sequence[str],
     reading: Reading,
-    answer: tuple[Floats, Ids],
+    logits: Floats,
     *,
     labels: Sequence[str],
-    thresholds: Floats | None,
-    scores: bool,
-    levels: bool,
+    temperature: float = 1.0,
+    windows: WindowSpec | None = None,
+    thresholds: Floats | None = None,
+    scores: bool = False,
+    levels: bool = False,
 ) -> list[dict[str, Any]]:
-    """Lay out what :meth:`paddlenlp_embtune.inference.Predictor.predict` returns.
+    """Turn logits into what :meth:`paddlenlp_embtune.inference.Predictor.predict` returns.
 
     Args:
-        texts: as given.
-        reading: what was read of them.
-        answer: what :func:`aggregate` returned.
-        labels: in order.
-        thresholds: (C,); None where nothing is ever withheld.
-        scores: give the probability of every label.
-        levels: give the expected level and its spread.
+        texts: N texts, as given.
+        reading: their W windows.
+        logits: (W, C) float32.
+        labels: the C labels in order.
+        temperature: logits are divided by it.
+        windows: how the windows of a text become one answer.
+        thresholds: (C,) float32; None marks no answer as abstained.
+        scores: include the probability of every label.
+        levels: include the expected level and its spread.
     """
-    probabilities, decisive = answer
+    if not len(texts):  # an array of texts has no truth value
+        return []
+    probabilities, decisive = probabilities_of(logits, reading, temperature=temperature, windows=windows)
     best = probabilities.argmax(axis=1)
     highest = probabilities[np.arange(len(best)), best]
     columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
     if thresholds is not None:
-        columns["abstained"] = (~passes(probabilities, thresholds)).tolist()
+        columns["abstained"] = (~above_threshold(probabilities, thresholds)).tolist()
     if (places := reading.places) is not None:
         rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
         columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]
@@ -181,12 +197,17 @@ def format_predictions(
     for index in reading.cut:
         answers[index]["cut"] = True
     for blank in np.flatnonzero([not reading.ids[window] for window in decisive]).tolist():
-        _say_nothing(answers[blank])
+        _clear(answers[blank])
     return answers
 
 
-def _say_nothing(answer: dict[str, Any]) -> None:
-    """Turn an answer into that of a text without a visible character."""
+def without_scores(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer without what ``scores=True`` adds to it."""
+    return {key: value for key, value in answer.items() if key not in _WITH_SCORES}
+
+
+def _clear(answer: dict[str, Any]) -> None:
+    """Turn an answer into that of a text without a visible character, in place."""
     nothing = {"label": None, "score": 0.0, "abstained": True, "level": None, "level_spread": None}
     answer.update({key: value for key, value in nothing.items() if key in answer})
     if "scores" in answer:

@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.bundle import Bundle, read_one_generation
-from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.errors import DataError, expected_names
+from paddlenlp_embtune.inference._occlusion import occlude
+from paddlenlp_embtune.inference._opening import open_engine, window_spec
 from paddlenlp_embtune.inference.batching import BatchRunner
-from paddlenlp_embtune.inference.engines import Engine, EngineOptions
-from paddlenlp_embtune.inference.explain import Attribution, Explanation, occlude
+from paddlenlp_embtune.inference.engines import EngineOptions
+from paddlenlp_embtune.inference.explain import Attribution, Explanation, explain_answer
 from paddlenlp_embtune.inference.inputs import as_iterable, as_list, check_bundle_argument, check_name, whole_number
 from paddlenlp_embtune.inference.postprocessing import format_predictions, probabilities_of, thresholds_of
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import Reading, WindowSpec, chunks, read_texts, tokenizer_files
-from paddlenlp_embtune.utils.schema import build
+from paddlenlp_embtune.text import Reading, WindowSpec, chunks, read_texts
 
 __all__ = ["Predictor"]
 
@@ -42,7 +43,7 @@ class Predictor:
         engine: a registered engine: ``onnxruntime``, ``paddle_inference`` or ``paddle``.
         precision: ``fp32``, or what the bundle was quantized to, such as ``int8``; for ``onnxruntime``.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
-        threads: processors to use, 1 or more; None takes all, at most 8.
+        num_threads: processors to use, 1 or more; None takes all, at most 8.
         batch_size: texts of similar length that go through the engine together, 1 or more.
         windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
             False cuts the texts, None does as the bundle says.
@@ -63,13 +64,13 @@ class Predictor:
         engine: str = "onnxruntime",
         precision: str = "fp32",
         device: str = "auto",
-        threads: int | None = None,
+        num_threads: int | None = None,
         batch_size: int = 64,
         windows: WindowSpec | Mapping[str, Any] | bool | None = None,
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
         # These refuse before the bundle is read.
-        threads = EngineOptions(threads=threads, device=device, precision=precision).threads
+        num_threads = EngineOptions(num_threads=num_threads, device=device, precision=precision).num_threads
         batch_size = whole_number(batch_size, "batch_size")
         check_name(engine, "engine")
         registry.current().guarded("engine", engine)
@@ -77,23 +78,23 @@ class Predictor:
             "engine": engine,
             "precision": precision,
             "device": device,
-            "threads": threads,
+            "num_threads": num_threads,
             "batch_size": batch_size,
             "windows": windows,
             "abstain_below": abstain_below,
         }
         if not isinstance(bundle, Bundle):
             check_bundle_argument(bundle)
-        threads = threads or compat.usable_threads()
-        options = EngineOptions(threads=threads, device=device, precision=precision)
-        self.bundle, self.engine, example = _load(bundle, engine, options)
+        num_threads = num_threads or compat.usable_threads()
+        options = EngineOptions(num_threads=num_threads, device=device, precision=precision)
+        self.bundle, self.engine, example = open_engine(bundle, engine, options)
         manifest = self.bundle.manifest
         self.engine_name = engine
-        self.windows = manifest.windows if windows is None else _window_spec(windows)
+        self.windows = manifest.windows if windows is None else window_spec(windows)
         self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
         source = f"the engine {engine} of the bundle {self.bundle.path}"
         self._runner = BatchRunner(
-            self.engine, num_labels=len(self.labels), batch_size=batch_size, threads=threads, source=source
+            self.engine, num_labels=len(self.labels), batch_size=batch_size, num_threads=num_threads, source=source
         )
         self._runner.submit([example])()  # refuses a program that does not fit the labels, or gives NaN
 
@@ -133,7 +134,7 @@ class Predictor:
         """
         texts = as_list(texts)
         reading = self._read(texts)
-        return self._answers(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
+        return self._format(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
 
     def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
         """Label any number of texts in bounded memory.
@@ -156,7 +157,7 @@ class Predictor:
             while len(running) > most:
                 chunk, reading, wait = running.popleft()
                 try:
-                    answers = self._answers(chunk, reading, wait(), scores=scores)
+                    answers = self._format(chunk, reading, wait(), scores=scores)
                 except Exception:
                     running.clear()  # nothing may follow a gap
                     raise
@@ -193,7 +194,7 @@ class Predictor:
         texts = as_list(texts)
         reading = self._read(texts)
         logits = self._runner.submit(reading.ids)()
-        return lambda temperature: self._aggregate(logits, reading, temperature)[0]
+        return lambda temperature: probabilities_of(logits, reading, temperature=temperature, windows=self.windows)[0]
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Count the texts that have more tokens than the model reads, so that the rest of them is left out.
@@ -204,9 +205,10 @@ class Predictor:
         return len(self._read(as_list(texts)).cut)
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
-        """Tell which characters of texts speak for a label, and which against it.
+        """Find which characters of texts speak for a label, and which against it.
 
-        Of a text that is read in windows, the decisive one is explained.
+        Of a text that is read in windows, the decisive one is explained. For answers that are there already, take
+        :meth:`explain_answers`.
 
         Args:
             texts: any number of texts, blanks included.
@@ -218,19 +220,35 @@ class Predictor:
             TypeError: something is not a text; the message gives its index.
             DataError: the bundle has no such label, or the engine no such method.
         """
+        self._attribution(label, method)  # refuses them before anything is predicted
+        return self.explain_answers(self.predict(texts, scores=label is not None), label=label, method=method)
+
+    def explain_answers(
+        self, answers: Sequence[Mapping[str, Any]], *, label: str | None = None, method: str | None = None
+    ) -> list[Explanation]:
+        """Explain answers of this predictor without predicting again; otherwise as :meth:`explain`.
+
+        Args:
+            answers: what :meth:`predict` or :meth:`stream` returned; with ``scores=True`` where a label is named.
+            label: the label to explain; None takes the one that each text got.
+            method: as for :meth:`explain`.
+        Raises:
+            DataError: the bundle has no such label, the engine no such method, or an answer lacks the label's score.
+        """
+        name, attribute = self._attribution(label, method)
+        return [explain_answer(answer, label=label, method=name, attribute=attribute, bundle=self.bundle) for answer in answers]
+
+    def _attribution(self, label: str | None, method: str | None) -> tuple[str, Callable[..., Attribution]]:
+        """Return the name and the function of a method of explanation; the label is only checked."""
         if label is not None and label not in self.labels:
             raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {expected_names(label, self.labels)}")
         methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self._runner.run)}
         if hasattr(self.engine, "attribute"):
             methods["integrated_gradients"] = self.engine.attribute
-        if method is None:
-            method = next(reversed(methods))
-        elif method not in methods:
-            raise DataError(
-                f"the engine {self.engine_name!r} does not explain by {method!r}; {expected_names(method, methods)}"
-            )
-        answers = self.predict(texts, scores=True)
-        return [self._explain(answer, label or answer["label"], method, methods[method]) for answer in answers]
+        name = next(reversed(methods)) if method is None else method
+        if name not in methods:
+            raise DataError(f"the engine {self.engine_name!r} does not explain by {name!r}; {expected_names(name, methods)}")
+        return name, methods[name]
 
     def close(self) -> None:
         """Let the predictor's threads go; it can be used again."""
@@ -242,81 +260,23 @@ class Predictor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _explain(self, answer: Answer, label: str | None, method: str, attribute: Callable[..., Attribution]) -> Explanation:
-        text, manifest, tokenizer = answer["text"], self.bundle.manifest, self.bundle.tokenizer
-        if label is None or answer["label"] is None:
-            return Explanation(text, None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
-        window = answer.get("window", {"start": 0, "end": len(text)})
-        part = text[window["start"] : window["end"]]
-        ids = tokenizer.encode(part, max_length=manifest.max_length)
-        own = len(ids) - len(tokenizer.prefix) - len(tokenizer.suffix)
-        offsets = [(start + window["start"], end + window["start"]) for start, end in tokenizer.offsets(part, limit=own + 1)]
-        return Explanation(
-            text=text,
-            label=label,
-            score=answer["scores"][label],
-            tokens=tuple(tokenizer.tokens(part)[:own]),
-            offsets=tuple(offsets[:own]),
-            attribution=attribute(
-                ids,
-                label=self.labels.index(label),
-                temperature=manifest.temperature,
-                fixed=(len(tokenizer.prefix), len(tokenizer.suffix)),
-            ),
-            begun_at=window["start"] or None,
-            cut_at=offsets[own - 1][1] if len(offsets) > own else window["end"] if window["end"] < len(text) else None,
-        )
-
     def _read(self, texts: Sequence[str], *, start: int = 0) -> Reading:
         manifest = self.bundle.manifest
         return read_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
 
-    def _aggregate(self, logits: Floats, reading: Reading, temperature: float) -> tuple[Floats, npt.NDArray[np.int64]]:
-        return probabilities_of(logits, reading, temperature=temperature, windows=self.windows)
-
-    def _answers(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
-        if len(texts) == 0:  # an array of texts has no truth
-            return []
+    def _format(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
         manifest = self.bundle.manifest
         return format_predictions(
             texts,
             reading,
-            self._aggregate(logits, reading, manifest.temperature),
+            logits,
             labels=self.labels,
+            temperature=manifest.temperature,
+            windows=self.windows,
             thresholds=self.thresholds,
             scores=scores,
             levels=scores and manifest.ordered,
         )
-
-
-def _load(bundle: str | Path | Bundle, engine: str, options: EngineOptions) -> tuple[Bundle, Engine, list[int]]:
-    """Open a bundle, start an engine and read an example, all from one writing of the bundle, also while others replace it.
-
-    Raises:
-        BundleError: the bundle is damaged, or one that was opened before has been replaced since.
-    """
-    factory = registry.current().guarded("engine", engine)
-
-    def start(opened: Bundle) -> tuple[Bundle, Engine, list[int]]:
-        started, example = factory(opened, options), opened.example_ids()
-        _ = opened.tokenizer  # reads its files, if it has not yet
-        manifest, quantized = opened.manifest, opened.manifest.quantized.get(options.precision)
-        used = (*manifest.engines.get(engine, ()), *((quantized.file,) if quantized is not None else ()))
-        opened.check_current("vocab.txt", "fixtures.jsonl", *tokenizer_files(manifest.tokenizer), *used)
-        return opened, started, example
-
-    if isinstance(bundle, Bundle):
-        return start(bundle)
-    path = Path(bundle)
-    return read_one_generation(path, lambda: start(Bundle.open(path)))[0]
-
-
-def _window_spec(windows: WindowSpec | Mapping[str, Any] | bool) -> WindowSpec | None:
-    if windows is False or isinstance(windows, WindowSpec):
-        return windows or None
-    if windows is True:
-        return WindowSpec()
-    return build(WindowSpec, windows, where="windows", error=RecipeError)
 
 
 def _rebuild(cls: type[Predictor], bundle: Bundle, options: Mapping[str, Any]) -> Predictor:

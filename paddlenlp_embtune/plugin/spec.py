@@ -142,7 +142,7 @@ def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ign
 
     An engine factory is called as ``factory(bundle, options)`` with ``EngineOptions``, and returns an object whose
     ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Of an engine with a true ``concurrent``,
-    runs go side by side, up to ``options.threads`` of them; of others, one after the other. An engine may have
+    runs go side by side, up to ``options.num_threads`` of them; of others, one after the other. An engine may have
     ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns an ``Attribution`` for one
     text; engines without it are explained by occlusion.
     """

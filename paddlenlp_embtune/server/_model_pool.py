@@ -168,8 +168,8 @@ def load_models(
         EmbtuneError: a bundle cannot be served.
     """
     options = dict(settings.predictor)
-    if options.get("threads") is not None:
-        options["threads"] *= settings.batch_threads  # a predictor's are shared by all who call it
+    if options.get("num_threads") is not None:
+        options["num_threads"] *= settings.batch_threads  # a predictor's are shared by all who call it
     return {
         name: ServedModel(name, Path(path), options, signal=folder / f"reload-{name}" if folder else None, on_reload=on_reload)
         for name, path in settings.models.items()

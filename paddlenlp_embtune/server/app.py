@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 import paddlenlp_embtune
+from paddlenlp_embtune.inference import without_scores
 from paddlenlp_embtune.server import _schemas
 from paddlenlp_embtune.server._middleware import Observed, TokenGate
 from paddlenlp_embtune.server._requests import parse, read_body
@@ -24,7 +25,6 @@ from paddlenlp_embtune.server.settings import ServerSettings
 
 __all__ = ["create_app"]
 
-_ON_REQUEST = frozenset({"scores", "level", "level_spread"})
 _NO_MODEL = "There is no such model."
 _PREDICT_BODY = {"content": {"application/json": {"schema": _schemas.PredictRequest.model_json_schema()}}, "required": True}
 _METRICS_REPLY = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -96,8 +96,9 @@ async def predict(name: str, request: Request) -> Response:
         body = await read_body(request.headers, request.receive, limit=service.settings.max_body_bytes)
         asked = parse(body, service.settings)
         answers = await service.predict(model, asked.texts, request.receive)
-    hidden = {"text"} if asked.scores else {"text", *_ON_REQUEST}
-    results = [{key: value for key, value in answer.items() if key not in hidden} for answer in answers]
+    results = [answer if asked.scores else without_scores(answer) for answer in answers]
+    for result in results:
+        del result["text"]  # the client has it
     return json_reply({"model": name, "results": results})
 
 

@@ -46,8 +46,8 @@ class ServerSettings:
 
     Args:
         models: folder of a bundle by the name that it is served under; one or more.
-        predictor: options for :class:`~paddlenlp_embtune.inference.Predictor`, the same for every model; its ``threads`` are
-            for each of the ``batch_threads``.
+        predictor: options for :class:`~paddlenlp_embtune.inference.Predictor`, the same for every model; its ``num_threads``
+            are for each of the ``batch_threads``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.

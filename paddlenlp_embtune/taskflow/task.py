@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune.errors import BundleError, expected_names
-from paddlenlp_embtune.inference import Predictor, as_list, threads_of
+from paddlenlp_embtune.inference import Predictor, as_list
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import WindowSpec
 
@@ -69,7 +69,7 @@ class DomainSentimentTask:
             engine=engine,
             precision=precision,
             device=device,
-            threads=threads_of(num_threads, "num_threads"),
+            num_threads=num_threads,
             batch_size=batch_size,
             windows=windows,
             abstain_below=abstain_below,
@@ -86,7 +86,7 @@ class DomainSentimentTask:
             texts.append(item) if one else texts.extend(as_list(item))
         answers = self.predictor.predict(texts, scores=scores)
         if explain:
-            for answer, explanation in zip(answers, self.predictor.explain(texts), strict=True):
+            for answer, explanation in zip(answers, self.predictor.explain_answers(answers), strict=True):
                 answer["explanation"] = explanation.to_dict()
         return answers
 

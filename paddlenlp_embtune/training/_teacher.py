@@ -266,8 +266,8 @@ def _asked(teaching: Teaching, progress: Progress | None) -> SoftTargets:
     """Run the teacher over all texts."""
     manifest, classes = teaching.teacher.manifest, len(teaching.columns)
     engine, width = _engine_of(teaching)
-    threads = compat.usable_threads()
-    runner = BatchRunner(engine, num_labels=classes + width, batch_size=_BATCH, threads=threads)
+    num_threads = compat.usable_threads()
+    runner = BatchRunner(engine, num_labels=classes + width, batch_size=_BATCH, num_threads=num_threads)
     logits = np.empty((len(teaching.texts), classes), np.float32)
     vectors = np.empty((len(teaching.texts), width), np.float32) if width else None
     try:
@@ -290,7 +290,7 @@ def _engine_of(teaching: Teaching) -> tuple[Engine, int]:
     """Return what answers with logits, and beside them with vectors of so many values where those are wanted."""
     if not teaching.spec.hidden:
         factory = registry.current().guarded("engine", teaching.engine)
-        options = EngineOptions(threads=compat.usable_threads())
+        options = EngineOptions(num_threads=compat.usable_threads())
         engine = factory(teaching.teacher, options)
         teaching.teacher.check_current(*teaching.teacher.manifest.files)
         return engine, 0

@@ -68,7 +68,7 @@ def train(command: list[str], data: Path, out: Path, seed: int) -> dict[str, flo
 def score(bundle: Path, data: Path) -> dict[str, float]:
     """Measure a bundle on ``test.tsv``."""
     rows = read_examples(data / "test.tsv", text_column="text", label_column="label")
-    with Predictor(bundle, engine=_engine(bundle), threads=THREADS) as predictor:
+    with Predictor(bundle, engine=_engine(bundle), num_threads=THREADS) as predictor:
         labels = list(predictor.labels)
         predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
     report = classification_report([labels.index(label) for label in rows.labels], predicted, labels)
@@ -80,8 +80,8 @@ def speeds(teacher: Path, student: Path, data: Path) -> None:
     texts = read_examples(data / "test.tsv", text_column="text", label_column="label").texts[:SPEED_TEXTS]
     found: dict[str, list[float]] = {"teacher": [], "student": []}
     with (
-        Predictor(teacher, engine=_engine(teacher), threads=THREADS) as slow,
-        Predictor(student, engine=_engine(student), threads=THREADS) as quick,
+        Predictor(teacher, engine=_engine(teacher), num_threads=THREADS) as slow,
+        Predictor(student, engine=_engine(student), num_threads=THREADS) as quick,
     ):
         for warm_up in (True, *[False] * ROUNDS):
             for name, predictor in (("teacher", slow), ("student", quick)):

@@ -29,10 +29,10 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stock Taskflow, 2 threads, batches of 32": ("stock", {"num_threads": 2, "batch_size": 32}),
     "Hugging Face pipeline, 2 threads, batches of 32": ("hugging_face", {"threads": 2, "batch_size": 32}),
     "bare ONNX Runtime loop, 2 threads": ("bare", {"threads": 2}),
-    "embtune fp32, 1 thread": ("embtune", {"threads": 1}),
-    "embtune fp32, 2 threads": ("embtune", {"threads": 2}),
-    "embtune int8, 1 thread": ("embtune", {"threads": 1, "precision": "int8"}),
-    "embtune int8, 2 threads": ("embtune", {"threads": 2, "precision": "int8"}),
+    "embtune fp32, 1 thread": ("embtune", {"num_threads": 1}),
+    "embtune fp32, 2 threads": ("embtune", {"num_threads": 2}),
+    "embtune int8, 1 thread": ("embtune", {"num_threads": 1, "precision": "int8"}),
+    "embtune int8, 2 threads": ("embtune", {"num_threads": 2, "precision": "int8"}),
 }
 AGAINST = ("stock Taskflow, defaults", "stock Taskflow, 2 threads", "bare ONNX Runtime loop, 2 threads")
 

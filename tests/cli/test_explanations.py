@@ -68,6 +68,8 @@ def test_any_label_can_be_explained(tiny_run: TinyRun, run: Run, texts: Path) ->
         if answer["label"] is not None:
             assert answer["explanation"]["label"] == "利空"
             assert answer["explanation"]["score"] == pytest.approx(answer["scores"]["利空"])
+    plain = map(json.loads, run("predict", tiny_run.bundle, "--data", texts, "--label", "利空", "--json")[1].splitlines())
+    assert [sorted(answer) for answer in plain] == [["explanation", "label", "score", "text"]] * len(TEXTS)
     message = error_of(run("predict", tiny_run.bundle, "--data", texts, "--label", "利坏"), 1)
     assert "has no label '利坏'" in message
     assert "利空" in message

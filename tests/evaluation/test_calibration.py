@@ -196,11 +196,9 @@ def test_a_label_that_is_never_right_is_withheld_however_sure() -> None:
     answers = format_predictions(
         ["a"] * 10,
         Reading([[1]] * 10, np.arange(11)),
-        (shares, np.arange(10)),
+        100 * shares,
         labels=LABELS,
         thresholds=thresholds_of(None, LABELS, thresholds),
-        scores=False,
-        levels=False,
     )
     assert [answer["abstained"] for answer in answers] == [False] * 5 + [True] * 5
 

@@ -16,7 +16,7 @@ from paddlenlp_embtune.evaluation._temperature import (
     negative_log_likelihood,
 )
 from paddlenlp_embtune.evaluation.calibration import calibration_error, fit_thresholds
-from paddlenlp_embtune.inference.postprocessing import passes, softmax
+from paddlenlp_embtune.inference.postprocessing import above_threshold, softmax
 
 At = Callable[[float], npt.NDArray[np.float32]]
 Numbers = npt.NDArray[np.int64]
@@ -125,4 +125,4 @@ def test_a_threshold_between_neighbouring_scores_lets_none_through_that_may_not(
     truth = np.array([0] * 6 + [1] * 6)
     found = fit_thresholds(shares, truth, ("a", "b"), target_precision=0.9)
     limits = np.array([found["a"], found["b"]], dtype=np.float32)
-    assert passes(shares, limits).tolist() == [True] * 6 + [False] * 6
+    assert above_threshold(shares, limits).tolist() == [True] * 6 + [False] * 6

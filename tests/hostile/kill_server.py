@@ -78,7 +78,7 @@ def prepare(task: dict[str, Any]) -> None:
     here = Path(task["cwd"])
     bundle = write_bundle(here / "b", large_content(), engines=["onnxruntime"])
     texts = make_texts(120)
-    labels = [answer["label"] for answer in Predictor(bundle, threads=1).predict(texts)]
+    labels = [answer["label"] for answer in Predictor(bundle, num_threads=1).predict(texts)]
     labels[::7] = labels[1::7][: len(labels[::7])] + labels[:1] * (len(labels[::7]) - len(labels[1::7]))
     (here / "rows.tsv").write_text(tsv(list(zip(texts, labels, strict=True))), encoding="utf-8")
     (here / "terms.txt").write_text("".join(f"{text[:3]}\n" for text in texts[:3] if len(text) > 2), encoding="utf-8")
@@ -112,7 +112,7 @@ def answers(task: dict[str, Any]) -> list[Any]:
     """Open a bundle; what it answers, and what it says about itself."""
     from paddlenlp_embtune.inference import Predictor
 
-    predictor = Predictor(task["path"], engine=task.get("engine", "onnxruntime"), threads=1)
+    predictor = Predictor(task["path"], engine=task.get("engine", "onnxruntime"), num_threads=1)
     found = predictor.predict(["公司拟回购股份", "控股股东减持", "基金召开股东大会"], scores=True)
     scores = [{label: round(score, 4) for label, score in each["scores"].items()} for each in found]
     manifest = predictor.bundle.manifest

@@ -33,7 +33,7 @@ def read(place: Path, one: Path, other: Path) -> str:
 
 def start(place: Path, one: Path, other: Path) -> str:
     """Open the bundle and ask it, with its program, which belongs to one of the two."""
-    with Predictor(place, threads=1) as predictor:
+    with Predictor(place, num_threads=1) as predictor:
         label = predictor.predict(["公司拟以十亿元回购股份并全部注销"])[0]["label"]
         assert label == predictor.labels[-1], label
         return predictor.labels[0]

@@ -22,7 +22,7 @@ TEXTS = ["公司拟以十亿元回购股份并全部注销", "公司因财务造
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return Predictor(FINANCE / "bundle", threads=1)
+    return Predictor(FINANCE / "bundle", num_threads=1)
 
 
 class Polars:
@@ -109,19 +109,19 @@ def test_what_is_not_texts_is_named(predictor: Predictor, make: Any, says: str) 
 @pytest.mark.parametrize(
     "value", ["2", 1.5, 2.0, 2.5, True, False, np.True_, b"2", [2], (2,), {}, Fraction(3, 2), object(), np.float64(2), "all"]
 )
-@pytest.mark.parametrize("name", ["threads", "batch_size"])
+@pytest.mark.parametrize("name", ["num_threads", "batch_size"])
 def test_what_is_no_whole_number_is_named(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"{name} must be a whole number of 1 or more, got .* of type .*; pass .*{name}=2"):
         Predictor("no such bundle", **{name: value})
-    if name == "threads":
-        with pytest.raises(TypeError, match="threads must be a whole number"):
-            EngineOptions(threads=value)
+    if name == "num_threads":
+        with pytest.raises(TypeError, match="num_threads must be a whole number"):
+            EngineOptions(num_threads=value)
         with pytest.raises(TypeError, match="num_threads must be a whole number"):
             DomainSentimentTask(task="domain_sentiment", model="finance", num_threads=value)
 
 
 @pytest.mark.parametrize("value", [0, -1, -(10**12), np.int64(0)])
-@pytest.mark.parametrize("name", ["threads", "batch_size"])
+@pytest.mark.parametrize("name", ["num_threads", "batch_size"])
 def test_numbers_that_are_too_small(name: str, value: Any) -> None:
     with pytest.raises(DataError, match=rf"{name} is .*; expected 1 "):
         Predictor("no such bundle", **{name: value})
@@ -129,13 +129,13 @@ def test_numbers_that_are_too_small(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [1025, 10**12, 10**30, 10**5000], ids=["1025", "1e12", "1e30", "1e5000"])
 def test_more_threads_than_any_machine_has(value: int) -> None:
-    with pytest.raises(DataError, match=r"threads is .*; expected 1 to 1024"):
-        Predictor("no such bundle", threads=value)
+    with pytest.raises(DataError, match=r"num_threads is .*; expected 1 to 1024"):
+        Predictor("no such bundle", num_threads=value)
 
 
 @pytest.mark.parametrize("value", [1, np.int64(2), np.uint8(3), 10**12, 10**30])
 def test_numbers_that_are_taken(predictor: Predictor, value: Any) -> None:
-    with Predictor(FINANCE / "bundle", threads=min(value, 3), batch_size=value) as found:
+    with Predictor(FINANCE / "bundle", num_threads=min(value, 3), batch_size=value) as found:
         assert [one["label"] for one in found.predict(TEXTS)] == [one["label"] for one in predictor.predict(TEXTS)]
         assert type(found.batch_size) is int
 

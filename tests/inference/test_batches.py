@@ -81,25 +81,25 @@ def test_a_batch_has_a_text_at_least(bundle: Bundle, batch_size: int) -> None:
 
 @pytest.mark.parametrize("threads", [0, -3])
 def test_threads_are_one_or_more(bundle: Bundle, threads: int) -> None:
-    with pytest.raises(DataError, match=f"threads is {threads}; expected 1 or more"):
-        Predictor(bundle, threads=threads)
+    with pytest.raises(DataError, match=f"num_threads is {threads}; expected 1 or more"):
+        Predictor(bundle, num_threads=threads)
 
 
 @pytest.mark.parametrize("windows", [False, True])
 @pytest.mark.parametrize("engine", ["onnxruntime", "paddle_inference", "paddle"])
 def test_company_order_and_batches_change_no_answer(bundle: Bundle, engine: str, windows: bool) -> None:
     texts = mixed(60)
-    with Predictor(bundle, batch_size=1, threads=1, windows=windows) as single:
+    with Predictor(bundle, batch_size=1, num_threads=1, windows=windows) as single:
         expected = np.concatenate([single.probabilities([text]) for text in texts])
     for size, threads, seed in ((1, 3, 0), (5, 1, 1), (64, 2, 2), (1000, 8, 3)):
         order = np.random.default_rng(seed).permutation(len(texts))
-        with Predictor(bundle, engine=engine, batch_size=size, threads=threads, windows=windows) as predictor:
+        with Predictor(bundle, engine=engine, batch_size=size, num_threads=threads, windows=windows) as predictor:
             found = predictor.probabilities([texts[index] for index in order])
         np.testing.assert_allclose(found, expected[order], atol=CLOSE, err_msg=f"{engine}, {size}, {threads}")
 
 
 def test_sixteen_threads_on_one_predictor(bundle: Bundle) -> None:
-    predictor = Predictor(bundle, windows=True, abstain_below=0.4, batch_size=4, threads=4)
+    predictor = Predictor(bundle, windows=True, abstain_below=0.4, batch_size=4, num_threads=4)
     parts = [mixed(40, seed=seed) for seed in range(16)]
     expected = [[predictor.predict([text], scores=True)[0] for text in part] for part in parts]
 
@@ -120,8 +120,12 @@ def test_sixteen_threads_on_one_predictor(bundle: Bundle) -> None:
 
 
 def test_predictors_of_several_bundles_side_by_side(bundle: Bundle) -> None:
-    finance = Predictor(FINANCE / "bundle", threads=2)
-    others = [Predictor(bundle, threads=3), Predictor(bundle, engine="paddle"), Predictor(bundle, engine="paddle_inference")]
+    finance = Predictor(FINANCE / "bundle", num_threads=2)
+    others = [
+        Predictor(bundle, num_threads=3),
+        Predictor(bundle, engine="paddle"),
+        Predictor(bundle, engine="paddle_inference"),
+    ]
     texts = mixed(80)
     everyone = [finance, *others]
     expected = [predictor.probabilities(texts) for predictor in everyone]
@@ -152,7 +156,7 @@ def test_at_most_as_many_batches_at_once_as_threads_whoever_calls() -> None:
     for concurrent, threads, most in ((True, 3, 3), (True, 1, 1), (False, 3, 1)):
         engine = Counting()
         engine.concurrent = concurrent
-        runner = BatchRunner(engine, num_labels=1, batch_size=2, threads=threads)
+        runner = BatchRunner(engine, num_labels=1, batch_size=2, num_threads=threads)
         for table in run_all(*(lambda r=runner: r.submit(encoded)() for _ in range(8))):
             assert table[:, 0].tolist() == list(range(1, 21))
         assert engine.most == most
@@ -168,7 +172,7 @@ def test_what_an_engine_raises_comes_out_and_the_runner_goes_on() -> None:
                 raise ValueError("unlucky")
             return ids[:, :1].astype(np.float32)
 
-    runner = BatchRunner(Failing(), num_labels=1, batch_size=1, threads=2)
+    runner = BatchRunner(Failing(), num_labels=1, batch_size=1, num_threads=2)
     for _ in range(6):  # more often than there are turns
         with pytest.raises(ValueError, match="unlucky"):
             runner.submit([[1], [13], [2]])()
@@ -184,7 +188,7 @@ def threads_of_ours() -> list[threading.Thread]:
 def test_close_lets_the_threads_go_and_more_work_brings_them_back(bundle: Bundle) -> None:
     texts = mixed(50)
     before = set(threads_of_ours())
-    with Predictor(bundle, batch_size=2, threads=3) as predictor:
+    with Predictor(bundle, batch_size=2, num_threads=3) as predictor:
         expected = predictor.predict(texts)
         assert 1 <= len(set(threads_of_ours()) - before) <= 3
     assert set(threads_of_ours()) <= before
@@ -197,7 +201,7 @@ def test_close_lets_the_threads_go_and_more_work_brings_them_back(bundle: Bundle
 
 def test_a_predictor_that_is_forgotten_takes_its_threads_along(bundle: Bundle) -> None:
     before = set(threads_of_ours())
-    predictor = Predictor(bundle, batch_size=1, threads=2)
+    predictor = Predictor(bundle, batch_size=1, num_threads=2)
     predictor.predict(mixed(20))
     mine = set(threads_of_ours()) - before
     assert mine
@@ -226,7 +230,7 @@ def test_close_in_the_middle_of_another_thread_s_call(monkeypatch: pytest.Monkey
 
     closers: list[threading.Thread] = []
     monkeypatch.setattr(batching, "ThreadPoolExecutor", Interrupted)
-    runner = BatchRunner(Plain(), num_labels=1, batch_size=1, threads=2)
+    runner = BatchRunner(Plain(), num_labels=1, batch_size=1, num_threads=2)
     assert runner.submit([[1], [2], [3]])()[:, 0].tolist() == [1, 2, 3]
 
 
@@ -234,7 +238,7 @@ FORK = """
 import os, sys
 import numpy as np
 from paddlenlp_embtune.inference import Predictor
-predictor = Predictor(sys.argv[1], batch_size=2, threads=3, windows=True)
+predictor = Predictor(sys.argv[1], batch_size=2, num_threads=3, windows=True)
 texts = ["公司拟回购股份" * (n % 20 + 1) for n in range(60)]
 expected = predictor.probabilities(texts)
 sys.stdout.flush()
@@ -276,7 +280,7 @@ class Slow:
         return ids[:, :1].astype(np.float32)
 
 engine = Slow()
-runner = BatchRunner(engine, num_labels=1, batch_size=1, threads=2)
+runner = BatchRunner(engine, num_labels=1, batch_size=1, num_threads=2)
 thread = threading.Thread(target=lambda: runner.submit([[1], [2]])())
 thread.start()
 engine.inside.acquire(); engine.inside.acquire()
@@ -310,7 +314,7 @@ def iterate(texts: list[str]) -> Iterator[str]:
 
 def test_streaming_and_predicting_agree(bundle: Bundle) -> None:
     texts = mixed(300)
-    with Predictor(bundle, windows=True, batch_size=7, threads=2) as predictor:
+    with Predictor(bundle, windows=True, batch_size=7, num_threads=2) as predictor:
         streamed, expected = list(predictor.stream(iterate(texts), scores=True)), predictor.predict(texts, scores=True)
     assert [{**a, "score": 0, "scores": 0, "level": 0, "level_spread": 0} for a in streamed] == [
         {**a, "score": 0, "scores": 0, "level": 0, "level_spread": 0} for a in expected

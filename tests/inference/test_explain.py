@@ -15,7 +15,8 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.export import BundleContent, write_bundle
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.inference.explain import Attribution, Explanation, log_odds, occlude
+from paddlenlp_embtune.inference._occlusion import log_odds, occlude
+from paddlenlp_embtune.inference.explain import Attribution, Explanation
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary, clean, pad
 from paddlenlp_embtune.text._offsets import locate
@@ -105,6 +106,35 @@ def test_a_label_that_a_text_does_not_get_is_spoken_against(planted: Bundle) -> 
     start, end, value = explanation.terms()[0]
     assert value < 0
     assert explanation.text[start:end] in "立案调查"
+
+
+@pytest.mark.parametrize("windows", [None, True])
+def test_answers_that_are_there_are_explained_without_predicting_again(
+    planted: Bundle, windows: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["今天被立案调查了", " ", "这是回购注销的" * 20]
+    predictor = Predictor(planted, windows=windows)
+    expected = [predictor.explain(texts, label=label) for label in (None, "利好")]
+    answers = predictor.predict(texts, scores=True)
+    runs: list[np.ndarray] = []
+    occluded = predictor.engine.run
+    monkeypatch.setattr(predictor.engine, "run", lambda ids: (runs.append(ids), occluded(ids))[1])
+    monkeypatch.setattr(Predictor, "predict", lambda *_, **__: pytest.fail("predicted again"))
+    for label, wanted in zip((None, "利好"), expected, strict=True):
+        found = predictor.explain_answers(answers, label=label)
+        assert [explanation.to_dict() for explanation in found] == [explanation.to_dict() for explanation in wanted]
+    runs.clear()
+    predictor.explain_answers(answers[1:2])
+    assert runs == []  # nothing to explain in a blank text
+
+
+def test_an_answer_without_the_score_of_the_label_is_refused(planted: Bundle) -> None:
+    predictor = Predictor(planted)
+    answers = predictor.predict(["今天被立案调查了"])
+    assert predictor.explain_answers(answers)[0].score == answers[0]["score"]
+    assert predictor.explain_answers(answers, label="利空")[0].score == answers[0]["score"]
+    with pytest.raises(DataError, match="no score of '利好', only of '利空'; to explain '利好', predict with scores=True"):
+        predictor.explain_answers(answers, label="利好")
 
 
 def test_figures_are_log_odds_and_add_up(planted: Bundle) -> None:

@@ -101,7 +101,7 @@ def test_a_bundle_that_was_opened_before_it_was_replaced(place: Path) -> None:
     former = Bundle.open(place)
     swap(place)
     # Its files are the same, its manifest is not: it goes on as it was opened, but is not written in place of the new one.
-    assert Predictor(former, threads=1).labels == former.manifest.labels
+    assert Predictor(former, num_threads=1).labels == former.manifest.labels
     assert len(embedding_table(former)) == len(former.vocabulary)
     with revising(former, place) as current:
         assert current.manifest.labels == former.manifest.labels[::-1]

@@ -30,7 +30,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_a_predictor_can_be_pickled_and_copied(bundle: Path) -> None:
-    options = {"threads": 1, "batch_size": 2, "windows": WindowSpec(overlap_tokens=3), "abstain_below": {"中性": 0.9}}
+    options = {"num_threads": 1, "batch_size": 2, "windows": WindowSpec(overlap_tokens=3), "abstain_below": {"中性": 0.9}}
     with Predictor(bundle, **options) as predictor:
         expected = predictor.predict(TEXTS, scores=True)
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
@@ -73,7 +73,7 @@ def test_a_relative_path_is_found_from_elsewhere(bundle: Path, monkeypatch: pyte
 
 
 def test_a_predictor_goes_to_spawned_workers(bundle: Path) -> None:
-    predictor = Predictor(bundle, threads=1)
+    predictor = Predictor(bundle, num_threads=1)
     expected = predictor.predict(TEXTS)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         assert pool.map(predictor.predict, [TEXTS] * 3) == [expected] * 3
@@ -92,7 +92,7 @@ from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.builtin import FINANCE
 
 texts = ["公司拟以十亿元回购股份并全部注销", "公司因财务造假被立案调查，股票可能退市" * 9, "今天开会"] * 3
-predictor = Predictor(FINANCE / "bundle", threads=2)
+predictor = Predictor(FINANCE / "bundle", num_threads=2)
 expected, stop = [answer["label"] for answer in predictor.predict(texts)], False
 
 def work():
@@ -130,7 +130,7 @@ import os, shutil, sys, threading, pathlib
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.inference import Predictor
 
-predictor = Predictor(sys.argv[1], threads=1)
+predictor = Predictor(sys.argv[1], num_threads=1)
 real, inside, leave = predictor.engine._session, threading.Event(), threading.Event()
 
 class Session:

@@ -47,7 +47,7 @@ def name(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def predictor(bundle: Bundle) -> Iterator[Predictor]:
-    with Predictor(bundle, threads=2) as made:
+    with Predictor(bundle, num_threads=2) as made:
         yield made
 
 
@@ -136,7 +136,7 @@ def test_a_source_that_fails_at_once(predictor: Predictor) -> None:
 
 
 def test_an_error_of_the_engine_comes_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Predictor(bundle, threads=2) as own:
+    with Predictor(bundle, num_threads=2) as own:
         monkeypatch.setattr(own.engine, "run", lambda ids: 1 / 0)
         found, error = drain(own.stream(Source(end=3000)))
         assert (found, type(error)) == ([], ZeroDivisionError)
@@ -177,7 +177,7 @@ def test_huge_texts_are_not_gathered(predictor: Predictor) -> None:
 
 def test_one_huge_text_in_windows(bundle: Bundle) -> None:
     text = "公司拟回购股份，" * 25_000
-    with Predictor(bundle, windows=True, threads=2) as own:
+    with Predictor(bundle, windows=True, num_threads=2) as own:
         (answer,) = own.stream([text])
         assert answer["window"]["windows"] > 3000
         assert answer["label"] == own.predict([text])[0]["label"]
@@ -212,7 +212,7 @@ def test_memory_does_not_grow_with_the_stream(predictor: Predictor) -> None:
 
 
 def test_nothing_follows_the_gap_of_an_engine_that_failed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = Predictor(FINANCE / "bundle", threads=2)
+    predictor = Predictor(FINANCE / "bundle", num_threads=2)
     real, calls = predictor.engine.run, itertools.count()
 
     def run(ids: np.ndarray) -> np.ndarray:

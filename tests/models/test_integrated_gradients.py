@@ -11,7 +11,7 @@ import pytest
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.inference.explain import log_odds
+from paddlenlp_embtune.inference._occlusion import log_odds
 from paddlenlp_embtune.models._integrated_gradients import Parts, attribute, parts_of
 from paddlenlp_embtune.models.paddle_engine import load_layer
 from paddlenlp_embtune.models.textcnn import TextCNN

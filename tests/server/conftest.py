@@ -28,7 +28,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
-    return Predictor(BUNDLE, threads=1)
+    return Predictor(BUNDLE, num_threads=1)
 
 
 @pytest.fixture(scope="module")

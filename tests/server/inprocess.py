@@ -18,7 +18,7 @@ from tests.server.client import PREDICT
 
 def settings(**values: Any) -> ServerSettings:
     """Settings that serve the finance bundle."""
-    return ServerSettings(**{"models": {"finance": str(FINANCE / "bundle")}, "predictor": {"threads": 1}, **values})
+    return ServerSettings(**{"models": {"finance": str(FINANCE / "bundle")}, "predictor": {"num_threads": 1}, **values})
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ def test_null_is_as_good_as_nothing(app: FastAPI, body: dict[str, object]) -> No
 
 
 def test_what_may_be_in_an_answer_is_in_its_schema() -> None:
-    app = create_app(settings(predictor={"threads": 1, "windows": True, "abstain_below": 0.3}))
+    app = create_app(settings(predictor={"num_threads": 1, "windows": True, "abstain_below": 0.3}))
     (answer,) = ask(app, json={"text": "公司业绩大增。" * 100, "scores": True}).json()["results"]
     assert answer["window"]["windows"] > 1
     schema = ask(app, "/openapi.json").json()["components"]["schemas"]

@@ -18,7 +18,7 @@ from paddlenlp_embtune.server._model_pool import ServedModel, load_models
 from paddlenlp_embtune.server.settings import ServerSettings
 from tests.server.client import GOOD, turned
 
-OPTIONS = {"threads": 1}
+OPTIONS = {"num_threads": 1}
 
 
 def label(model: ServedModel) -> Any:

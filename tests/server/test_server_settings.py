@@ -64,7 +64,7 @@ def test_values_that_are_not_legal_are_named(values: dict[str, object], says: st
 
 
 def test_settings_go_through_json() -> None:
-    settings = ServerSettings(models={"金融": "/x"}, predictor={"engine": "onnxruntime", "threads": 1}, max_wait_ms=0.5)
+    settings = ServerSettings(models={"金融": "/x"}, predictor={"engine": "onnxruntime", "num_threads": 1}, max_wait_ms=0.5)
     assert ServerSettings.from_json(settings.to_json()) == settings
     assert dataclasses.replace(settings, port=1) != settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,30 @@ def test_explanations_come_on_request_as_plain_numbers(bundle: Bundle) -> None:
     assert found["offsets"][2] == [2, 3]
     assert [type(value) for value in found["contributions"]] == [float] * 7
     assert (answers[1]["explanation"]["label"], answers[1]["explanation"]["contributions"]) == (None, [])
+
+
+def test_explaining_predicts_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["公司拟回购股份", "减持", " ", "利好"]
+    task = Taskflow("domain_sentiment", task_path=str(bundle.path))
+    predictor, count = task.task_instance.predictor, [0]
+    run = predictor.engine.run
+
+    def counted(ids: np.ndarray) -> np.ndarray:
+        count[0] += 1
+        return run(ids)
+
+    monkeypatch.setattr(predictor.engine, "run", counted)
+
+    def runs_of(work: Callable[[], object]) -> int:
+        before = count[0]
+        work()
+        return count[0] - before
+
+    answers = predictor.predict(texts)
+    predicting = runs_of(lambda: task(texts))
+    explaining = runs_of(lambda: predictor.explain_answers(answers))
+    assert predicting > 0
+    assert runs_of(lambda: task(texts, explain=True)) == predicting + explaining
 
 
 def test_explanations_may_be_asked_for_once_and_for_all(bundle: Bundle) -> None:

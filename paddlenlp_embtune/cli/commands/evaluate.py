@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled rows."""
     rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting, skip_empty=skip_empty)
-    predictor = Predictor(bundle, engine=engine, threads=threads)
+    predictor = Predictor(bundle, engine=engine, num_threads=threads)
     number = {label: index for index, label in enumerate(predictor.labels)}
     for label in rows.labels:
         if label not in number:

@@ -17,7 +17,7 @@ from rich.text import Text
 from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
-from paddlenlp_embtune.inference import Explanation, Predictor
+from paddlenlp_embtune.inference import Explanation, Predictor, without_scores
 from paddlenlp_embtune.utils.atomic_io import write_text
 
 __all__ = ["add_to"]
@@ -94,7 +94,7 @@ def predict(
         engine=engine,
         precision=precision,
         device=device,
-        threads=threads,
+        num_threads=threads,
         windows=windows,
         abstain_below=abstain_below,
     )
@@ -105,19 +105,19 @@ def predict(
         texts = stream_standard_input(encoding=encoding)
     explain = explain or explain_label is not None or page is not None
     if explain:
-        predictor.explain([], label=explain_label)  # refuses a wrong label before anything is printed
+        predictor.explain_answers([], label=explain_label)  # refuses a wrong label before anything is printed
     sections, answered, cut = [], 0, 0
-    for answer in _watched(predictor.stream(texts, scores=scores)):
+    for answer in _watched(predictor.stream(texts, scores=scores or explain_label is not None)):
         answered, cut = answered + 1, cut + ("cut" in answer)
         terms = ""
         if explain:
-            (explanation,) = predictor.explain([answer["text"]], label=explain_label)
+            (explanation,) = predictor.explain_answers([answer], label=explain_label)
             if page is not None:
                 sections.append(_section(explanation))
             answer["explanation"] = explanation.to_dict()
             terms = "\t" + "; ".join(_worded(explanation))
         if as_json:
-            print(json.dumps(answer, ensure_ascii=False))
+            print(json.dumps(answer if scores else without_scores(answer), ensure_ascii=False))
         else:
             shown = " ".join(answer["text"].split())
             label = "" if answer.get("abstained") else answer["label"] or ""

@@ -71,7 +71,7 @@ def serve(
             "engine": engine,
             "precision": precision,
             "device": device,
-            "threads": threads,
+            "num_threads": threads,
             "windows": windows,
             "abstain_below": abstain_below,
         },
