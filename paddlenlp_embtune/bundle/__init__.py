@@ -9,7 +9,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.bundle.embedding import (
         bundle_folder as bundle_folder,
-        draft_with as draft_with,
+        draft_with_embedding as draft_with_embedding,
         embedding_table as embedding_table,
         model_name as model_name,
         read_bundle_weights as read_bundle_weights,
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
         generation_of as generation_of,
         read_one_generation as read_one_generation,
     )
-    from paddlenlp_embtune.bundle.tokenizer_spec import steps_of as steps_of
-    from paddlenlp_embtune.bundle.vocabulary_check import trained_tokens as trained_tokens
+    from paddlenlp_embtune.bundle.tokenizer_spec import tokenizer_steps as tokenizer_steps
+    from paddlenlp_embtune.bundle.vocabulary_check import token_metadata as token_metadata
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "embedding": "bundle_folder draft_with embedding_table model_name read_bundle_weights read_model",
+            "embedding": "bundle_folder draft_with_embedding embedding_table model_name read_bundle_weights read_model",
             "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
             "reader": "Bundle Calibration INPUT_NAME Manifest OUTPUT_NAME ParityRecord QuantizedProgram",
             "snapshot": "MANIFEST generation_of read_one_generation",
-            "tokenizer_spec": "steps_of",
-            "vocabulary_check": "trained_tokens",
+            "tokenizer_spec": "tokenizer_steps",
+            "vocabulary_check": "token_metadata",
         },
     )

@@ -16,7 +16,7 @@ from paddlenlp_embtune.utils.schema import to_plain
 if TYPE_CHECKING:
     from paddlenlp_embtune.bundle.reader import Manifest
 
-__all__ = ["check_files_named", "check_told_alike", "check_values"]
+__all__ = ["check_agreement", "check_file_names", "check_values"]
 
 _MANIFEST, _INTERFACE, _MODEL = "bundle.json", "interface.json", "model.json"
 _NEEDED = ("vocab.txt", _MODEL, "weights.safetensors")
@@ -52,7 +52,7 @@ def check_values(manifest: Manifest) -> None:
         _require(math.isfinite(number), name, number, "a finite number")
 
 
-def check_files_named(manifest: Manifest, where: Path, tokenizer_files: Iterable[str]) -> None:
+def check_file_names(manifest: Manifest, where: Path, tokenizer_files: Iterable[str]) -> None:
     """Refuse names that lead out of the bundle or stand for one file twice, and files that are used without a hash.
 
     Args:
@@ -79,7 +79,7 @@ def check_files_named(manifest: Manifest, where: Path, tokenizer_files: Iterable
                 raise BundleError(f"{where} names {name!r} for {what!r} without its SHA-256; export the bundle again")
 
 
-def check_told_alike(manifest: Manifest, folder: Path, vocabulary_size: int) -> None:
+def check_agreement(manifest: Manifest, folder: Path, vocabulary_size: int) -> None:
     """Refuse a manifest that ``model.json`` or ``interface.json`` contradicts; both have the right hashes already.
 
     Raises:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.bundle.reader import MANIFEST, Bundle
-from paddlenlp_embtune.bundle.vocabulary_check import trained_tokens
+from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
 from paddlenlp_embtune.utils.atomic_io import bring_back, write_arrays
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
-__all__ = ["bundle_folder", "draft_with", "embedding_table", "model_name", "read_bundle_weights", "read_model"]
+__all__ = ["bundle_folder", "draft_with_embedding", "embedding_table", "model_name", "read_bundle_weights", "read_model"]
 
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 _SIZES, _SIZE_MOST = ("vocabulary_size", "dimension", "num_labels"), 1 << 31
@@ -78,7 +78,7 @@ def embedding_table(bundle: Bundle) -> Table:
     return table
 
 
-def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
+def draft_with_embedding(bundle: Bundle, table: Table, folder: Path) -> Bundle:
     """Write a bundle with another embedding into a folder, without the programs that were made of the old one.
 
     Args:
@@ -104,7 +104,7 @@ def draft_with(bundle: Bundle, table: Table, folder: Path) -> Bundle:
         shutil.copyfile(bundle.path / file, folder / file)
     bundle.check_current(*kept, _WEIGHTS, _MODEL)
     arrays = {**weights, name: np.ascontiguousarray(table)}
-    write_arrays(folder / _WEIGHTS, arrays, metadata=trained_tokens(bundle.vocabulary))
+    write_arrays(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
     draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)
     return Bundle(folder, draft, bundle.vocabulary)
 

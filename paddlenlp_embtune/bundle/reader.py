@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle._manifest_checks import check_files_named, check_told_alike, check_values
+from paddlenlp_embtune.bundle._manifest_checks import check_agreement, check_file_names, check_values
 from paddlenlp_embtune.bundle.manifest_seal import SCHEMA_VERSION, read_sealed
 from paddlenlp_embtune.bundle.snapshot import MANIFEST, Generation, check_generation, read_one_generation
 from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
@@ -233,10 +233,10 @@ class Bundle:
     def _read(cls, path: Path) -> Bundle:
         manifest = _read_manifest(path)
         vocabulary = _read_vocabulary(path, manifest)
-        check_files_named(manifest, path / MANIFEST, _tokenizer_files(path, manifest))
+        check_file_names(manifest, path / MANIFEST, _tokenizer_files(path, manifest))
         for name, expected in manifest.files.items():
             _check_file(path, name, expected)
-        check_told_alike(manifest, path, len(vocabulary))
+        check_agreement(manifest, path, len(vocabulary))
         return cls(path, manifest, vocabulary)
 
     def __reduce__(self) -> tuple[Any, ...]:

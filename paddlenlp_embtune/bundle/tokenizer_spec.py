@@ -7,7 +7,7 @@ from typing import Any
 
 from paddlenlp_embtune.text import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, spelled
 
-__all__ = ["steps_of"]
+__all__ = ["tokenizer_steps"]
 
 _REPLACED = f"Replace {spelled(BLANKS)} by U+0020, and each of these by what follows it: " + " ".join(
     f"U+{code:04X} U+{ord(ideograph):04X}," for code, ideograph in sorted(RADICALS.items())
@@ -132,7 +132,7 @@ def _wordpiece(config: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def steps_of(config: Mapping[str, Any]) -> list[str]:
+def tokenizer_steps(config: Mapping[str, Any]) -> list[str]:
     """Give the steps from a text to ids.
 
     Args:

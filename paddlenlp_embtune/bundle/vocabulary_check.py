@@ -9,13 +9,13 @@ from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.text import Vocabulary, describe_difference
 from paddlenlp_embtune.utils.json_yaml import parse_json
 
-__all__ = ["trained_tokens", "vocabulary_mismatch"]
+__all__ = ["token_metadata", "vocabulary_mismatch"]
 
 _KEY = "tokens"
 _WEIGHTS = "weights.safetensors"
 
 
-def trained_tokens(vocabulary: Vocabulary) -> dict[str, str]:
+def token_metadata(vocabulary: Vocabulary) -> dict[str, str]:
     """Return what the header of the weights says about the vocabulary."""
     return {_KEY: json.dumps(vocabulary.tokens, ensure_ascii=False)}
 

@@ -16,7 +16,7 @@ from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.embeddings.store import MARK, VectorStore, Version
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, expected_names
-from paddlenlp_embtune.export import claiming
+from paddlenlp_embtune.export import bundle_lock
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.utils.json_yaml import parse_json, parse_yaml, read_bounded
 
@@ -130,7 +130,7 @@ def locked_target(to: Path, *, overwrite: bool) -> Iterator[None]:
         DataError: there is a bundle at the place already.
         BundleError: the place is taken by something else, or cannot be written.
     """
-    with claiming(to):
+    with bundle_lock(to):
         refuse_existing(to, overwrite=overwrite)
         yield
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import Bundle, draft_with
+from paddlenlp_embtune.bundle import Bundle, draft_with_embedding
 from paddlenlp_embtune.evaluation._significance import (
     approximate_randomization,
     detectable_difference,
@@ -146,7 +146,7 @@ def compare_tables(
     answers = []
     for table in (a, b):
         with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
-            draft = draft_with(bundle, table, Path(scratch))
+            draft = draft_with_embedding(bundle, table, Path(scratch))
             with Predictor(draft, engine="paddle") as predictor:
                 answers.append(predictor.probabilities(texts).argmax(axis=1))
     return compare(truth, answers[0], answers[1], len(bundle.manifest.labels), resamples=resamples, seed=seed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.export.paddle_inference import export_paddle_inference as export_paddle_inference
     from paddlenlp_embtune.export.parity import parity_batches as parity_batches, verify_parity as verify_parity
     from paddlenlp_embtune.export.quantization import MIN_QUANTIZATION_ROWS as MIN_QUANTIZATION_ROWS, quantize as quantize
-    from paddlenlp_embtune.export.replace_embedding import restore_table as restore_table
+    from paddlenlp_embtune.export.replace_embedding import restore_embedding as restore_embedding
     from paddlenlp_embtune.export.resize_vocabulary import (
         Resized as Resized,
         cut_bundle as cut_bundle,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.export.seal import (
         best_engine as best_engine,
-        claiming as claiming,
+        bundle_lock as bundle_lock,
         reseal as reseal,
         revising as revising,
     )
@@ -42,9 +42,9 @@ else:
             "paddle_inference": "export_paddle_inference",
             "parity": "parity_batches verify_parity",
             "quantization": "MIN_QUANTIZATION_ROWS quantize",
-            "replace_embedding": "restore_table",
+            "replace_embedding": "restore_embedding",
             "resize_vocabulary": "Resized cut_bundle extend_bundle",
-            "seal": "best_engine claiming reseal revising",
+            "seal": "best_engine bundle_lock reseal revising",
             "triton": "write_triton",
         },
     )

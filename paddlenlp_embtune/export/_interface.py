@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, steps_of
+from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, tokenizer_steps
 from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
 from paddlenlp_embtune.text import PAD_ID, read_texts
 from paddlenlp_embtune.utils.atomic_io import write_text
@@ -49,7 +49,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "unicode": unicodedata.unidata_version,
         "tokenizer": {
             **config,
-            "steps": steps_of(config),
+            "steps": tokenizer_steps(config),
             "vocabulary": "vocab.txt",
             **({"files": sorted(tokenizer.files())} if tokenizer.files() else {}),
             "unknown_id": tokenizer.vocabulary.unknown_id,

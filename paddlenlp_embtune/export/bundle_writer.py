@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord, trained_tokens
+from paddlenlp_embtune.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord, token_metadata
 from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
-from paddlenlp_embtune.export.seal import claiming, revise, revising, seal, writing
+from paddlenlp_embtune.export.seal import bundle_lock, revise, revising, seal, writing
 from paddlenlp_embtune.inference import EngineOptions
 from paddlenlp_embtune.models import load_layer
 from paddlenlp_embtune.plugin import registry
@@ -99,7 +99,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         versions=_versions(),
         files={},
     )
-    with claiming(path):
+    with bundle_lock(path):
         with writing(path) as folder:
             content.tokenizer.vocabulary.save(folder / "vocab.txt")
             for name, file in content.tokenizer.files().items():
@@ -175,7 +175,7 @@ def _export(
 def _save_weights(folder: Path, content: BundleContent) -> None:
     """Write the weights, and with them the tokens that their rows stand for."""
     arrays = {key: value.numpy() for key, value in content.model.state_dict().items()}
-    write_arrays(folder / "weights.safetensors", arrays, metadata=trained_tokens(content.tokenizer.vocabulary))
+    write_arrays(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
     description = {"name": content.model_name, "config": content.model.config()}
     write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
 

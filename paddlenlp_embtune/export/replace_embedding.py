@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import Bundle, Manifest, draft_with
+from paddlenlp_embtune.bundle import Bundle, Manifest, draft_with_embedding
 from paddlenlp_embtune.evaluation import classification_report, encode_labels
 from paddlenlp_embtune.export.bundle_writer import add_engines
 from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.export.seal import best_engine, reseal, revising
 from paddlenlp_embtune.inference import Predictor
 
-__all__ = ["finish", "restore_table"]
+__all__ = ["finish", "restore_embedding"]
 
 
-def restore_table(
+def restore_embedding(
     bundle: Bundle,
     table: npt.NDArray[np.float32],
     target: Path,
@@ -55,7 +55,7 @@ def restore_table(
         encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
     with revising(bundle, target) as current, tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
         bundle.check_current("vocab.txt", "weights.safetensors", "model.json")  # the table is made of what was opened
-        draft = draft_with(current, table, Path(scratch) / "draft")
+        draft = draft_with_embedding(current, table, Path(scratch) / "draft")
         plain = dataclasses.replace(
             draft.manifest,
             temperature=1.0,

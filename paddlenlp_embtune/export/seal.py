@@ -19,7 +19,7 @@ from paddlenlp_embtune.utils.locks import exclusive
 from paddlenlp_embtune.utils.os_errors import next_step
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["best_engine", "check_place", "claiming", "reseal", "revise", "revising", "seal", "write_manifest", "writing"]
+__all__ = ["best_engine", "bundle_lock", "check_place", "reseal", "revise", "revising", "seal", "write_manifest", "writing"]
 
 _BY_CONVENIENCE = ("onnxruntime", "paddle_inference", "paddle")
 
@@ -51,7 +51,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 @contextlib.contextmanager
-def claiming(target: Path) -> Iterator[None]:
+def bundle_lock(target: Path) -> Iterator[None]:
     """Hold the lock of the place of a bundle; what killed processes left beside it is cleared away.
 
     Raises:
@@ -71,9 +71,9 @@ def writing(target: Path) -> Iterator[Path]:
     """Hold the lock of the place of a bundle, and fill a temporary sibling, which takes the place when the block ends.
 
     Raises:
-        BundleError: as :func:`claiming`, or the disk does not take the files; nothing is left behind.
+        BundleError: as :func:`bundle_lock`, or the disk does not take the files; nothing is left behind.
     """
-    with claiming(target), _worded(target), replace_folder(target) as folder:
+    with bundle_lock(target), _worded(target), replace_folder(target) as folder:
         yield folder
 
 
@@ -97,9 +97,9 @@ def revising(bundle: Bundle, target: Path) -> Iterator[Bundle]:
     Yields:
         The bundle; opened again where it is about to be replaced and another process has replaced it since it was opened.
     Raises:
-        BundleError: as :func:`claiming`.
+        BundleError: as :func:`bundle_lock`.
     """
-    with claiming(target):
+    with bundle_lock(target):
         in_place = bundle.generation is not None and target.resolve() == bundle.path.resolve()
         changed = in_place and generation_of(bundle.path) != bundle.generation
         yield Bundle.open(bundle.path) if changed else bundle
@@ -138,7 +138,7 @@ def reseal(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
         target: where the result goes; may be the bundle's own folder.
         changes: fields of the manifest.
     """
-    with claiming(target):
+    with bundle_lock(target):
         with revise(bundle, target) as folder:
             seal(folder, Bundle(folder, dataclasses.replace(bundle.manifest, **changes), bundle.vocabulary))
         return Bundle.open(target)

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle, QuantizedProgram
-from paddlenlp_embtune.bundle.embedding import draft_with, embedding_table
+from paddlenlp_embtune.bundle.embedding import draft_with_embedding, embedding_table
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export.seal import revise, seal
@@ -227,7 +227,7 @@ def test_restore_writes_and_proves_every_engine(work: Path, run: Run, noisy: Tab
 
 
 def test_restore_single_rows_in_place_with_labelled_rows(work: Path, run: Run, noisy: Table, finance: Bundle) -> None:
-    light = draft_with(finance, embedding_table(finance), work / "light" / "bundle")  # for the engine paddle alone
+    light = draft_with_embedding(finance, embedding_table(finance), work / "light" / "bundle")  # for the engine paddle alone
     seal(light.path, light)
     options = ("--row", "股", "--row", "息", "--data", "dev.tsv", "--store", "run")
     says = "light/bundle is there already; replace it with --overwrite"
@@ -393,14 +393,14 @@ def test_all_but_restore_and_ab_need_no_paddle(work: Path) -> None:
 
 
 def test_a_draft_answers_as_the_bundle_does_with_its_own_table(finance: Bundle, tmp_path: Path) -> None:
-    draft = draft_with(finance, embedding_table(finance), tmp_path / "draft")
+    draft = draft_with_embedding(finance, embedding_table(finance), tmp_path / "draft")
     expected = Predictor(finance, engine="paddle").probabilities(TEXTS)
     np.testing.assert_array_equal(Predictor(draft, engine="paddle").probabilities(TEXTS), expected)
 
 
 @pytest.mark.parametrize(("other", "told"), [("tower.weight", False), ("tower.word_embeddings.weight", True)])
 def test_which_parameter_is_the_embedding_is_never_guessed(finance: Bundle, tmp_path: Path, other: str, told: bool) -> None:
-    draft = draft_with(finance, embedding_table(finance), tmp_path / "draft")
+    draft = draft_with_embedding(finance, embedding_table(finance), tmp_path / "draft")
     weights = load_file(draft.path / "weights.safetensors")
     write_arrays(draft.path / "weights.safetensors", {**weights, other: np.zeros_like(embedding_table(finance))})
     if told:

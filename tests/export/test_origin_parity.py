@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from paddlenlp_embtune.bundle.tokenizer_spec import steps_of
+from paddlenlp_embtune.bundle.tokenizer_spec import tokenizer_steps
 from paddlenlp_embtune.encoders import load_encoder, save_encoder
 from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, SPECIAL_TOKENS, TOKENIZER
 from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS
@@ -208,7 +208,7 @@ def test_tokens_that_are_found_whole_have_their_places(tmp_path: Path) -> None:
     text = "公司 [NUM] 股é[NUM]"
     assert [text[begin:end] for begin, end in tokenizer.offsets(text)] == ["公", "司", "[NUM]", "股", "é", "[NUM]"]
     assert tokenizer.offsets(text, limit=3) == tokenizer.offsets(text)[:3]
-    (_, step, *_) = steps_of(tokenizer.config())
+    (_, step, *_) = tokenizer_steps(tokenizer.config())
     assert step.startswith("Find the tokens that `whole` lists in the text")
 
 

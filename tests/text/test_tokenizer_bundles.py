@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.bundle.tokenizer_spec import steps_of
+from paddlenlp_embtune.bundle.tokenizer_spec import tokenizer_steps
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
 from paddlenlp_embtune.export.seal import reseal
@@ -120,7 +120,7 @@ def test_an_unknown_tokenizer_is_refused_at_once(config: dict[str, Any], copied:
 @pytest.mark.parametrize("kind", FILES)
 def test_the_interface_says_how(kind: str, bundles: dict[str, Bundle]) -> None:
     about = json.loads((bundles[kind].path / "interface.json").read_text(encoding="utf-8"))["tokenizer"]
-    assert about["steps"] == steps_of(made(kind).config())
+    assert about["steps"] == tokenizer_steps(made(kind).config())
     assert len(about["steps"]) >= 4
     assert about.get("files", []) == sorted(FILES[kind])
     assert ("files" in about) == bool(FILES[kind])

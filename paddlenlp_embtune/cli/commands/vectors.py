@@ -201,11 +201,11 @@ def restore(
         changed = int(np.count_nonzero((mixed != before).any(axis=1)))
         compat.require_paddle()
         compat.calm_logging()
-        from paddlenlp_embtune.export import restore_table
+        from paddlenlp_embtune.export import restore_embedding
 
         origin = {"version": found.name, "id": found.id, "rows": len(here)}
         labelled = {"texts": rows.texts, "labels": rows.labels} if rows is not None else {}
-        written, notes = restore_table(opened, mixed, to, origin=origin, **labelled)
+        written, notes = restore_embedding(opened, mixed, to, origin=origin, **labelled)
         err.print(
             f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's",
             markup=False,
