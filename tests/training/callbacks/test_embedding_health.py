@@ -25,7 +25,7 @@ from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
 from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, Watched
-from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Toy, make_trainer, new_process
+from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Steps, Toy, make_trainer, new_process
 
 EMBEDDING = "embedding.weight"
 GROUPS = (
@@ -68,22 +68,6 @@ def health_of(trainer: Any) -> EmbeddingHealthCallback:
 
 def plain(events: list[dict[str, Any]], *without: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in event.items() if key not in ("time", *without)} for event in events]
-
-
-class Steps(TrainerCallback):
-    """All weights before every step and at the end."""
-
-    def __init__(self) -> None:
-        self.weights: list[dict[str, np.ndarray]] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.weights.append({name: value.numpy().copy() for name, value in kwargs["model"].named_parameters()})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.on_step_begin(args, state, control, **kwargs)
-
-    def update(self, step: int, name: str) -> np.ndarray:
-        return self.weights[step + 1][name] - self.weights[step][name]
 
 
 class Put(TrainerCallback):
