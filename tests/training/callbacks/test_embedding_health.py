@@ -25,7 +25,7 @@ from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
 from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, Watched
-from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Steps, Toy, make_trainer, new_process
+from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Steps, Toy, make_trainer, named, new_process
 
 EMBEDDING = "embedding.weight"
 GROUPS = (
@@ -213,8 +213,11 @@ def test_what_an_alarm_froze_is_not_released_by_the_freeze_schedule(tmp_path: Pa
 def test_an_embedding_that_was_frozen_before_training_is_left_frozen(tmp_path: Path) -> None:
     model = Toy()
     model.embedding.weight.stop_gradient = True
+    start = named(model)
     health = EmbeddingHealthCallback(alarms={"planted": AlarmSpec(measure="rows_watched", above=0.0, action="freeze")})
     make_trainer(tmp_path, health, model=model).train()
+    np.testing.assert_array_equal(model.embedding.weight.numpy(), start[EMBEDDING])
+    assert (model.classifier.weight.numpy() != start["classifier.weight"]).any()
     assert model.embedding.weight.stop_gradient
 
 
