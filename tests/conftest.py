@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="../shared/data is absent"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def speed_refuses_no_program() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def speed_refuses_nothing() -> Iterator[None]:
     """Programs in 8 bits are timed, but a busy machine does not refuse them; tests of that gate give their own figures."""
     from paddlenlp_embtune.export import quantization
 

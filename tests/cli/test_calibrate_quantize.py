@@ -17,6 +17,8 @@ from paddlenlp_embtune.inference import Predictor
 from tests.export.large_bundle import LABELS, large_content, make_texts
 from tests.helpers import RECIPE, ROWS, Run, embtune, error_of, hidden, tsv
 
+pytestmark = pytest.mark.usefixtures("speed_refuses_nothing")
+
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:

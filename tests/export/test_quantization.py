@@ -26,6 +26,7 @@ from paddlenlp_embtune.text.windows import WindowSpec
 from tests.export.large_bundle import LABELS, large_content, make_texts
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("speed_refuses_nothing")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,11 @@ def level() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["static", "dynamic"])
 def small(
-    request: pytest.FixtureRequest, bundle: Bundle, rows: tuple[list[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    bundle: Bundle,
+    rows: tuple[list[str], list[str]],
+    speed_refuses_nothing: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     return quantize(bundle, *rows, method=request.param, tolerance=0.1, target=tmp_path_factory.mktemp("small") / "bundle")
 
