@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import paddlenlp_embtune
+from paddlenlp_embtune.bundle import Bundle
 from tests.helpers import QUICK, ROWS, Run, TinyRun, call_main, train_tiny, tsv
 
 paddlenlp_embtune.prepare_cpu()
@@ -32,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="../shared/data is absent"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def speed_refuses_no_program() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def speed_refuses_nothing() -> Iterator[None]:
     """Programs in 8 bits are timed, but a busy machine does not refuse them; tests of that gate give their own figures."""
     from paddlenlp_embtune.export import quantization
 
@@ -52,6 +53,23 @@ def shared_data() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """One small run through the command line, with a bundle for all three engines; copy it before changing it."""
     return train_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small bundle with programs for every engine; copy it before changing it."""
+    from paddlenlp_embtune.export import write_bundle
+    from tests import bundles
+
+    return write_bundle(tmp_path_factory.mktemp("small") / "bundle", bundles.content(), engines=bundles.ENGINES)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle that has learnt the planted words; copy it before changing it."""
+    from tests.planted import train_planted
+
+    return train_planted(tmp_path_factory.mktemp("planted") / "bundle")
 
 
 @pytest.fixture

@@ -99,3 +99,111 @@ def make_trainer(out: Path, *callbacks: Any, model: Any = None, rows: int = ROWS
         compute_metrics=accuracy,
         callbacks=list(callbacks),
     )
+
+
+class Steps(TrainerCallback):
+    """All weights before every step and at the end, and which parameters had a gradient when the optimizer began."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, np.ndarray]] = []
+        self.with_gradient: list[set[str]] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.weights.append({name: value.numpy().copy() for name, value in kwargs["model"].named_parameters()})
+
+    def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.with_gradient.append({name for name, value in kwargs["model"].named_parameters() if value.grad is not None})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.on_step_begin(args, state, control, **kwargs)
+
+    def moved(self, name: str) -> list[int]:
+        """Numbers of the steps that changed a parameter, 0 the first."""
+        pairs = zip(self.weights, self.weights[1:], strict=False)
+        return [step for step, (before, after) in enumerate(pairs) if not np.array_equal(before[name], after[name])]
+
+    def update(self, step: int, name: str) -> np.ndarray:
+        """What a step added to a parameter."""
+        return self.weights[step + 1][name] - self.weights[step][name]
+
+
+def state_of(model: Any) -> dict[str, np.ndarray]:
+    """A copy of parameters and buffers."""
+    return {name: value.numpy().copy() for name, value in model.state_dict().items()}
+
+
+class States(TrainerCallback):
+    """Parameters and buffers at the beginning and after every step."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, np.ndarray]] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.states.append(state_of(kwargs["model"]))
+
+    on_step_end = on_train_begin
+
+
+def script_accuracy(trainer: Any, *values: float) -> Any:
+    """Let the evaluations of a Trainer give these accuracies, one for each epoch of four steps."""
+    trainer.compute_metrics = lambda _: {"accuracy": values[max(0, trainer.state.global_step // 4 - 1)]}
+    return trainer
+
+
+def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    assert set(first) == set(second)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def named(model: Any) -> dict[str, np.ndarray]:
+    return {name: value.numpy().copy() for name, value in model.named_parameters()}
+
+
+class Interrupt(TrainerCallback):
+    """Interrupts training once, before a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step: int | None = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            self.step = None
+            raise KeyboardInterrupt
+
+
+class Block(paddle.nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = paddle.nn.Linear(WIDTH, WIDTH)
+        self.norm = paddle.nn.LayerNorm(WIDTH)
+
+    def forward(self, hidden: Any) -> Any:
+        return self.norm(hidden + paddle.tanh(self.dense(hidden)))
+
+
+class Encoder(paddle.nn.Layer):
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = paddle.nn.LayerList([Block() for _ in range(layers)])
+
+    def forward(self, hidden: Any) -> Any:
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return hidden
+
+
+class Deep(paddle.nn.Layer):
+    """An embedding with a norm, numbered layers, a pooler and a classifier."""
+
+    def __init__(self, layers: int = 3) -> None:
+        super().__init__()
+        self.embedding = paddle.nn.Embedding(VOCABULARY, WIDTH)
+        self.norm = paddle.nn.LayerNorm(WIDTH)
+        self.encoder = Encoder(layers)
+        self.pooler = paddle.nn.Linear(WIDTH, WIDTH)
+        self.classifier = paddle.nn.Linear(WIDTH, LABELS)
+
+    def forward(self, input_ids: Any) -> Any:
+        hidden = self.encoder(self.norm(self.embedding(input_ids)).mean(axis=1))
+        return self.classifier(paddle.tanh(self.pooler(hidden)))

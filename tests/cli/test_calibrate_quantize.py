@@ -14,8 +14,10 @@ from paddlenlp_embtune import Recipe, RecipeError
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.export import quantization, write_bundle
 from paddlenlp_embtune.inference import Predictor
-from tests.export.test_quantization import LABELS, large_content, make_texts
+from tests.export.large_bundle import LABELS, large_content, make_texts
 from tests.helpers import RECIPE, ROWS, Run, embtune, error_of, hidden, tsv
+
+pytestmark = pytest.mark.usefixtures("speed_refuses_nothing")
 
 
 @pytest.fixture(scope="module")

@@ -115,6 +115,9 @@ def test_convert_keeps_every_row_bit_for_bit(work: Path, run: Run, name: str) ->
 def test_every_format_that_the_ending_may_say_can_be_written(work: Path) -> None:
     for number, form in enumerate(vectors_convert._WRITABLE):
         write_vectors(work / f"{number}.any", NAMES, TABLE, format=form)
+        read = read_vectors(work / f"{number}.any", ReadOptions(format=form))
+        assert list(read.rows) == NAMES, form
+        np.testing.assert_array_equal(read.table, TABLE, err_msg=form)
 
 
 def test_convert_by_texts_is_the_subset_with_its_report(work: Path, run: Run) -> None:

@@ -31,9 +31,9 @@ from paddlenlp_embtune.errors import BundleError, HostError
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, SentencePieceTokenizer, Vocabulary, pad
 from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
-from tests.export.test_from_checkpoint import Bomb
 from tests.helpers import python
-from tests.text.test_ernie_m import model as pieces_model, tokens_of
+from tests.pickles import Bomb
+from tests.text.pieces import model as pieces_model, tokens_of
 
 TEXTS = ("公司拟回购股份", "控股股东减持2.5%的stocks", "今天 开会。" * 3, "a😀")
 LETTERS = "公司拟回购股份控东减持的今天开会。，.%25"

@@ -30,9 +30,7 @@ from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
 from paddlenlp_embtune.text.encoding import Reading
 from paddlenlp_embtune.text.windows import WindowSpec
-from tests.export.test_bundle import bundle, names
-
-__all__ = ["bundle"]
+from tests.bundles import names
 
 LABELS = ("利空", "中性", "利好")
 LETTERS = "公司拟回购股份控东减持净利润同比增长五成"

@@ -14,46 +14,12 @@ import pytest
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, ParityError, PluginError
-from paddlenlp_embtune.export import BundleContent, add_engines, parity_batches, verify_parity, write_bundle
+from paddlenlp_embtune.export import add_engines, parity_batches, verify_parity, write_bundle
 from paddlenlp_embtune.export.parity import verify_padding
 from paddlenlp_embtune.inference import EngineOptions, Predictor
-from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import CharTokenizer, Vocabulary
+from tests.bundles import ENGINES, TEXTS, content, names
 from tests.helpers import edit_manifest
-
-TEXTS = ("公司拟回购股份", "控股股东减持", "今天开会", "a", "停牌" * 40, "净利润同比增长五成，超出预期", "")
-ENGINES = ("onnxruntime", "paddle_inference")
-
-
-def content(*, padding: float = 0.0, **changes: Any) -> BundleContent:
-    characters = sorted({c for text in TEXTS for c in text})
-    paddle.seed(1)
-    model = TextCNN(vocabulary_size=len(characters) + 2, dimension=8, num_labels=3, filters=6, ngram_buckets=31)
-    table = np.abs(np.random.default_rng(0).normal(size=(31, 4))).astype(np.float32)
-    table[0] = padding
-    model.ngram_table.set_value(table)
-    tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *characters]))
-    options: dict[str, Any] = {
-        "model": model,
-        "model_name": "textcnn",
-        "tokenizer": tokenizer,
-        "labels": ("利空", "中性", "利好"),
-        "ordered": True,
-        "max_length": 64,
-        "sample_texts": TEXTS,
-        **changes,
-    }
-    return BundleContent(**options)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_bundle(tmp_path_factory.mktemp("run") / "bundle", content(), engines=ENGINES)
-
-
-def names(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def test_every_engine_is_proven(bundle: Bundle) -> None:
@@ -218,7 +184,7 @@ def test_another_vocabulary_is_refused_where_the_weights_are_damaged_too(bundle:
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path, limit: int) -> None:
     """A limit on the size of files makes every writer fail as a full disk does: in Python, in Rust and in the child process."""
     script = (
-        "import resource, signal, sys; from pathlib import Path; from tests.export.test_bundle import content;"
+        "import resource, signal, sys; from pathlib import Path; from tests.bundles import content;"
         "from paddlenlp_embtune.errors import BundleError; from paddlenlp_embtune.export import write_bundle;"
         "made = content(); signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
@@ -236,7 +202,7 @@ def test_a_kill_in_the_middle_leaves_the_old_bundle(tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", content(), engines=["onnxruntime"])
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if (tmp_path / name).is_file()}
     script = (
-        "import os, signal, sys; from pathlib import Path; from tests.export.test_bundle import content;"
+        "import os, signal, sys; from pathlib import Path; from tests.bundles import content;"
         "from paddlenlp_embtune.export import bundle_writer as writer; from paddlenlp_embtune.export import write_bundle;"
         "writer._export = lambda *a: os.kill(os.getpid(), signal.SIGKILL);"
         "write_bundle(Path(sys.argv[1]), content(), engines=[])"

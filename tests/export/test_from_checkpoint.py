@@ -29,6 +29,7 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from paddlenlp_embtune.inference import Predictor
+from tests.pickles import Bomb
 
 LABELS = ("利空", "中性", "利好")
 TEXTS = ("公司拟回购股份", "控股股东减持2.5%的stocks", "", "今天 开会。" * 9, "unknownwords 😀")
@@ -149,16 +150,6 @@ def test_weights_in_safetensors_are_the_same(checkpoint: Path, damaged: Path, bu
     (damaged / "model_state.pdparams").unlink()
     again = bundle_checkpoint(damaged, tmp_path / "again", max_length=40)
     np.testing.assert_array_equal(Predictor(again).probabilities(TEXTS), Predictor(bundle).probabilities(TEXTS))
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Path.touch, (self.target,)
 
 
 def test_a_pickle_that_would_do_something_is_refused(damaged: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from paddlenlp_embtune.export.seal import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text import CharTokenizer
 from paddlenlp_embtune.text.windows import WindowSpec
-from tests.export.test_bundle import TEXTS, content
+from tests.bundles import TEXTS, content
 
 SECRET = "密钥甲乙丙丁"
 # Unicode's property White_Space, as PropList.txt has it.

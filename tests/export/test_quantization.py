@@ -13,46 +13,20 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import paddle
 import pytest
 
 from paddlenlp_embtune import DataError
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, MissingDependencyError, ParityError
-from paddlenlp_embtune.export import BundleContent, add_engines, quantization, quantize, write_bundle
+from paddlenlp_embtune.export import add_engines, quantization, quantize, write_bundle
 from paddlenlp_embtune.export.calibrate import calibrate
 from paddlenlp_embtune.export.seal import reseal
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from paddlenlp_embtune.text.windows import WindowSpec
+from tests.export.large_bundle import LABELS, large_content, make_texts
 
-LABELS = ("bad", "so-so", "good")
-LETTERS = [chr(0x4E00 + number) for number in range(300)]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def make_texts(count: int, *, seed: int = 0) -> list[str]:
-    generator = np.random.default_rng(seed)
-    return ["".join(generator.choice(LETTERS, generator.integers(1, 64))) for _ in range(count)]
-
-
-def large_content(buckets: int = 4096) -> BundleContent:
-    """Large enough for 8 bits to be smaller and faster, with answers of all labels."""
-    paddle.seed(1)
-    generator = np.random.default_rng(0)
-    model = TextCNN(vocabulary_size=302, dimension=64, num_labels=3, filters=256, ngram_buckets=buckets)
-    table = np.abs(generator.normal(size=(4096, 4))).astype(np.float32)
-    table[0] = 0
-    if buckets:
-        model.ngram_table.set_value(table)
-    model.head.weight.set_value(generator.normal(size=(256, 3)).astype(np.float32))
-    model.eval()
-    logits = model(paddle.to_tensor(generator.integers(2, 302, (200, 32)))).numpy()
-    model.head.bias.set_value(-2 * logits.mean(axis=0))
-    tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *LETTERS]))
-    options: dict[str, Any] = {"model_name": "textcnn", "labels": LABELS, "ordered": True, "max_length": 64}
-    return BundleContent(model=model, tokenizer=tokenizer, **options)
+pytestmark = pytest.mark.usefixtures("speed_refuses_nothing")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +52,11 @@ def level() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["static", "dynamic"])
 def small(
-    request: pytest.FixtureRequest, bundle: Bundle, rows: tuple[list[str], list[str]], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    bundle: Bundle,
+    rows: tuple[list[str], list[str]],
+    speed_refuses_nothing: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     return quantize(bundle, *rows, method=request.param, tolerance=0.1, target=tmp_path_factory.mktemp("small") / "bundle")
 

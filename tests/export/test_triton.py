@@ -19,9 +19,7 @@ from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export.seal import reseal
 from paddlenlp_embtune.export.triton import write_triton
 from paddlenlp_embtune.inference import Predictor
-from tests.export.test_bundle import TEXTS, bundle
-
-__all__ = ["bundle"]
+from tests.bundles import TEXTS
 
 
 class Tensor:

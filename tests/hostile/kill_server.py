@@ -72,7 +72,7 @@ def prepare(task: dict[str, Any]) -> None:
     from paddlenlp_embtune.embeddings.store import VectorStore
     from paddlenlp_embtune.export import write_bundle
     from paddlenlp_embtune.inference import Predictor
-    from tests.export.test_quantization import large_content, make_texts
+    from tests.export.large_bundle import large_content, make_texts
     from tests.helpers import QUICK, ROWS, tsv
 
     here = Path(task["cwd"])

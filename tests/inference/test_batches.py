@@ -18,10 +18,7 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.inference import Predictor, batching
 from paddlenlp_embtune.inference.batching import TOKENS_PER_BATCH, BatchRunner, form_batches
-from tests.export.test_bundle import bundle
 from tests.helpers import python
-
-__all__ = ["bundle"]
 
 CLOSE = 5e-6
 """Other batches add the same numbers up in another order."""

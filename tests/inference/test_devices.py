@@ -11,9 +11,6 @@ import pytest
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError, HostError, MissingDependencyError
 from paddlenlp_embtune.inference import Predictor
-from tests.export.test_bundle import bundle
-
-__all__ = ["bundle"]
 
 GPU, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 

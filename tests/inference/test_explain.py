@@ -8,22 +8,17 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-import paddle
 import pytest
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.export import BundleContent, write_bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference._occlusion import log_odds, occlude
 from paddlenlp_embtune.inference.explain import Attribution, Explanation
-from paddlenlp_embtune.models.textcnn import TextCNN
-from paddlenlp_embtune.text import CharTokenizer, Vocabulary, clean, pad
+from paddlenlp_embtune.text import clean, pad
 from paddlenlp_embtune.text._offsets import locate
+from tests.planted import LABELS, PLANTED, planted_rows
 
-LABELS = ("利空", "中性", "利好")
-PLANTED = {"立案调查": "利空", "回购注销": "利好"}
-FILLER = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动"
 NASTY = [
     "ＡＢＣ，立案调查！１２％",
     "😀👨\u200d👩\u200d👧🚀立案调查",
@@ -37,45 +32,6 @@ NASTY = [
     "\u200d\u0301 \u0301立",
     "公司\r\n被立案调查" * 30,
 ]
-
-
-def planted_rows(count: int) -> list[tuple[str, str]]:
-    generator = random.Random(0)
-    words = [*PLANTED, ""]
-    rows = []
-    for number in range(count):
-        word = words[number % 3]
-        text = "".join(generator.choices(FILLER, k=generator.randint(4, 16)))
-        at = generator.randint(0, len(text))
-        rows.append((text[:at] + word + text[at:], PLANTED.get(word, "中性")))
-    return rows
-
-
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A text CNN that was trained on texts whose label is decided by a word planted in them."""
-    rows = planted_rows(300)
-    tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *sorted({c for text, _ in rows for c in text})]))
-    ids, labels = [tokenizer.encode(text) for text, _ in rows], [LABELS.index(label) for _, label in rows]
-    paddle.seed(0)
-    model = TextCNN(vocabulary_size=len(tokenizer.vocabulary), dimension=16, num_labels=3, filters=24, ngram_buckets=1024)
-    model.fit_before_training(ids, labels, class_weights=np.ones(3, dtype=np.float32))
-    optimizer = paddle.optimizer.Adam(0.01, parameters=model.parameters())
-    for _ in range(60):
-        paddle.nn.functional.cross_entropy(model(paddle.to_tensor(pad(ids))), paddle.to_tensor(labels)).backward()
-        optimizer.step()
-        optimizer.clear_grad()
-    model.eval()
-    content = BundleContent(
-        model=model,
-        model_name="textcnn",
-        tokenizer=tokenizer,
-        labels=LABELS,
-        ordered=True,
-        max_length=64,
-        sample_texts=[text for text, _ in rows[:20]],
-    )
-    return write_bundle(tmp_path_factory.mktemp("planted") / "bundle", content, engines=("onnxruntime",))
 
 
 def explanation_of(text: str, contributions: list[float]) -> Explanation:

@@ -20,10 +20,8 @@ from paddlenlp_embtune.inference.postprocessing import aggregate, level_of, prob
 from paddlenlp_embtune.text import clean
 from paddlenlp_embtune.text.encoding import Reading
 from paddlenlp_embtune.text.windows import WindowSpec, split_windows
-from tests.export.test_bundle import TEXTS, bundle
+from tests.bundles import TEXTS
 from tests.helpers import edit_manifest
-
-__all__ = ["bundle"]
 
 LABELS = ("利空", "中性", "利好")
 LONG = "控股股东减持，净利润同比增长五成。公司拟回购股份！今天开会，停牌。" * 9

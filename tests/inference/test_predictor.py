@@ -11,9 +11,7 @@ import pytest
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, PluginError
 from paddlenlp_embtune.inference import Predictor
-from tests.export.test_bundle import TEXTS, bundle
-
-__all__ = ["bundle"]
+from tests.bundles import TEXTS
 
 
 def test_answers_line_up_with_the_texts(bundle: Bundle) -> None:

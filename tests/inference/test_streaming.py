@@ -15,9 +15,6 @@ from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text.encoding import chunks
-from tests.export.test_bundle import bundle
-
-__all__ = ["bundle"]
 
 AHEAD = 2 * 2048
 """The most texts that are read and not yet answered."""

@@ -15,10 +15,8 @@ from paddlenlp_embtune.inference._occlusion import log_odds
 from paddlenlp_embtune.models._integrated_gradients import Parts, attribute, parts_of
 from paddlenlp_embtune.models.paddle_engine import load_layer
 from paddlenlp_embtune.models.textcnn import TextCNN
-from tests.inference.test_explain import LABELS, PLANTED, planted, planted_rows
-from tests.models.test_textcnn import by_hand, model
-
-__all__ = ["planted"]
+from tests.models.small_textcnn import by_hand, model
+from tests.planted import LABELS, PLANTED, planted_rows
 
 
 class Bag(paddle.nn.Layer):

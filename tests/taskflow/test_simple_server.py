@@ -10,9 +10,7 @@ from paddlenlp import Taskflow
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.inference import Predictor
-from tests.export.test_bundle import TEXTS, bundle
-
-__all__ = ["bundle"]
+from tests.bundles import TEXTS
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from paddlenlp_embtune.text import (
 )
 from paddlenlp_embtune.text._offsets import aligned, locate
 from paddlenlp_embtune.text._term_matcher import TermMatcher
-from tests.text.test_every_tokenizer import CORPUS, MAKERS, NASTY, TERMS, made, mixtures
+from tests.text.every_tokenizer import CORPUS, MAKERS, NASTY, TERMS, made, mixtures
 
 CHAR = CharTokenizer(Vocabulary([PAD, UNK, *"质押式回购股票交易 abcetf"]))
 

@@ -11,7 +11,7 @@ from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, TermTokenizer, Vocabulary, WordTokenizer, unknown_report
 from paddlenlp_embtune.text.factory import TOKENIZERS, build_tokenizer
 from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
-from tests.text.test_every_tokenizer import CORPUS
+from tests.text.every_tokenizer import CORPUS
 
 
 def build(name: str, **options: Any) -> Any:

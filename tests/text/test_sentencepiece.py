@@ -14,7 +14,7 @@ from sentencepiece import sentencepiece_model_pb2 as protobuf
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.text import PAD, UNK, SentencePieceTokenizer, Vocabulary, sentencepiece_model, tokenizer_from_config
 from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, cut_sentencepiece, train_sentencepiece
-from tests.text.test_every_tokenizer import CORPUS, NASTY, mixtures
+from tests.text.every_tokenizer import CORPUS, NASTY, mixtures
 
 TYPES = ("unigram", "bpe")
 WORDS = ("公司", "回购", "股份", "质押", "交易", "证券", "增长", "利润", "tesla", "stock", "的", "了", "，", "。", "2024")

@@ -22,7 +22,7 @@ from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import Tokenizer, clean
 from paddlenlp_embtune.utils.atomic_io import sha256_of
 from tests.helpers import edit_manifest
-from tests.text.test_every_tokenizer import CORPUS, NASTY, made
+from tests.text.every_tokenizer import CORPUS, NASTY, made
 
 FILES = {
     "char": set[str](),

@@ -10,7 +10,7 @@ import pytest
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Vocabulary, WordPieceTokenizer, WordTokenizer, extend
 from paddlenlp_embtune.text.comparison import compare_tokenizers
-from tests.text.test_every_tokenizer import KINDS, TEXTS, made
+from tests.text.every_tokenizer import KINDS, TEXTS, made
 
 VOCABULARY = Vocabulary([PAD, UNK, "[CLS]", "[SEP]", *"公司回购股份", "公司", "回购"])
 ASKED = ["公司回购", "公司囧", "", "Ａ"]

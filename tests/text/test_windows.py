@@ -262,7 +262,9 @@ def test_a_hundred_thousand_characters(unit: str) -> None:
 
 def test_a_hundred_thousand_full_stops(tmp_path: Path) -> None:
     script = (
-        "from tests.text.test_windows import CHAR, split_windows\n"
+        "from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Vocabulary\n"
+        "from paddlenlp_embtune.text.windows import split_windows\n"
+        "CHAR = CharTokenizer(Vocabulary([PAD, UNK, *'abc.']))\n"
         "print(len(split_windows('.' * 100_000, CHAR, max_length=256, overlap=0)))\n"
     )
     command = [sys.executable, "-c", script]

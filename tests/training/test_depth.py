@@ -13,49 +13,11 @@ from paddlenlp_embtune.config.recipe import FreezeSpec, GroupSpec, LayerwiseSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.models import layerwise_groups
 from paddlenlp_embtune.training import resolve_groups
-from tests.toy import LABELS, VOCABULARY, WIDTH, Toy, make_trainer
-from tests.training.callbacks.test_freezing import Steps
+from tests.toy import LABELS, VOCABULARY, WIDTH, Deep, Steps, Toy, make_trainer
 
 LAYERS = 3
 BARE: dict[str, Any] = {"early_stopping": None, "clip": None, "health": None}
 CONSTANT = ScheduleSpec(kind="constant", warmup_ratio=0.0)
-
-
-class Block(paddle.nn.Layer):
-    def __init__(self) -> None:
-        super().__init__()
-        self.dense = paddle.nn.Linear(WIDTH, WIDTH)
-        self.norm = paddle.nn.LayerNorm(WIDTH)
-
-    def forward(self, hidden: Any) -> Any:
-        return self.norm(hidden + paddle.tanh(self.dense(hidden)))
-
-
-class Encoder(paddle.nn.Layer):
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layers = paddle.nn.LayerList([Block() for _ in range(layers)])
-
-    def forward(self, hidden: Any) -> Any:
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return hidden
-
-
-class Deep(paddle.nn.Layer):
-    """An embedding with a norm, numbered layers, a pooler and a classifier."""
-
-    def __init__(self, layers: int = LAYERS) -> None:
-        super().__init__()
-        self.embedding = paddle.nn.Embedding(VOCABULARY, WIDTH)
-        self.norm = paddle.nn.LayerNorm(WIDTH)
-        self.encoder = Encoder(layers)
-        self.pooler = paddle.nn.Linear(WIDTH, WIDTH)
-        self.classifier = paddle.nn.Linear(WIDTH, LABELS)
-
-    def forward(self, input_ids: Any) -> Any:
-        hidden = self.encoder(self.norm(self.embedding(input_ids)).mean(axis=1))
-        return self.classifier(paddle.tanh(self.pooler(hidden)))
 
 
 class WithScales(Deep):

@@ -221,3 +221,10 @@ def test_a_prefix_goes_into_an_encoder_of_fewer_tokens_than_positions() -> None:
     found = tiny_encoder("ErnieMModel", positions=128)
     model = classifier_on(found, found.table, num_labels=2, options={})
     add_adapter(model.network, AdapterSpec(kind="prefix", tokens=64))
+    model.eval()
+    vocabulary = len(found.table)
+    assert vocabulary < 64 + 64 < 64 + 128
+    with paddle.no_grad():
+        logits = model(paddle.arange(1, 64).reshape([1, -1]) % vocabulary).numpy()
+    assert logits.shape == (1, 2)
+    assert np.isfinite(logits).all()

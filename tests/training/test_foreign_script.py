@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
+from paddlenlp.trainer import TrainerCallback
 from safetensors.numpy import load_file
 
 import paddlenlp_embtune as embtune
 from tests.helpers import ROWS, python, tsv
-from tests.toy import ToyData, make_trainer
+from tests.toy import States, ToyData, assert_equal, make_trainer, state_of
 from tests.training.checkpoints import WEIGHTS, make_ernie
 
 SCRIPT = Path(__file__).with_name("plain_script.py")
@@ -178,16 +179,39 @@ def test_rows_without_a_length_can_be_trained_on(tmp_path: Path) -> None:
     assert trainer.state.global_step == 6
 
 
+class Evaluations(TrainerCallback):
+    """The metrics of every evaluation, by its step."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.metrics.append((state.global_step, dict(kwargs["metrics"])))
+
+    def of(self, name: str) -> dict[int, float]:
+        return {step: metrics[name] for step, metrics in self.metrics if name in metrics}
+
+
 def test_early_stopping_watches_one_of_several_evaluation_sets(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path)
+    evaluations = Evaluations()
+    trainer = make_trainer(tmp_path, evaluations)
     trainer.eval_dataset = {"a": ToyData(32), "b": ToyData(16)}
-    embtune.attach(trainer, embtune.Recipe.from_dict({"early_stopping": {"metric": "a_accuracy"}}))
+    record = embtune.attach(trainer, embtune.Recipe.from_dict({"early_stopping": {"metric": "a_accuracy"}}))
     trainer.train()
+    found = evaluations.of("eval_a_accuracy")
+    assert len(found) == 3
+    assert {event["step"]: event["value"] for event in record.of("early_stopping")} == found
 
 
 def test_the_trainer_still_finds_its_own_best_checkpoint(tmp_path: Path) -> None:
     steps = {"evaluation_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
-    trainer = make_trainer(tmp_path, load_best_model_at_end=True, metric_for_best_model="accuracy", **steps)
+    states, evaluations = States(), Evaluations()
+    trainer = make_trainer(
+        tmp_path, states, evaluations, load_best_model_at_end=True, metric_for_best_model="accuracy", **steps
+    )
     embtune.attach(trainer, embtune.Recipe(early_stopping=None))
     trainer.train()
-    assert trainer.state.best_model_checkpoint is not None
+    found = evaluations.of("eval_accuracy")
+    best = int(Path(trainer.state.best_model_checkpoint).name.removeprefix("checkpoint-"))
+    assert found[best] == max(found.values())
+    assert_equal(state_of(trainer.model), states.states[best])

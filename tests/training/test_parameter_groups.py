@@ -14,9 +14,7 @@ from paddlenlp_embtune.config.recipe import FreezeSpec, GroupSpec, Recipe
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training import group_table, resolve_groups
 from paddlenlp_embtune.training.parameter_groups import groups_named, optimizer_groups
-from tests.toy import Toy, ToyData, make_trainer
-from tests.training.callbacks.test_freezing import Steps
-from tests.training.test_depth import Deep
+from tests.toy import Deep, Steps, Toy, ToyData, make_trainer
 
 SPECS = (
     GroupSpec(name="embedding", parameters=("embedding.*",), rate=5e-5),

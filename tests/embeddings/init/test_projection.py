@@ -12,12 +12,9 @@ from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.init import LinearMap, fit_linear, fit_orthonormal, fit_pca
 from paddlenlp_embtune.embeddings.init.projection import fit_width, shared_rows
 from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def named(table: Table, *, first: int = 0, source: str = "test vectors") -> VectorTable:

@@ -6,12 +6,9 @@ import pytest
 
 from paddlenlp_embtune.embeddings.init._scaling import mean_at_norm
 from paddlenlp_embtune.embeddings.metrics import row_norms
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])

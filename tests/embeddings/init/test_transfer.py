@@ -10,14 +10,11 @@ from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.init import Origin, initialise_into
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 SHARED = [f"w{number}" for number in range(120)]
 NEW = ["new0", "new1"]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def worlds(*, scale: float = 0.05) -> tuple[VectorTable, Table, dict[str, int], Table]:

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, numpy_files, read_vectors, write_vectors
 from paddlenlp_embtune.utils.atomic_io import write_arrays
+from tests.pickles import Bomb
 
 TOKENS = ["[PAD]", "涨", "a b", "\u2028", "\r", "$"]
 TABLE = np.random.default_rng(0).normal(0, 1, (len(TOKENS), 4)).astype(np.float32)
@@ -118,11 +119,6 @@ def test_what_we_write(kind: str, vocabulary: Path, tmp_path: Path) -> None:
     stored = dict(np.load(path)) if kind == "npz" else load_file(path)
     np.testing.assert_array_equal(stored["vectors"], TABLE)
     assert json.loads(stored["tokens"].tobytes()) == tokens
-
-
-class Bomb:
-    def __reduce__(self) -> Any:
-        return (pytest.fail, ("something was unpickled",))
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])

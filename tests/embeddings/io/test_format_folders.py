@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, read_vectors
+from tests.pickles import Bomb
 
 TOKENS = ["[PAD]", "[UNK]", "涨", "$", "跌", "$"]
 TABLE = np.random.default_rng(0).normal(0, 1, (len(TOKENS), 4)).astype(np.float32)
@@ -109,11 +110,6 @@ def test_lacking_files(tmp_path: Path) -> None:
         read_vectors(folder, ReadOptions(format="bundle"))
     with pytest.raises(VectorError, match="is a folder"):
         read_vectors(folder, ReadOptions(format="glove"))
-
-
-class Bomb:
-    def __reduce__(self) -> Any:
-        return (pytest.fail, ("something was unpickled",))
 
 
 @pytest.mark.parametrize("content", [pickle.dumps({"a": Bomb()}), b"nothing", pickle.dumps([1])])

@@ -18,14 +18,11 @@ from paddlenlp_embtune.embeddings.metrics._term_groups import compare_groups, te
 from paddlenlp_embtune.embeddings.metrics._term_map import principal_axes, special_rows
 from paddlenlp_embtune.embeddings.metrics.drift_report import movement
 from paddlenlp_embtune.errors import VectorError
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
 GROUPS = {"easing": ("降准", "降息"), "buying": ("增持", "回购", "购"), "alone": ("息",), "nobody": ("龘龘",)}
-
-
-def gaussian(rows: int, width: int = 8, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def pair(rows: int = len(TOKENS), *, moved: tuple[int, ...] = (3, 5, 8)) -> tuple[Table, Table]:

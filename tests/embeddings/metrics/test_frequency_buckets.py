@@ -9,12 +9,9 @@ import pytest
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.metrics import cosine_drift, norm_drift
 from paddlenlp_embtune.embeddings.metrics._frequency_buckets import Band, drift_by_frequency
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def test_by_hand() -> None:

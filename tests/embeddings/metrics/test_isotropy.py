@@ -23,6 +23,7 @@ from paddlenlp_embtune.embeddings.metrics._isotropy import (
     update_ratio,
 )
 from paddlenlp_embtune.embeddings.metrics.sampling import Estimate
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -43,11 +44,6 @@ EACH = pytest.mark.parametrize("measure", ALONE.values(), ids=ALONE.keys())
 
 def value_of(found: float | Estimate) -> float:
     return found.value if isinstance(found, Estimate) else found
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0, mean: float = 0.0) -> Table:
-    table = np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
-    return table + np.float32(mean)
 
 
 def orthogonal(rows: int, width: int, *, seed: int = 0) -> Floats:

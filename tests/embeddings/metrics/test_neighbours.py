@@ -16,12 +16,9 @@ from paddlenlp_embtune.embeddings.metrics._neighbours import (
     nearest,
     neighbourhood_overlap,
 )
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def moved(table: Table, *, by: float, seed: int = 1) -> Table:

@@ -18,12 +18,9 @@ from paddlenlp_embtune.embeddings.metrics.sampling import (
     estimate_moments,
     unit_rows,
 )
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 @pytest.mark.parametrize(("degrees", "quantile"), [(8, 2.306), (15, 2.1314), (31, 2.0395), (63, 1.9983), (10**6, 1.95997)])

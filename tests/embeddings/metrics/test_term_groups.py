@@ -10,14 +10,11 @@ import pytest
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
 from paddlenlp_embtune.embeddings.metrics._term_groups import compare_groups, group_geometry, term_vectors
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 
 AXES = np.array([[0, 0], [1, 0], [2, 0], [0, 1], [0, 3], [-1, 0]], np.float32)
-
-
-def gaussian(rows: int, width: int, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def cosine(one: Table, other: Table) -> float:

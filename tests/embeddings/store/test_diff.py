@@ -13,14 +13,11 @@ from paddlenlp_embtune.embeddings.metrics.drift_report import movement
 from paddlenlp_embtune.embeddings.store.diff import difference
 from paddlenlp_embtune.embeddings.store.row_selection import check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
 from paddlenlp_embtune.errors import VectorError
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
 GROUPS = {"easing": ("降准", "降息"), "buying": ("增持", "回购", "购")}
-
-
-def gaussian(rows: int = len(TOKENS), width: int = 8, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def moved(rows: tuple[int, ...] = (3, 5, 8)) -> tuple[Table, Table]:

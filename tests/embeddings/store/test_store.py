@@ -19,13 +19,10 @@ from paddlenlp_embtune.embeddings.store import VectorStore, Version, _row_packs,
 from paddlenlp_embtune.embeddings.store.version import write_version
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import Vocabulary
+from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
 TOKENS = ("[PAD]", "[UNK]", *"降准加息增持减回购")
-
-
-def gaussian(rows: int = len(TOKENS), width: int = 8, *, seed: int = 0) -> Table:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
 
 
 def named(rows: int) -> list[str]:

@@ -17,7 +17,7 @@ import paddlenlp_embtune as embtune
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EarlyStoppingCallback, StopReason
-from tests.toy import Snapshots, Toy, make_trainer, new_process
+from tests.toy import Snapshots, States, Toy, assert_equal, make_trainer, new_process, state_of
 
 STEPS = 4
 """Steps of the toy's epoch."""
@@ -136,32 +136,9 @@ def stop_of(trainer: Any) -> EarlyStoppingCallback:
     return callback
 
 
-def state_of(model: Any) -> Weights:
-    """Weights and buffers."""
-    return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
-
-
-def assert_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    assert set(found) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
-
-
 def told(record: RunRecord, *kinds: str) -> list[dict[str, Any]]:
     """What the record holds of some kinds of events, but for the time."""
     return [{k: v for k, v in event.items() if k != "time"} for event in record.events if event["event"] in kinds]
-
-
-class Steps(TrainerCallback):
-    """Weights and buffers at the begin and after every step."""
-
-    def __init__(self) -> None:
-        self.states: list[Weights] = []
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.states.append(state_of(kwargs["model"]))
-
-    on_step_end = on_train_begin
 
 
 # --- which evaluations count ----------------------------------------------------------------------------------------------
@@ -195,12 +172,12 @@ def test_the_evaluation_that_releases_does_not_count_either(tmp_path: Path) -> N
 
 
 def test_what_is_best_before_the_release_comes_back_all_the_same(tmp_path: Path) -> None:
-    steps = Steps()
+    steps = States()
     trainer = scored(tmp_path, lambda step: -float(step), steps, num_train_epochs=4)
     embtune.attach(trainer, recipe({"patience_evals": 1}, freeze={"groups": ["embedding"], "unfreeze_at_epoch": 2}))
     trainer.train()
     assert trainer.state.global_step == 3 * STEPS
-    assert_same(state_of(trainer.model), steps.states[STEPS])
+    assert_equal(state_of(trainer.model), steps.states[STEPS])
 
 
 def test_a_freeze_for_good_holds_nothing_up(tmp_path: Path) -> None:
@@ -251,7 +228,7 @@ def poisoned(folder: Path, poison: Poison, *callbacks: Any, **options: Any) -> A
 def test_a_loss_that_is_not_finite_stops_before_it_reaches_a_weight(
     tmp_path: Path, value: float, parts: int, restore: bool
 ) -> None:
-    steps = Steps()
+    steps = States()
     sizes = {"per_device_train_batch_size": 16 // parts, "gradient_accumulation_steps": parts}
     trainer = poisoned(tmp_path, Poison(6, value), steps, **sizes)
     record = embtune.attach(trainer, recipe({"restore_best": restore}, clip={"global_norm": 1.0, "row_norm": 1.0}))
@@ -260,21 +237,21 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_a_weight(
     assert [event["reason"] for event in record.of("stopped")] == ["not_finite"]
     assert trainer.state.global_step == 7
     assert all(np.isfinite(value).all() for state in steps.states for value in state.values())
-    assert_same(steps.states[7], steps.states[6])
+    assert_equal(steps.states[7], steps.states[6])
     # The evaluation after the stop, of the weights before the bad loss, gives the best score.
     assert stop_of(trainer).best_step == 7
-    assert_same(state_of(trainer.model), steps.states[6])
+    assert_equal(state_of(trainer.model), steps.states[6])
 
 
 def test_after_a_loss_that_is_not_finite_the_best_weights_come_back(tmp_path: Path) -> None:
-    steps = Steps()
+    steps = States()
     poison = Poison(10)
     trainer = scored(tmp_path, lambda step: 1.0 if step == STEPS else 0.0, poison, steps)
     trainer.criterion = poison.criterion
     embtune.attach(trainer, recipe({}))
     trainer.train()
     assert stop_of(trainer).stop_reason is StopReason.NOT_FINITE
-    assert_same(state_of(trainer.model), steps.states[STEPS])
+    assert_equal(state_of(trainer.model), steps.states[STEPS])
 
 
 @pytest.mark.parametrize(
@@ -332,13 +309,13 @@ class BlowUp(TrainerCallback):
 
 @pytest.mark.parametrize("ratio", [5.0, None])
 def test_a_loss_that_grows_many_times_stops_and_the_best_weights_come_back(tmp_path: Path, ratio: float | None) -> None:
-    steps = Steps()
+    steps = States()
     trainer = scored(tmp_path, lambda step: 1.0 if step == STEPS else 0.0, BlowUp(), steps, logging_steps=1)
     embtune.attach(trainer, recipe({"divergence_ratio": ratio, "patience_evals": 9}))
     trainer.train()
     assert stop_of(trainer).stop_reason is (None if ratio is None else StopReason.DIVERGED)
     assert trainer.state.global_step == (12 if ratio is None else 10)
-    assert_same(state_of(trainer.model), steps.states[STEPS])
+    assert_equal(state_of(trainer.model), steps.states[STEPS])
 
 
 @pytest.mark.parametrize(
@@ -355,7 +332,7 @@ def test_the_reason_to_stop_is_the_first_one(tmp_path: Path, cause: TrainerCallb
 
 
 def test_a_rate_that_is_far_too_high_is_noticed(tmp_path: Path) -> None:
-    steps = Steps()
+    steps = States()
     options = {"evaluation_strategy": "steps", "eval_steps": 1, "logging_steps": 1, "num_train_epochs": 6}
     trainer = make_trainer(tmp_path, steps, **options)
     group = {"name": "all", "rate": 100.0}
@@ -370,7 +347,7 @@ def test_a_rate_that_is_far_too_high_is_noticed(tmp_path: Path) -> None:
     assert stopped["reason"] == "diverged"
     assert stopped["loss"] > 5 * stopped["first_loss"]
     assert trainer.state.global_step < 24
-    assert_same(state_of(trainer.model), steps.states[stop_of(trainer).best_step])
+    assert_equal(state_of(trainer.model), steps.states[stop_of(trainer).best_step])
     assert trainer.evaluate()["eval_accuracy"] == max(event["value"] for event in record.of("early_stopping"))
 
 
@@ -425,8 +402,8 @@ class Undimensioned(Toy):
     ],
 )
 def test_all_that_a_layer_saves_comes_back_also_from_a_checkpoint(tmp_path: Path, model: type[Toy]) -> None:
-    def run(resume: str | None) -> tuple[Any, Steps]:
-        steps = Steps()
+    def run(resume: str | None) -> tuple[Any, States]:
+        steps = States()
         callbacks = [Wander(), steps] if model is OddToy else [steps]
         with new_process():
             paddle.seed(0)
@@ -440,9 +417,9 @@ def test_all_that_a_layer_saves_comes_back_also_from_a_checkpoint(tmp_path: Path
     whole, steps = run(None)
     best = steps.states[STEPS]
     assert all((best[name] != steps.states[-1][name]).any() for name in best if name != "temperature")
-    assert_same(state_of(whole), best)
+    assert_equal(state_of(whole), best)
     resumed, _ = run(str(tmp_path / "checkpoint-8"))
-    assert_same(state_of(resumed), best)
+    assert_equal(state_of(resumed), best)
     if model is OddToy:
         assert resumed.again.weight is resumed.encoder.weight
         assert str(resumed.narrow.weight.dtype) == "paddle.bfloat16"
@@ -457,8 +434,8 @@ def test_all_that_a_layer_saves_comes_back_also_from_a_checkpoint(tmp_path: Path
 def test_a_run_that_had_decided_to_stop_moves_nothing_when_it_is_resumed(
     tmp_path: Path, restore: bool, poison: Poison | None
 ) -> None:
-    def run(resume: str | None) -> tuple[Any, Steps]:
-        steps = Steps()
+    def run(resume: str | None) -> tuple[Any, States]:
+        steps = States()
         with new_process():
             trainer = scored(tmp_path, lambda step: -float(step), steps, num_train_epochs=6, save_strategy="epoch")
             if poison is not None and resume is None:
@@ -474,8 +451,8 @@ def test_a_run_that_had_decided_to_stop_moves_nothing_when_it_is_resumed(
     second, again = run(str(tmp_path / f"checkpoint-{newest}"))
     assert second.state.global_step <= newest + 1
     assert all(np.array_equal(state[name], value) for state in again.states for name, value in steps.states[-1].items())
-    assert_same(state_of(second.model), state_of(first.model))
-    assert_same(state_of(second.model), steps.states[STEPS if restore else -1])
+    assert_equal(state_of(second.model), state_of(first.model))
+    assert_equal(state_of(second.model), steps.states[STEPS if restore else -1])
 
 
 class Descend(TrainerCallback):
@@ -500,7 +477,7 @@ def test_a_run_that_had_decided_to_stop_keeps_its_average_when_it_is_resumed(tmp
         return state_of(trainer.model)
 
     whole = run(None)
-    assert_same(run(str(tmp_path / "checkpoint-8")), whole)
+    assert_equal(run(str(tmp_path / "checkpoint-8")), whole)
 
 
 @pytest.mark.parametrize("kind", ["constant", "plateau"])
@@ -512,7 +489,7 @@ def test_evaluating_after_training_disturbs_nothing(tmp_path: Path, kind: str) -
     end, events, best = state_of(trainer.model), list(record.events), stop_of(trainer).best_value
     for _ in range(3):
         assert trainer.evaluate()["eval_accuracy"] == best
-    assert_same(state_of(trainer.model), end)
+    assert_equal(state_of(trainer.model), end)
     assert record.events == events
     assert stop_of(trainer).best_value == best
 
@@ -524,7 +501,7 @@ def test_evaluating_after_a_run_that_never_released_disturbs_nothing(tmp_path: P
     trainer.train()
     end = state_of(trainer.model)
     trainer.evaluate()
-    assert_same(state_of(trainer.model), end)
+    assert_equal(state_of(trainer.model), end)
 
 
 def test_evaluating_before_training_decides_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
 from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, MonitoredRows
-from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Toy, make_trainer, new_process
+from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Steps, Toy, make_trainer, named, new_process
 
 EMBEDDING = "embedding.weight"
 GROUPS = (
@@ -68,22 +68,6 @@ def health_of(trainer: Any) -> EmbeddingHealthCallback:
 
 def plain(events: list[dict[str, Any]], *without: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in event.items() if key not in ("time", *without)} for event in events]
-
-
-class Steps(TrainerCallback):
-    """All weights before every step and at the end."""
-
-    def __init__(self) -> None:
-        self.weights: list[dict[str, np.ndarray]] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.weights.append({name: value.numpy().copy() for name, value in kwargs["model"].named_parameters()})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.on_step_begin(args, state, control, **kwargs)
-
-    def update(self, step: int, name: str) -> np.ndarray:
-        return self.weights[step + 1][name] - self.weights[step][name]
 
 
 class Put(TrainerCallback):
@@ -229,8 +213,11 @@ def test_what_an_alarm_froze_is_not_released_by_the_freeze_schedule(tmp_path: Pa
 def test_an_embedding_that_was_frozen_before_training_is_left_frozen(tmp_path: Path) -> None:
     model = Toy()
     model.embedding.weight.stop_gradient = True
+    start = named(model)
     health = EmbeddingHealthCallback(alarms={"planted": AlarmSpec(measure="rows_watched", above=0.0, action="freeze")})
     make_trainer(tmp_path, health, model=model).train()
+    np.testing.assert_array_equal(model.embedding.weight.numpy(), start[EMBEDDING])
+    assert (model.classifier.weight.numpy() != start["classifier.weight"]).any()
     assert model.embedding.weight.stop_gradient
 
 

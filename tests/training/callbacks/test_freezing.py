@@ -15,31 +15,9 @@ from paddlenlp_embtune.config.optimization import PlateauSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import FreezingCallback, ResumeCallback
-from tests.toy import Snapshots, Toy, make_trainer, new_process
+from tests.toy import Interrupt, Snapshots, Steps, Toy, assert_equal, make_trainer, named, new_process, script_accuracy
 
 ACCURACY = PlateauSpec(metric="accuracy")
-
-
-class Steps(TrainerCallback):
-    """All weights before every step and at the end, and which parameters had a gradient when the optimizer began."""
-
-    def __init__(self) -> None:
-        self.weights: list[dict[str, np.ndarray]] = []
-        self.with_gradient: list[set[str]] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.weights.append({name: value.numpy().copy() for name, value in kwargs["model"].named_parameters()})
-
-    def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.with_gradient.append({name for name, value in kwargs["model"].named_parameters() if value.grad is not None})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.on_step_begin(args, state, control, **kwargs)
-
-    def moved(self, name: str) -> list[int]:
-        """Numbers of the steps that changed a parameter, 0 the first."""
-        pairs = zip(self.weights, self.weights[1:], strict=False)
-        return [step for step, (before, after) in enumerate(pairs) if not np.array_equal(before[name], after[name])]
 
 
 class Optimizer(TrainerCallback):
@@ -58,24 +36,8 @@ class Optimizer(TrainerCallback):
         self.on_step_begin(args, state, control, **kwargs)
 
 
-def script_accuracy(trainer: Any, *values: float) -> Any:
-    """Let the evaluations of a Trainer give these accuracies, one for each epoch of four steps."""
-    trainer.compute_metrics = lambda _: {"accuracy": values[max(0, trainer.state.global_step // 4 - 1)]}
-    return trainer
-
-
 def moved(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {name for name in before if not np.array_equal(before[name], after[name])}
-
-
-def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
-    assert set(first) == set(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
-
-
-def named(model: Any) -> dict[str, np.ndarray]:
-    return {name: value.numpy().copy() for name, value in model.named_parameters()}
 
 
 # --- release --------------------------------------------------------------------------------------------------------
@@ -410,18 +372,6 @@ def test_phases_are_recorded(tmp_path: Path) -> None:
     callback.record = RunRecord(tmp_path / "record.jsonl")
     make_trainer(tmp_path, callback).train()
     assert [(event["epoch"], event["what"]) for event in callback.record.of("phase")] == [(0, "frozen"), (1, "released")]
-
-
-class Interrupt(TrainerCallback):
-    """Interrupts training once, before a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.step: int | None = step
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            self.step = None
-            raise KeyboardInterrupt
 
 
 LEFT_FROZEN = "what is frozen when training breaks off stays frozen, and the next training takes it for the user's doing"

@@ -16,9 +16,7 @@ from paddlenlp.trainer import Trainer, TrainerCallback
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config.recipe import LayerwiseSpec, Recipe, ScheduleSpec
-from tests.toy import Toy, ToyData, make_trainer
-from tests.training.callbacks.test_freezing import Interrupt, Steps, assert_equal, named, script_accuracy
-from tests.training.test_depth import Deep
+from tests.toy import Deep, Interrupt, Steps, Toy, ToyData, assert_equal, make_trainer, named, script_accuracy
 
 RATES = {"embedding": 5e-5, "norm": 2e-4, "body": 1e-3, "head": 1e-2}
 MEMBERS = [

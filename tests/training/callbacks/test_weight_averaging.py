@@ -17,24 +17,12 @@ import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import AverageSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training.callbacks import WeightAveragingCallback
-from tests.toy import Toy, make_trainer, new_process
+from tests.toy import States, Toy, make_trainer, named, new_process
 
 STEPS = 4
 """Steps of the toy's epoch."""
 
 Weights = dict[str, npt.NDArray[Any]]
-
-
-class Steps(TrainerCallback):
-    """The weights at the begin and after every step."""
-
-    def __init__(self) -> None:
-        self.weights: list[Weights] = []
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.weights.append(weights_of(kwargs["model"]))
-
-    on_step_end = on_train_begin
 
 
 class Climb(TrainerCallback):
@@ -45,10 +33,6 @@ class Climb(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         set_height(kwargs["model"], self.height(int(state.global_step)))
-
-
-def weights_of(model: Any) -> Weights:
-    return {name: parameter.numpy().copy() for name, parameter in model.named_parameters()}
 
 
 def set_height(model: Any, value: float) -> None:
@@ -103,11 +87,11 @@ def test_without_evaluations_the_moving_average_replaces_the_weights(
     tmp_path: Path, decay: float, every_steps: int, start_epoch: int | None
 ) -> None:
     spec = AverageSpec(decay=decay, every_steps=every_steps, start_epoch=start_epoch)
-    steps = Steps()
+    steps = States()
     trainer = make_trainer(tmp_path, steps, WeightAveragingCallback(spec), learning_rate=0.05, evaluation_strategy="no")
     trainer.train()
-    for name, value in weights_of(trainer.model).items():
-        history = [weights[name] for weights in steps.weights[1:]]
+    for name, value in named(trainer.model).items():
+        history = [weights[name] for weights in steps.states[1:]]
         expected = moving_average(history, decay=decay, every_steps=every_steps, first=STEPS * (start_epoch or 0))
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=name)
         assert np.abs(value - history[-1]).max() > 1e-4, name
@@ -115,12 +99,12 @@ def test_without_evaluations_the_moving_average_replaces_the_weights(
 
 @pytest.mark.parametrize(("start_epoch", "epochs"), [(0, [1, 2, 3, 4]), (2, [3, 4]), (3, [4])])
 def test_the_plain_mean_is_that_of_the_ends_of_epochs(tmp_path: Path, start_epoch: int, epochs: list[int]) -> None:
-    steps = Steps()
+    steps = States()
     average = WeightAveragingCallback(AverageSpec(kind="swa", start_epoch=start_epoch))
     trainer = make_trainer(tmp_path, steps, average, learning_rate=0.05, evaluation_strategy="no", num_train_epochs=4)
     trainer.train()
-    for name, value in weights_of(trainer.model).items():
-        expected = np.mean([steps.weights[STEPS * epoch][name] for epoch in epochs], axis=0)
+    for name, value in named(trainer.model).items():
+        expected = np.mean([steps.states[STEPS * epoch][name] for epoch in epochs], axis=0)
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
@@ -135,14 +119,14 @@ def test_left_to_itself_the_plain_mean_is_that_of_the_last_quarter(tmp_path: Pat
 def test_what_never_moved_is_bit_equal_in_the_average(tmp_path: Path, kind: str) -> None:
     average = {"kind": kind, "every_steps": 1, "start_epoch": 0, "decay": 0.7}
     freeze, rows = {"groups": ["encoder"], "permanent": True}, {"protect": [3, 27]}
-    steps = Steps()
+    steps = States()
     trainer = make_trainer(tmp_path, steps)
     # A metric that always finds the second evaluation of a pair, that of the average, better.
     numbers = itertools.count()
     trainer.compute_metrics = lambda _: {"number": float(next(numbers))}
     record = embtune.attach(trainer, recipe({**average, "metric": "number"}, freeze=freeze, rows=rows))
     trainer.train()
-    start, last, end = steps.weights[0], steps.weights[-1], weights_of(trainer.model)
+    start, last, end = steps.states[0], steps.states[-1], named(trainer.model)
     assert record.of("averaged")[0]["kept"] == "average"
     for name in ("encoder.weight", "encoder.bias"):
         assert end[name].tobytes() == start[name].tobytes(), name
@@ -246,24 +230,24 @@ def test_the_better_of_average_and_weights_stays(
 
 
 def test_the_average_that_stays_is_the_one_that_was_evaluated(tmp_path: Path) -> None:
-    steps = Steps()
+    steps = States()
     trainer = climbing(tmp_path, lambda step: -float(step))
     trainer.add_callback(steps)
     embtune.attach(trainer, recipe({"decay": 0.9, "every_steps": 1, "metric": "height"}))
     trainer.train()
-    for name, value in weights_of(trainer.model).items():
-        expected = moving_average([weights[name] for weights in steps.weights[1 : STEPS + 1]], decay=0.9)
+    for name, value in named(trainer.model).items():
+        expected = moving_average([weights[name] for weights in steps.states[1 : STEPS + 1]], decay=0.9)
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_evaluating_the_average_does_not_disturb_training(tmp_path: Path) -> None:
     ends = []
     for name, average in (("with", {"every_steps": 1, "metric": "accuracy"}), ("without", None)):
-        steps = Steps()
+        steps = States()
         trainer = make_trainer(tmp_path / name, steps, evaluation_strategy="steps", eval_steps=1)
         embtune.attach(trainer, recipe(average))
         trainer.train()
-        ends.append(steps.weights[-1])
+        ends.append(steps.states[-1])
     for name, value in ends[1].items():
         np.testing.assert_array_equal(ends[0][name], value, err_msg=name)
 
@@ -322,7 +306,7 @@ def test_a_resumed_run_ends_with_the_same_average(tmp_path: Path, model: type[To
             record = embtune.attach(trainer, recipe(spec))
             trainer.train(resume_from_checkpoint=resume)
         told = [event for kind in ("average", "averaged") for event in record.of(kind)]
-        return weights_of(trainer.model), [{key: value for key, value in event.items() if key != "time"} for event in told]
+        return named(trainer.model), [{key: value for key, value in event.items() if key != "time"} for event in told]
 
     paddle.seed(0)
     whole, told = run(None)
@@ -338,16 +322,16 @@ def test_evaluating_before_and_after_training_does_no_harm(tmp_path: Path) -> No
     for often in (False, True):
         trainer = climbing(tmp_path / str(often), lambda step: -float(step))
         record = embtune.attach(trainer, recipe(spec))
-        before = weights_of(trainer.model)
+        before = named(trainer.model)
         if often:
             trainer.evaluate()
-            assert all(np.array_equal(value, before[name]) for name, value in weights_of(trainer.model).items())
+            assert all(np.array_equal(value, before[name]) for name, value in named(trainer.model).items())
         trainer.train()
-        ends.append(weights_of(trainer.model))
+        ends.append(named(trainer.model))
         if often:
             after = trainer.evaluate()
             assert after["eval_height"] == pytest.approx(record.of("averaged")[0]["average"])
-            assert all(np.array_equal(value, ends[-1][name]) for name, value in weights_of(trainer.model).items())
+            assert all(np.array_equal(value, ends[-1][name]) for name, value in named(trainer.model).items())
         told.append([{key: value for key, value in event.items() if key != "time"} for event in record.of("average")])
     assert told[0] == told[1]
     for name, value in ends[0].items():
