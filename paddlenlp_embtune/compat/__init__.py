@@ -26,9 +26,19 @@ if TYPE_CHECKING:
         usable_threads as usable_threads,
     )
     from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder as speed_up_encoder
+    from paddlenlp_embtune.compat.host import (
+        HOSTS as HOSTS,
+        TRAINER_VARIABLE as TRAINER_VARIABLE,
+        Trainer as Trainer,
+        TrainerCallback as TrainerCallback,
+        TrainingArguments as TrainingArguments,
+        calm_logging as calm_logging,
+        host_name as host_name,
+        is_callback as is_callback,
+        trainer_module as trainer_module,
+    )
     from paddlenlp_embtune.compat.lora import fold_lora as fold_lora, put_lora as put_lora
     from paddlenlp_embtune.compat.paddle import (
-        calm_logging as calm_logging,
         effective_rate as effective_rate,
         fix_layer_norm_gradients as fix_layer_norm_gradients,
         quiet as quiet,
@@ -88,9 +98,13 @@ else:
             "checkpoint_io": "keep_last own_checkpoints resumed_from wait_for_others",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
             "encoder_patch": "speed_up_encoder",
+            "host": (
+                "HOSTS TRAINER_VARIABLE Trainer TrainerCallback TrainingArguments calm_logging host_name is_callback "
+                "trainer_module"
+            ),
             "lora": "fold_lora put_lora",
             "paddle": (
-                "calm_logging effective_rate fix_layer_norm_gradients quiet rate_multiplier rate_tensor "
+                "effective_rate fix_layer_norm_gradients quiet rate_multiplier rate_tensor "
                 "read_only_view require_paddle restore_layer_norms row_dots squared_norm untrace"
             ),
             "rng_state": "restore_random_state write_random_states",

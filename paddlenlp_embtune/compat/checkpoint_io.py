@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from paddlenlp_embtune.compat._checkpoint_states import MODEL, check_parameters, read_model, read_state, write_state
 from paddlenlp_embtune.compat._paddle_load_guard import loads_guarded
+from paddlenlp_embtune.compat.host import HOSTS, trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.compat.rng_state import restore_random_state
 from paddlenlp_embtune.compat.trainer import inner_optimizer
@@ -32,6 +32,9 @@ _SPECIAL = (
     "use_async_save",
 )
 """Arguments of the Trainer under which each process keeps parts of the arrays, in files of their own."""
+
+_ADAPTERS = tuple(f"{name}.peft" for name in HOSTS)
+"""The host's modules of adapters; their models save themselves."""
 
 
 def own_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]]) -> None:
@@ -111,7 +114,7 @@ def _resumed(trainer: Any, given: Any) -> str | None:
     if given is None or given is False:
         return None
     if given is True:
-        found: str | None = importlib.import_module("paddlenlp.trainer").get_last_checkpoint(trainer.args.output_dir)
+        found: str | None = trainer_module(trainer).get_last_checkpoint(trainer.args.output_dir)
         if found is None:
             raise HostError(
                 f"there is no checkpoint in {trainer.args.output_dir} to resume from; give its folder, or train without "
@@ -122,7 +125,7 @@ def _resumed(trainer: Any, given: Any) -> str | None:
 
 
 def _is_special(trainer: Any) -> bool:
-    return type(trainer.model).__module__.startswith("paddlenlp.peft") or any(
+    return type(trainer.model).__module__.startswith(_ADAPTERS) or any(
         bool(getattr(trainer.args, name, False)) for name in _SPECIAL
     )
 

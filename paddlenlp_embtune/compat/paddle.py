@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import types
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
 
 __all__ = [
-    "calm_logging",
     "effective_rate",
     "fix_layer_norm_gradients",
     "quiet",
@@ -54,14 +52,6 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def calm_logging() -> None:
-    """Keep PaddleNLP's logger to warnings, for programs that print their own progress."""
-    with quiet():
-        logger = importlib.import_module("paddlenlp.utils.log").logger
-    logger.set_level("WARNING")
-    logging.getLogger("paddle").setLevel(logging.WARNING)
 
 
 def rate_multiplier(rate: float, base_rate: float) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from paddlenlp_embtune.compat.host import trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
 
@@ -95,7 +95,7 @@ def expect_unused_parameters() -> None:
     PaddleNLP 2 does not. Replicas then wait for the gradients of frozen parameters before they exchange any, so they exchange
     none, without a word, and drift apart.
     """
-    module = importlib.import_module("paddlenlp.trainer")
+    module = trainer_module()
     wrap = module.Trainer._wrap_model
     if hasattr(module.TrainingArguments, "ddp_find_unused_parameters") or hasattr(wrap, "embtune_shim"):
         return

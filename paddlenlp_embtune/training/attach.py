@@ -37,9 +37,6 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 
 paddle = compat.require_paddle()
 
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
-
 __all__ = ["attach"]
 
 logger = logging.getLogger("paddlenlp_embtune")
@@ -283,7 +280,7 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
 def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
     hook, found = "embtune_register_callbacks", list[Any]()
     for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
-        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, TrainerCallback) for each in callbacks):
+        if not isinstance(callbacks, (list, tuple)) or not all(map(compat.is_callback, callbacks)):
             raise PluginError(
                 f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "
                 f"empty if the recipe asks for none; correct the plugin, or leave it out with: embtune --block {owner}"

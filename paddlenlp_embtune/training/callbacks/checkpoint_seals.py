@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
 from paddlenlp_embtune.utils.folder_seal import find_damage, write_seal
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["SealCallback", "check_checkpoint"]
 
