@@ -25,9 +25,9 @@ __all__ = [
     "Trainer",
     "TrainerCallback",
     "TrainingArguments",
-    "calm_logging",
     "host_name",
     "is_callback",
+    "quiet_logging",
     "trainer_module",
 ]
 
@@ -83,7 +83,7 @@ def is_callback(value: Any) -> bool:
     return any(isinstance(value, module.TrainerCallback) for module in loaded)
 
 
-def calm_logging() -> None:
+def quiet_logging() -> None:
     """Keep the host's logger to warnings, for programs that print their own progress."""
     with quiet():
         logger = importlib.import_module(f"{host_name()}.utils.log").logger

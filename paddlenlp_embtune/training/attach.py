@@ -103,7 +103,7 @@ def attach(
     tokens = tokens if tokens is not None else tokens_of(trainer)
     vocabulary = VocabularyCallback(tokens) if tokens is not None else None
     seal = SealCallback()
-    compat.own_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
+    compat.use_safe_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *([vocabulary] if vocabulary is not None else []),
@@ -130,8 +130,8 @@ def attach(
             introduce_health(callback, trainer, groups, rates, watched)
         trainer.add_callback(callback)
     compat.close_writers_last(trainer)
-    compat.keep_last(trainer, seal)
-    compat.after_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
+    compat.keep_callback_last(trainer, seal)
+    compat.restore_on_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
     return record
 
 
@@ -237,7 +237,7 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
     callback = SparseCallback()
     try:
         compat.refuse_loss_scale(trainer.args)
-        compat.refuse_held_rows(trainer.args)
+        compat.refuse_accumulated_rows(trainer.args)
         callback.prepare(trainer.model)
     except HostError as error:
         logger.warning("the embedding trains with dense gradients: %s", error)
@@ -250,7 +250,7 @@ def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) ->
     watched = _watched(recipe, groups)
     if not watched or trainer.eval_dataset is None:
         return []
-    return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_quietly(trainer, batches=1))]
+    return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_without_callbacks(trainer, batches=1))]
 
 
 def _clipped(recipe: Recipe) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class SealCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seal the checkpoint when every process has written its part, then drop what is older than need be."""
-        compat.wait_for_others(args)
+        compat.wait_for_all_processes(args)
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
