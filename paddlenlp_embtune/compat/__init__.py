@@ -12,10 +12,10 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.compat import diagnostics as diagnostics
     from paddlenlp_embtune.compat.checkpoint_io import (
-        keep_last as keep_last,
-        own_checkpoints as own_checkpoints,
+        keep_callback_last as keep_callback_last,
         resumed_from as resumed_from,
-        wait_for_others as wait_for_others,
+        use_safe_checkpoints as use_safe_checkpoints,
+        wait_for_all_processes as wait_for_all_processes,
     )
     from paddlenlp_embtune.compat.cpu import (
         CpuSetup as CpuSetup,
@@ -26,14 +26,24 @@ if TYPE_CHECKING:
         usable_threads as usable_threads,
     )
     from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder as speed_up_encoder
-    from paddlenlp_embtune.compat.lora import fold_lora as fold_lora, put_lora as put_lora
+    from paddlenlp_embtune.compat.host import (
+        HOSTS as HOSTS,
+        TRAINER_VARIABLE as TRAINER_VARIABLE,
+        Trainer as Trainer,
+        TrainerCallback as TrainerCallback,
+        TrainingArguments as TrainingArguments,
+        host_name as host_name,
+        is_callback as is_callback,
+        quiet_logging as quiet_logging,
+        trainer_module as trainer_module,
+    )
+    from paddlenlp_embtune.compat.lora import insert_lora as insert_lora, merge_lora as merge_lora
     from paddlenlp_embtune.compat.paddle import (
-        calm_logging as calm_logging,
-        effective_rate as effective_rate,
+        effective_learning_rate as effective_learning_rate,
         fix_layer_norm_gradients as fix_layer_norm_gradients,
+        learning_rate_multiplier as learning_rate_multiplier,
+        learning_rate_tensor as learning_rate_tensor,
         quiet as quiet,
-        rate_multiplier as rate_multiplier,
-        rate_tensor as rate_tensor,
         read_only_view as read_only_view,
         require_paddle as require_paddle,
         restore_layer_norms as restore_layer_norms,
@@ -47,37 +57,37 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.compat.shims import install_shims as install_shims
     from paddlenlp_embtune.compat.sparse_gradients import (
-        dense_steps as dense_steps,
+        disable_lazy_updates as disable_lazy_updates,
         embedding_layers as embedding_layers,
+        enable_lazy_updates as enable_lazy_updates,
         gradient_rows as gradient_rows,
         gradient_values as gradient_values,
-        lazy_steps as lazy_steps,
+        has_lazy_updates as has_lazy_updates,
         merge_gradient as merge_gradient,
         padding_row as padding_row,
-        refuse_held_rows as refuse_held_rows,
+        refuse_accumulated_rows as refuse_accumulated_rows,
         refuse_loss_scale as refuse_loss_scale,
         set_sparse as set_sparse,
-        steps_by_rows as steps_by_rows,
     )
     from paddlenlp_embtune.compat.trainer import (
-        after_failure as after_failure,
+        apply_optimizer_state as apply_optimizer_state,
         catch_invalid_loss as catch_invalid_loss,
         close_writers_last as close_writers_last,
-        evaluate_quietly as evaluate_quietly,
+        evaluate_without_callbacks as evaluate_without_callbacks,
         expect_unused_parameters as expect_unused_parameters,
-        has_groups as has_groups,
+        has_parameter_groups as has_parameter_groups,
         inner_optimizer as inner_optimizer,
         parameters_with_state as parameters_with_state,
-        settle_optimizer_state as settle_optimizer_state,
+        restore_on_failure as restore_on_failure,
         steps_per_epoch as steps_per_epoch,
         visualdl_writer as visualdl_writer,
     )
     from paddlenlp_embtune.compat.trainer_state import TRAINER_STATE as TRAINER_STATE, read_trainer_state as read_trainer_state
     from paddlenlp_embtune.compat.training_step import (
-        hooked as hooked,
-        random_state as random_state,
-        restore_generators as restore_generators,
-        without_exchange as without_exchange,
+        forward_hook as forward_hook,
+        generator_state as generator_state,
+        restore_generator_state as restore_generator_state,
+        without_gradient_sync as without_gradient_sync,
         wrap_loss as wrap_loss,
         wrap_step as wrap_step,
     )
@@ -85,27 +95,31 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "checkpoint_io": "keep_last own_checkpoints resumed_from wait_for_others",
+            "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
             "encoder_patch": "speed_up_encoder",
-            "lora": "fold_lora put_lora",
+            "host": (
+                "HOSTS TRAINER_VARIABLE Trainer TrainerCallback TrainingArguments host_name is_callback quiet_logging "
+                "trainer_module"
+            ),
+            "lora": "insert_lora merge_lora",
             "paddle": (
-                "calm_logging effective_rate fix_layer_norm_gradients quiet rate_multiplier rate_tensor "
+                "effective_learning_rate fix_layer_norm_gradients learning_rate_multiplier learning_rate_tensor quiet "
                 "read_only_view require_paddle restore_layer_norms row_dots squared_norm untrace"
             ),
             "rng_state": "restore_random_state write_random_states",
             "shims": "install_shims",
             "sparse_gradients": (
-                "dense_steps embedding_layers gradient_rows gradient_values lazy_steps merge_gradient padding_row "
-                "refuse_held_rows refuse_loss_scale set_sparse steps_by_rows"
+                "disable_lazy_updates embedding_layers enable_lazy_updates gradient_rows gradient_values "
+                "has_lazy_updates merge_gradient padding_row refuse_accumulated_rows refuse_loss_scale set_sparse"
             ),
             "trainer": (
-                "after_failure catch_invalid_loss close_writers_last evaluate_quietly expect_unused_parameters "
-                "has_groups inner_optimizer parameters_with_state settle_optimizer_state steps_per_epoch "
-                "visualdl_writer"
+                "apply_optimizer_state catch_invalid_loss close_writers_last evaluate_without_callbacks "
+                "expect_unused_parameters has_parameter_groups inner_optimizer parameters_with_state restore_on_failure "
+                "steps_per_epoch visualdl_writer"
             ),
             "trainer_state": "TRAINER_STATE read_trainer_state",
-            "training_step": "hooked random_state restore_generators without_exchange wrap_loss wrap_step",
+            "training_step": "forward_hook generator_state restore_generator_state without_gradient_sync wrap_loss wrap_step",
         },
         modules=("diagnostics",),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +15,13 @@ from typing import Any
 
 from paddlenlp_embtune.compat._checkpoint_states import MODEL, check_parameters, read_model, read_state, write_state
 from paddlenlp_embtune.compat._paddle_load_guard import loads_guarded
+from paddlenlp_embtune.compat.host import HOSTS, trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.compat.rng_state import restore_random_state
 from paddlenlp_embtune.compat.trainer import inner_optimizer
 from paddlenlp_embtune.errors import HostError
 
-__all__ = ["keep_last", "own_checkpoints", "resumed_from", "wait_for_others"]
+__all__ = ["keep_callback_last", "resumed_from", "use_safe_checkpoints", "wait_for_all_processes"]
 
 _SPECIAL = (
     "use_hybrid_parallel",
@@ -33,8 +33,11 @@ _SPECIAL = (
 )
 """Arguments of the Trainer under which each process keeps parts of the arrays, in files of their own."""
 
+_ADAPTERS = tuple(f"{name}.peft" for name in HOSTS)
+"""The host's modules of adapters; their models save themselves."""
 
-def own_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]]) -> None:
+
+def use_safe_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]]) -> None:
     """Make a Trainer write checkpoints of safetensors and JSON, and never unpickle one, whoever wrote it.
 
     With sharded or unified checkpoints, the Trainer's own files of arrays stay as they are, and so does the one of the model
@@ -82,12 +85,12 @@ def _of_checkpoints(trainer: Any, resumed: str | None, checks: Sequence[Callable
 
 
 def resumed_from(args: Any) -> str | None:
-    """Return the checkpoint that :func:`own_checkpoints` noted."""
+    """Return the checkpoint that :func:`use_safe_checkpoints` noted."""
     noted: str | None = getattr(args, "embtune_resumed_from", None)
     return noted
 
 
-def keep_last(trainer: Any, callback: Any) -> None:
+def keep_callback_last(trainer: Any, callback: Any) -> None:
     """Move a callback behind all others, also behind those that are added later."""
     handler = trainer.callback_handler
     add = handler.add_callback
@@ -100,7 +103,7 @@ def keep_last(trainer: Any, callback: Any) -> None:
     handler.callbacks.sort(key=lambda each: each is callback)
 
 
-def wait_for_others(args: Any) -> None:
+def wait_for_all_processes(args: Any) -> None:
     """Wait until every process of a training has come here."""
     if args.world_size > 1:
         require_paddle().distributed.barrier()
@@ -111,7 +114,7 @@ def _resumed(trainer: Any, given: Any) -> str | None:
     if given is None or given is False:
         return None
     if given is True:
-        found: str | None = importlib.import_module("paddlenlp.trainer").get_last_checkpoint(trainer.args.output_dir)
+        found: str | None = trainer_module(trainer).get_last_checkpoint(trainer.args.output_dir)
         if found is None:
             raise HostError(
                 f"there is no checkpoint in {trainer.args.output_dir} to resume from; give its folder, or train without "
@@ -122,7 +125,7 @@ def _resumed(trainer: Any, given: Any) -> str | None:
 
 
 def _is_special(trainer: Any) -> bool:
-    return type(trainer.model).__module__.startswith("paddlenlp.peft") or any(
+    return type(trainer.model).__module__.startswith(_ADAPTERS) or any(
         bool(getattr(trainer.args, name, False)) for name in _SPECIAL
     )
 
@@ -139,7 +142,7 @@ def _take_over_saving(trainer: Any) -> None:
         if trainer.args.should_save and folder.exists():
             # An earlier run may have been killed while it wrote here; its seal, or half of its files, must not stay.
             shutil.rmtree(folder)
-        wait_for_others(trainer.args)
+        wait_for_all_processes(trainer.args)
         with _saves_routed(trainer, folder):
             return save(*arguments, **options)
 

@@ -128,8 +128,8 @@ def _imports() -> Iterator[Finding]:
     if _version("paddlepaddle") or _version("paddlepaddle-gpu"):
         checks["paddle"] = "import paddle"
         if _version("paddlenlp"):
-            ours_first = "import paddlenlp_embtune, paddlenlp, paddlenlp.trainer"
-            checks["paddlenlp"] = "import paddlenlp, paddlenlp.trainer" if _STARTUP in sys.modules else ours_first
+            first = "" if _STARTUP in sys.modules else "paddlenlp_embtune, "
+            checks["paddlenlp"] = f"import {first}paddlenlp, {compat.HOSTS['paddlenlp']}"
         if _version("paddle2onnx"):
             checks["paddle2onnx"] = "import paddle2onnx"
     for name, code in checks.items():

@@ -9,10 +9,10 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import quiet, require_paddle
 
-__all__ = ["fold_lora", "lora_layers", "put_lora"]
+__all__ = ["insert_lora", "lora_layers", "merge_lora"]
 
 
-def put_lora(network: Any, names: Sequence[str], *, rank: int, alpha: float, dropout: float) -> None:
+def insert_lora(network: Any, names: Sequence[str], *, rank: int, alpha: float, dropout: float) -> None:
     """Replace linear layers by PaddleNLP's ``LoRALinear`` over the same weight and bias.
 
     PaddleNLP's wrapper around the network is not kept, so that the names of all other parameters stay as they are. It leaves
@@ -42,7 +42,7 @@ def lora_layers(network: Any) -> dict[str, Any]:
     return {name: layer for name, layer in network.named_sublayers() if type(layer).__name__ == "LoRALinear"}
 
 
-def fold_lora(network: Any) -> list[str]:
+def merge_lora(network: Any) -> list[str]:
     """Turn every ``LoRALinear`` back into a plain ``Linear``, its product added to the weight; return their names."""
     paddle = require_paddle()
     folded = lora_layers(network)

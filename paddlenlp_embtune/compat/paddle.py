@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import types
 import warnings
 from collections.abc import Iterator
@@ -13,12 +12,11 @@ from typing import Any
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
 
 __all__ = [
-    "calm_logging",
-    "effective_rate",
+    "effective_learning_rate",
     "fix_layer_norm_gradients",
+    "learning_rate_multiplier",
+    "learning_rate_tensor",
     "quiet",
-    "rate_multiplier",
-    "rate_tensor",
     "read_only_view",
     "require_paddle",
     "restore_layer_norms",
@@ -56,15 +54,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def calm_logging() -> None:
-    """Keep PaddleNLP's logger to warnings, for programs that print their own progress."""
-    with quiet():
-        logger = importlib.import_module("paddlenlp.utils.log").logger
-    logger.set_level("WARNING")
-    logging.getLogger("paddle").setLevel(logging.WARNING)
-
-
-def rate_multiplier(rate: float, base_rate: float) -> float:
+def learning_rate_multiplier(rate: float, base_rate: float) -> float:
     """Convert an absolute learning rate into Paddle's multiplier of the optimizer's base rate.
 
     The ``learning_rate`` of a Paddle parameter group multiplies the base rate; it is not a rate.
@@ -74,14 +64,14 @@ def rate_multiplier(rate: float, base_rate: float) -> float:
     return rate / base_rate
 
 
-def effective_rate(parameter: Any, optimizer: Any) -> float:
+def effective_learning_rate(parameter: Any, optimizer: Any) -> float:
     """Return the absolute learning rate that the next step will use for a parameter."""
     scale = parameter.optimize_attr["learning_rate"]
     # A tensor stands for the rate itself, a number multiplies the optimizer's.
     return float(scale) if hasattr(scale, "numpy") else float(optimizer.get_lr()) * float(scale)
 
 
-def rate_tensor(rate: float) -> Any:
+def learning_rate_tensor(rate: float) -> Any:
     """Make a learning rate that a parameter can carry in place of a multiplier, exact to the last bit.
 
     Optimizers take a tensor in ``optimize_attr["learning_rate"]`` for the rate itself and do not multiply it by anything.

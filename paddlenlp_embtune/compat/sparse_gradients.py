@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
-    "dense_steps",
+    "disable_lazy_updates",
     "embedding_layers",
+    "enable_lazy_updates",
     "gradient_rows",
     "gradient_values",
-    "lazy_steps",
+    "has_lazy_updates",
     "merge_gradient",
     "padding_row",
-    "refuse_held_rows",
+    "refuse_accumulated_rows",
     "refuse_loss_scale",
     "set_sparse",
-    "steps_by_rows",
 ]
 
 
@@ -67,7 +67,7 @@ def refuse_loss_scale(args: Any) -> None:
         raise HostError("fp16 is set, and Paddle cannot take its loss scale from gradients by rows; expected bf16, or float32")
 
 
-def refuse_held_rows(args: Any) -> None:
+def refuse_accumulated_rows(args: Any) -> None:
     """Refuse gradients by rows that processes hold back over several batches before they exchange them.
 
     Paddle 3.3 dies without a word when it exchanges them.
@@ -122,7 +122,7 @@ def gradient_rows(parameter: Any) -> npt.NDArray[np.int64] | None:
     return numbers
 
 
-def lazy_steps(optimizer: Any) -> None:
+def enable_lazy_updates(optimizer: Any) -> None:
     """Let an AdamW take gradients by rows, from now on: rows without a gradient keep value and moments.
 
     Where a gradient is not by rows, nothing changes. The bias corrections count all steps, as in Paddle's lazy Adam; weight
@@ -134,7 +134,7 @@ def lazy_steps(optimizer: Any) -> None:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, row by row
     """
     optimizer = inner_optimizer(optimizer)
-    if steps_by_rows(optimizer):  # of a training that broke off
+    if has_lazy_updates(optimizer):  # of a training that broke off
         return
     adamw = importlib.import_module("paddle.optimizer").AdamW
     kind = type(optimizer)
@@ -145,13 +145,13 @@ def lazy_steps(optimizer: Any) -> None:
     optimizer.__class__ = _lazy(kind)
 
 
-def steps_by_rows(optimizer: Any) -> bool:
-    """Tell whether an optimizer moves no row without a gradient where gradients are by rows: see :func:`lazy_steps`."""
+def has_lazy_updates(optimizer: Any) -> bool:
+    """Return whether :func:`enable_lazy_updates` is in force on an optimizer."""
     return hasattr(type(inner_optimizer(optimizer)), "embtune_dense")
 
 
-def dense_steps(optimizer: Any) -> None:
-    """Undo :func:`lazy_steps`; without it, do nothing."""
+def disable_lazy_updates(optimizer: Any) -> None:
+    """Undo :func:`enable_lazy_updates`; without it, do nothing."""
     optimizer = inner_optimizer(optimizer)
     if (kind := getattr(type(optimizer), "embtune_dense", None)) is not None:
         optimizer.__class__ = kind

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from paddlenlp_embtune.compat.host import trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
 
 __all__ = [
-    "after_failure",
+    "apply_optimizer_state",
     "catch_invalid_loss",
     "close_writers_last",
-    "evaluate_quietly",
+    "evaluate_without_callbacks",
     "expect_unused_parameters",
-    "has_groups",
+    "has_parameter_groups",
     "inner_optimizer",
     "parameters_with_state",
-    "settle_optimizer_state",
+    "restore_on_failure",
     "steps_per_epoch",
     "visualdl_writer",
 ]
@@ -66,7 +66,7 @@ def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> Non
     trainer._check_loss_valid = check_or_ask
 
 
-def after_failure(trainer: Any, restore: Sequence[Callable[[], object]]) -> None:
+def restore_on_failure(trainer: Any, restore: Sequence[Callable[[], object]]) -> None:
     """Put right what a training has changed in the model for its time when it breaks off, by Ctrl-C for example.
 
     The Trainer tells callbacks nothing then, and the model may be used on.
@@ -95,7 +95,7 @@ def expect_unused_parameters() -> None:
     PaddleNLP 2 does not. Replicas then wait for the gradients of frozen parameters before they exchange any, so they exchange
     none, without a word, and drift apart.
     """
-    module = importlib.import_module("paddlenlp.trainer")
+    module = trainer_module()
     wrap = module.Trainer._wrap_model
     if hasattr(module.TrainingArguments, "ddp_find_unused_parameters") or hasattr(wrap, "embtune_shim"):
         return
@@ -113,7 +113,7 @@ def expect_unused_parameters() -> None:
     module.Trainer._wrap_model = wrap_model
 
 
-def evaluate_quietly(trainer: Any, *, batches: int = -1) -> dict[str, float]:
+def evaluate_without_callbacks(trainer: Any, *, batches: int = -1) -> dict[str, float]:
     """Evaluate the model as it stands without a word to any callback.
 
     Args:
@@ -149,7 +149,7 @@ def close_writers_last(trainer: Any) -> None:
     trainer.callback_handler.callbacks.sort(key=lambda callback: hasattr(callback, "vdl_writer"))
 
 
-def has_groups(optimizer: Any) -> bool:
+def has_parameter_groups(optimizer: Any) -> bool:
     """Whether an optimizer was built from parameter groups, each with its own weight decay."""
     groups = inner_optimizer(optimizer)._param_groups
     return bool(groups) and isinstance(groups[0], dict)
@@ -161,7 +161,7 @@ def parameters_with_state(optimizer: Any) -> list[str]:
     return sorted({_parameter(name) for by_parameter in rows for name in by_parameter})
 
 
-def settle_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, expected: Sequence[str] | None = None) -> None:
+def apply_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, expected: Sequence[str] | None = None) -> None:
     """Give loaded optimizer state to its parameters now, and leave none waiting.
 
     Paddle keeps loaded state aside until a parameter first trains. It then asserts that there is state for every parameter,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 import stat
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.compat.host import trainer_module
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
@@ -35,7 +35,7 @@ def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
     if not regular:
         raise HostError(f"{file} is no regular file; {_NEXT_STEP}")
     state = read_json(file, error=HostError, finite=False)
-    known = {field.name for field in dataclasses.fields(importlib.import_module("paddlenlp.trainer").TrainerState)}
+    known = {field.name for field in dataclasses.fields(trainer_module().TrainerState)}
     if not isinstance(state, dict) or (unknown := sorted(set(state) - known)):
         found = shorten(unknown[0]) if isinstance(state, dict) else f"no JSON object, but a {type(state).__name__}"
         raise HostError(f"{file} holds {found}, which the Trainer does not know; {_NEXT_STEP}")

@@ -10,7 +10,7 @@ from typing import Any
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
 
-__all__ = ["hooked", "random_state", "restore_generators", "without_exchange", "wrap_loss", "wrap_step"]
+__all__ = ["forward_hook", "generator_state", "restore_generator_state", "without_gradient_sync", "wrap_loss", "wrap_step"]
 
 
 def wrap_step(trainer: Any, around: Callable[[Callable[[], Any], Any], Any]) -> None:
@@ -57,7 +57,7 @@ def wrap_loss(trainer: Any, around: Callable[[Callable[[Any], tuple[Any, Any]], 
 
 
 @contextlib.contextmanager
-def hooked(layers: list[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
+def forward_hook(layers: list[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
     """Let a hook(layer, inputs, output) change what layers give, for the time being."""
     helpers = [layer.register_forward_post_hook(hook) for layer in layers]
     try:
@@ -67,7 +67,7 @@ def hooked(layers: list[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[
             helper.remove()
 
 
-def without_exchange(model: Any, layers: list[Any]) -> Any:
+def without_gradient_sync(model: Any, layers: list[Any]) -> Any:
     """Keep the gradients of a pass to this process; a later pass exchanges them with its own. A context manager.
 
     Where one of the layers gives gradients by rows, every pass exchanges them, which comes to the same: Paddle 3.3 dies without
@@ -77,11 +77,11 @@ def without_exchange(model: Any, layers: list[Any]) -> Any:
     return model.no_sync() if held else contextlib.nullcontext()
 
 
-def random_state() -> Any:
+def generator_state() -> Any:
     """Return the state of the generators that dropout draws from."""
     return require_paddle().get_rng_state()
 
 
-def restore_generators(state: Any) -> None:
-    """Let them draw again what they drew after :func:`random_state`."""
+def restore_generator_state(state: Any) -> None:
+    """Let them draw again what they drew after :func:`generator_state`."""
     require_paddle().set_rng_state(state)

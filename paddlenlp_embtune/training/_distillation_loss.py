@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.config import DistillSpec, GroupSpec, Recipe
 from paddlenlp_embtune.data import TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
 from paddlenlp_embtune.errors import RecipeError
@@ -16,9 +17,6 @@ from paddlenlp_embtune.models import captured_features, feature_width
 from paddlenlp_embtune.training.parameter_groups import group_specs
 
 paddle = compat.require_paddle()
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["SoftTargetsCallback", "add_map", "drop_map", "softened_divergence", "student_loss"]
 

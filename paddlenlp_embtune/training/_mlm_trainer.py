@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainingArguments
 from paddlenlp_embtune.data import EncodedDataset, MaskedBatch, MaskingSpec, collate, mask_tokens
 from paddlenlp_embtune.training._trainer import CheckpointCallback, LengthBatchedTrainer
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
 paddle = compat.require_paddle()
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainingArguments
 
 __all__ = ["FirstLossCallback", "MaskedTrainer", "masked_loss"]
 

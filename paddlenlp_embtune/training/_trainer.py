@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import Trainer, TrainerCallback, TrainingArguments
 from paddlenlp_embtune.config import DistillSpec, Recipe, TextSpec
 from paddlenlp_embtune.data import (
     TEACHER_LOGITS,
@@ -34,9 +35,6 @@ from paddlenlp_embtune.training._distillation_loss import student_loss
 from paddlenlp_embtune.utils.json_yaml import shorten
 
 paddle = compat.require_paddle()
-
-with compat.quiet():
-    from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 __all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
 

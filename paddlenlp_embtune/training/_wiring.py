@@ -33,7 +33,7 @@ def introduce(callback: Any, trainer: Any, record: RunRecord, tokens: Sequence[s
     if isinstance(callback, EarlyStoppingCallback):
         compat.catch_invalid_loss(trainer, lambda loss: callback.take_invalid_loss(loss, trainer.state))
     if isinstance(callback, WeightAveragingCallback) and callback.evaluate is None and trainer.eval_dataset is not None:
-        callback.evaluate = lambda: compat.evaluate_quietly(trainer)
+        callback.evaluate = lambda: compat.evaluate_without_callbacks(trainer)
 
 
 def introduce_health(

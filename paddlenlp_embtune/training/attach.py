@@ -37,9 +37,6 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 
 paddle = compat.require_paddle()
 
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
-
 __all__ = ["attach"]
 
 logger = logging.getLogger("paddlenlp_embtune")
@@ -106,7 +103,7 @@ def attach(
     tokens = tokens if tokens is not None else tokens_of(trainer)
     vocabulary = VocabularyGuardCallback(tokens) if tokens is not None else None
     seal = CheckpointSealCallback()
-    compat.own_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
+    compat.use_safe_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
     callbacks = [
         ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
         *([vocabulary] if vocabulary is not None else []),
@@ -133,8 +130,8 @@ def attach(
             introduce_health(callback, trainer, groups, rates, monitored_rows)
         trainer.add_callback(callback)
     compat.close_writers_last(trainer)
-    compat.keep_last(trainer, seal)
-    compat.after_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
+    compat.keep_callback_last(trainer, seal)
+    compat.restore_on_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
     return record
 
 
@@ -240,7 +237,7 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
     callback = SparseEmbeddingCallback()
     try:
         compat.refuse_loss_scale(trainer.args)
-        compat.refuse_held_rows(trainer.args)
+        compat.refuse_accumulated_rows(trainer.args)
         callback.prepare(trainer.model)
     except HostError as error:
         logger.warning("the embedding trains with dense gradients: %s", error)
@@ -253,7 +250,7 @@ def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) ->
     watched = _watched(recipe, groups)
     if not watched or trainer.eval_dataset is None:
         return []
-    return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_quietly(trainer, batches=1))]
+    return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_without_callbacks(trainer, batches=1))]
 
 
 def _clipped(recipe: Recipe) -> tuple[str, ...]:
@@ -283,7 +280,7 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
 def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
     hook, found = "embtune_register_callbacks", list[Any]()
     for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
-        if not isinstance(callbacks, (list, tuple)) or not all(isinstance(each, TrainerCallback) for each in callbacks):
+        if not isinstance(callbacks, (list, tuple)) or not all(map(compat.is_callback, callbacks)):
             raise PluginError(
                 f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "
                 f"empty if the recipe asks for none; correct the plugin, or leave it out with: embtune --block {owner}"

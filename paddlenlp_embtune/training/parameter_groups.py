@@ -129,7 +129,7 @@ def optimizer_groups(groups: Sequence[ParameterGroup], *, base_rate: float) -> l
     """Return the groups as Paddle's optimizers take them: rates as multipliers of ``base_rate``, every decay stated."""
     rows = []
     for group in groups:
-        multiplier = compat.rate_multiplier(group.spec.rate, base_rate)
+        multiplier = compat.learning_rate_multiplier(group.spec.rate, base_rate)
         for parameters, decay in ((group.decayed, group.spec.weight_decay), (group.undecayed, 0.0)):
             if parameters:
                 rows.append({"params": list(parameters.values()), "learning_rate": multiplier, "weight_decay": decay})

@@ -117,7 +117,7 @@ def main() -> None:
     """Print the medians of all rounds and their ratios to the bare Trainer, which ran in the same rounds."""
     from paddlenlp_embtune import compat
 
-    compat.calm_logging()
+    compat.quiet_logging()
     with tempfile.TemporaryDirectory() as out:
         trainers = {name: build(recipe, out) for name, recipe in RECIPES.items()}
         times: dict[str, list[float]] = {name: [] for name in trainers}

@@ -28,7 +28,7 @@ STEP_SECONDS = 0.044
 
 
 def main() -> None:
-    compat.calm_logging()
+    compat.quiet_logging()
     with tempfile.TemporaryDirectory() as folder:
         healthy(Path(folder))
         sick(Path(folder))

@@ -41,7 +41,7 @@ SPECS = {
 
 
 def main() -> None:
-    compat.calm_logging()
+    compat.quiet_logging()
     compat.keep_freed_memory()
     steps = {name: make_step(name, spec) for name, spec in SPECS.items()}
     times: dict[str, list[float]] = {name: [] for name in steps}

@@ -35,7 +35,7 @@ def measure(rows: int, how: str) -> None:
     from paddlenlp_embtune import compat
     from paddlenlp_embtune.models.textcnn import TextCNN
 
-    compat.calm_logging()
+    compat.quiet_logging()
     steps = STEPS[how]
 
     class Clock(TrainerCallback):

@@ -149,7 +149,7 @@ def main() -> None:
     """Print a block for each set of texts and each job."""
     from paddlenlp_embtune import compat
 
-    compat.calm_logging()
+    compat.quiet_logging()
     for name, count in SETS.items():
         texts = read(name, count)
         length = statistics.mean(map(len, texts))

@@ -193,14 +193,14 @@ def test_prepare_cpu_refuses_less_than_one_thread(threads: int) -> None:
 
 
 def test_a_rate_becomes_a_multiple_of_the_base_rate() -> None:
-    assert compat.rate_multiplier(5e-5, 1e-3) == pytest.approx(0.05)
-    assert compat.rate_multiplier(2e-2, 2e-2) == 1.0
+    assert compat.learning_rate_multiplier(5e-5, 1e-3) == pytest.approx(0.05)
+    assert compat.learning_rate_multiplier(2e-2, 2e-2) == 1.0
 
 
 @pytest.mark.parametrize("base", [0.0, -1e-3])
 def test_a_base_rate_must_be_above_zero(base: float) -> None:
     with pytest.raises(HostError, match="expected above 0"):
-        compat.rate_multiplier(1e-3, base)
+        compat.learning_rate_multiplier(1e-3, base)
 
 
 def test_loading_the_host_leaves_its_loggers_on_the_real_stderr() -> None:

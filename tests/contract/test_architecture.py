@@ -141,6 +141,11 @@ def test_the_page_names_functions_that_are_there(file: str) -> None:
     assert set(re.findall(rf"`{re.escape(file)}`\s+`(\w+)`", PAGE)) <= there
 
 
+def test_one_module_names_where_the_trainer_comes_from() -> None:
+    named = re.compile(r"\bpaddlenlp\.trainer\b|\bpaddleformers\b")
+    assert [name for name, path in MODULES.items() if named.search(path.read_text(encoding="utf-8"))] == [f"{NAME}.compat.host"]
+
+
 def test_few_modules_stand_at_the_top() -> None:
     assert len([path for path in ROOT.glob("*.py") if path.name != "__init__.py"]) <= 5
 

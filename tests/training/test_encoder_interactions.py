@@ -211,10 +211,10 @@ def test_the_answer_to_a_text_without_tokens_does_not_depend_on_its_batch(poolin
 
 
 def test_rows_that_processes_hold_back_are_refused() -> None:
-    compat.refuse_held_rows(SimpleNamespace(world_size=1, gradient_accumulation_steps=4))
-    compat.refuse_held_rows(SimpleNamespace(world_size=2, gradient_accumulation_steps=1))
+    compat.refuse_accumulated_rows(SimpleNamespace(world_size=1, gradient_accumulation_steps=4))
+    compat.refuse_accumulated_rows(SimpleNamespace(world_size=2, gradient_accumulation_steps=1))
     with pytest.raises(HostError, match="gradient_accumulation_steps is 4 in 2 processes"):
-        compat.refuse_held_rows(SimpleNamespace(world_size=2, gradient_accumulation_steps=4))
+        compat.refuse_accumulated_rows(SimpleNamespace(world_size=2, gradient_accumulation_steps=4))
 
 
 def test_a_prefix_goes_into_an_encoder_of_fewer_tokens_than_positions() -> None:

@@ -73,7 +73,7 @@ def test_the_figures_of_training_are_those_of_the_bundle(aggregate: str, tmp_pat
         tokenizer=prepared.tokenizer,
         out=str(tmp_path / "again"),
     )
-    metrics = compat.evaluate_quietly(trainer)
+    metrics = compat.evaluate_without_callbacks(trainer)
     for name in ("accuracy", "f1_macro"):
         assert metrics[f"eval_{name}"] == pytest.approx(result.metrics[name], abs=1e-12)
     assert result.metrics["n"] == len(prepared.dev)
@@ -116,9 +116,9 @@ def test_classes_are_weighed_by_texts_and_not_by_windows(tmp_path: Path, monkeyp
 def test_an_evaluation_of_one_batch_has_metrics(tmp_path: Path) -> None:
     chosen = recipe(tmp_path, windows={"overlap_tokens": 4})
     trainer = build(chosen, prepare(chosen), out=tmp_path / "checkpoints")
-    metrics = compat.evaluate_quietly(trainer, batches=1)
+    metrics = compat.evaluate_without_callbacks(trainer, batches=1)
     assert 0 <= metrics["eval_accuracy"] <= 1
-    assert set(metrics) == set(compat.evaluate_quietly(trainer))
+    assert set(metrics) == set(compat.evaluate_without_callbacks(trainer))
 
 
 def test_the_share_of_the_ngrams_is_fitted_and_all_is_calibrated_on_whole_texts(tmp_path: Path) -> None:

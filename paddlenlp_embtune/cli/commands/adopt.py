@@ -46,7 +46,7 @@ def adopt(
     written.
     """
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.export import bundle_checkpoint
 
     written = bundle_checkpoint(

@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Train on the finance texts in the package, export, prove parity, and ask Taskflow."""
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.training import train
 
     recipe = dataclasses.replace(Recipe.load(builtin.FINANCE / "recipe.yaml"), seed=seed)

@@ -61,7 +61,7 @@ def export(
             raise RecipeError(f"--engine is {chosen!r}; {expected_names(chosen, known)}")
     opened = Bundle.open(bundle)
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.export import add_engines
 
     texts = read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:512] if data is not None else ()

@@ -48,7 +48,7 @@ def lr_find(
     if chosen.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.training import learning_rate_curves
 
     with Progress(console=err, transient=True) as bar:

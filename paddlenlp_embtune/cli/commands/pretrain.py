@@ -42,7 +42,7 @@ def pretrain(
 ) -> None:
     """Continue the masked-language training of an encoder on texts without labels; a killed run continues where it was."""
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
     spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=learning_rate, seed=seed)

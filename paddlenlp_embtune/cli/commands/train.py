@@ -82,7 +82,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     if recipe.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.training import train as run_recipe
 
     with progress_bar("reading vectors") as progress, progress_bar("asking the teacher") as teaching:

@@ -200,7 +200,7 @@ def restore(
         mixed = take_rows(before, here, table, there)
         changed = int(np.count_nonzero((mixed != before).any(axis=1)))
         compat.require_paddle()
-        compat.calm_logging()
+        compat.quiet_logging()
         from paddlenlp_embtune.export import restore_embedding
 
         origin = {"version": found.name, "id": found.id, "rows": len(here)}

@@ -104,7 +104,7 @@ def ab(
     names = saved.version(a).name, saved.version(b).name
     tables = [_table_for(opened, saved, name) for name in names]
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
     from paddlenlp_embtune.evaluation import compare_tables, verdict
 
     found = compare_tables(opened, tables[0], tables[1], rows.texts, rows.labels, resamples=resamples, seed=seed)

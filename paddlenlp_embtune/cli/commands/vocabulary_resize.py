@@ -140,7 +140,7 @@ def _labelled(
 
 def _prepare() -> None:
     compat.require_paddle()
-    compat.calm_logging()
+    compat.quiet_logging()
 
 
 def _size(bundle: Bundle) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import put_lora
+from paddlenlp_embtune.compat import insert_lora
 from paddlenlp_embtune.config import AdapterSpec
 from paddlenlp_embtune.errors import HostError, PatternError, RecipeError, expected_names
 
@@ -152,7 +152,7 @@ def _insert_lora(network: Any, spec: AdapterSpec) -> None:
         if rank > least:
             raise RecipeError(f"adapter.rank is {rank}; expected 1 to {least}, the least width of {name!r}")
     names = [name for name in linears if name in chosen]
-    put_lora(network, names, rank=rank, alpha=spec.alpha or 0.0, dropout=spec.dropout or 0.0)
+    insert_lora(network, names, rank=rank, alpha=spec.alpha or 0.0, dropout=spec.dropout or 0.0)
 
 
 def _insert_prefix(network: Any, spec: AdapterSpec) -> None:

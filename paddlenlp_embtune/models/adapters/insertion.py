@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import fold_lora
+from paddlenlp_embtune.compat import merge_lora
 from paddlenlp_embtune.config import AdapterSpec, GroupSpec
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.models.adapters._layers import insert_adapter
@@ -138,7 +138,7 @@ def merge_adapter(model: Any) -> bool:
         raise HostError(f"{type(network).__name__} has no adapter; put one in with add_adapter first")
     if spec.kind != "lora":
         return False
-    fold_lora(network)
+    merge_lora(network)
     compat.restore_layer_norms(model)
     network.embtune_adapter = None
     if hasattr(model, "note_adapter"):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paddlenlp_embtune import compat
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
+from paddlenlp_embtune.compat import TrainerCallback
 
 __all__ = ["LayerNormFixCallback"]
 

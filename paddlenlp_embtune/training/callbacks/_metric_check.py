@@ -6,12 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training.callbacks._metric_monitor import metric_value
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["MetricCheckCallback"]
 

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 from paddlenlp_embtune.utils.safetensors_io import ArrayFile, write_array_file
 from paddlenlp_embtune.utils.schema import differences
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["EmbtuneCallback", "cancel_eval_and_save", "checkpoint_folder", "checkpoint_of", "skip_step_and_stop"]
 

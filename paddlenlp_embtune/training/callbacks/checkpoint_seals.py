@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
 from paddlenlp_embtune.utils.folder_seal import find_damage, write_seal
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["CheckpointSealCallback", "check_checkpoint"]
 
@@ -83,7 +81,7 @@ class CheckpointSealCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Seal the checkpoint when every process has written its part, then drop what is older than need be."""
-        compat.wait_for_others(args)
+        compat.wait_for_all_processes(args)
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"

@@ -6,12 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import speed_up_encoder
+from paddlenlp_embtune.compat import TrainerCallback, speed_up_encoder
 
 paddle = compat.require_paddle()
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["CpuKernelsCallback"]
 

@@ -105,13 +105,13 @@ class LearningRateCallback(EmbtuneCallback):
         self._released_at, self._frozen = {}, set()
         super().on_train_begin(args, state, control, **kwargs)
         decays = args.weight_decay or any(group.spec.weight_decay for group in self.groups)
-        if decays and self.groups and not compat.has_groups(kwargs["optimizer"]):
+        if decays and self.groups and not compat.has_parameter_groups(kwargs["optimizer"]):
             raise HostError(
                 "the Trainer's optimizer was built without the groups, so their weight decays would not hold; in your own "
                 "create_optimizer, give it parameters=self.optimizer_grouped_parameters"
             )
         self._frozen |= {group.spec.name for group in self.groups if _is_frozen(group)}
-        self._tensors = {group.spec.name: compat.rate_tensor(0.0) for group in self.groups}
+        self._tensors = {group.spec.name: compat.learning_rate_tensor(0.0) for group in self.groups}
         self._set = dict.fromkeys(self._tensors, 0.0)
         self._multipliers = []
         for group in self.groups:

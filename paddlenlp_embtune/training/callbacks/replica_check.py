@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 
 paddle = compat.require_paddle()
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["ReplicaCheckCallback"]
 

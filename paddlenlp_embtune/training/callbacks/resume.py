@@ -60,7 +60,7 @@ class ResumeCallback(EmbtuneCallback):
         self.record.write("resumed", epoch=state.epoch, step=int(state.global_step), checkpoint=folder.name)
         now = {name: parameter.name for name, parameter in self._model.named_parameters()}
         former = {now[name]: old for name, old in self._names.items() if name in now}
-        compat.settle_optimizer_state(self._optimizer, former, expected=self._with_state)
+        compat.apply_optimizer_state(self._optimizer, former, expected=self._with_state)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore, or remember, the state from which the order of this epoch's rows is drawn."""

@@ -80,7 +80,7 @@ class RowConstraintsCallback(EmbtuneCallback):
         if self._embedding.stop_gradient or self._embedding.grad is None:
             return
         values, numbers = compat.gradient_values(self._embedding), compat.gradient_rows(self._embedding)
-        self._by_rows = numbers is not None and compat.steps_by_rows(kwargs.get("optimizer"))
+        self._by_rows = numbers is not None and compat.has_lazy_updates(kwargs.get("optimizer"))
         if numbers is None or not self._by_rows:
             self._moved = None
         elif self._moved is not None and self.spec.trust_cosine is not None:

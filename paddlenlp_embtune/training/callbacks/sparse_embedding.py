@@ -60,7 +60,7 @@ class SparseEmbeddingCallback(EmbtuneCallback):
         self.prepare(kwargs["model"])
         try:
             compat.refuse_loss_scale(args)
-            compat.lazy_steps(kwargs["optimizer"])
+            compat.enable_lazy_updates(kwargs["optimizer"])
         except HostError as error:
             if args.world_size > 1:
                 raise HostError(f"{error}; set sparse to null") from None
@@ -76,6 +76,6 @@ class SparseEmbeddingCallback(EmbtuneCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave model and optimizer as they were found."""
-        compat.dense_steps(kwargs["optimizer"])
+        compat.disable_lazy_updates(kwargs["optimizer"])
         if args.world_size <= 1:
             compat.set_sparse(self._layers, sparse=False)

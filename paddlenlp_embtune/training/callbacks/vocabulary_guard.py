@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.text import describe_difference
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
 from paddlenlp_embtune.utils.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
-
-with compat.quiet():
-    from paddlenlp.trainer import TrainerCallback
 
 __all__ = ["VOCABULARY", "VocabularyGuardCallback"]
 

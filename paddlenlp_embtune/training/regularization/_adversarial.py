@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import random_state, restore_generators, without_exchange
+from paddlenlp_embtune.compat import generator_state, restore_generator_state, without_gradient_sync
 from paddlenlp_embtune.training.regularization._embedding_hooks import EmbeddingHooks, Perturbations
 
 paddle = compat.require_paddle()
@@ -32,11 +32,11 @@ def fgm(once: Pass, model: Any, lookups: EmbeddingHooks, *, epsilon: float) -> A
         to 7
     """
     lookups.changes = changes = Perturbations(_no_start)
-    state = random_state()
-    with without_exchange(model, lookups.layers):
+    state = generator_state()
+    with without_gradient_sync(model, lookups.layers):
         loss = once()
     changes.move(lambda _, gradient: unit(gradient) * epsilon, last=True)
-    restore_generators(state)
+    restore_generator_state(state)
     # Nothing is added, but a loss that is not finite must not get into the weights unseen.
     return loss + once() * 0.0
 
@@ -58,13 +58,13 @@ def freelb(once: Pass, model: Any, lookups: EmbeddingHooks, *, epsilon: float, s
         masks stay the same, section 3.3
     """
     lookups.changes = changes = Perturbations(lambda rows, mask: random_start(rows, mask, epsilon=epsilon))
-    state = random_state()
+    state = generator_state()
     total = None
     for left in reversed(range(steps)):
         if total is not None:
             changes.move(lambda change, gradient: project(change + unit(gradient) * step_size, epsilon=epsilon), last=not left)
-            restore_generators(state)
-        with without_exchange(model, lookups.layers) if left else contextlib.nullcontext():
+            restore_generator_state(state)
+        with without_gradient_sync(model, lookups.layers) if left else contextlib.nullcontext():
             loss = once()
         total = loss if total is None else total + loss
     return total

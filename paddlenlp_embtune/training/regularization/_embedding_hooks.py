@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import hooked
+from paddlenlp_embtune.compat import forward_hook
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import embedding_name
 
@@ -118,7 +118,7 @@ class EmbeddingHooks:
         """
         self._seen = 0
         try:
-            with hooked(self.layers, self._change):
+            with forward_hook(self.layers, self._change):
                 yield
         finally:
             self.changes = None

@@ -302,7 +302,7 @@ class Used(TrainerCallback):
     def on_optimizer_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         own = dict(kwargs["model"].named_parameters())
         optimizer = kwargs["optimizer"]
-        rates = {group: compat.effective_rate(own[name], optimizer) for group, name in self.member.items()}
+        rates = {group: compat.effective_learning_rate(own[name], optimizer) for group, name in self.member.items()}
         self.rates.append({g: 0.0 if own[self.member[g]].stop_gradient else rate for g, rate in rates.items()})
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
