@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS, calibrate as calibrate
     from paddlenlp_embtune.export.bundle_writer import (
         BundleContent as BundleContent,
         add_engines as add_engines,
         write_bundle as write_bundle,
     )
-    from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS, calibrate as calibrate
     from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint as bundle_checkpoint
     from paddlenlp_embtune.export.onnx import export_onnx as export_onnx
     from paddlenlp_embtune.export.paddle_inference import export_paddle_inference as export_paddle_inference
@@ -36,7 +36,7 @@ else:
         __name__,
         {
             "bundle_writer": "BundleContent add_engines write_bundle",
-            "calibrate": "MIN_CALIBRATION_ROWS calibrate",
+            "_calibrate": "MIN_CALIBRATION_ROWS calibrate",
             "from_checkpoint": "bundle_checkpoint",
             "onnx": "export_onnx",
             "paddle_inference": "export_paddle_inference",

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, Manifest, draft_with_embedding
 from paddlenlp_embtune.evaluation import classification_report, encode_labels
+from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.export.bundle_writer import add_engines
-from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.export.seal import best_engine, reseal, revising
 from paddlenlp_embtune.inference import Predictor
 

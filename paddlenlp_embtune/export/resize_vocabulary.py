@@ -17,8 +17,8 @@ from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.evaluation import encode_labels
+from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS
 from paddlenlp_embtune.export.bundle_writer import BundleContent, write_bundle
-from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS
 from paddlenlp_embtune.export.replace_embedding import finish
 from paddlenlp_embtune.export.seal import revising
 from paddlenlp_embtune.models import embedding_name, load_layer, with_table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.training.attach import attach as attach
+    from paddlenlp_embtune.training._attach import attach as attach
     from paddlenlp_embtune.training.divergence import chance_loss as chance_loss
     from paddlenlp_embtune.training.initialize import (
         possible_fallbacks as possible_fallbacks,
@@ -31,7 +31,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "attach": "attach",
+            "_attach": "attach",
             "divergence": "chance_loss",
             "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",
             "lr_finder": "LearningRateCurve",

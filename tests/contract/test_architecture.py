@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_faces_say_the_same_to_people_and_to_type_checkers() -> None:
         }
         if "lazy_exports" in MODULES[package].read_text(encoding="utf-8"):
             assert sorted(importlib.import_module(package).__all__) == sorted(typed), package
+
+
+def test_no_face_exports_a_name_that_a_module_of_its_room_has() -> None:
+    """Importing the module would put it in the place of the name."""
+    for package in sorted(PACKAGES - {NAME}):
+        modules = {name.rpartition(".")[2] for name in MODULES if name.rpartition(".")[0] == package}
+        for name in modules & set(importlib.import_module(package).__all__):
+            assert inspect.ismodule(getattr(importlib.import_module(package), name)), f"{package}.{name}"
 
 
 @pytest.mark.parametrize("file", sorted(set(re.findall(r"`([\w/]+\.py)` `\w+`", PAGE))))

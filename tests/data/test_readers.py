@@ -78,7 +78,7 @@ BAD = [
     ("a.json", '[{"text": "涨", "label": 1}, {"text": "", "label": 1}]', ["1 rows", "item 2 first"]),
     ("a.tsv", "text\tlabel\n涨\t好\n跌\t \n", ["line 3", "no label in column 'label'"]),
     ("a.xlsx", "text\tlabel\n涨\t好\n", ["'.xlsx'", ".tsv", ".jsonl"]),
-    ("a", "text\tlabel\n涨\t好\n", ["legal:", ".csv"]),
+    ("a", "text\tlabel\n涨\t好\n", ["expected", ".csv"]),
     pytest.param("a.csv", '"text,label\n涨,好\n', ["not a CSV file"]),
     pytest.param(
         "a.csv",

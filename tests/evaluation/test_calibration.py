@@ -25,7 +25,7 @@ from paddlenlp_embtune.evaluation.calibration import (
     negative_log_likelihood,
 )
 from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
-from paddlenlp_embtune.export.calibrate import MIN_CALIBRATION_ROWS, calibrate
+from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
 from paddlenlp_embtune.text.encoding import Reading
@@ -351,7 +351,7 @@ def test_without_scipy_the_extra_is_named(own: Bundle, monkeypatch: pytest.Monke
 PREPARE = (
     "import os, resource, signal, sys; from pathlib import Path; from paddlenlp_embtune.errors import BundleError;"
     "from paddlenlp_embtune.bundle import Bundle; from paddlenlp_embtune.export import seal as sealing;"
-    "from paddlenlp_embtune.export.calibrate import calibrate;"
+    "from paddlenlp_embtune.export._calibrate import calibrate;"
     "opened = Bundle.open(sys.argv[1]); rows = ['公司', '减持'] * 15, ['利好', '利空'] * 15;"
 )
 

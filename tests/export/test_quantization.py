@@ -19,7 +19,7 @@ from paddlenlp_embtune import DataError
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, MissingDependencyError, ParityError
 from paddlenlp_embtune.export import add_engines, quantization, quantize, write_bundle
-from paddlenlp_embtune.export.calibrate import calibrate
+from paddlenlp_embtune.export._calibrate import calibrate
 from paddlenlp_embtune.export.seal import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text.windows import WindowSpec

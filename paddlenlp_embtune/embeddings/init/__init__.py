@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.embeddings.init._initialise import initialise as initialise, initialise_random as initialise_random
     from paddlenlp_embtune.embeddings.init.alignment import Match as Match, account as account, align as align
     from paddlenlp_embtune.embeddings.init.coverage import Coverage as Coverage, Origin as Origin
-    from paddlenlp_embtune.embeddings.init.initialise import initialise as initialise, initialise_random as initialise_random
     from paddlenlp_embtune.embeddings.init.new_rows import extend_table as extend_table
     from paddlenlp_embtune.embeddings.init.projection import (
         LinearMap as LinearMap,
@@ -29,7 +29,7 @@ else:
         {
             "alignment": "Match account align",
             "coverage": "Coverage Origin",
-            "initialise": "initialise initialise_random",
+            "_initialise": "initialise initialise_random",
             "new_rows": "extend_table",
             "projection": "LinearMap fit_linear fit_orthonormal fit_pca",
             "token_variants": "DEFAULT_FALLBACKS FALLBACKS wanted",

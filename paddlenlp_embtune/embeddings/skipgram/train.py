@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from paddlenlp_embtune.embeddings.init._initialise import initialise
 from paddlenlp_embtune.embeddings.init.coverage import Coverage
-from paddlenlp_embtune.embeddings.init.initialise import initialise
 from paddlenlp_embtune.embeddings.io.fasttext import Subwords
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.skipgram._corpus import Corpus, read_corpus

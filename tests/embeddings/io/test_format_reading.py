@@ -70,7 +70,7 @@ def test_the_declared_format_wins(tmp_path: Path) -> None:
     assert list(read_vectors(path).rows) == ["a", "b"]
     assert list(read_vectors(path, ReadOptions(format="glove")).rows) == ["2", "a", "b"]
     write_vectors(path, TOKENS, TABLE, format="glove")
-    with pytest.raises(VectorError, match="legal in word2vec's format: the number of rows and their width"):
+    with pytest.raises(VectorError, match="expected in word2vec's format: the number of rows and their width"):
         read_vectors(path, ReadOptions(format="word2vec"))
 
 

@@ -355,7 +355,7 @@ def test_the_interval_of_alignment() -> None:
         ([(0, 1)], 0.0, "alpha is 0.0"),
         ([(0, 1)], math.nan, "alpha is nan"),
         ([(0, 1)], math.inf, "alpha is inf"),
-        ([0, 1], 2.0, r"shape \(2,\); legal"),
+        ([0, 1], 2.0, r"shape \(2,\); expected"),
         ([(0, 1, 2)], 2.0, r"shape \(1, 3\)"),
         ([(0, 9)], 2.0, "pairs holds 9; expected 0 to 8"),
         (np.zeros((0, 2), np.int64), 2.0, r"pairs is int64 of shape \(0, 2\)"),

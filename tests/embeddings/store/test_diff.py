@@ -109,7 +109,7 @@ def test_no_token_in_both() -> None:
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"count": 0}, {"count": 101}])
 def test_options_that_are_not_legal(options: dict[str, int]) -> None:
-    with pytest.raises(VectorError, match="legal"):
+    with pytest.raises(VectorError, match="expected"):
         told(**options)
 
 
