@@ -129,7 +129,7 @@ def test_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependencyError, match="pip install umap-learn"):
         write_report(folder, method="umap")
-    with pytest.raises(RecipeError, match="nearest: 'tsne'"):
+    with pytest.raises(RecipeError, match="did you mean 'tsne'"):
         write_report(folder, method="t-sne")
 
 
