@@ -73,7 +73,7 @@ def test_rows_that_cannot_be_used(work: Path, run: Run, name: str, option: str) 
         (["--data", "quick.yaml"], 1, "ends in '.yaml'"),
         (["--data", "."], 1, "ends in ''"),
         (["--data", "train.tsv", "--labels", "利好,利空"], 1, "has the label '中性' (20 rows)"),
-        (["--data", "train.tsv", "--labels", "利好,利好"], 2, "each label once"),
+        (["--data", "train.tsv", "--labels", "利好,利好"], 2, "labels that differ"),
         (["--data", "train.tsv", "--domain", "finance"], 1, "which is not among the labels in use"),
         ([], 2, "there is nothing to train on; pass --data FILE"),
         (["absent.yaml"], 2, "cannot read the recipe absent.yaml"),

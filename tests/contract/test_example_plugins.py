@@ -199,7 +199,7 @@ assert record.of("small_loss") == []
 with pytest.raises(embtune.RecipeError, match="criterion is CrossEntropyLoss"):
     embtune.attach(make_trainer(sys.argv[1]), RECIPE)
 for options in ({"forget_rate": 1.0}, {"forget_rate": -0.1}, {"ramp_epochs": 0}):
-    with pytest.raises(embtune.RecipeError, match="legal"):
+    with pytest.raises(embtune.RecipeError, match="expected"):
         SmallLossCallback(first.criterion, **options)
 """
 

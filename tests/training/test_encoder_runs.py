@@ -91,7 +91,7 @@ def test_what_does_not_go_with_an_encoder(rows: Path, parts: dict[str, Any], mes
         ({"encoder": "tiny", "start": "bundle"}, "model.encoder must be null beside model.start"),
         ({"encoder": "tiny", "name": "encoder"}, "model.name must be left out beside model.encoder"),
         ({"name": "pretrained"}, "model.encoder must be a name or a folder"),
-        ({"encoder": ""}, "model.encoder is ''"),
+        ({"encoder": ""}, "model.encoder must be a name.*got ''"),
     ],
 )
 def test_illegal_models(model: dict[str, Any], message: str) -> None:

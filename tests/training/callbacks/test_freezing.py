@@ -529,5 +529,5 @@ def test_a_pattern_without_a_match_is_refused_before_the_first_step(tmp_path: Pa
 
 
 def test_a_release_that_is_no_release_is_refused() -> None:
-    with pytest.raises(RecipeError, match="unfreeze_at_epoch is 0"):
+    with pytest.raises(RecipeError, match="unfreeze_at_epoch must be 1 or more, got 0"):
         FreezeCallback(["embedding.*"], unfreeze_at_epoch=0)
