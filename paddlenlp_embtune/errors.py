@@ -5,11 +5,11 @@ EmbtuneError
  |    +-- PatternError                  a pattern in it matched nothing, or too much
  +-- DataError (ValueError)             labelled rows cannot be used
  +-- VectorError                        a vector file or an embedding table is wrong
- +-- BundleError                        a bundle is missing, damaged or of another make
+ +-- BundleError                        a bundle is missing, damaged or of another schema
  +-- ParityError                        two engines disagree about the same texts
  +-- PluginError                        a plugin broke the contract of a hook
  +-- HostError                          Paddle or PaddleNLP cannot do what was asked
- +-- TrainingError                      a training went astray before it had learned anything
+ +-- TrainingError                      a training diverged before it had learned anything
  +-- MissingDependencyError (ImportError)  an optional package is not installed
 
 Every message says what is wrong with the value shown, what is expected, and the next step.
@@ -18,7 +18,7 @@ Every message says what is wrong with the value shown, what is expected, and the
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "BundleError",
@@ -32,7 +32,9 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "VectorError",
+    "any_of",
     "expected_names",
+    "suggestion",
 ]
 
 
@@ -56,7 +58,7 @@ class DataError(EmbtuneError, ValueError):
 
 
 class VectorError(EmbtuneError):
-    """A vector file or an embedding table is not what it says it is."""
+    """A vector file or an embedding table is damaged, or contradicts itself."""
 
 
 class BundleError(EmbtuneError):
@@ -76,7 +78,7 @@ class HostError(EmbtuneError):
 
 
 class TrainingError(EmbtuneError):
-    """A training went astray before it had learned anything worth keeping."""
+    """A training diverged before it had learned anything worth keeping."""
 
 
 class MissingDependencyError(EmbtuneError, ImportError):
@@ -84,19 +86,35 @@ class MissingDependencyError(EmbtuneError, ImportError):
 
 
 def expected_names(value: str, allowed: Iterable[str], *, limit: int = 12) -> str:
-    """Word the choices for an error message, nearest first.
+    """Describe the names that an unknown name could have been, for the end of an error message.
 
     Args:
         value: what the user wrote.
         allowed: the names that would have been accepted.
         limit: at most this many names are listed.
     Returns:
-        For example ``nearest: 'encoder'; expected decoder, encoder``.
+        For example ``did you mean 'encoder'? Expected decoder, encoder or head``; without a similar name, ``expected a or b``.
     """
     names = sorted({str(name) for name in allowed})
     close = difflib.get_close_matches(str(value)[:_LONGEST], [name[:_LONGEST] for name in names], n=1, cutoff=0.4)
-    nearest = f"nearest: {close[0]!r}; " if close else ""
-    shown = ", ".join(name[:_LONGEST] for name in names[:limit]) + (
-        f", ... ({len(names)} in all)" if len(names) > limit else ""
-    )
-    return f"{nearest}expected {shown or '(none)'}"
+    return suggestion(close[0] if close else None) + any_of(names, limit=limit)
+
+
+def suggestion(name: str | None) -> str:
+    """Begin the end of an error message: with the name that was probably meant, where there is one."""
+    return "expected " if name is None else f"did you mean {name!r}? Expected "
+
+
+def any_of(names: Sequence[str], *, limit: int = 12) -> str:
+    """Join names for an error message.
+
+    Args:
+        names: in the order in which they are listed.
+        limit: at most this many are listed.
+    Returns:
+        ``a, b or c``; ``a, b, ... (20 in all)`` beyond the limit; ``(none)`` for no names.
+    """
+    shown = [name[:_LONGEST] for name in names[:limit]]
+    if len(names) > limit:
+        return f"{', '.join(shown)}, ... ({len(names)} in all)"
+    return " or ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part) or "(none)"

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
     from paddlenlp_embtune.config.domain import Domain as Domain
+    from paddlenlp_embtune.config.freezing import FreezeSpec as FreezeSpec, RowsSpec as RowsSpec
+    from paddlenlp_embtune.config.inputs import (
+        DataSpec as DataSpec,
+        TextSpec as TextSpec,
+        VectorSpec as VectorSpec,
+        is_path as is_path,
+    )
+    from paddlenlp_embtune.config.model import PRETRAINED as PRETRAINED, ModelSpec as ModelSpec, is_folder as is_folder
     from paddlenlp_embtune.config.monitoring import (
         AlarmSpec as AlarmSpec,
         AverageSpec as AverageSpec,
@@ -17,25 +25,14 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.config.optimization import (
         ClipSpec as ClipSpec,
-        FreezeSpec as FreezeSpec,
         GroupSpec as GroupSpec,
         LayerwiseSpec as LayerwiseSpec,
         PlateauSpec as PlateauSpec,
-        RowsSpec as RowsSpec,
         ScheduleSpec as ScheduleSpec,
     )
     from paddlenlp_embtune.config.recipe import Recipe as Recipe
     from paddlenlp_embtune.config.regularization import RegularizationSpec as RegularizationSpec
-    from paddlenlp_embtune.config.training import (
-        PRETRAINED as PRETRAINED,
-        DataSpec as DataSpec,
-        ModelSpec as ModelSpec,
-        TextSpec as TextSpec,
-        TrainSpec as TrainSpec,
-        VectorSpec as VectorSpec,
-        is_folder as is_folder,
-        is_path as is_path,
-    )
+    from paddlenlp_embtune.config.training import TrainSpec as TrainSpec
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -43,10 +40,13 @@ else:
             "adapter": "AdapterSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
+            "freezing": "FreezeSpec RowsSpec",
+            "inputs": "DataSpec TextSpec VectorSpec is_path",
+            "model": "ModelSpec PRETRAINED is_folder",
             "monitoring": "AlarmSpec AverageSpec EarlyStoppingSpec",
-            "optimization": "ClipSpec FreezeSpec GroupSpec LayerwiseSpec PlateauSpec RowsSpec ScheduleSpec",
+            "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",
             "regularization": "RegularizationSpec",
-            "training": "DataSpec ModelSpec PRETRAINED TextSpec TrainSpec VectorSpec is_folder is_path",
+            "training": "TrainSpec",
         },
     )

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from paddlenlp_embtune.config.optimization import require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 
 __all__ = ["ADAPTER_KINDS", "AdapterSpec"]
 
@@ -66,7 +65,7 @@ class AdapterSpec:
         spare = [name for options in _OPTIONS.values() for name in options if name not in taken]
         for name in spare:
             value = getattr(self, name)
-            require(value is None, f"adapter.{name}", value, f"null for {self.kind!r}, which takes {', '.join(taken)}")
+            require(value is None, f"adapter.{name}", value, f"left out for {self.kind!r}, which takes {', '.join(taken)}")
         for name, default in taken.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
@@ -78,7 +77,7 @@ class AdapterSpec:
             require_at_most(f"adapter.{name}", value, 65_536)
         require(self.alpha is None or self.alpha > 0, "adapter.alpha", self.alpha, "above 0")
         require(self.dropout is None or 0 <= self.dropout < 1, "adapter.dropout", self.dropout, "0 or more and below 1")
-        require(self.targets != (), "adapter.targets", self.targets, "a pattern of names of linear layers, or null")
+        require(self.targets != (), "adapter.targets", self.targets, "one or more patterns of names of linear layers, or null")
 
     def same_structure_as(self, other: AdapterSpec) -> bool:
         """Whether another adapter is of the same kind and options, whatever trains beside it."""

@@ -44,9 +44,9 @@ class DistillSpec:
     def __post_init__(self) -> None:
         check_types(self, where="distill", error=RecipeError)
         require(bool(self.teacher), "distill.teacher", self.teacher, "the path of a bundle")
-        require(self.temperature > 0, "distill.temperature", self.temperature, "above 0; 1 to 10 is usual")
+        require(self.temperature > 0, "distill.temperature", self.temperature, "above 0 (1 to 10 is usual)")
         require_at_most("distill.temperature", self.temperature, 1e6)
-        require(0 < self.alpha <= 1, "distill.alpha", self.alpha, "above 0, at most 1")
+        require(0 < self.alpha <= 1, "distill.alpha", self.alpha, "above 0 and at most 1")
         require(self.hidden >= 0, "distill.hidden", self.hidden, "0 or more")
         require(all(self.unlabelled), "distill.unlabelled", list(self.unlabelled), "paths of files")
         require(self.answers != "", "distill.answers", self.answers, "the path of a file, or null")

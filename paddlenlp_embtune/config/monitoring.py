@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from paddlenlp_embtune.config.optimization import MODES, require_name
+from paddlenlp_embtune.config.optimization import MODES
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 
 __all__ = ["AlarmSpec", "AverageSpec", "EarlyStoppingSpec", "HealthSpec"]
 
@@ -131,20 +131,17 @@ class AlarmSpec:
         require_name("alarm.action", self.action, self.ACTIONS)
         require(bool(self.measure), "alarm.measure", self.measure, "the name of a measure")
         given = [bound for bound in (self.above, self.below) if bound is not None]
-        require(len(given) == 1, f"alarm on {shorten(self.measure)} states", given, "one of above and below")
-        require(
-            math.isfinite(given[0]),
-            f"alarm on {shorten(self.measure)} states",
-            given[0],
-            "a finite threshold as above or below",
-        )
+        if len(given) != 1:
+            raise RecipeError(f"alarm on {shorten(self.measure)} has {len(given)} thresholds; give it either above or below")
+        require(math.isfinite(given[0]), f"threshold of the alarm on {shorten(self.measure)}", given[0], "finite")
         require(self.after_evals >= 0, "alarm.after_evals", self.after_evals, "0 or more")
         require_at_most("alarm.after_evals", self.after_evals)
         require(0 < self.factor < 1, "alarm.factor", self.factor, "above 0 and below 1")
         require(0 < self.row_drift <= 2, "alarm.row_drift", self.row_drift, "above 0 and at most 2")
         if self.clear is not None:
             allowed = self.clear <= self.above if self.above is not None else self.clear >= (self.below or 0.0)
-            require(allowed, "alarm.clear", self.clear, f"not beyond the threshold {given[0]}")
+            side = "at most" if self.above is not None else "at least"
+            require(allowed, "alarm.clear", self.clear, f"{side} the threshold, {given[0]}")
 
     def crossed(self, value: float) -> bool:
         """Whether a value sets the alarm off; one that is not finite always does."""

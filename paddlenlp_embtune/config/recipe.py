@@ -11,31 +11,16 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
+from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
+from paddlenlp_embtune.config.inputs import DataSpec, TextSpec, VectorSpec, is_path
+from paddlenlp_embtune.config.model import ModelSpec, is_folder
 from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
-from paddlenlp_embtune.config.optimization import (
-    ClipSpec,
-    FreezeSpec,
-    GroupSpec,
-    LayerwiseSpec,
-    PlateauSpec,
-    RowsSpec,
-    ScheduleSpec,
-)
+from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, LayerwiseSpec, PlateauSpec, ScheduleSpec
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
-from paddlenlp_embtune.config.training import (
-    DataSpec,
-    ExportSpec,
-    ModelSpec,
-    SparseSpec,
-    TextSpec,
-    TrainSpec,
-    VectorSpec,
-    is_folder,
-    is_path,
-)
+from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.atomic_io import write_text
-from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded
+from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, check_types, require, to_plain
 
 __all__ = [
@@ -126,12 +111,12 @@ class Recipe:
         check_types(self, where="recipe", error=RecipeError)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
         if self.adapter is not None:
-            require(self.layerwise is None, "adapter and layerwise", "both given", "one of the two: layers do not train")
+            _refuse_both("adapter", "layerwise", self.layerwise is not None, "beside an adapter, the layers do not train")
         if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1):
             object.__setattr__(self, "freeze", None)  # the default has no place here
         _check_release(self.freeze, self.train.epochs)
         _check_cached(self.freeze, self.regularization)
-        require(self.groups is None or self.layerwise is None, "groups and layerwise", "both given", "one of the two")
+        _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
 
@@ -206,6 +191,11 @@ class Recipe:
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
+def _refuse_both(one: str, other: str, both: bool, why: str) -> None:
+    if both:
+        raise RecipeError(f"a recipe cannot have {one} and {other}, because {why}; leave one of them out")
+
+
 def _still_path(name: str, path: str) -> str:
     """Keep a path from being taken for a name, where it may be either."""
     means_path = _MAY_BE_NAMES.get(name)
@@ -214,11 +204,13 @@ def _still_path(name: str, path: str) -> str:
 
 def _check_group_names(groups: Sequence[GroupSpec]) -> None:
     names = [group.name for group in groups]
-    require(bool(names), "groups", names, "at least one group, or null for the model's own")
+    require(bool(names), "groups", names, "one or more groups, or null for the model's own")
     for name in names:
-        require(names.count(name) == 1, "group name", name, "each name once")
+        if names.count(name) > 1:
+            raise RecipeError(f"{names.count(name)} groups have the name {shorten(name)}; give each group a name of its own")
     rest = [group.name for group in groups if group.takes_rest]
-    require(len(rest) <= 1, "groups without parameters", rest, "at most one group takes the rest")
+    if len(rest) > 1:
+        raise RecipeError(f"the groups {shorten(rest)} state no parameters, layers or depths; only one group can take the rest")
 
 
 def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec | None) -> None:
@@ -238,6 +230,5 @@ def _check_release(freeze: FreezeSpec | None, epochs: int | None) -> None:
         value = getattr(freeze, name)
         if value is not None and value >= epochs:
             raise RecipeError(
-                f"freeze.{name} is {value}, but train.epochs is {epochs}, so nothing would ever be {what}; "
-                "expected below train.epochs"
+                f"freeze.{name} must be below train.epochs ({epochs}), or nothing would ever be {what}, got {value}"
             )

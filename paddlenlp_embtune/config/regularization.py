@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from paddlenlp_embtune.config.optimization import require_name
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
+from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 
 __all__ = ["AdversarialSpec", "RegularizationSpec"]
 
@@ -48,7 +47,10 @@ class AdversarialSpec:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         spare = [name for name in ("step_size", "steps") if name not in defaults and getattr(self, name) is not None]
-        require(not spare, "adversarial of kind fgm states", spare, "epsilon alone; it takes one step of that length")
+        if spare:
+            raise RecipeError(
+                f"adversarial of kind fgm takes epsilon alone, the length of its one step; leave out {' and '.join(spare)}"
+            )
         for name in ("epsilon", "step_size"):
             value = getattr(self, name)
             require(value is None or value > 0, f"adversarial.{name}", value, "above 0")

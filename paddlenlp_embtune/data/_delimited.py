@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from paddlenlp_embtune.errors import DataError, expected_names
+from paddlenlp_embtune.errors import DataError, any_of, expected_names, suggestion
 from paddlenlp_embtune.utils.line_reader import LONGEST_LINE, LineReader
 
 __all__ = ["DELIMITERS", "Table", "looks_quoted", "missing_column"]
@@ -126,7 +126,7 @@ def missing_column(
     names = list(header)
     folded = {name.strip("\ufeff\"' \t").casefold(): name for name in reversed(names)}
     if (same := folded.get(column.strip().casefold())) is not None and same != column:
-        found = f"nearest: {same!r}; expected {', '.join(sorted(names))}"
+        found = suggestion(same) + any_of(sorted(names))
     else:
         found = expected_names(column, names)
         if delimiter is not None and not any(each.strip().casefold() in folded for each in columns):

@@ -64,7 +64,7 @@ def match_parameters(model: Any, patterns: Sequence[str], *, what: str) -> dict[
         if not matched:
             raise PatternError(
                 f"{what} pattern {pattern!r} matched 0 of {len(named)} parameters; {_nearest(pattern, named)}"
-                "list them with: embtune params"
+                " them with: embtune params"
             )
         chosen.update(matched)
     return {name: parameter for name, parameter in named.items() if name in chosen}
@@ -218,4 +218,4 @@ def _bias_and_norm_names(model: Any) -> set[str]:
 def _nearest(pattern: str, named: Mapping[str, Any]) -> str:
     prefixes = {name.rsplit(".", depth)[0] for name in named for depth in range(name.count(".") + 1)}
     close = difflib.get_close_matches(pattern.rstrip("*."), sorted(prefixes), n=1, cutoff=0.4)
-    return f"nearest: {close[0]!r}; " if close else ""
+    return f"did you mean {close[0]!r}? List" if close else "list"

@@ -9,10 +9,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from paddlenlp_embtune.errors import EmbtuneError, RecipeError, expected_names
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError, any_of, expected_names
 from paddlenlp_embtune.utils.json_yaml import MOST_DEPTH, shorten
 
-__all__ = ["MOST", "build", "check_types", "convert", "differences", "require", "require_at_most", "to_plain"]
+__all__ = ["MOST", "build", "check_types", "convert", "differences", "require", "require_at_most", "require_name", "to_plain"]
 
 MOST = 2**31 - 1
 """The largest count that a recipe may state where no smaller bound is given."""
@@ -35,7 +35,7 @@ def build(cls: type[T], value: object, *, where: str, error: type[EmbtuneError])
         EmbtuneError: of the type given, naming the key, what is expected and the value seen.
     """
     if not isinstance(value, Mapping):
-        raise error(f"{where} must be a mapping of keys to values, not {type(value).__name__} {shorten(value)}")
+        raise error(f"{where} must be a mapping of keys to values, got {type(value).__name__} {shorten(value)}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
     for key in value:
@@ -73,14 +73,20 @@ def check_types(value: Any, *, where: str, error: type[EmbtuneError]) -> None:
         object.__setattr__(value, field.name, _convert(hints[field.name], given, f"{where}.{field.name}", error))
 
 
-def require(condition: bool, name: str, value: object, allowed: str, *, error: type[EmbtuneError] = RecipeError) -> None:
+def require(condition: bool, name: str, value: object, expected: str, *, error: type[EmbtuneError] = RecipeError) -> None:
     """Refuse a value unless the condition holds; numbers that are not finite are never valid.
 
+    Args:
+        condition: whether the value is valid.
+        name: of the setting, such as ``train.batch_size``.
+        value: of the setting.
+        expected: what the message says after "must be".
+        error: the exception to raise.
     Raises:
         EmbtuneError: of the class ``error``, naming the value and what is expected.
     """
     if not condition or (isinstance(value, float) and not math.isfinite(value)):
-        raise error(f"{name} is {shorten(value)}; expected {allowed}")
+        raise error(f"{name} must be {expected}, got {shorten(value)}")
 
 
 def require_at_most(name: str, value: float | None, most: float = MOST, *, error: type[EmbtuneError] = RecipeError) -> None:
@@ -92,6 +98,16 @@ def require_at_most(name: str, value: float | None, most: float = MOST, *, error
     if value is not None and not value <= most:
         bound = f"{most:,}" if isinstance(most, int) else f"{most:g}"
         raise error(f"{name} must be at most {bound}, got {shorten(value)}")
+
+
+def require_name(name: str, value: str, allowed: Sequence[str], *, error: type[EmbtuneError] = RecipeError) -> None:
+    """Refuse a name that is not among those allowed.
+
+    Raises:
+        EmbtuneError: of the class ``error``, with the name that was probably meant.
+    """
+    if value not in allowed:
+        raise error(f"{name} is {shorten(value)}; {expected_names(value, allowed)}")
 
 
 def to_plain(value: Any) -> Any:
@@ -161,13 +177,13 @@ def _convert_union(hint: Any, value: Any, where: str, error: type[EmbtuneError])
 
 def _convert_choice(choices: tuple[Any, ...], value: Any, where: str, error: type[EmbtuneError]) -> Any:
     if not any(value == choice and type(value) is type(choice) for choice in choices):
-        raise error(f"{where} must be one of {', '.join(map(repr, choices))}, not {shorten(value)}")
+        raise error(f"{where} must be {any_of([repr(choice) for choice in choices])}, got {shorten(value)}")
     return value
 
 
 def _convert_mapping(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise error(f"{where} must be a mapping, not {shorten(value)}")
+        raise error(f"{where} must be a mapping, got {shorten(value)}")
     for key in value:
         if isinstance(key, bool) or not isinstance(key, (str, int)):
             raise error(f"{where} has the key {shorten(key)}, which must be a text{_quoting(key)}")
@@ -178,11 +194,11 @@ def _convert_mapping(hint: Any, value: Any, where: str, error: type[EmbtuneError
 def _convert_sequence(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:
     """Convert a list to what the annotation says: a tuple, of one kind of value or of one for each place, or else a list."""
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise error(f"{where} must be a list, not {shorten(value)}; write it as [a, b]")
+        raise error(f"{where} must be a list, got {shorten(value)}; write it as [a, b]")
     hints = typing.get_args(hint)
     is_tuple = typing.get_origin(hint) is tuple
     if is_tuple and ... not in hints and len(value) != len(hints):
-        raise error(f"{where} must be a list of {len(hints)} values, not of {len(value)}")
+        raise error(f"{where} must be a list of {len(hints)} values, got {len(value)}")
     of_each = hints if is_tuple and ... not in hints else hints[:1] * len(value)
     items = [
         _convert(item_hint, item, f"{where}[{index}]", error)
@@ -201,11 +217,11 @@ def _convert_scalar(hint: Any, value: Any, where: str, error: type[EmbtuneError]
     elif hint in (int, str, types.NoneType, None):
         if isinstance(value, hint or types.NoneType):
             if isinstance(value, int) and abs(value) > _MOST_WHOLE:
-                raise error(f"{where} must be below 2**63, not a number of {value.bit_length()} bits")
+                raise error(f"{where} must be below 2**63, got a number of {value.bit_length()} bits")
             return value
     elif _fits(hint, value):
         return value
-    raise error(f"{where} must be {_name_of(hint)}, not {type(value).__name__} {shorten(value)}{_quoting(value, hint)}")
+    raise error(f"{where} must be {_name_of(hint)}, got {type(value).__name__} {shorten(value)}{_quoting(value, hint)}")
 
 
 def _number(value: Any, where: str, error: type[EmbtuneError]) -> float | None:
@@ -220,7 +236,7 @@ def _number(value: Any, where: str, error: type[EmbtuneError]) -> float | None:
     except OverflowError:  # a whole number of hundreds of digits
         number = math.inf
     if not abs(number) <= _MOST_NUMBER:
-        raise error(f"{where} must be a finite number, at most {_MOST_NUMBER:g}, not {type(value).__name__} {shorten(value)}")
+        raise error(f"{where} must be a finite number, at most {_MOST_NUMBER:g}, got {type(value).__name__} {shorten(value)}")
     return number
 
 

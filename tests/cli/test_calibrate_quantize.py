@@ -123,7 +123,7 @@ FAILURES: list[tuple[str, tuple[str, ...], int, str]] = [
     ("quantize", ("absent", "--data", "rows.tsv"), 1, "absent is not a bundle"),
     ("quantize", ("bundle", "--data", "few.tsv"), 1, "19 labelled rows are too few; expected 50 or more"),
     ("quantize", ("bundle", "--data", "other.tsv"), 1, "row 60 has the label '涨'"),
-    ("quantize", ("bundle", "--data", "rows.tsv", "--precision", "int4"), 1, "precision is 'int4'; nearest: 'int8'"),
+    ("quantize", ("bundle", "--data", "rows.tsv", "--precision", "int4"), 1, "precision is 'int4'; did you mean 'int8'"),
     ("quantize", ("bundle", "--data", "rows.tsv", "--method", "magic"), 1, "method is 'magic'"),
     ("quantize", ("bundle", "--data", "rows.tsv", "--out", "."), 1, "is no bundle, so it will not be replaced"),
 ]

@@ -155,7 +155,7 @@ def test_plugins_and_params_list_what_there_is(tiny_run: TinyRun, run: Run) -> N
         rows = [json.loads(line) for line in run("params", model, "--json")[1].splitlines()]
         assert {"embedding", "backbone", "head"} <= {row["group"] for row in rows}
         assert all(row["rate"] > 0 for row in rows)
-    assert "nearest: 'textcnn'" in error_of(run("params", "textcn"), 2)
+    assert "did you mean 'textcnn'" in error_of(run("params", "textcn"), 2)
     assert "textcnn" in run("plugins")[1]
     assert "embedding.weight" in run("params", "textcnn")[1]
 

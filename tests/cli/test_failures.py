@@ -20,7 +20,7 @@ from tests.helpers import QUICK, ROWS, Run, TinyRun, edit_manifest, embtune, err
 BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", "bad.tsv is empty"),
     "header only": ("text\tlabel\n", "holds no rows"),
-    "missing column": (tsv(ROWS, "texts\tlabel"), "no column 'text'; nearest: 'texts'"),
+    "missing column": (tsv(ROWS, "texts\tlabel"), "no column 'text'; did you mean 'texts'"),
     "one class": (tsv(ROWS[:20]), "has the label '利好'; expected two or more classes"),
     "empty texts": (tsv([*ROWS, ("", "利好"), (" ", "利空")]), "2 rows of bad.tsv have an empty text, line 62 first"),
     "empty label": (tsv([*ROWS, ("公司", "")]), "line 62 of bad.tsv has no label"),
@@ -29,19 +29,19 @@ BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "one row of a label": (tsv([*ROWS, ("公司", "其他")]), "label '其他' has too few different texts"),
 }
 RECIPES = {
-    "unknown key": ("trian: {epochs: 3}", "recipe has no key 'trian'; nearest: 'train'"),
-    "unknown nested key": ("schedule: {warmup: 0.1}", "recipe.schedule has no key 'warmup'; nearest: 'warmup_ratio'"),
-    "wrong kind": ("seed: many", "recipe.seed must be a whole number, not str 'many'"),
-    "freeze group": ("freeze: {groups: [embeding]}", "names the group 'embeding'; nearest: 'embedding'"),
+    "unknown key": ("trian: {epochs: 3}", "recipe has no key 'trian'; did you mean 'train'"),
+    "unknown nested key": ("schedule: {warmup: 0.1}", "recipe.schedule has no key 'warmup'; did you mean 'warmup_ratio'"),
+    "wrong kind": ("seed: many", "recipe.seed must be a whole number, got str 'many'"),
+    "freeze group": ("freeze: {groups: [embeding]}", "names the group 'embeding'; did you mean 'embedding'"),
     "group pattern": (
         "groups: [{name: a, parameters: ['convolutoin.*'], rate: 1.0e-3}, {name: embedding, rate: 1.0e-3}]",
-        "pattern 'convolutoin.*' matched 0 of 5 parameters; nearest: 'convolution'",
+        "pattern 'convolutoin.*' matched 0 of 5 parameters; did you mean 'convolution'",
     ),
-    "exporter": ("export: {engines: [onnxruntim]}", "exporter 'onnxruntim'; nearest: 'onnxruntime'"),
-    "model": ("model: {name: textcn}", "model 'textcn'; nearest: 'textcnn'"),
-    "model option": ("model: {options: {filter: 3}}", "has no 'filter'; nearest: 'filters'"),
-    "domain": ("domain: finanse", "domain is 'finanse'; nearest: 'finance'"),
-    "vectors": ("vectors: {source: lak}", "vectors.source is 'lak'; nearest: 'lac'"),
+    "exporter": ("export: {engines: [onnxruntim]}", "exporter 'onnxruntim'; did you mean 'onnxruntime'"),
+    "model": ("model: {name: textcn}", "model 'textcn'; did you mean 'textcnn'"),
+    "model option": ("model: {options: {filter: 3}}", "has no 'filter'; did you mean 'filters'"),
+    "domain": ("domain: finanse", "domain is 'finanse'; did you mean 'finance'"),
+    "vectors": ("vectors: {source: lak}", "vectors.source is 'lak'; did you mean 'lac'"),
     "metric": ("early_stopping: {metric: f1_micro}", "watches 'eval_f1_micro'"),
     "not YAML": ("data: [", "is not valid YAML"),
 }
@@ -73,7 +73,7 @@ def test_rows_that_cannot_be_used(work: Path, run: Run, name: str, option: str) 
         (["--data", "quick.yaml"], 1, "ends in '.yaml'"),
         (["--data", "."], 1, "ends in ''"),
         (["--data", "train.tsv", "--labels", "利好,利空"], 1, "has the label '中性' (20 rows)"),
-        (["--data", "train.tsv", "--labels", "利好,利好"], 2, "each label once"),
+        (["--data", "train.tsv", "--labels", "利好,利好"], 2, "labels that differ"),
         (["--data", "train.tsv", "--domain", "finance"], 1, "which is not among the labels in use"),
         ([], 2, "there is nothing to train on; pass --data FILE"),
         (["absent.yaml"], 2, "cannot read the recipe absent.yaml"),
@@ -162,7 +162,7 @@ def test_a_bundle_without_the_program_of_an_engine(tiny_run: TinyRun, work: Path
 
 
 def test_an_engine_that_nobody_registered(tiny_run: TinyRun, work: Path, run: Run) -> None:
-    says = "nearest: 'onnxruntime'"
+    says = "did you mean 'onnxruntime'"
     for command in (["evaluate", tiny_run.bundle, "--data", "train.tsv"], ["predict", tiny_run.bundle]):
         check_failure(run(*command, "--engine", "onnxruntim"), 1, says=says, folder=work)
     check_failure(run("export", tiny_run.bundle, "--engine", "onnxruntim", "--out", "run"), 2, says=says, folder=work)

@@ -77,7 +77,7 @@ def test_an_interrupt_says_so(tmp_path: Path) -> None:
         "import signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs of a shell start without
         "from paddlenlp_embtune.cli import main\n"
-        "main.host.prepare_cpu = lambda **_: (print('ready', flush=True), time.sleep(60))\n"
+        "main.compat.prepare_cpu = lambda **_: (print('ready', flush=True), time.sleep(60))\n"
         "sys.argv = ['embtune', 'plugins']\n"
         "main.main()\n"
     )

@@ -221,11 +221,14 @@ def test_rates_as_people_write_them(written: str, rate: float, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
-        ({"trian": {}}, ["recipe has no key 'trian'", "nearest: 'train'"]),
-        ({"data": {"text_colum": "x"}}, ["recipe.data has no key 'text_colum'", "nearest: 'text_column'"]),
-        ({"freeze": {"unfreeze_at_epochs": 1}}, ["recipe.freeze has no key", "nearest: 'unfreeze_at_epoch'"]),
-        ({"groups": [{"name": "a", "rate": 1, "weight_deca": 0}]}, ["recipe.groups[0] has no key", "nearest: 'weight_decay'"]),
-        ({"groups": [{"name": "a", "rate": 1}, {"nam": "b"}]}, ["recipe.groups[1] has no key 'nam'", "nearest: 'name'"]),
+        ({"trian": {}}, ["recipe has no key 'trian'", "did you mean 'train'"]),
+        ({"data": {"text_colum": "x"}}, ["recipe.data has no key 'text_colum'", "did you mean 'text_column'"]),
+        ({"freeze": {"unfreeze_at_epochs": 1}}, ["recipe.freeze has no key", "did you mean 'unfreeze_at_epoch'"]),
+        (
+            {"groups": [{"name": "a", "rate": 1, "weight_deca": 0}]},
+            ["groups[0] has no key", "did you mean 'weight_decay'"],
+        ),
+        ({"groups": [{"name": "a", "rate": 1}, {"nam": "b"}]}, ["recipe.groups[1] has no key 'nam'", "did you mean 'name'"]),
         ({"groups": [{"name": "a"}]}, ["recipe.groups[0] lacks the key 'rate'", "required: name, rate"]),
         ({1: 2}, ["recipe has no key 1"]),
     ],
@@ -286,7 +289,10 @@ CASES += [(key, {"groups": [GROUP | {key: value}]}) for key, values in GROUP_ILL
 def test_illegal_values_name_themselves(name: str, value: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=name.removesuffix("s")) as raised:
         Recipe.from_dict(value)
-    assert any(part in str(raised.value) for part in ("expected ", "must be", "required: "))
+    assert any(
+        part in str(raised.value)
+        for part in ("xpected ", "must be", "required: ", "give ", "leave ", "state ", "only one group")
+    )
 
 
 @pytest.mark.parametrize("value", [{"vectors": {"rms": INF}}, {"groups": [GROUP | {"rate": INF}]}, {"seed": 2**32}], ids=str)
@@ -302,7 +308,7 @@ def test_kinds_are_checked_at_construction(options: dict[str, Any]) -> None:
 
 
 def test_freeze_must_release_within_the_run() -> None:
-    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 3, but train\.epochs is 3.*below train\.epochs"):
+    with pytest.raises(RecipeError, match=r"freeze\.unfreeze_at_epoch must be below train\.epochs \(3\)"):
         Recipe.from_dict({"train": {"epochs": 3}, "freeze": {"unfreeze_at_epoch": 3}})
     assert Recipe.from_dict({"train": {"epochs": 4}, "freeze": {"unfreeze_at_epoch": 3}}).freeze is not None
     assert Recipe.from_dict({"train": {"epochs": 1}, "freeze": None}).freeze is None
@@ -375,7 +381,7 @@ def test_what_is_saved_can_be_loaded_from_anywhere(tmp_path: Path, monkeypatch: 
 def test_the_default_freeze_gives_way() -> None:
     assert Recipe(train=TrainSpec(epochs=1)).freeze is None
     assert Recipe(train=TrainSpec(epochs=2)).freeze == FreezeSpec()
-    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch is 1, but train\.epochs is 1"):
+    with pytest.raises(RecipeError, match=r"unfreeze_at_epoch must be below train\.epochs \(1\)"):
         Recipe(train=TrainSpec(epochs=1), freeze=FreezeSpec(groups=("head",)))
 
 

@@ -270,4 +270,4 @@ def test_a_plugin_can_be_blocked(site: Path) -> None:
     assert {row["name"] for row in found["plugins"]} == {"builtin", "discriminative", "e5", "sample_weights"}
     refused = embtune(site, "--block", "review", "plugins", check=False)
     assert refused.returncode == 1
-    assert "nearest: 'reviews'" in refused.stderr
+    assert "did you mean 'reviews'" in refused.stderr

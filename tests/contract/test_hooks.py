@@ -144,7 +144,7 @@ UNMARKED = types.SimpleNamespace(__name__="mine", embtune_register_models=lambda
 @pytest.mark.parametrize(
     ("broken", "parts"),
     [
-        (plugin("mine", embtune_register_modles=_nothing), ["embtune_register_modles", f"nearest: '{MODELS}'"]),
+        (plugin("mine", embtune_register_modles=_nothing), ["embtune_register_modles", f"did you mean '{MODELS}'"]),
         (WRONG_ARGUMENT, ["mine", "modle"]),
         pytest.param(WRONG_ARGUMENT, ["model"]),
         (UNMARKED, ["mine", MODELS, "hookimpl"]),

@@ -187,7 +187,7 @@ MODELS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "other sizes": (lambda rows: 3, {}, "the plugin 'mine' cannot be built"),
     "other logits": (lambda **sizes: _Pooled(**sizes, further=1), {}, "to a tensor of the shape (2, 4), not (2, 3)"),
     "fails": (lambda **sizes: _Pooled(**sizes, further=None), {}, "built a layer that raised TypeError"),
-    "annotated": (_Layer, {"depth": "deep"}, "model.options.depth must be a whole number, not str 'deep'"),
+    "annotated": (_Layer, {"depth": "deep"}, "model.options.depth must be a whole number, got str 'deep'"),
     "embedding": (_Layer, {}, "embedding_parameter of _Layer is 'nothing.weight', which is none of its 1 parameters"),
 }
 

@@ -141,7 +141,8 @@ def test_no_module_defines_an_exception_of_its_own() -> None:
 
 def test_names_in_a_message_come_nearest_first_and_are_cut() -> None:
     assert (
-        errors.expected_names("encodr", ["decoder", "encoder", "head"]) == "nearest: 'encoder'; expected decoder, encoder, head"
+        errors.expected_names("encodr", ["decoder", "encoder", "head"])
+        == "did you mean 'encoder'? Expected decoder, encoder or head"
     )
     assert errors.expected_names("zzz", []) == "expected (none)"
     many = errors.expected_names("zzz", map(str, range(20)), limit=2)

@@ -82,8 +82,8 @@ def test_headers_as_spreadsheets_write_them(name: str, written: str, note: str |
 REFUSED: list[tuple[str, str, list[str]]] = [
     ("a.tsv", "text\ttext\tlabel\n涨\t跌\t好\n", ["2 columns called 'text'"]),
     ("a.csv", "text,label,label\n涨,跌,好\n", ["2 columns called 'label'"]),
-    ("a.tsv", "Text\tLabel\n涨\t好\n", ["no column 'text'", "nearest: 'Text'"]),
-    ("a.csv", " TEXT ,label\n涨,好\n", ["no column 'text'", "nearest: ' TEXT '"]),
+    ("a.tsv", "Text\tLabel\n涨\t好\n", ["no column 'text'", "did you mean 'Text'"]),
+    ("a.csv", " TEXT ,label\n涨,好\n", ["no column 'text'", "did you mean ' TEXT '"]),
     ("a.txt", "业绩翻倍\t强烈利好\n被立案\t强烈利空\n", ["line 1", "no column 'text'", "has no header"]),
     ("a.csv", "text,label\n涨,好\n跌\n", ["line 3", "1 fields"]),
     ("a.csv", "text,label\n涨,好\n跌,坏,更坏\n", ["line 3", "3 fields"]),

@@ -31,7 +31,7 @@ def test_labels_are_those_wanted_in_their_order_or_sorted() -> None:
         (
             [("涨", "good"), ("跌", "bda"), ("平", "bda")],
             ["good", "bad"],
-            ["'bda' (2 rows)", "nearest: 'bad'", "expected bad, good"],
+            ["'bda' (2 rows)", "did you mean 'bad'", "Expected bad or good"],
         ),
         ([("涨", "good"), ("跌", "good")], ["good", "bad"], ["train.tsv has no row of the label 'bad'"]),
     ],
@@ -143,5 +143,5 @@ def test_clean_data_has_no_warnings() -> None:
 def test_a_dev_label_that_training_lacks() -> None:
     with pytest.raises(DataError) as raised:
         check_examples(many(good=2, bad=2), rows(("新", "goood"), source="dev.tsv"), ["bad", "good"])
-    for part in ("dev.tsv has the label 'goood'", "train.tsv", "nearest: 'good'", "expected bad, good"):
+    for part in ("dev.tsv has the label 'goood'", "train.tsv", "did you mean 'good'", "Expected bad or good"):
         assert part in str(raised.value)

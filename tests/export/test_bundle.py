@@ -224,5 +224,5 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_unknown_exporter_lists_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"no exporter is called 'tensorrt'; .*expected onnxruntime, paddle_inference"):
+    with pytest.raises(PluginError, match=r"no exporter is called 'tensorrt'; .*expected onnxruntime or paddle_inference"):
         write_bundle(tmp_path / "bundle", content(), engines=["tensorrt"])

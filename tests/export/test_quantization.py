@@ -148,7 +148,7 @@ def test_other_engines_refuse_the_precision(small: Bundle, engine: str) -> None:
 def test_a_precision_that_the_bundle_has_not(bundle: Bundle, small: Bundle) -> None:
     with pytest.raises(BundleError, match=r"no program in 'int8'.*expected fp32.*embtune quantize"):
         Predictor(bundle, precision="int8")
-    with pytest.raises(BundleError, match="nearest: 'int8'"):
+    with pytest.raises(BundleError, match="did you mean 'int8'"):
         Predictor(small, precision="int4")
 
 
@@ -248,9 +248,9 @@ def flatten(source: Path, target: Path, *rest: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int4"}, r"precision is 'int4'; nearest: 'int8'"),
+        ({"precision": "int4"}, r"precision is 'int4'; did you mean 'int8'"),
         ({"precision": "fp32"}, "precision is 'fp32'"),
-        ({"method": "statik"}, r"method is 'statik'; of int8, nearest: 'static'"),
+        ({"method": "statik"}, r"method is 'statik'; of int8, did you mean 'static'"),
         ({"precision": "fp16", "method": "static"}, "method is 'static'; of fp16"),
         ({"tolerance": -0.1}, r"tolerance is -0\.1; expected accuracy that may be lost, 0 to 1"),
         ({"tolerance": 1.1}, r"tolerance is 1\.1"),

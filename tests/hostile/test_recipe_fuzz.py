@@ -253,7 +253,7 @@ def test_recipes_that_are_refused_in_a_line(text: str, told: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"filters": "abc"}, "model.options.filters must be a whole number, not str 'abc'"),
+        ({"filters": "abc"}, "model.options.filters must be a whole number, got str 'abc'"),
         ({"filters": [1]}, "must be a whole number"),
         ({"filters": True}, "must be a whole number"),
         ({"filters": 2.0}, "must be a whole number"),

@@ -251,9 +251,9 @@ def test_as_many_explanations_as_texts_blanks_included(planted: Bundle, label: s
 
 def test_what_is_not_there_is_refused_with_what_there_is(planted: Bundle) -> None:
     predictor = Predictor(planted)
-    with pytest.raises(DataError, match=r"no label '利坏'; nearest: .*; expected 中性, 利好, 利空"):
+    with pytest.raises(DataError, match=r"no label '利坏'; did you mean .*Expected 中性, 利好 or 利空"):
         predictor.explain(["公司"], label="利坏")
-    with pytest.raises(DataError, match="'onnxruntime' does not explain by 'occlusio'; nearest: 'occlusion'"):
+    with pytest.raises(DataError, match="'onnxruntime' does not explain by 'occlusio'; did you mean 'occlusion'"):
         predictor.explain(["公司"], method="occlusio")
     with pytest.raises(TypeError, match="text number 1 is 3"):
         predictor.explain(["公司", 3])  # type: ignore[list-item]

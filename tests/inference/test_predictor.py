@@ -53,7 +53,7 @@ def test_nothing_in_nothing_out(bundle: Bundle) -> None:
 
 
 def test_an_unknown_engine_lists_those_there_are(bundle: Bundle) -> None:
-    with pytest.raises(PluginError, match="nearest: 'onnxruntime'"):
+    with pytest.raises(PluginError, match="did you mean 'onnxruntime'"):
         Predictor(bundle, engine="onnx_runtime")
 
 

@@ -340,20 +340,20 @@ def test_somebody_elses_classifier_takes_an_adapter(name: str, kind: str) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "adaptor"}, "adapter.kind is 'adaptor'; expected houlsby, lora, prefix, prompt"),
-        ({"kind": "lora", "rank": 0}, "adapter.rank is 0; expected 1 or more"),
-        ({"kind": "lora", "alpha": 0}, "adapter.alpha is 0.0; expected above 0"),
+        ({"kind": "adaptor"}, "adapter.kind is 'adaptor'; expected houlsby, lora, prefix or prompt"),
+        ({"kind": "lora", "rank": 0}, "adapter.rank must be 1 or more, got 0"),
+        ({"kind": "lora", "alpha": 0}, "adapter.alpha must be above 0, got 0.0"),
         ({"kind": "lora", "alpha": float("nan")}, "adapter.alpha must be a finite number"),
-        ({"kind": "lora", "dropout": 1.0}, "adapter.dropout is 1.0; expected 0 or more and below 1"),
+        ({"kind": "lora", "dropout": 1.0}, "adapter.dropout must be 0 or more and below 1, got 1.0"),
         ({"kind": "lora", "targets": ()}, "adapter.targets"),
         ({"kind": "lora", "targets": "q_proj"}, "adapter.targets must be a list"),
         (
             {"kind": "lora", "tokens": 3},
-            "adapter.tokens is 3; expected null for 'lora', which takes rank, alpha, dropout, targets",
+            "adapter.tokens must be left out for 'lora', which takes rank, alpha, dropout, targets",
         ),
-        ({"kind": "prefix", "tokens": 0}, "adapter.tokens is 0; expected 1 or more"),
-        ({"kind": "prompt", "rank": 8}, "adapter.rank is 8; expected null for 'prompt', which takes tokens"),
-        ({"kind": "houlsby", "bottleneck": 0}, "adapter.bottleneck is 0; expected 1 or more"),
+        ({"kind": "prefix", "tokens": 0}, "adapter.tokens must be 1 or more, got 0"),
+        ({"kind": "prompt", "rank": 8}, "adapter.rank must be left out for 'prompt', which takes tokens"),
+        ({"kind": "houlsby", "bottleneck": 0}, "adapter.bottleneck must be 1 or more, got 0"),
     ],
 )
 def test_illegal_options_are_refused(options: dict[str, Any], message: str) -> None:

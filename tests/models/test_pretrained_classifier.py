@@ -75,7 +75,7 @@ def test_config_builds_it_again() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": "max"}, "pooling of the encoder is 'max'; nearest: 'mean'; expected first, mean, pooler"),
+        ({"pooling": "max"}, r"pooling of the encoder is 'max'; did you mean 'mean'\? Expected first, mean or pooler"),
         ({"dropout": 1.0}, "dropout of the encoder is 1.0"),
         ({"encoder_dropout": -0.1}, "encoder_dropout of the encoder is -0.1"),
         ({"size": 3}, "model.options of pretrained has no 'size'"),

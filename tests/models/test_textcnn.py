@@ -73,7 +73,7 @@ def test_illegal_options_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_an_unknown_option_lists_those_there_are() -> None:
-    with pytest.raises(RecipeError, match="has no 'filter'; nearest: 'filters'"):
+    with pytest.raises(RecipeError, match="has no 'filter'; did you mean 'filters'"):
         build_model("textcnn", vocabulary_size=10, dimension=4, num_labels=2, options={"filter": 3})
 
 

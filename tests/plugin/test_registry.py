@@ -53,7 +53,7 @@ def test_an_unknown_name_lists_the_nearest_and_the_legal_ones(empty: Registry) -
     with pytest.raises(PluginError) as caught:
         empty.get("model", "textcn")
     assert str(caught.value) == (
-        "no model is called 'textcn'; nearest: 'textcnn'; expected bigru, textcnn; see them with: embtune plugins"
+        "no model is called 'textcn'; did you mean 'textcnn'? Expected bigru or textcnn; see them with: embtune plugins"
     )
 
 

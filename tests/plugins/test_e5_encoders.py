@@ -103,7 +103,7 @@ def test_it_says_what_it_is(encoder: Pretrained) -> None:
 
 
 def test_unknown_names_and_sizes_are_refused(encoder: Pretrained) -> None:
-    with pytest.raises(DataError, match="'e5-smal' is no encoder of embtune-e5; nearest: 'e5-small'"):
+    with pytest.raises(DataError, match="'e5-smal' is no encoder of embtune-e5; did you mean 'e5-small'"):
         SentenceEncoder("e5-smal")
     with pytest.raises(DataError, match="batch_size is 0; expected 1 or more"):
         SentenceEncoder(encoder, batch_size=0)

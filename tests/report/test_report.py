@@ -129,7 +129,7 @@ def test_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependencyError, match="pip install umap-learn"):
         write_report(folder, method="umap")
-    with pytest.raises(RecipeError, match="nearest: 'tsne'"):
+    with pytest.raises(RecipeError, match="did you mean 'tsne'"):
         write_report(folder, method="t-sne")
 
 
@@ -146,7 +146,7 @@ def test_further_sections_stand_at_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("found", "told"),
-    [(None, "expected a tuple"), (("a",), "expected a tuple"), (("a", 1), "expected"), (ValueError("no"), "raised")],
+    [(None, "expected a tuple"), (("a",), "expected a tuple"), (("a", 1), "expected a tuple"), (ValueError("no"), "raised")],
 )
 def test_a_section_that_breaks_its_contract_is_named(found: Any, told: str, tmp_path: Path) -> None:
     def mine(run: Any) -> Any:

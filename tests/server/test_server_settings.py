@@ -53,7 +53,7 @@ def test_two_bundles_of_one_name_are_refused() -> None:
         ({"models": {"": "x"}}, "cannot be named"),
         ({"port": 65_536}, "port is 65536; expected 0 to 65535"),
         ({"workers": 0}, "workers is 0; expected 1 or more"),
-        ({"workers": "two"}, "server.workers must be a whole number, not str 'two'"),
+        ({"workers": "two"}, "server.workers must be a whole number, got str 'two'"),
         ({"request_timeout_seconds": float("nan")}, "request_timeout_seconds must be a finite number"),
         ({"max_texts": 11, "max_queued_texts": 10}, "could never be queued"),
     ],

@@ -80,12 +80,12 @@ def test_explanations_may_be_asked_for_once_and_for_all(bundle: Bundle) -> None:
     task = Taskflow("domain_sentiment", task_path=str(bundle.path), explain=True, scores=True)
     assert {"explanation", "scores"} <= set(task("利好")[0])
     assert "explanation" not in task("利好", explain=False)[0]
-    with pytest.raises(TypeError, match="no argument 'explian' when called; expected explain, scores"):
+    with pytest.raises(TypeError, match="no argument 'explian' when called; expected explain or scores"):
         task("利好", explian=True)
 
 
 def test_an_unknown_argument_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(TypeError, match="no argument 'task_pth'; nearest: 'task_path'"):
+    with pytest.raises(TypeError, match="no argument 'task_pth'; did you mean 'task_path'"):
         Taskflow("domain_sentiment", task_pth=str(bundle.path))
 
 

@@ -73,7 +73,7 @@ def test_char_and_word_may_have_a_vocabulary_file(vocabulary_file: Path) -> None
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("words", {}, "text.tokenizer is 'words'; nearest: 'word'; expected char, sentencepiece, word, wordpiece"),
+        ("words", {}, r"text.tokenizer is 'words'; did you mean 'word'\? Expected char, sentencepiece, word or wordpiece"),
         ("wordpiece", {}, "text.vocabulary is not set"),
         (
             "wordpiece",

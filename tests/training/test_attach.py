@@ -91,7 +91,7 @@ def test_the_default_rules_serve_a_strangers_model(tmp_path: Path) -> None:
             Recipe(groups=GROUPS, early_stopping=STOP, freeze=FreezeSpec(groups=("embeding",))),
             {},
             embtune.RecipeError,
-            "nearest: 'embedding'",
+            "did you mean 'embedding'",
         ),
         (
             Recipe(groups=(GroupSpec(name="a", parameters=("nothing.*",), rate=1.0),), early_stopping=STOP, freeze=None),

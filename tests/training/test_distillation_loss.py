@@ -9,8 +9,8 @@ import numpy.typing as npt
 import paddle
 import pytest
 
+from paddlenlp_embtune.config.inputs import TextSpec
 from paddlenlp_embtune.config.recipe import DistillSpec, Recipe
-from paddlenlp_embtune.config.training import TextSpec
 from paddlenlp_embtune.data.dataset import EncodedDataset, collate
 from paddlenlp_embtune.data.soft_targets import SoftTargets
 from paddlenlp_embtune.errors import RecipeError

@@ -88,10 +88,10 @@ def test_what_does_not_go_with_an_encoder(rows: Path, parts: dict[str, Any], mes
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"encoder": "tiny", "start": "bundle"}, "model.encoder is 'tiny'; expected null beside model.start"),
-        ({"encoder": "tiny", "name": "encoder"}, "model.name is 'encoder'; expected left out beside model.encoder"),
-        ({"name": "pretrained"}, "model.encoder is None; expected a name or a folder"),
-        ({"encoder": ""}, "model.encoder is ''"),
+        ({"encoder": "tiny", "start": "bundle"}, "model.encoder must be null beside model.start"),
+        ({"encoder": "tiny", "name": "encoder"}, "model.name must be left out beside model.encoder"),
+        ({"name": "pretrained"}, "model.encoder must be a name or a folder"),
+        ({"encoder": ""}, "model.encoder must be a name.*got ''"),
     ],
 )
 def test_illegal_models(model: dict[str, Any], message: str) -> None:

@@ -138,14 +138,14 @@ def test_a_group_of_layers_is_frozen_and_released_as_any_other(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("specs", "message"),
     [
-        ([GroupSpec(name="a", parameters=("embeding.*",), rate=1.0)], r"matched 0 of 7 parameters; nearest: 'embedding"),
+        ([GroupSpec(name="a", parameters=("embeding.*",), rate=1.0)], r"matched 0 of 7 parameters; did you mean 'embedding"),
         (
             [GroupSpec(name="a", parameters=("classifier.*", "encoder.wieght"), rate=1.0), GroupSpec(name="b", rate=1.0)],
-            r"'encoder.wieght' matched 0 of 7 parameters; nearest: 'encoder.weight'",
+            r"'encoder.wieght' matched 0 of 7 parameters; did you mean 'encoder.weight'",
         ),
         (
             [GroupSpec(name="a", layers=("LayrNorm",), rate=1.0), GroupSpec(name="b", rate=1.0)],
-            "group 'a' pattern 'LayrNorm' matched no class of layers; nearest: 'LayerNorm'",
+            "group 'a' pattern 'LayrNorm' matched no class of layers; did you mean 'LayerNorm'",
         ),
         (
             [GroupSpec(name="a", layers=("Linear",), rate=1.0), GroupSpec(name="b", parameters=("*.bias",), rate=1.0)],
@@ -172,7 +172,7 @@ def test_groups_that_do_not_fit_are_refused(specs: list[GroupSpec], message: str
 
 
 def test_an_unknown_group_name_lists_those_there_are() -> None:
-    with pytest.raises(RecipeError, match="nearest: 'embedding'; expected embedding, head, rest"):
+    with pytest.raises(RecipeError, match=r"did you mean 'embedding'\? Expected embedding, head or rest"):
         groups_named(resolve_groups(Toy(), SPECS), ["embeding"], what="freeze.groups")
 
 

@@ -216,7 +216,7 @@ def test_a_row_of_zeros_counts_as_absent() -> None:
 @pytest.mark.parametrize(
     ("fallbacks", "message"),
     [
-        (["case", "edits"], "there is no fallback 'edits'; nearest: 'edit'; expected case, edit"),
+        (["case", "edits"], r"there is no fallback 'edits'; did you mean 'edit'\? Expected case, edit"),
         (["sampled"], "there is no fallback 'sampled'"),
         (["case", "width", "case"], "'case' is named twice"),
         ("case", r"fallbacks is the text 'case'; expected a list of names, such as \['case'\]"),

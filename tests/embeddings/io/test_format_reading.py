@@ -97,8 +97,8 @@ def test_lac_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("nowhere.txt", ReadOptions(), "no vectors at nowhere.txt, and no format is called so"),
         ("nowhere.txt", ReadOptions(format="glove"), "nowhere.txt does not exist"),
         ("nowhere.txt", ReadOptions(format="npz"), "nowhere.txt does not exist"),
-        ("lak", ReadOptions(), "nearest: 'lac'"),
-        ("lac", ReadOptions(format="glowe"), "no format of vectors is called 'glowe'; nearest: 'glove'"),
+        ("lak", ReadOptions(), "did you mean 'lac'"),
+        ("lac", ReadOptions(format="glowe"), "no format of vectors is called 'glowe'; did you mean 'glove'"),
     ],
 )
 def test_there_is_no_such_thing(source: str, options: ReadOptions, message: str) -> None:

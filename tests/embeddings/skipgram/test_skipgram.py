@@ -242,7 +242,7 @@ def test_too_little_text_is_refused(texts: list[list[str]], part: str) -> None:
     ("settings", "part"),
     [
         ({"rate": float("inf")}, "skipgram.rate must be a finite number"),
-        ({"width": 0}, "skipgram.width is 0; expected 1 or more"),
+        ({"width": 0}, "skipgram.width must be 1 or more, got 0"),
         ({"window": 0}, "window"),
         ({"rate": 0.0}, "above 0"),
         ({"subsample": 1.0}, "0 to below 1"),

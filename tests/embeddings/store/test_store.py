@@ -191,7 +191,7 @@ def test_an_unknown_version_names_the_nearest(store: VectorStore) -> None:
     with pytest.raises(VectorError, match=r"has no version 'latest'; expected \(none\)"):
         store.load("latest")
     store.save("after", TOKENS, gaussian())
-    with pytest.raises(VectorError, match=r"has no version 'aftr'; nearest: 'after'; expected after, latest"):
+    with pytest.raises(VectorError, match=r"has no version 'aftr'; did you mean 'after'\? Expected after or latest"):
         store.load("aftr")
     with pytest.raises(VectorError, match="has no version"):
         store.save("b", TOKENS, gaussian(), parent="aftr")

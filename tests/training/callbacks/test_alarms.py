@@ -18,8 +18,8 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"above": None}, "above and below"),
-        ({"below": 0.1}, "above and below"),
+        ({"above": None}, "either above or below"),
+        ({"below": 0.1}, "either above or below"),
         pytest.param({"above": NAN}, "above"),
         pytest.param({"above": INF}, "above"),
         ({"measure": ""}, "measure"),

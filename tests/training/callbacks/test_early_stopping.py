@@ -60,7 +60,7 @@ def test_a_metric_that_is_not_finite_stops_at_once() -> None:
 
 def test_a_missing_metric_raises_and_lists_those_there_are(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, EarlyStoppingCallback("acuracy", mode="max"))
-    with pytest.raises(RecipeError, match=r"watches 'eval_acuracy'.*nearest: 'eval_accuracy'"):
+    with pytest.raises(RecipeError, match=r"watches 'eval_acuracy'.*did you mean 'eval_accuracy'"):
         trainer.train()
 
 

@@ -308,10 +308,10 @@ def test_with_values_rounded_to_bfloat16_training_clips_and_stays_finite(tmp_pat
 @pytest.mark.parametrize(
     ("clip", "message"),
     [
-        ({"global_norm": None}, "clip is 'empty'"),
-        ({"global_norm": 0.0}, "global_norm is 0.0; expected above 0"),
-        ({"row_norm": -1.0}, "row_norm is -1.0; expected above 0"),
-        ({"group_norms": {"head": 0.0}}, "group_norms of 'head' is 0.0; expected above 0"),
+        ({"global_norm": None}, "clip is empty"),
+        ({"global_norm": 0.0}, "global_norm must be above 0, got 0.0"),
+        ({"row_norm": -1.0}, "row_norm must be above 0, got -1.0"),
+        ({"group_norms": {"head": 0.0}}, "group_norms of 'head' must be above 0, got 0.0"),
     ],
 )
 def test_limits_without_sense_are_refused_when_the_recipe_is_read(clip: dict[str, Any], message: str) -> None:
@@ -320,7 +320,7 @@ def test_limits_without_sense_are_refused_when_the_recipe_is_read(clip: dict[str
 
 
 def test_a_limit_for_a_group_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"clip\.group_norms names the group 'encodr'; nearest: 'encoder'"):
+    with pytest.raises(RecipeError, match=r"clip\.group_norms names the group 'encodr'; did you mean 'encoder'"):
         embtune.attach(make_trainer(tmp_path), recipe({"group_norms": {"encodr": 1.0}}))
 
 

@@ -13,7 +13,7 @@ import pytest
 from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.config.optimization import RowsSpec
+from paddlenlp_embtune.config.freezing import RowsSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training.callbacks import RowConstraintsCallback
 from paddlenlp_embtune.training.callbacks.row_constraints import row_numbers, turn_back
@@ -312,7 +312,7 @@ def test_tokens_terms_and_numbers_name_rows(rows: list[int | str], numbers: list
 @pytest.mark.parametrize(
     ("rows", "tokens", "message"),
     [
-        ({"protect": ["字99"]}, TOKENS, r"rows\.protect names '字99', which is not in the vocabulary; nearest: '字9'"),
+        ({"protect": ["字99"]}, TOKENS, r"rows\.protect names '字99', which is not in the vocabulary; did you mean '字9'"),
         ({"train": ["降级"]}, TOKENS, r"rows\.train names '降级', which is not in the vocabulary"),
         ({"protect": [VOCABULARY]}, TOKENS, r"rows\.protect names the row 30; expected 0 to 29"),
         ({"train": [-1]}, None, r"rows\.train names the row -1; expected 0 to 29"),
@@ -333,19 +333,19 @@ def test_rows_that_are_not_there_are_refused_before_the_first_step(
 def test_an_embedding_that_is_not_there_is_refused(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     embtune.attach(trainer, recipe({"protect": [3], "parameter": "embeding.weight"}))
-    with pytest.raises(PatternError, match=r"rows\.parameter pattern 'embeding\.weight' matched 0 of 7.*nearest: 'embedding"):
+    with pytest.raises(PatternError, match=r"rows\.parameter pattern 'embeding\.weight' matched 0 of 7.*mean 'embedding"):
         trainer.train()
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({}, "rows is 'empty'"),
+        ({}, "rows is empty"),
         ({"train": []}, "to train none, freeze the embedding"),
         ({"protect": [3], "trust_cosine": 1.0}, "above -1 and below 1"),
         ({"trust_cosine": 0.9, "trust_every_steps": 0}, "1 or more"),
-        ({"train": ["的"], "protect": ["的"]}, "each row in one of them"),
-        ({"protect": [True]}, "must be a text, not bool"),
+        ({"train": ["的"], "protect": ["的"]}, "name each row in one of them"),
+        ({"protect": [True]}, "must be a text, got bool"),
     ],
 )
 def test_a_recipe_without_sense_is_refused_when_it_is_read(rows: dict[str, Any], message: str) -> None:

@@ -403,15 +403,15 @@ def test_nothing_is_wrapped_where_nothing_is_on_and_nothing_twice(tmp_path: Path
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (RegularizationSpec, {"embedding_dropout": 1.0}, "embedding_dropout is 1.0; expected 0 or more and below 1"),
-        (RegularizationSpec, {"label_smoothing": -0.1}, "label_smoothing is -0.1"),
-        (RegularizationSpec, {"r_drop": -1.0}, "r_drop is -1.0; expected 0 or more"),
+        (RegularizationSpec, {"embedding_dropout": 1.0}, "embedding_dropout must be 0 or more and below 1, got 1.0"),
+        (RegularizationSpec, {"label_smoothing": -0.1}, "label_smoothing must be .*got -0.1"),
+        (RegularizationSpec, {"r_drop": -1.0}, "r_drop must be 0 or more, got -1.0"),
         (RegularizationSpec, {"r_drop": float("nan")}, "r_drop must be a finite number"),
-        (RegularizationSpec, {"adversarial": {"kind": "pgd"}}, "adversarial.kind is 'pgd'.*expected fgm, freelb"),
-        (AdversarialSpec, {"epsilon": 0.0}, "epsilon is 0.0; expected above 0"),
-        (AdversarialSpec, {"steps": 3}, "kind fgm states.*expected epsilon alone"),
-        (AdversarialSpec, {"kind": "freelb", "steps": 0}, "steps is 0; expected 1 or more"),
-        (AdversarialSpec, {"kind": "freelb", "step_size": -1.0}, "step_size is -1.0"),
+        (RegularizationSpec, {"adversarial": {"kind": "pgd"}}, "adversarial.kind is 'pgd'.*expected fgm or freelb"),
+        (AdversarialSpec, {"epsilon": 0.0}, "epsilon must be above 0, got 0.0"),
+        (AdversarialSpec, {"steps": 3}, "kind fgm takes epsilon alone"),
+        (AdversarialSpec, {"kind": "freelb", "steps": 0}, "steps must be 1 or more, got 0"),
+        (AdversarialSpec, {"kind": "freelb", "step_size": -1.0}, "step_size must be above 0, got -1.0"),
     ],
 )
 def test_specifications_that_cannot_be_are_refused(kind: Any, options: dict[str, Any], message: str) -> None:
