@@ -19,6 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     from paddlenlp_embtune.config import AlarmSpec, Domain, GroupSpec, Recipe
     from paddlenlp_embtune.encoders import Pretrained
+    from paddlenlp_embtune.report import SectionWriter
 
 __all__ = ["PROJECT", "hookimpl", "hookspec"]
 
@@ -109,11 +110,12 @@ def embtune_register_alarms() -> Mapping[str, AlarmSpec]:  # type: ignore[empty-
 
 
 @hookspec
-def embtune_register_report_sections() -> Mapping[str, Callable[..., str]]:  # type: ignore[empty-body]
-    """Return sections of the report by title.
+def embtune_register_report_sections() -> Mapping[str, SectionWriter]:  # type: ignore[empty-body]
+    """Return further sections of the report by title.
 
-    A section is called as ``section(run)`` with the :class:`paddlenlp_embtune.Run` of a run folder and returns HTML;
-    text from data must be escaped by it.
+    A section is called as ``section(run)`` with the :class:`paddlenlp_embtune.Run` of a run folder and returns HTML as a str,
+    in which it has escaped the text of data. ``paddlenlp_embtune.report.write_report(run, sections=...)`` takes the same
+    mapping.
     """
 
 

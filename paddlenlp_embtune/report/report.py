@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError, PluginError
-from paddlenlp_embtune.report._html import Html
-from paddlenlp_embtune.report._template import page
-from paddlenlp_embtune.report.plots._figure import Studio
+from paddlenlp_embtune.report._templates import check_jinja, render
+from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 from paddlenlp_embtune.report.plots._term_map import check_method
 from paddlenlp_embtune.report.run_reader import INSIGHT, Run, read_run
 from paddlenlp_embtune.report.sections import _embedding, _health, _overview, _provenance, _results, _training
 from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["REPORT", "SECTIONS", "Section", "SectionWriter", "write_report"]
 
 REPORT = "report.html"
-SectionWriter = Callable[[Run], tuple[str, str]]
-"""A section of a plugin: from a run to a title, which is text, and HTML, in which it has escaped what is not its own."""
+SectionWriter = Callable[[Run], str]
+"""A further section, as plugins register them by title: from a run to HTML, in which it has escaped what is not its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,25 +30,25 @@ class Section:
     Args:
         title: stands above it.
         sources: the files of the run that it reads, for messages.
-        write: from a run to markup; the studio draws its figures.
+        write: called with the run and with what draws figures, returns HTML.
     """
 
     title: str
     sources: str
-    write: Callable[[Run, Studio], Html]
+    write: Callable[[Run, FigureWriter], str]
 
 
 SECTIONS = (
-    Section("At a glance", f"record.jsonl, metrics.json, {INSIGHT} or bundle/bundle.json", _overview.glance),
+    Section("At a glance", f"record.jsonl, metrics.json, {INSIGHT} or bundle/bundle.json", _overview.overview),
     Section("Results by label", f"{INSIGHT} or metrics.json", _results.by_label),
-    Section("Learning curves", "record.jsonl", _training.learning),
-    Section("Learning rates", "record.jsonl", _training.rates),
-    Section("Health of the embedding", "record.jsonl", _health.health),
-    Section("Map of the terms", INSIGHT, _embedding.term_map),
-    Section("What moved most", INSIGHT, _embedding.moved),
-    Section("Groups of terms", INSIGHT, _embedding.groups),
+    Section("Learning curves", "record.jsonl", _training.learning_curves),
+    Section("Learning rates", "record.jsonl", _training.learning_rates),
+    Section("Embedding health", "record.jsonl", _health.health),
+    Section("Term map", INSIGHT, _embedding.term_map),
+    Section("Largest changes", INSIGHT, _embedding.moved_terms),
+    Section("Term groups", INSIGHT, _embedding.term_groups),
     Section("Calibration", INSIGHT, _results.calibration),
-    Section("Rows to read", INSIGHT, _results.examples),
+    Section("Examples", INSIGHT, _results.examples),
     Section("Data", "record.jsonl or bundle/bundle.json", _provenance.data),
     Section("Export", "bundle/bundle.json", _provenance.export),
     Section("Recipe", "recipe.yaml", _provenance.recipe),
@@ -61,7 +61,7 @@ def write_report(
     *,
     png_dir: str | Path | None = None,
     method: str = "pca",
-    sections: Sequence[SectionWriter] = (),
+    sections: Mapping[str, SectionWriter] | None = None,
 ) -> Path:
     """Write the report of a run: one HTML file that needs nothing beside it.
 
@@ -73,31 +73,32 @@ def write_report(
         png_dir: also write every figure there as a PNG file; None does not. Where no installed font has Chinese characters,
             a warning is logged and the files show code points.
         method: how terms come onto a map: ``pca``, ``tsne`` (needs scikit-learn) or ``umap`` (needs umap-learn).
-        sections: further sections, called with the run, which return a title and HTML.
+        sections: further sections by title, as the hook ``embtune_register_report_sections`` returns them; None for none.
     Returns:
         The file that was written.
     Raises:
         DataError: the folder is no run's, or a file in it is damaged.
         RecipeError: there is no such method.
-        PluginError: a further section raised, or returned something else.
-        MissingDependencyError: matplotlib, or what the method needs, is not installed.
+        PluginError: a further section raised, or returned no HTML.
+        MissingDependencyError: matplotlib, jinja2, or what the method needs, is not installed.
     """
     matplotlib_module()
+    check_jinja()
     check_method(method)
     run = read_run(run_dir)
     path = Path(out) if out is not None else run.path / REPORT
-    studio = Studio(png_dir=Path(png_dir) if png_dir is not None else None, method=method)
-    written = [(section.title, _write(section, run, studio)) for section in SECTIONS]
-    written += [_of_plugin(writer, run) for writer in sections]
-    begun = str(run.last("start").get("time") or "")[:10]
-    lead = "A run of embtune train" + (f", {begun}" if begun else "")
-    write_text(path, page(run.name, lead, written))
+    figures = FigureWriter(png_dir=Path(png_dir) if png_dir is not None else None, method=method)
+    written = [(section.title, _write(section, run, figures)) for section in SECTIONS]
+    written += [(title, _write_further(title, writer, run)) for title, writer in (sections or {}).items()]
+    date = str(run.last("start").get("time") or "")[:10]
+    lead = "A run of embtune train" + (f", {date}" if date else "")
+    write_text(path, render("page.html", title=run.name, lead=lead, sections=written))
     return path
 
 
-def _write(section: Section, run: Run, studio: Studio) -> Html:
+def _write(section: Section, run: Run, figures: FigureWriter) -> str:
     try:
-        return section.write(run, studio)
+        return section.write(run, figures)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, DataError):
             raise
@@ -107,16 +108,13 @@ def _write(section: Section, run: Run, studio: Studio) -> Html:
         ) from error
 
 
-def _of_plugin(writer: SectionWriter, run: Run) -> tuple[str, Html]:
-    name = getattr(writer, "__qualname__", repr(writer))
+def _write_further(title: str, writer: SectionWriter, run: Run) -> str:
     try:
         found = writer(run)
     except PluginError:
         raise
     except Exception as error:
-        raise PluginError(f"the report section {name} raised {type(error).__name__}: {error}") from error
-    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, str) for part in found)):
-        raise PluginError(
-            f"the report section {name} returned {str(found)[:80]!r}; expected a tuple of a title and HTML, both str"
-        )
-    return found[0], Html(found[1])
+        raise PluginError(f"the report section {title!r} raised {type(error).__name__}: {error}") from error
+    if not isinstance(found, str):
+        raise PluginError(f"the report section {title!r} returned {shorten(found)}; expected HTML as a str")
+    return found

@@ -117,15 +117,16 @@ def test_no_png_is_written_unasked(report: Path) -> None:
     assert not list(report.parent.rglob("*.png"))
 
 
-def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingDependencyError, match=r"paddlenlp-embtune\[plot\]"):
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_a_package_the_extra_is_named(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=rf"needs {package}; .*paddlenlp-embtune\[plot\]"):
         write_report(write_run(tmp_path))
 
 
 def test_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path)
-    assert "t-SNE" in section(write_report(folder, method="tsne").read_text(encoding="utf-8"), "Map of the terms")
+    assert "t-SNE" in section(write_report(folder, method="tsne").read_text(encoding="utf-8"), "Term map")
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependencyError, match="pip install umap-learn"):
         write_report(folder, method="umap")
@@ -134,10 +135,10 @@ def test_other_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_further_sections_stand_at_the_end(tmp_path: Path) -> None:
-    def more(run: Any) -> tuple[str, str]:
-        return f"More {SCRIPT}", f"<p>of {run.name}</p>"
+    def more(run: Any) -> str:
+        return f"<p>of {run.name}</p>"
 
-    text = write_report(write_run(tmp_path / "x"), sections=[more]).read_text(encoding="utf-8")
+    text = write_report(write_run(tmp_path / "x"), sections={f"More {SCRIPT}": more}).read_text(encoding="utf-8")
     page = Reader(text)
     assert page.text("h2").endswith(f"RecipeMore {SCRIPT}")
     assert "<p>of x</p>" in text
@@ -146,7 +147,11 @@ def test_further_sections_stand_at_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("found", "told"),
-    [(None, "expected a tuple"), (("a",), "expected a tuple"), (("a", 1), "expected a tuple"), (ValueError("no"), "raised")],
+    [
+        (None, "returned None; expected HTML as a str"),
+        (("a", "b"), "expected HTML"),
+        (ValueError("no"), "raised ValueError: no"),
+    ],
 )
 def test_a_section_that_breaks_its_contract_is_named(found: Any, told: str, tmp_path: Path) -> None:
     def mine(run: Any) -> Any:
@@ -154,8 +159,8 @@ def test_a_section_that_breaks_its_contract_is_named(found: Any, told: str, tmp_
             raise found
         return found
 
-    with pytest.raises(PluginError, match=f"mine .*{told}"):
-        write_report(write_run(tmp_path), sections=[mine])
+    with pytest.raises(PluginError, match=f"the report section 'My own' .*{told}"):
+        write_report(write_run(tmp_path), sections={"My own": mine})
 
 
 def test_an_insight_file_holds_no_more_than_json(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 from paddlenlp_embtune.report import read_run, write_report
-from paddlenlp_embtune.report._html import plain
+from paddlenlp_embtune.report._formatting import printable
 from paddlenlp_embtune.report.plots._curves import numeric_fields, phases, series
-from paddlenlp_embtune.report.plots._figure import Studio
+from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.report import SECTIONS
 from paddlenlp_embtune.report.sections._health import alarm_epochs, health
 from paddlenlp_embtune.report.sections._overview import findings
@@ -32,34 +32,34 @@ def test_what_nobody_could_see_is_written_as_a_code_point(report: Path, page: Re
     text = report.read_text(encoding="utf-8")
     assert "\ufffd" in text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text)
-    assert plain("好\ud800\x1b") == "好\ufffd\ufffd"
+    assert printable("好\ud800\x1b") == "好\ufffd\ufffd"
 
 
 def test_it_says_what_matters_first(report: Path) -> None:
     text = section(report.read_text(encoding="utf-8"), "At a glance")
-    for told in ("macro F1", "calibration error", "4 of 6 epochs", "alarm above 0.5", "1 further alarm"):
+    for told in ("macro F1", "calibration error", "4 of 6 epochs", "alarm above 0.5", "1 more alarm"):
         assert told in text
     assert "the weights of epoch 2 were kept" in text
-    assert text.index("drifted at 30") < text.index("duplicates") < text.index("further gain")
+    assert text.index("drifted at 30") < text.index("duplicates") < text.index("no longer improved")
 
 
 def test_health_shows_what_everybody_should_see_and_folds_the_rest(report: Path) -> None:
-    text = section(report.read_text(encoding="utf-8"), "Health of the embedding")
-    first, rest = text.split("2 further measures")
+    text = section(report.read_text(encoding="utf-8"), "Embedding health")
+    first, rest = text.split("2 more measures")
     for title in ("Drift", "95th percentile", MEASURE, "Share of the gradient", "easing"):
         assert title in first
     assert "Drift, largest" in rest
     assert "Did not change: Gradient of the embedding 0.5." in rest
-    assert "What was done: lowered <script>" in first
+    assert "Action taken: lowered <script>" in first
 
 
 def test_an_alarm_is_marked_where_its_measure_is_drawn(tmp_path: Path) -> None:
     record = lines([{"event": "alarm", "step": 10, "message": "m", "measure": "cosine_drift_max"}, *events(alarms=0)])
     run = read_run(write_run(tmp_path, **{"record.jsonl": record}))
     assert (alarm_epochs(run), alarm_epochs(run, ["norm_mean"]), alarm_epochs(run, ["cosine_drift_max"])) == ([1.0], [], [1.0])
-    drawn = Reader(health(run, Studio())).text("text", "figcaption", "summary")
+    drawn = Reader(health(run, FigureWriter())).text("text", "figcaption", "summary")
     assert drawn.count("alarm") == 1
-    assert drawn.index("Drift, largest") < drawn.index("1 further measure")  # an alarm brings its measure to the front
+    assert drawn.index("Drift, largest") < drawn.index("1 more measure")  # an alarm brings its measure to the front
 
 
 @pytest.mark.parametrize(("labels", "figures", "wide"), [(12, 1, False), (13, 1, True), (41, 0, False)])
@@ -67,7 +67,7 @@ def test_many_labels_scroll_and_very_many_are_only_listed(labels: int, figures: 
     names = [f"标签{number}" for number in range(labels)]
     dev = analyze_predictions(np.eye(labels), [*range(1, labels), 0], names, names)
     run = read_run(write_run(tmp_path, **{"insight.json": {"dev": dev}}))
-    part = by_label(run, Studio())
+    part = by_label(run, FigureWriter())
     assert (part.count("<svg"), 'class="wide"' in part) == (figures, wide)
     assert all(f">{name}</td>" in part for name in names)
 
@@ -81,26 +81,26 @@ def test_neighbours_are_marked_as_kept_gone_or_new(page: Reader) -> None:
     ("parts", "title", "told"),
     [
         ({"insight.json": None}, "Calibration", "insight.json"),
-        ({"insight.json": None}, "Rows to read", "insight.json"),
-        ({"insight.json": None}, "Map of the terms", "insight.json"),
-        ({"insight.json": {"dev": answers()}}, "What moved most", SCRIPT),
+        ({"insight.json": None}, "Examples", "insight.json"),
+        ({"insight.json": None}, "Term map", "insight.json"),
+        ({"insight.json": {"dev": answers()}}, "Largest changes", SCRIPT),
         ({"insight.json": {"movement": moves()}}, "Calibration", "insight.json"),
         ({"insight.json": None, "metrics.json": None}, "Results by label", "metrics.json"),
         ({"insight.json": None}, "Results by label", "all (macro)"),
         ({"record.jsonl": None}, "Learning curves", "record.jsonl"),
         ({"record.jsonl": None}, "Learning rates", "record.jsonl"),
-        ({"record.jsonl": None}, "Health of the embedding", "record.jsonl"),
+        ({"record.jsonl": None}, "Embedding health", "record.jsonl"),
         ({"record.jsonl": None}, "Data", "record.jsonl"),
         ({"bundle/bundle.json": None}, "Export", "bundle/bundle.json"),
         ({"recipe.yaml": None}, "Recipe", "recipe.yaml"),
-        ({"record.jsonl": ""}, "Health of the embedding", "record.jsonl"),
-        ({"record.jsonl": lines(events(alarms=0))}, "Health of the embedding", "No alarm was raised"),
+        ({"record.jsonl": ""}, "Embedding health", "record.jsonl"),
+        ({"record.jsonl": lines(events(alarms=0))}, "Embedding health", "No alarm was raised"),
         ({"record.jsonl": lines([e for e in events() if e["event"] != "phase"])}, "Learning curves", "Nothing was frozen"),
     ],
 )
 def test_what_is_not_there_is_said_in_its_section(parts: dict[str, Any], title: str, told: str, tmp_path: Path) -> None:
     (part,) = [part for part in SECTIONS if part.title == title]
-    assert told in Reader(part.write(read_run(write_run(tmp_path, **parts)), Studio())).text()
+    assert told in Reader(part.write(read_run(write_run(tmp_path, **parts)), FigureWriter())).text()
 
 
 @pytest.mark.parametrize("kept", ["recipe.yaml", "record.jsonl", "metrics.json", "insight.json", "bundle/bundle.json"])
@@ -123,7 +123,7 @@ def test_one_part_alone_is_enough(kept: str, tmp_path: Path) -> None:
         ({"recipe.yaml": "a: [1"}, "recipe.yaml is damaged"),
         ({"recipe.yaml": "- 1"}, "no mapping"),
         ({"insight.json": {"dev": {"n": 3}}}, "'At a glance' cannot be written from .*insight.json.*f1_macro"),
-        ({"insight.json": {"dev": {**answers(), "hardest": 3}}}, "'Rows to read' cannot be written"),
+        ({"insight.json": {"dev": {**answers(), "hardest": 3}}}, "'Examples' cannot be written"),
         ({"record.jsonl": '{"event": "rates", "rates": 3}\n'}, "'Learning rates' cannot be written"),
         ({"bundle/bundle.json": {**manifest(), "parity": {"x": {}}}}, "bundle.json"),
     ],
@@ -179,7 +179,7 @@ def test_findings_of_a_run_that_went_well(tmp_path: Path) -> None:
     dev["calibration"] = {"ece": 0.01, "confidence": 0.7}
     record = lines([event for event in events(alarms=0) if event["event"] != "data"])
     told = told_of(tmp_path, **{"insight.json": {"dev": dev, "movement": moves()}, "record.jsonl": record})
-    assert set(told.values()) == {"fine"}
+    assert set(told.values()) == {"ok"}
     assert len(told) == 5
 
 
@@ -188,7 +188,7 @@ def test_findings_of_a_run_that_went_well(tmp_path: Path) -> None:
     [
         ({"event": "stopped", "reason": "not_finite", "loss": "nan"}, "alarm", "not finite"),
         ({"event": "export_failed", "message": "no"}, "alarm", "could not be exported"),
-        ({"event": "early_stopping", "improved": True, "value": 1, "metric": "x"}, "look", "more epochs may still help"),
+        ({"event": "early_stopping", "improved": True, "value": 1, "metric": "x"}, "check", "more epochs may still help"),
     ],
 )
 def test_findings_of_events(event: dict[str, Any], kind: str, told: str, tmp_path: Path) -> None:
@@ -199,6 +199,6 @@ def test_findings_of_answers_and_parity(tmp_path: Path) -> None:
     other = manifest()
     other["parity"]["onnxruntime"] = {**other["parity"]["onnxruntime"], "same_labels": False}
     told = told_of(tmp_path, **{"bundle/bundle.json": other})
-    assert told["the engine onnxruntime does not answer as the trained model"] == "alarm"
-    assert told["there are only 5 development rows: all figures on them are rough"] == "look"
-    assert any("sure" in text and kind == "look" for text, kind in told.items())
+    assert told["the engine onnxruntime does not agree with the trained model"] == "alarm"
+    assert told["there are only 5 development rows: treat all metrics as rough"] == "check"
+    assert any("confident" in text and kind == "check" for text, kind in told.items())

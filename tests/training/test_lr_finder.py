@@ -95,7 +95,7 @@ def test_a_loss_that_never_falls_gives_no_proposal() -> None:
 @pytest.mark.parametrize("options", [{"lowest": 0.0}, {"lowest": 1.0, "highest": 0.1}, {"steps": 9}, {"group": "embeding"}])
 def test_illegal_options_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     trainer = make_trainer(tmp_path)
-    with pytest.raises(RecipeError, match="expected|did you mean"):
+    with pytest.raises(RecipeError, match=r"expected|did you mean"):
         find_learning_rates(trainer, resolve_groups(trainer.model, SPECS), **options)
 
 

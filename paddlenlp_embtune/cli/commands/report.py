@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -23,17 +22,15 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Optional[Path], typer.Option(help="The HTML file; by default report.html in the run's folder.")] = None,
     png: Annotated[Optional[Path], typer.Option(help="Also write every figure as a PNG file into this folder.")] = None,
-    method: Annotated[str, typer.Option(help="How the map is drawn: pca, or where it is installed umap or tsne.")] = "pca",
+    method: Annotated[
+        str, typer.Option(help="How the term map is drawn: pca, tsne (needs scikit-learn) or umap (needs umap-learn).")
+    ] = "pca",
 ) -> None:
     """Write one HTML file about a run that opens without a network: results, curves, rates, health, terms, export."""
     from paddlenlp_embtune.report import write_report
 
-    sections = [_titled(title, write) for title, write in registry.current().all_guarded("report section").items()]
+    sections = registry.current().all_guarded("report section")
     path = write_report(run, out, png_dir=png, method=method, sections=sections)
     if png is not None:
         err.print(f"figures: {png}", markup=False)
     print(path)
-
-
-def _titled(title: str, write: Callable[[Any], str]) -> Callable[[Any], tuple[str, str]]:
-    return lambda run: (title, write(run))

@@ -1,4 +1,4 @@
-"""Figures of answers: what was taken for what, and how sure a classifier may be believed to be."""
+"""Figures of predictions: the confusion matrix, the reliability of probabilities, and bars."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.report.plots._canvas import COLOURS, INK, Entry, Pen, text_width
+from paddlenlp_embtune.report.plots._canvas import COLOURS, INK, Canvas, text_width
 from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 
-__all__ = ["paint_bars", "paint_confusion", "paint_reliability"]
+__all__ = ["plot_bars", "plot_confusion", "plot_reliability"]
 
 _MOST_NUMBERS = 14
 _BLUE = ("#ffffff", "#d5e5f2", "#0b63a5")
 
 
-def paint_confusion(pen: Pen, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
-    """Draw rows of truth against columns of prediction; the colour is the share of the row, the number counts."""
+def plot_confusion(canvas: Canvas, confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
+    """Draw true labels as rows and predicted ones as columns; the colour is the share of the row, the number counts rows."""
     counts = np.array(confusion, dtype=np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [pen.text(label, 9) for label in labels]
+    names = [canvas.text(label, 9) for label in labels]
     margin = max(text_width(name) for name in names) / 72
     side = min(6.0, max(2.2, 0.42 * len(names)))
     turned = margin > side / len(names)
     left, bottom = margin + 0.35, (margin if turned else 0.12) + 0.35
-    figure, axes = pen.chart(width=left + side + 0.15, height=side, left=left, bottom=bottom)
+    figure, axes = canvas.axes(width=left + side + 0.15, height=side, left=left, bottom=bottom)
     colours = matplotlib_module("colors").LinearSegmentedColormap.from_list("blue", _BLUE)
     axes.pcolormesh(shares, cmap=colours, vmin=0, vmax=1, edgecolor="#e4e7eb", linewidth=0.5)
     at = np.arange(len(names)) + 0.5
@@ -45,32 +45,32 @@ def paint_confusion(pen: Pen, confusion: Sequence[Sequence[int]], labels: Sequen
     return figure
 
 
-def paint_reliability(pen: Pen, bins: Sequence[Mapping[str, Any]]) -> Any:
-    """Draw how often answers were right against how sure they were, and how many there were of each sureness."""
-    legend = [Entry("right", COLOURS[0], "patch"), Entry("gap to the claim", "#f0b48c", "patch")]
-    figure, axes = pen.chart(height=2.9, legend=legend)
+def plot_reliability(canvas: Canvas, bins: Sequence[Mapping[str, Any]]) -> Any:
+    """Draw the share of correct answers against their probability, and below it how many answers each bin has."""
+    figure, axes = canvas.axes(height=2.9)
     box = axes.get_position()
     axes.set_position([box.x0, box.y0 + box.height * 0.3, box.width, box.height * 0.7])
     below = figure.add_axes([box.x0, box.y0, box.width, box.height * 0.24])
-    for one in bins:
-        middle, width = (one["low"] + one["high"]) / 2, (one["high"] - one["low"]) * 0.92
-        below.bar(middle, one["count"], width, color="#9aa5b1")
-        if one["count"]:
-            axes.bar(middle, one["accuracy"], width, color=COLOURS[0], alpha=0.85)
-            gap = one["confidence"] - one["accuracy"]
-            axes.bar(middle, gap, width, bottom=one["accuracy"], color="#f0b48c", alpha=0.75)
+    middles = [(one["low"] + one["high"]) / 2 for one in bins]
+    widths = [(one["high"] - one["low"]) * 0.92 for one in bins]
+    right = [one["accuracy"] if one["count"] else 0.0 for one in bins]
+    gaps = [one["confidence"] - one["accuracy"] if one["count"] else 0.0 for one in bins]
+    below.bar(middles, [one["count"] for one in bins], widths, color="#9aa5b1")
+    accuracy = axes.bar(middles, right, widths, color=COLOURS[0], alpha=0.85)
+    gap = axes.bar(middles, gaps, widths, bottom=right, color="#f0b48c", alpha=0.75)
     axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=np.linspace(0, 1, 6), xticklabels=[], ylabel="share right")
-    below.set(xlim=(0, 1), xticks=np.linspace(0, 1, 6), xlabel="probability of the label that was given", ylabel="rows")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=np.linspace(0, 1, 6), xticklabels=[], ylabel="share correct")
+    below.set(xlim=(0, 1), xticks=np.linspace(0, 1, 6), xlabel="probability of the predicted label", ylabel="rows")
     below.yaxis.set_major_locator(matplotlib_module("ticker").MaxNLocator(2, integer=True))
+    canvas.legend(axes, [("share correct", accuracy), ("gap to the probability", gap)])
     return figure
 
 
-def paint_bars(pen: Pen, values: Mapping[str, float], *, unit: str) -> Any:
-    """Draw a bar for each name, from above to below in the order given."""
-    names = [pen.text(name, 11) for name in values]
+def plot_bars(canvas: Canvas, values: Mapping[str, float], *, unit: str) -> Any:
+    """Draw a bar for each name, from top to bottom in the order given."""
+    names = [canvas.text(name, 11) for name in values]
     left = max(text_width(name) for name in names) / 72 + 0.2
-    figure, axes = pen.chart(height=max(0.6, 0.24 * len(names)), left=left, right=0.55)
+    figure, axes = canvas.axes(height=max(0.6, 0.24 * len(names)), left=left, right=0.55)
     bars = axes.barh(range(len(names)), list(values.values()), color=COLOURS[0], height=0.7)
     axes.bar_label(bars, labels=[f"{value:,.0f}" for value in values.values()], padding=3)
     axes.set_yticks(range(len(names)), names)

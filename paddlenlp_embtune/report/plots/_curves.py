@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune.report.plots._canvas import COLOURS, Entry, Pen
+from paddlenlp_embtune.report.plots._canvas import COLOURS, Canvas
 from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 from paddlenlp_embtune.report.run_reader import Run
 
-__all__ = ["Line", "Phase", "numeric_fields", "paint_lines", "phases", "series"]
+__all__ = ["Line", "Phase", "numeric_fields", "phases", "plot_lines", "series"]
 
 ALARM = "#b42318"
 FROZEN = "#c9d6e6"
@@ -94,13 +94,19 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def paint_lines(
-    pen: Pen, run: Run, lines: Sequence[Line], *, from_zero: bool = False, height: float = 1.9, alarms: Sequence[float] = ()
+def plot_lines(
+    canvas: Canvas,
+    run: Run,
+    lines: Sequence[Line],
+    *,
+    from_zero: bool = False,
+    height: float = 1.9,
+    alarms: Sequence[float] = (),
 ) -> Any:
     """Draw lines over the epochs.
 
     Args:
-        pen: from the studio.
+        canvas: makes the axes.
         run: whose phases are shaded.
         lines: one or more.
         from_zero: let the value axis begin at 0.
@@ -108,36 +114,31 @@ def paint_lines(
         alarms: epochs at which to mark an alarm.
     """
     shaded = phases(run)
-    figure, axes = pen.chart(height=height, legend=_legend(lines, shaded, alarms))
-    for phase in shaded:
-        axes.axvspan(phase.begin, phase.end, color=FROZEN, alpha=_depth(phase, shaded), zorder=0)
-    for epoch in alarms:
-        axes.axvline(epoch, color=ALARM, linestyle=":", linewidth=1.4)
+    figure, axes = canvas.axes(height=height)
+    entries: list[tuple[str, Any]] = []
     for number, line in enumerate(lines):
         colour, dashes = COLOURS[number % len(COLOURS)], _dashes(number, lines)
-        axes.plot(*line.points, color=colour, linestyle=dashes, marker="o" if len(line.points[0]) < 25 else "")
+        (drawn,) = axes.plot(*line.points, color=colour, linestyle=dashes, marker="o" if len(line.points[0]) < 25 else "")
+        if len(lines) > 1 or line.alone:
+            entries.append((line.name, drawn))
+    for line in lines:
         if line.best is not None:
             chosen = min(range(len(line.points[0])), key=lambda at: abs(line.points[0][at] - line.best))  # type: ignore[operator]
-            axes.plot(line.points[0][chosen], line.points[1][chosen], marker="*", markersize=12, color=COLOURS[1])
-    _set_axes(axes, max(run.end_epoch(), 1.0), from_zero=from_zero)
-    return figure
-
-
-def _legend(lines: Sequence[Line], shaded: Sequence[Phase], rung: Sequence[float]) -> list[Entry]:
-    entries = [
-        Entry(line.name, COLOURS[number % len(COLOURS)], dashes=_dashes(number, lines)) for number, line in enumerate(lines)
+            best = (line.points[0][chosen], line.points[1][chosen])
+            (star,) = axes.plot(*best, marker="*", markersize=12, color=COLOURS[1], linestyle="")
+            entries.append(("kept", star))
+    spans = [
+        axes.axvspan(phase.begin, phase.end, color=FROZEN, alpha=_depth(phase, shaded), zorder=0, linewidth=0)
+        for phase in shaded
     ]
-    entries = entries if len(lines) > 1 or lines[0].alone else []
-    if any(line.best is not None for line in lines):
-        entries.append(Entry("kept", COLOURS[1], marker="*"))
-    if shaded:
-        sets = {phase.frozen for phase in shaded}
-        entries.append(
-            Entry(f"{', '.join(sets.pop())} frozen" if len(sets) == 1 else "frozen, more where darker", FROZEN, "patch")
-        )
-    if rung:
-        entries.append(Entry("alarm", ALARM, dashes=":"))
-    return entries
+    if spans:
+        units = {phase.frozen for phase in shaded}
+        entries.append((f"{', '.join(units.pop())} frozen" if len(units) == 1 else "frozen, more where darker", spans[0]))
+    marks = [axes.axvline(epoch, color=ALARM, linestyle=":", linewidth=1.4) for epoch in alarms]
+    entries += [("alarm", mark) for mark in marks[:1]]
+    _set_axes(axes, max(run.end_epoch(), 1.0), from_zero=from_zero)
+    canvas.legend(axes, entries)
+    return figure
 
 
 def _dashes(number: int, lines: Sequence[Line]) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.report._html import Html, escape, figure_of
-from paddlenlp_embtune.report.plots._canvas import INK, LETTERS, PALE, Pen
+from paddlenlp_embtune.report._templates import render
+from paddlenlp_embtune.report.plots._canvas import FONT_SIZE, INK, PALE, Canvas
 from paddlenlp_embtune.report.plots._fonts import NO_CJK_FONT, Fonts, find_fonts, matplotlib_module
 from paddlenlp_embtune.utils.atomic_io import replace_file
 
-__all__ = ["Studio"]
+__all__ = ["FigureWriter"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -25,7 +25,7 @@ _STYLE = {
     "svg.hashsalt": "embtune",
     "text.parse_math": False,
     "axes.unicode_minus": False,
-    "font.size": LETTERS,
+    "font.size": FONT_SIZE,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": PALE,
@@ -44,8 +44,8 @@ _STYLE = {
 }
 
 
-class Studio:
-    """Makes figures, each once for the page and, on request, once as a PNG file.
+class FigureWriter:
+    """Draws figures, each once for the page and, on request, once as a PNG file.
 
     Args:
         png_dir: folder for PNG files; None writes none.
@@ -60,24 +60,26 @@ class Studio:
         if self._fonts is not None and not self._fonts.chinese:
             logger.warning(NO_CJK_FONT)
 
-    def figure(self, name: str, title: str, painter: Callable[[Pen], Any], *, alt: str, note: str = "") -> Html:
-        """Draw a figure.
+    def draw(self, name: str, title: str, plot: Callable[[Canvas], Any], *, alt: str, note: str = "") -> str:
+        """Draw a figure and return it as HTML.
 
         Args:
             name: of the PNG file, and of what is inside the SVG; another figure's name gets a number.
             title: stands above it.
-            painter: called with a pen, returns a figure of matplotlib.
+            plot: called with a canvas, returns a figure of matplotlib.
             alt: what it shows, for people who do not see it.
             note: stands below it in the page.
         """
         name = self._unused(name)
-        with _look(["DejaVu Sans"]):
-            svg = _inline(painter(Pen(str, None)), name, alt)
+        with _style(["DejaVu Sans"]):
+            figure = plot(Canvas(str, None))
+            body = _svg_body(figure, name)
         if self.png_dir is not None and self._fonts is not None:
             self.png_dir.mkdir(parents=True, exist_ok=True)
-            with _look(self._fonts.families), replace_file(self.png_dir / f"{name}.png") as file:
-                painter(Pen(self._fonts.drawable, title)).savefig(file, format="png", dpi=200)
-        return figure_of(svg, title, note)
+            with _style(self._fonts.families), replace_file(self.png_dir / f"{name}.png") as file:
+                plot(Canvas(self._fonts.drawable, title)).savefig(file, format="png", dpi=200)
+        width, height = (72 * float(length) for length in figure.get_size_inches())
+        return render("figure.html", title=title, alt=alt, note=note, width=width, height=height, body=body)
 
     def _unused(self, name: str) -> str:
         base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "figure"
@@ -90,8 +92,8 @@ class Studio:
 
 
 @contextlib.contextmanager
-def _look(families: list[str]) -> Iterator[None]:
-    """Put our style in force, over the defaults of matplotlib rather than those of this machine."""
+def _style(families: list[str]) -> Iterator[None]:
+    """Apply our style over the defaults of matplotlib rather than over those of this machine."""
     style = {**_STYLE, "font.family": families}
     with matplotlib_module("style").context(["default", style]), warnings.catch_warnings():
         # A letter that the font lacks is no fault in an SVG, whose letters the browser draws.
@@ -99,18 +101,16 @@ def _look(families: list[str]) -> Iterator[None]:
         yield
 
 
-def _inline(figure: Any, name: str, alt: str) -> Html:
-    """Turn a figure into an SVG element that can stand beside others: its own ids, no style sheet, no address of any kind."""
+def _svg_body(figure: Any, name: str) -> str:
+    """Return the inside of an SVG element that can stand beside others: its own ids, no style sheet, no address of any kind."""
     with io.StringIO() as file:
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=metadata, transparent=True)
         text = file.getvalue()
-    width, height = (72 * float(length) for length in figure.get_size_inches())
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # Letters of the data are escaped, so whatever stands between < and > is a tag.
-    body = re.sub(r"<[^>]+>", lambda tag: _own_ids(tag[0], name), body)
-    return Html(f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width:.2f} {height:.2f}">{body}</svg>')
+    return re.sub(r"<[^>]+>", lambda tag: _own_ids(tag[0], name), body)
 
 
 def _own_ids(tag: str, name: str) -> str:

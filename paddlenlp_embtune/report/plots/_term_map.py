@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
-from paddlenlp_embtune.report.plots._canvas import COLOURS, INK, Entry, Pen, text_width
+from paddlenlp_embtune.report.plots._canvas import COLOURS, FONT_SIZE, INK, Canvas, text_width
 
-__all__ = ["METHODS", "Place", "check_method", "paint_map", "places"]
+__all__ = ["METHODS", "Place", "check_method", "place_terms", "plot_map"]
 
 METHODS = {"pca": "principal axes", "tsne": "t-SNE", "umap": "UMAP"}
 _PACKAGES = {"tsne": ("sklearn.manifold", "scikit-learn"), "umap": ("umap", "umap-learn")}
 _MARKERS = "os^DvPX*p<>h"
 _GREY = "#9aa5b1"
-_LETTERS = 8.5
 Floats = npt.NDArray[np.float64]
 Place = tuple[str, str | None, tuple[float, float], tuple[float, float]]
 """A term, its group or None, and where it stands before and after."""
@@ -48,7 +47,7 @@ def _package(method: str) -> Any:
         ) from None
 
 
-def places(found: Mapping[str, Any], method: str) -> list[Place]:
+def place_terms(found: Mapping[str, Any], method: str) -> list[Place]:
     """Put the points of a map, as ``vectors.movement`` gives them, onto a plane, before and after on the same one.
 
     Args:
@@ -75,25 +74,29 @@ def _flatten(wide: Floats, method: str) -> Floats:
     return np.asarray(model.fit_transform(wide), dtype=np.float64)
 
 
-def paint_map(pen: Pen, shown: Sequence[Place], *, after: bool) -> Any:
+def plot_map(canvas: Canvas, *, places: Sequence[Place], after: bool) -> Any:
     """Draw the terms on one side; afterwards, a thin line leads back to where each one stood."""
-    groups = list(dict.fromkeys(group for _, group, _, _ in shown if group is not None))
+    groups = list(dict.fromkeys(group for _, group, _, _ in places if group is not None))
     looks = {group: (COLOURS[at % len(COLOURS)], _MARKERS[at % len(_MARKERS)]) for at, group in enumerate(groups)}
-    legend = [Entry(group, *looks[group]) for group in groups]
-    if any(group is None for _, group, _, _ in shown):
-        legend.append(Entry("moved most", _GREY, marker="."))
-    figure, axes = pen.chart(width=4.2, height=4.0, left=0.1, right=0.1, bottom=0.1, legend=legend)
-    axes.set(xticks=[], yticks=[], **_limits(shown))
+    figure, axes = canvas.axes(width=4.2, height=4.0, left=0.1, right=0.1, bottom=0.1)
+    axes.set(xticks=[], yticks=[], **_limits(places))
     axes.spines[:].set_visible(True)
-    for group in [None, *groups]:
-        colour, marker = looks.get(group, (_GREY, ".")) if group is not None else (_GREY, ".")
-        members = [place for place in shown if place[1] == group]
+    entries = []
+    for group in [*groups, None]:
+        colour, marker = looks[group] if group is not None else (_GREY, ".")
+        order = 1 if group is None else 2  # what belongs to no group lies below
+        members = [place for place in places if place[1] == group]
         if after:
             for _, _, old, new in members:
-                axes.plot(*zip(old, new, strict=True), color=colour, linewidth=0.7, alpha=0.45)
+                axes.plot(*zip(old, new, strict=True), color=colour, linewidth=0.7, alpha=0.45, zorder=order)
         spots = [place[3] if after else place[2] for place in members]
-        axes.plot(*np.array(spots).reshape(-1, 2).T, marker=marker, color=colour, linestyle="", alpha=0.9, markeredgewidth=0)
-    _write_names(pen, axes, shown, after=after)
+        (drawn,) = axes.plot(
+            *np.array(spots).reshape(-1, 2).T, marker, color=colour, alpha=0.9, markeredgewidth=0, zorder=order
+        )
+        if members:
+            entries.append((group or "moved most", drawn))
+    canvas.legend(axes, entries)
+    _write_names(canvas, axes, places, after=after)
     return figure
 
 
@@ -105,7 +108,7 @@ def _limits(shown: Sequence[Place]) -> dict[str, tuple[float, float]]:
     return {"xlim": (centre[0] - half, centre[0] + half), "ylim": (centre[1] - half, centre[1] + half)}
 
 
-def _write_names(pen: Pen, axes: Any, shown: Sequence[Place], *, after: bool) -> None:
+def _write_names(canvas: Canvas, axes: Any, shown: Sequence[Place], *, after: bool) -> None:
     """Write the names that find room without lying on others, one of each group in turn."""
     box = axes.get_window_extent()
     scale = 72 / axes.figure.dpi
@@ -113,14 +116,14 @@ def _write_names(pen: Pen, axes: Any, shown: Sequence[Place], *, after: bool) ->
     taken = [(x - 2.0, y - 2.0, x + 2.0, y + 2.0) for x, y in spots.values()]
     for place in _in_turn(shown):
         (x, y), term = spots[id(place)], place[0]
-        text = pen.text(term, 9)
-        for left, low in _around(x, y, text_width(text, _LETTERS)):
-            area = (left, low, left + text_width(text, _LETTERS), low + _LETTERS)
+        text = canvas.text(term, 9)
+        for left, low in _around(x, y, text_width(text, FONT_SIZE)):
+            area = (left, low, left + text_width(text, FONT_SIZE), low + FONT_SIZE)
             inside = area[0] > 0 and area[1] > 0 and area[2] < box.width * scale and area[3] < box.height * scale
             if inside and not any(_overlap(area, other) for other in taken):
                 taken.append(area)
                 corner = (left / (box.width * scale), low / (box.height * scale))
-                axes.text(*corner, text, size=_LETTERS, color=INK, transform=axes.transAxes, va="bottom")
+                axes.text(*corner, text, size=FONT_SIZE, color=INK, transform=axes.transAxes, va="bottom")
                 break
 
 
@@ -134,10 +137,10 @@ def _in_turn(shown: Sequence[Place]) -> Iterator[Place]:
 
 
 def _around(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
-    yield x + 4, y - _LETTERS / 2
-    yield x - 4 - width, y - _LETTERS / 2
+    yield x + 4, y - FONT_SIZE / 2
+    yield x - 4 - width, y - FONT_SIZE / 2
     yield x - width / 2, y + 3
-    yield x - width / 2, y - 3 - _LETTERS
+    yield x - width / 2, y - 3 - FONT_SIZE
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The health checks of a run over its epochs: what everybody should see, and the rest behind a line that opens it."""
+"""The health checks of a run over its epochs: the main ones, and the rest behind a line that opens it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune.report._html import Html, absent, count, folded, join, paragraph
-from paddlenlp_embtune.report.plots._curves import Line, numeric_fields, paint_lines, series
-from paddlenlp_embtune.report.plots._figure import Studio
+from paddlenlp_embtune.report._formatting import printable
+from paddlenlp_embtune.report._templates import render
+from paddlenlp_embtune.report.plots._curves import Line, numeric_fields, plot_lines, series
+from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.run_reader import Run
 
 __all__ = ["alarm_epochs", "health"]
@@ -34,21 +35,21 @@ _FIRST = (
         "1 minus the cosine with the start, of the rows that moved",
         from_zero=True,
     ),
-    _Panel("Length of rows, mean", {"norm_mean": "mean"}),
-    _Panel("Length of rows, longest", {"norm_max": "longest"}, "a row that runs away shows here"),
-    _Panel("Gradient of the embedding", {"gradient_norm": "length"}, "its length, mean of the sampled steps"),
-    _Panel("Neighbours kept", {"neighbourhood_overlap": "share"}, "share of the nearest rows that still are the nearest"),
+    _Panel("Norm of rows, mean", {"norm_mean": "mean"}),
+    _Panel("Norm of rows, largest", {"norm_max": "largest"}, "a row that diverges shows here"),
+    _Panel("Gradient of the embedding", {"gradient_norm": "norm"}, "its norm, mean of the sampled steps"),
+    _Panel("Neighbours kept", {"neighbourhood_overlap": "share"}, "share of the nearest rows that are still among the nearest"),
     _Panel("Rows that moved", {"rows_moved": "rows"}, "rows that differ from their start in any value"),
 )
 _LATER = {
     "cosine_drift_max": "Drift, largest",
-    "norm_drift_mean": "Change of length, mean",
-    "norm_ratio": "Length of rows over that of the start",
-    "update_ratio": "Length of the change over that of the start",
+    "norm_drift_mean": "Change of norm, mean",
+    "norm_ratio": "Norm of rows over that of the start",
+    "update_ratio": "Norm of the change over that of the start",
     "untouched_share": "Share of rows that never moved",
     "zero_share": "Share of rows that are zero",
     "since_cosine_drift_mean": "Drift since the last check",
-    "since_norm_drift_mean": "Change of length since the last check",
+    "since_norm_drift_mean": "Change of norm since the last check",
     "since_update_ratio": "Change since the last check",
     "gradient_mean": "Gradient, mean size of a value",
     "unknown_rate": "Share of unknown tokens",
@@ -63,9 +64,9 @@ _LATER = {
     "neighbourhood_overlap_error": "Neighbours kept, half of the 95% interval",
     "probe_cohesion": "Cohesion of common characters",
     "agreement_z": "Agreement with the labels beyond chance, in standard errors",
-    "largest_predicted_share": "Share of the most frequent answer",
+    "largest_predicted_share": "Share of the most frequent label",
     "rows": "Rows of the embedding",
-    "rows_watched": "Rows that are watched",
+    "rows_watched": "Rows that are monitored",
 }
 _NESTED: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
     ("Share of the gradient", "of each group of parameters", ("gradient_share",), ()),
@@ -76,29 +77,33 @@ _NESTED: tuple[tuple[str, str, tuple[str, ...], tuple[int, ...]], ...] = (
 Lines = Sequence[Line]
 
 
-def health(run: Run, studio: Studio) -> Html:
+def health(run: Run, figures: FigureWriter) -> str:
     """Every number of the health checks over the epochs."""
     events = run.of("health")
     if not events:
-        return absent("the record has no health checks; the recipe's part health asks for them", "record.jsonl")
-    there = [*numeric_fields(events), *numeric_fields(run.of("agreement"))]
+        told = "the record has no health checks; the section health of a recipe asks for them"
+        return render("absent.html", what=told, source="record.jsonl")
+    first, more = _panels(run)
+    constant = [panel for panel in [*first, *more] if _is_constant(run, panel)]
+    return render(
+        "sections/health.html",
+        alarms=[(f"{run.epoch_of(event):g}", event["message"], event.get("done")) for event in run.of("alarm")],
+        shown=[_figure(run, figures, panel) for panel in first if panel not in constant] + _by_group(run, figures),
+        more=[_figure(run, figures, panel) for panel in more if panel not in constant],
+        constant="; ".join(f"{printable(panel.title)} {_values(run, panel)[0]:,.6g}" for panel in constant),
+    )
+
+
+def _panels(run: Run) -> tuple[list[_Panel], list[_Panel]]:
+    """Return the figures that everybody should see, measures of plugins and measures with an alarm included, and the rest."""
+    there = [*numeric_fields(run.of("health")), *numeric_fields(run.of("agreement"))]
     known = {field for panel in _FIRST for field in panel.fields} | set(_LATER)
-    panels = [panel for panel in _FIRST if set(panel.fields) & set(there)]
-    panels += [_Panel(field.replace("_", " "), {field: field}) for field in there if field not in known]
+    first = [panel for panel in _FIRST if set(panel.fields) & set(there)]
+    first += [_Panel(field.replace("_", " "), {field: field}) for field in there if field not in known]
     later = [_Panel(title, {field: field}) for field, title in _LATER.items() if field in there]
-    rung = {event.get("measure") for event in run.of("alarm")}
-    panels += [panel for panel in later if set(panel.fields) & rung]
-    later = [panel for panel in later if panel not in panels]
-    still = [panel for panel in [*panels, *later] if _is_still(run, panel)]
-    shown = [_figure(run, studio, panel) for panel in panels if panel not in still] + _by_group(run, studio)
-    hidden = [_figure(run, studio, panel) for panel in later if panel not in still]
-    parts = [*_alarms(run), Html(f'<div class="figures three">{join(shown)}</div>')]
-    if hidden:
-        parts.append(folded(count(len(hidden), "further measure"), Html(f'<div class="figures three">{join(hidden)}</div>')))
-    if still:
-        told = [f"{panel.title} {_values(run, panel)[0]:,.6g}" for panel in still]
-        parts.append(paragraph("Did not change: ", "; ".join(told), ".", kind="note"))
-    return join(parts)
+    alarmed = {event.get("measure") for event in run.of("alarm")}
+    first += [panel for panel in later if set(panel.fields) & alarmed]
+    return first, [panel for panel in later if panel not in first]
 
 
 def alarm_epochs(run: Run, fields: Sequence[str] | None = None) -> list[float]:
@@ -112,24 +117,12 @@ def alarm_epochs(run: Run, fields: Sequence[str] | None = None) -> list[float]:
     return sorted({run.epoch_of(event) for event in alarms})
 
 
-def _alarms(run: Run) -> list[Html]:
-    told = [
-        paragraph(
-            f"Epoch {run.epoch_of(event):g}: {event['message']}",
-            f". What was done: {event['done']}." if event.get("done") else "",
-            kind="alarm",
-        )
-        for event in run.of("alarm")
-    ]
-    return told or [paragraph("No alarm was raised.", kind="note")]
-
-
 def _values(run: Run, panel: _Panel) -> list[float]:
     return [value for line in _lines(run, panel) for value in line.points[1]]
 
 
-def _is_still(run: Run, panel: _Panel) -> bool:
-    """Whether a panel would be one flat line, which a sentence tells better."""
+def _is_constant(run: Run, panel: _Panel) -> bool:
+    """Whether a panel would be one flat line, for which a sentence is enough."""
     values = _values(run, panel)
     return len(panel.fields) == 1 and len(values) > 1 and min(values) == max(values)
 
@@ -140,28 +133,28 @@ def _lines(run: Run, panel: _Panel) -> list[Line]:
     return [line for line in lines if line.points[0]]
 
 
-def _figure(run: Run, studio: Studio, panel: _Panel) -> Html:
+def _figure(run: Run, figures: FigureWriter, panel: _Panel) -> str:
     lines = _lines(run, panel)
-    return _draw(run, studio, panel, lines, name=f"health {next(iter(panel.fields))}")
+    return _draw(run, figures, panel, lines, name=f"health {next(iter(panel.fields))}")
 
 
-def _draw(run: Run, studio: Studio, panel: _Panel, lines: Lines, *, name: str) -> Html:
+def _draw(run: Run, figures: FigureWriter, panel: _Panel, lines: Lines, *, name: str) -> str:
     told = "; ".join(f"{line.name} from {line.points[1][0]:.4g} to {line.points[1][-1]:.4g}" for line in lines)
     alarms = alarm_epochs(run, list(panel.fields)) if panel.fields else []
-    painter = functools.partial(paint_lines, run=run, lines=lines, height=1.5, alarms=alarms, from_zero=panel.from_zero)
-    return studio.figure(name, panel.title, painter, alt=f"{panel.title}: {told}.", note=panel.note)
+    plot = functools.partial(plot_lines, run=run, lines=lines, height=1.5, alarms=alarms, from_zero=panel.from_zero)
+    return figures.draw(name, panel.title, plot, alt=f"{panel.title}: {told}.", note=panel.note)
 
 
-def _by_group(run: Run, studio: Studio) -> list[Html]:
+def _by_group(run: Run, figures: FigureWriter) -> list[str]:
     """Draw what is measured for each group of parameters, and for each group of terms."""
-    events, figures = run.of("health"), []
+    events, drawn = run.of("health"), []
     for title, note, path, place in _NESTED:
         members = _members(events, path)[:_MOST_LINES]
         lines = [Line(member, series(run, events, *path, member, *place), alone=True) for member in members]
         lines = [line for line in lines if line.points[0]]
         if lines:
-            figures.append(_draw(run, studio, _Panel(title, {}, note), lines, name=f"health {'-'.join(path)}"))
-    return figures
+            drawn.append(_draw(run, figures, _Panel(title, {}, note), lines, name=f"health {'-'.join(path)}"))
+    return drawn
 
 
 def _members(events: Sequence[Mapping[str, Any]], path: Sequence[str]) -> list[str]:
