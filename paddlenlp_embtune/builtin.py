@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def embtune_register_models() -> Mapping[str, Lazy]:
 
 @hookimpl
 def embtune_register_losses() -> Mapping[str, Lazy]:
-    """Cross-entropy."""
+    """Cross-entropy, weighted by class."""
     return {"cross_entropy": Lazy("paddlenlp_embtune.models:cross_entropy")}
 
 
@@ -106,12 +106,11 @@ def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
 
 
 @hookimpl
-def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:
+def embtune_register_callbacks(recipe: Recipe, model: Any, groups: Sequence[Any]) -> list[Any]:
     """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
     from paddlenlp_embtune.plugin import registry
-    from paddlenlp_embtune.training import callbacks, chance_loss, group_specs, groups_named, resolve_groups
+    from paddlenlp_embtune.training import callbacks, chance_loss, groups_named
 
-    groups = resolve_groups(model, group_specs(recipe, model))
     made: list[Any] = []
     freezing, rows, stopping = None, None, None
     if (freeze := recipe.freeze) is not None:

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
         hold_out as hold_out,
         text_key as text_key,
     )
-    from paddlenlp_embtune.data.windowed_dataset import encode_texts as encode_texts
+    from paddlenlp_embtune.data.windowed_dataset import (
+        dataset_from_reading as dataset_from_reading,
+        encode_texts as encode_texts,
+    )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -47,6 +50,6 @@ else:
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",
             "validation": "DataReport check_examples discover_labels hold_out text_key",
-            "windowed_dataset": "encode_texts",
+            "windowed_dataset": "dataset_from_reading encode_texts",
         },
     )

@@ -13,7 +13,7 @@ from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import probabilities_of
 from paddlenlp_embtune.text import Reading, Tokenizer, WindowSpec, read_texts
 
-__all__ = ["WindowedDataset", "encode_texts"]
+__all__ = ["WindowedDataset", "dataset_from_reading", "encode_texts"]
 
 _LEAST = np.float32(1e-30)  # so that no logarithm is infinite
 
@@ -120,7 +120,17 @@ def encode_texts(
     Raises:
         TypeError: something is not a text; the message gives its index.
     """
-    reading = read_texts(texts, tokenizer, max_length=max_length, windows=windows)
+    return dataset_from_reading(read_texts(texts, tokenizer, max_length=max_length, windows=windows), truth, windows=windows)
+
+
+def dataset_from_reading(reading: Reading, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
+    """Put class numbers beside texts that have been turned into ids.
+
+    Args:
+        reading: N texts.
+        truth: N class numbers.
+        windows: how longer texts were read; None if they were cut.
+    """
     if windows is not None:
         return WindowedDataset(reading, truth, windows)
     return EncodedDataset(reading.ids, truth, cut=len(reading.cut))

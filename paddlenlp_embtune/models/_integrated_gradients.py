@@ -50,7 +50,7 @@ class Parts:
 
 @functools.singledispatch
 def parts_of(model: Any) -> Parts:
-    """Return the parts of a model; all goes through the embedding unless ``parts_of.register`` has told otherwise."""
+    """Return the parts of a model; all goes through the embedding unless ``parts_of.register`` says otherwise."""
     return Parts(through=model)
 
 
@@ -86,7 +86,7 @@ def attribute(
     ``Parts``) from none to all of them. Steps are trebled until the contributions add up, or there are 4,374.
 
     Args:
-        model: a layer in evaluation mode that nobody else uses meanwhile: its embedding is exchanged for a while.
+        model: a layer in evaluation mode that nothing else uses meanwhile: its embedding is exchanged for a while.
         ids: of one text, without padding.
         label: the class to explain.
         temperature: logits are divided by it.

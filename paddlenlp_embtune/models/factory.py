@@ -1,4 +1,4 @@
-"""Building registered models, filling their embedding, and finding the embedding of anybody's model."""
+"""Build registered models, fill their embedding, and find the embedding of any model."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def _hints_of(builder: Any) -> dict[str, Any]:
 
 
 def _not_built(name: str, options: Mapping[str, Any], error: Exception) -> EmbtuneError:
-    told = " ".join(str(error).split())
-    why = f"{type(error).__name__}: {told[-300:] if len(told) > 300 else told}"
+    text = " ".join(str(error).split())
+    why = f"{type(error).__name__}: {text[-300:] if len(text) > 300 else text}"
     given = f"the options {shorten(dict(options))}" if options else "no options"
     if _owner(name) == registry.BUILTIN:
         return RecipeError(f"the model {name!r} cannot be built with {given}: {why}; correct model.options")

@@ -28,7 +28,7 @@ def cacheable_layers(model: Any) -> int:
 
     Raises:
         RecipeError: the model has no layers by depth.
-        HostError: it cannot be told which parameter is the embedding.
+        HostError: the model has no parameter that is clearly the embedding.
     """
     prefix, numbers = layer_prefix(model)
     if any(isinstance(layer, PromptEncoder) for layer in model.sublayers(include_self=True)):

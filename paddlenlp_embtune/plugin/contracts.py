@@ -103,7 +103,7 @@ class Guarded:
 
 
 def breach(entry: Entry, what: str) -> PluginError:
-    """Word an error about something that breaks its contract: whose it is, what it did, and what is expected."""
+    """Return the error about something that breaks its contract: whose it is, what it did, and what is expected."""
     hook, contract = CONTRACTS[entry.kind]
     return PluginError(
         f"the {entry.kind} {entry.name!r} of the plugin {entry.owner!r} {what}; expected by {hook}: {contract}; correct the "
@@ -112,9 +112,9 @@ def breach(entry: Entry, what: str) -> PluginError:
 
 
 def cause(error: BaseException) -> str:
-    """Word an error of somebody else's code in one line, with the place where it was raised."""
-    told = " ".join(str(error).split())
-    told = told if len(told) <= 300 else f"{told[:300]}..."
+    """Describe an error of foreign code in one line, with the place where it was raised."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else f"{text[:300]}..."
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{f': {told}' if told else ''}{where}"
+    return f"{type(error).__name__}{f': {text}' if text else ''}{where}"

@@ -108,7 +108,7 @@ def _register(manager: pluggy.PluginManager, plugin: object, name: str | None) -
 
 
 def _explain(error: pluggy.PluginValidationError) -> str:
-    """Word a rejected signature with the one that the hook has."""
+    """Describe a rejected signature, beside the one that the hook has."""
     hook = next((name for name in hook_names() if name in str(error)), None)
     if hook is None:
         return str(error)

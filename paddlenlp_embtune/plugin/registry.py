@@ -39,7 +39,7 @@ class Lazy:
     path: str
 
     def resolve(self) -> Any:
-        """Import it."""
+        """Import the module and return what it names."""
         module, _, name = self.path.partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -154,11 +154,11 @@ class Registry:
         return found
 
     def breach(self, kind: str, name: str, what: str) -> PluginError:
-        """Word an error about something that breaks its contract; see :func:`paddlenlp_embtune.plugin.contracts.breach`."""
+        """Return the error about something that breaks its contract; see :func:`paddlenlp_embtune.plugin.contracts.breach`."""
         return breach(self._entries[kind, name], what)
 
     def blame(self, error: BaseException) -> PluginError | None:
-        """Word an error that was raised in the code of a plugin, while somebody else was calling it; None if it was not."""
+        """Return the error to raise for one that came from the code of a plugin; None if it did not."""
         owners = self._modules()
         step, owner = error.__traceback__, None
         while step is not None:

@@ -10,7 +10,7 @@ the command with an error that names the plugin. All classes named here are in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +62,21 @@ def embtune_register_encoders() -> Mapping[str, Callable[[], Pretrained]]:  # ty
 
 
 @hookspec
-def embtune_register_callbacks(recipe: Recipe, model: Any) -> list[Any]:  # type: ignore[empty-body]
+def embtune_register_callbacks(  # type: ignore[empty-body]
+    recipe: Recipe, model: Any, groups: Sequence[Any], context: Any
+) -> list[Any]:
     """Return ``TrainerCallback`` objects for a run.
 
+    One that derives from ``paddlenlp_embtune.training.callbacks.EmbtuneCallback`` saves its state with every checkpoint, and
+    its ``setup(context)`` is called once, with the same context.
+
     Args:
-        recipe: the recipe of the run; return an empty list if it does not ask for anything of yours.
+        recipe: the recipe of the run, with every default filled in; return an empty list if it asks for nothing of yours.
         model: the model that is about to be trained.
+        groups: the parameter groups of the run (``paddlenlp_embtune.training.ParameterGroup``): each has its ``spec`` and its
+            ``parameters`` by name.
+        context: the run (``paddlenlp_embtune.training.TrainingContext``): the Trainer with its data sets, state and criterion,
+            the record, the tokens of the rows, and how learning rates are scaled.
     """
 
 
@@ -76,6 +85,10 @@ def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
     """Return parameter groups for a model whose recipe names none.
 
     The rules of the plugin registered last are taken whole; return an empty list to leave the model to others.
+
+    Args:
+        recipe: the recipe of the run.
+        model: the model that is about to be trained.
     """
 
 
@@ -97,7 +110,7 @@ def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # 
 
     A measure is called as ``measure(start=table, now=table)`` with two (V, D) float32 arrays, which it must not change, and
     returns one finite number. One that raises or returns something else is left out of the check, with a warning and an event
-    ``measure_failed`` in the record; the run goes on.
+    ``measure_failed`` in the record; the run continues.
     """
 
 
@@ -152,14 +165,30 @@ def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ign
 
 @hookspec
 def embtune_before_attach(trainer: Any, recipe: Recipe) -> None:
-    """Look at, or prepare, a Trainer before groups and callbacks are put on it."""
+    """Look at, or prepare, a Trainer before groups and callbacks are put on it.
+
+    Args:
+        trainer: with its model, data sets and arguments.
+        recipe: what is about to be put on it.
+    """
 
 
 @hookspec
-def embtune_after_train(trainer: Any, recipe: Recipe, run_dir: Path) -> None:
-    """Do something with a finished run; the bundle stands in ``run_dir / "bundle"``."""
+def embtune_after_train(trainer: Any, recipe: Recipe, run_dir: Path, context: Any) -> None:
+    """Do something with a finished run.
+
+    Args:
+        trainer: with the trained model.
+        recipe: the recipe of the run.
+        run_dir: the folder of the run; the bundle stands in ``run_dir / "bundle"``.
+        context: as in :func:`embtune_register_callbacks`; its ``record`` has every event of the run.
+    """
 
 
 @hookspec
 def embtune_add_commands(app: Any) -> None:
-    """Add commands to the command line; ``app`` is the ``typer.Typer`` behind ``embtune``."""
+    """Add commands to the command line.
+
+    Args:
+        app: the ``typer.Typer`` behind ``embtune``.
+    """

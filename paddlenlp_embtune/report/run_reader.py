@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.json_yaml import parse_yaml
+from paddlenlp_embtune.utils.run_layout import INSIGHT
 
 __all__ = ["INSIGHT", "Run", "read_run"]
 
 T = TypeVar("T")
-INSIGHT = "insight.json"
 _PARTS = ("recipe.yaml", "record.jsonl", "metrics.json", INSIGHT, "bundle/bundle.json")
 
 

@@ -8,13 +8,17 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._attach import attach as attach
+    from paddlenlp_embtune.training.context import TrainingContext as TrainingContext
     from paddlenlp_embtune.training.divergence import chance_loss as chance_loss
     from paddlenlp_embtune.training.initialize import (
         possible_fallbacks as possible_fallbacks,
         pretrained_encoder as pretrained_encoder,
         usual_fallbacks as usual_fallbacks,
     )
-    from paddlenlp_embtune.training.lr_finder import LearningRateCurve as LearningRateCurve
+    from paddlenlp_embtune.training.lr_finder import (
+        LearningRateCurve as LearningRateCurve,
+        learning_rate_curves as learning_rate_curves,
+    )
     from paddlenlp_embtune.training.mlm import PretrainingSpec as PretrainingSpec, continue_pretraining as continue_pretraining
     from paddlenlp_embtune.training.parameter_groups import (
         ParameterGroup as ParameterGroup,
@@ -25,21 +29,22 @@ if TYPE_CHECKING:
         optimizer_groups as optimizer_groups,
         resolve_groups as resolve_groups,
     )
-    from paddlenlp_embtune.training.run import learning_rate_curves as learning_rate_curves, train as train
+    from paddlenlp_embtune.training.run import train as train
     from paddlenlp_embtune.training.run_log import RunRecord as RunRecord
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "_attach": "attach",
+            "context": "TrainingContext",
             "divergence": "chance_loss",
             "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",
-            "lr_finder": "LearningRateCurve",
+            "lr_finder": "LearningRateCurve learning_rate_curves",
             "mlm": "PretrainingSpec continue_pretraining",
             "parameter_groups": (
                 "ParameterGroup group_specs group_table groups_named match_parameters optimizer_groups resolve_groups"
             ),
-            "run": "learning_rate_curves train",
+            "run": "train",
             "run_log": "RunRecord",
         },
     )

@@ -7,22 +7,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.config import Recipe
-from paddlenlp_embtune.errors import HostError, PluginError, RecipeError
+from paddlenlp_embtune.config import GroupSpec, Recipe
+from paddlenlp_embtune.errors import HostError, PluginError
 from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.training._wiring import embedding_of, introduce, introduce_health, tokens_of
+from paddlenlp_embtune.training._attach_checks import check_recipe, check_trainer, watched_by_recipe
 from paddlenlp_embtune.training.callbacks._layer_norm_fix import LayerNormFixCallback
 from paddlenlp_embtune.training.callbacks._metric_check import MetricCheckCallback
+from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.callbacks.checkpoint_seals import CheckpointSealCallback
 from paddlenlp_embtune.training.callbacks.cpu_kernels import CpuKernelsCallback
-from paddlenlp_embtune.training.callbacks.embedding_health import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
 from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
 from paddlenlp_embtune.training.callbacks.replica_check import ReplicaCheckCallback
 from paddlenlp_embtune.training.callbacks.resume import ResumeCallback
 from paddlenlp_embtune.training.callbacks.sparse_embedding import SparseEmbeddingCallback
 from paddlenlp_embtune.training.callbacks.vocabulary_guard import VocabularyGuardCallback
+from paddlenlp_embtune.training.context import TrainingContext, embedding_of, tokens_of
 from paddlenlp_embtune.training.parameter_groups import (
     ParameterGroup,
     group_specs,
@@ -35,9 +36,9 @@ from paddlenlp_embtune.training.regularization.apply import regularize
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-paddle = compat.require_paddle()
+compat.require_paddle()
 
-__all__ = ["attach"]
+__all__ = ["attach", "attach_with_context"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -67,7 +68,7 @@ def attach(
 ) -> RunRecord:
     """Put a recipe on a PaddleNLP ``Trainer``, before ``trainer.train()``.
 
-    Sets the parameter groups with their absolute rates, the schedule and the warm-up, and adds the callbacks that the
+    Sets the parameter groups with their absolute learning rates, the schedule and the warm-up, and adds the callbacks that the
     recipe asks for. The recipe's ``data``, ``text``, ``vectors``, ``train`` and ``export`` parts are not used: they are the
     Trainer's and yours.
 
@@ -87,95 +88,75 @@ def attach(
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised, or returned something else than its contract says.
     """
-    _check_trainer(trainer)
-    _check_precision(trainer.args)
+    options: dict[str, Any] = {"record": record, "tokens": tokens, "monitored_rows": monitored_rows, "identity": identity}
+    return attach_with_context(trainer, recipe, **options).record
+
+
+def attach_with_context(
+    trainer: Any,
+    recipe: Recipe,
+    *,
+    record: RunRecord | None = None,
+    tokens: Sequence[str] | None = None,
+    monitored_rows: MonitoredRows | None = None,
+    identity: Mapping[str, Any] | None = None,
+    specs: Sequence[GroupSpec] | None = None,
+) -> TrainingContext:
+    """Do what :func:`attach` does with the same arguments, and return what callbacks got.
+
+    ``specs`` take the place of the groups that the recipe states or a plugin proposes.
+    """
+    check_trainer(trainer)
     compat.keep_freed_memory()
     registry.current().call("embtune_before_attach", trainer=trainer, recipe=recipe)
-    record = record if record is not None else RunRecord()
     if recipe.adapter is not None and not has_adapter(trainer.model):
         add_adapter(trainer.model, recipe.adapter)
-    groups = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
-    _check_recipe(trainer, recipe, groups)
+    groups = resolve_groups(trainer.model, specs if specs is not None else group_specs(recipe, trainer.model))
+    check_recipe(trainer, recipe, groups)
+    tokens = tokens if tokens is not None else tokens_of(trainer)
+    context = TrainingContext(
+        trainer=trainer,
+        recipe=recipe,
+        groups=tuple(groups),
+        record=record if record is not None else RunRecord(),
+        tokens=tokens,
+        monitored_rows=monitored_rows if monitored_rows is not None else MonitoredRows(tokens=tokens),
+        learning_rates=LearningRateCallback(groups, schedule=recipe.schedule, warmup_steps=_warmup_steps(recipe, groups)),
+    )
     table = _phases(group_table(groups), groups, recipe)
     _set_optimization(trainer, recipe, groups)
-    record.write("groups", table=table)
+    context.record.write("groups", table=table)
+    _add_callbacks(context, identity or {})
+    return context
+
+
+def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> None:
+    """Add every callback of the run, in the order in which they must act."""
+    trainer, recipe = context.trainer, context.recipe
     plain = recipe.to_dict()
-    tokens = tokens if tokens is not None else tokens_of(trainer)
-    vocabulary = VocabularyGuardCallback(tokens) if tokens is not None else None
+    vocabulary = [VocabularyGuardCallback(context.tokens)] if context.tokens is not None else []
     seal = CheckpointSealCallback()
-    compat.use_safe_checkpoints(trainer, [seal.check, *([vocabulary.check] if vocabulary is not None else [])])
+    compat.use_safe_checkpoints(trainer, [seal.check, *(guard.check for guard in vocabulary)])
     callbacks = [
-        ResumeCallback({**{part: plain[part] for part in _PARTS}, **(identity or {})}),
-        *([vocabulary] if vocabulary is not None else []),
+        ResumeCallback({**{part: plain[part] for part in _PARTS}, **identity}),
+        *vocabulary,
         *_replicas(trainer),
-        *_sparse(trainer, recipe, record),
+        *_sparse(context),
         LayerNormFixCallback(),
         CpuKernelsCallback(),
-        *(regularize(trainer, recipe.regularization, record=record) if recipe.regularization is not None else ()),
-        *_metric_check(trainer, recipe, groups),
-        *_callbacks(recipe, trainer.model),
-        LearningRateCallback(
-            groups,
-            schedule=recipe.schedule,
-            warmup_steps=_warmup_steps(recipe, groups),
-            report=trainer.log,
-        ),
+        *(regularize(trainer, recipe.regularization, record=context.record) if recipe.regularization is not None else ()),
+        *_metric_check(context),
+        *_of_plugins(context),
+        context.learning_rates,
         seal,
     ]
-    rates = next(callback for callback in callbacks if isinstance(callback, LearningRateCallback))
-    monitored_rows = monitored_rows if monitored_rows is not None else MonitoredRows(tokens=tokens)
     for callback in callbacks:
-        introduce(callback, trainer, record, tokens)
-        if isinstance(callback, EmbeddingHealthCallback):
-            introduce_health(callback, trainer, groups, rates, monitored_rows)
+        if isinstance(callback, EmbtuneCallback):
+            callback.setup(context)
         trainer.add_callback(callback)
     compat.close_writers_last(trainer)
     compat.keep_callback_last(trainer, seal)
     compat.restore_on_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
-    return record
-
-
-def _check_trainer(trainer: Any) -> None:
-    if getattr(trainer, "model", None) is None:
-        raise HostError("the Trainer has no model; give it one before attach")
-    if trainer.optimizer is not None:
-        raise HostError(
-            f"the Trainer has an optimizer already ({type(trainer.optimizer).__name__}), so groups cannot be set; call attach "
-            "before train(), and build the Trainer without optimizers=..."
-        )
-
-
-def _check_precision(arguments: Any) -> None:
-    """Refuse half precision on a CPU, which the host ignores in one place and breaks off over in another.
-
-    Raises:
-        HostError: the arguments ask for it.
-    """
-    if not str(paddle.get_device()).startswith("cpu"):
-        return
-    for name in ("fp16", "bf16", "fp16_full_eval", "bf16_full_eval"):
-        if getattr(arguments, name, False):
-            raise HostError(
-                f"the Trainer's arguments have {name}=True, which needs a GPU, and this runs on a CPU; leave it out"
-            )
-
-
-def _check_recipe(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
-    for parts, what in ((recipe.freeze and recipe.freeze.groups, "freeze.groups"), (_clipped(recipe), "clip.group_norms")):
-        groups_named(groups, parts or (), what=what)
-    strategy = getattr(trainer.args.evaluation_strategy, "value", trainer.args.evaluation_strategy)
-    watching = list(_watched(recipe, groups))
-    if watching and strategy == "no":
-        raise RecipeError(
-            f"the recipe watches a metric ({', '.join(watching)}), but the Trainer never evaluates; set evaluation_strategy to "
-            "'epoch' or 'steps' in its arguments, or set what watches to null in the recipe"
-        )
-    finds_unused = getattr(trainer.args, "ddp_find_unused_parameters", None)  # PaddleNLP 2 has no such argument
-    if recipe.freeze is not None and trainer.args.world_size > 1 and finds_unused is False:
-        raise RecipeError(
-            "ddp_find_unused_parameters is False, but the recipe freezes groups, whose gradients every process would wait for; "
-            "expected None or True"
-        )
 
 
 def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
@@ -207,32 +188,14 @@ def _replicas(trainer: Any) -> list[Any]:
     return [ReplicaCheckCallback(frozen)]
 
 
-def _watched(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, str]:
-    """Who watches which metric of the evaluations."""
-    watched = {}
-    if recipe.early_stopping is not None:
-        watched["early_stopping"] = recipe.early_stopping.metric
-    if recipe.average is not None:
-        watched["average"] = str(recipe.average.resolved(recipe.early_stopping).metric)
-    if recipe.freeze is not None and recipe.freeze.unfreeze_on_plateau is not None:
-        watched["freeze.unfreeze_on_plateau"] = recipe.freeze.unfreeze_on_plateau.metric
-    for group in groups:
-        schedule = group.spec.schedule or recipe.schedule
-        if schedule.plateau is not None and schedule.kind == "plateau":
-            watched[f"the schedule of group {group.spec.name!r}"] = schedule.plateau.metric
-    return watched
-
-
-def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
+def _sparse(context: TrainingContext) -> list[Any]:
     """Have the gradient of a large embedding by rows, from before replicas are wrapped, if that can be had."""
-    if recipe.sparse is None:
+    trainer, sparse = context.trainer, context.recipe.sparse
+    if sparse is None:
         return []
     parameter = embedding_of(trainer)
-    if (
-        parameter is None
-        or int(parameter.shape[0]) < recipe.sparse.from_rows
-        or not compat.embedding_layers(trainer.model, parameter)
-    ):
+    large = parameter is not None and int(parameter.shape[0]) >= sparse.from_rows
+    if not large or not compat.embedding_layers(trainer.model, parameter):
         return []
     callback = SparseEmbeddingCallback()
     try:
@@ -241,20 +204,17 @@ def _sparse(trainer: Any, recipe: Recipe, record: RunRecord) -> list[Any]:
         callback.prepare(trainer.model)
     except HostError as error:
         logger.warning("the embedding trains with dense gradients: %s", error)
-        record.write("sparse", used=False, why=str(error))
+        context.record.write("sparse", used=False, why=str(error))
         return []
     return [callback]
 
 
-def _metric_check(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> list[Any]:
-    watched = _watched(recipe, groups)
+def _metric_check(context: TrainingContext) -> list[Any]:
+    """Look before the first step whether the metrics exist that the recipe watches."""
+    trainer, watched = context.trainer, watched_by_recipe(context.recipe, context.groups)
     if not watched or trainer.eval_dataset is None:
         return []
     return [MetricCheckCallback(watched, evaluate=lambda: compat.evaluate_without_callbacks(trainer, batches=1))]
-
-
-def _clipped(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(recipe.clip.group_norms) if recipe.clip is not None else ()
 
 
 def _warmup_steps(recipe: Recipe, groups: list[ParameterGroup]) -> dict[str, int]:
@@ -277,9 +237,15 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
     return table
 
 
-def _callbacks(recipe: Recipe, model: Any) -> list[Any]:
+def _of_plugins(context: TrainingContext) -> list[Any]:
+    """Return the callbacks of every plugin, those in the box first.
+
+    Raises:
+        PluginError: a plugin returned something else than a list of callbacks.
+    """
     hook, found = "embtune_register_callbacks", list[Any]()
-    for owner, callbacks in reversed(registry.current().answers(hook, recipe=recipe, model=model)):
+    arguments = {"recipe": context.recipe, "model": context.model, "groups": context.groups, "context": context}
+    for owner, callbacks in reversed(registry.current().answers(hook, **arguments)):
         if not isinstance(callbacks, (list, tuple)) or not all(map(compat.is_callback, callbacks)):
             raise PluginError(
                 f"{hook} of the plugin {owner!r} returned {shorten(callbacks)}; expected: a list of TrainerCallback objects, "

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import TrainerCallback
-from paddlenlp_embtune.config import DistillSpec, GroupSpec, Recipe
+from paddlenlp_embtune.config import DistillSpec, GroupSpec
 from paddlenlp_embtune.data import TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import captured_features, feature_width
-from paddlenlp_embtune.training.parameter_groups import group_specs
 
 paddle = compat.require_paddle()
 
-__all__ = ["SoftTargetsCallback", "add_map", "drop_map", "softened_divergence", "student_loss"]
+__all__ = ["add_map", "drop_map", "softened_divergence", "student_loss"]
 
 MAP = "teacher_map"
 _MAP_RATE = 1e-3
 
 Criterion = Callable[[Any, Any], Any]
-
-
-class SoftTargetsCallback(TrainerCallback):  # type: ignore[misc]
-    """Keeps the teacher's answers beside the checkpoints, so that a run which continues learns from the same.
-
-    Args:
-        write: writes them into a folder.
-    """
-
-    def __init__(self, write: Callable[[Path], object]) -> None:
-        self._write = write
-        self._written = False
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write them, with the first checkpoint."""
-        if not self._written and state.is_world_process_zero:
-            self._write(Path(args.output_dir))
-            self._written = True
 
 
 def softened_divergence(student: Any, teacher: Any, *, temperature: float) -> Any:
@@ -93,15 +71,14 @@ def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: Distil
     return loss, logits
 
 
-def add_map(model: Any, recipe: Recipe, *, width: int) -> Recipe:
+def add_map(model: Any, *, width: int) -> GroupSpec:
     """Give a student the linear map from its vectors to the teacher's, which trains with it.
 
     Args:
         model: the student.
-        recipe: of the run.
         width: H, the values of the teacher's vectors.
     Returns:
-        The recipe with the groups that it had, or that plugins propose, and one for the map.
+        The parameter group of the map.
     Raises:
         RecipeError: the student gives no vector of a text.
     """
@@ -110,10 +87,8 @@ def add_map(model: Any, recipe: Recipe, *, width: int) -> Recipe:
             f"distill.hidden needs a student that gives a vector of a text, and {type(model).__name__} has no "
             "features(input_ids); expected textcnn, or model.encoder; or distill.hidden 0"
         )
-    groups = group_specs(recipe, model)
     setattr(model, MAP, paddle.nn.Linear(feature_width(model), width))
-    added = GroupSpec(name=MAP, parameters=(f"{MAP}.*",), rate=_MAP_RATE)
-    return dataclasses.replace(recipe, groups=(*groups, added), layerwise=None)
+    return GroupSpec(name=MAP, parameters=(f"{MAP}.*",), rate=_MAP_RATE)
 
 
 def drop_map(model: Any) -> None:

@@ -19,20 +19,18 @@ from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, Plugi
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import own_ids
-from paddlenlp_embtune.training._prepare import Prepared, data_summary, term_groups
+from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import write_json
+from paddlenlp_embtune.utils.run_layout import BUNDLE, INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.bundle import Bundle
 
-__all__ = ["INSIGHT", "OWN_VERSIONS", "VERSIONS", "deliver"]
+__all__ = ["deliver"]
 
-INSIGHT = "insight.json"
-VERSIONS = "vectors"
-OWN_VERSIONS = ("start", "end")
 _MANY_ROWS = 100_000
 
 
@@ -42,9 +40,9 @@ def deliver(
     """Save the weights, export with proof, evaluate; return the figures, and the error if an engine could not be exported."""
     from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
     from paddlenlp_embtune.inference import Predictor
-    from paddlenlp_embtune.training._trainer import encode_rows, predict_logits
+    from paddlenlp_embtune.training._trainer import predict_logits
 
-    dev = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, text=recipe.text)
+    dev = prepared.dev_dataset()
     truth = list(dev.truth)
 
     def logits() -> npt.NDArray[np.float32]:
@@ -71,7 +69,7 @@ def deliver(
         teacher=teacher,
         sample_texts=prepared.dev.texts[:256],
     )
-    bundle, failure = write_bundle(folder / "bundle", content, engines=()), None
+    bundle, failure = write_bundle(folder / BUNDLE, content, engines=()), None
     bundle = _calibrated(recipe, prepared, bundle, record)
     try:
         if recipe.export.engines:
@@ -94,12 +92,10 @@ def deliver(
     }
     if teacher:
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
-    write_text(folder / "metrics.json", write_json(metrics, indent=1) + "\n")
+    write_text(folder / METRICS, write_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
-    _write_insight(
-        recipe, prepared, trainer, folder, analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts)
-    )
+    _write_insight(prepared, trainer, folder, analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts))
     _keep_versions(recipe, prepared, trainer, folder)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
@@ -202,13 +198,13 @@ def _keep_versions(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Pat
     if not (wanted if wanted is not None else len(prepared.table) < _MANY_ROWS):
         return
     store = VectorStore.open(folder / VERSIONS, create=True)
-    tokens, groups = prepared.tokenizer.vocabulary.tokens, term_groups(recipe)
+    tokens, groups = prepared.tokenizer.vocabulary.tokens, prepared.term_groups
     end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
-    for name, table in zip(OWN_VERSIONS, (prepared.table, end), strict=True):
+    for name, table in zip(RUN_VERSIONS, (prepared.table, end), strict=True):
         store.save(name, tokens, table, source=prepared.coverage.source, groups=groups)
 
 
-def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
+def _write_insight(prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
     """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
     from paddlenlp_embtune.models import embedding_name
 
@@ -219,7 +215,7 @@ def _write_insight(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Pat
         prepared.table,
         end.numpy(),
         prepared.tokenizer.vocabulary.tokens,
-        term_groups(recipe),
+        prepared.term_groups,
         counts=counts,
         rows_of=lambda term: own_ids(prepared.tokenizer, term),
     )

@@ -87,11 +87,11 @@ class FirstLossCallback(EmbtuneCallback):
         self._measure = measure
 
     def state(self) -> Mapping[str, Any]:
-        """The loss."""
+        """The loss, or None while it has not been measured."""
         return {"loss": self.loss if math.isfinite(self.loss) else None}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
+        """Take the loss of a checkpoint back."""
         self.loss = float("nan") if state["loss"] is None else float(state["loss"])
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

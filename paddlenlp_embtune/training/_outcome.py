@@ -11,26 +11,24 @@ from paddlenlp_embtune.training.run_log import RunRecord
 
 __all__ = ["check_outcome", "checking_outcome", "outcome_notes"]
 
-_HOSTS_WORDS = "Loss contains inf or nan"
-_ASTRAY = ("diverged", "not_finite")
-_ADVICE = (
-    "lower the rates (embtune lr-find proposes some), let them rise more slowly (schedule.warmup_ratio), or look at the rows"
-)
+_HOST_MESSAGE = "Loss contains inf or nan"
+_FAILED = ("diverged", "not_finite")
+_ADVICE = "lower the learning rates (embtune lr-find proposes some), warm up longer (schedule.warmup_ratio), or check the rows"
 
 
-def _astray(record: RunRecord) -> Mapping[str, Any] | None:
-    """Return the event by which a training was stopped because its loss or its weights went astray; None if it was not."""
-    return next((event for event in record.of("stopped") if event["reason"] in _ASTRAY), None)
+def _failed(record: RunRecord) -> Mapping[str, Any] | None:
+    """Return the event that stopped a training whose loss diverged, or whose loss or weights were not finite; None without."""
+    return next((event for event in record.of("stopped") if event["reason"] in _FAILED), None)
 
 
 def check_outcome(record: RunRecord) -> None:
-    """Refuse what a training left that went astray before anything good was known.
+    """Refuse what a failed training left, where nothing better is known.
 
     Raises:
         TrainingError: it was stopped before its first evaluation; or by weights that are not finite, and no better ones were
             put back.
     """
-    stopped = _astray(record)
+    stopped = _failed(record)
     if stopped is None:
         return
     if not any(event["step"] < stopped["step"] for event in record.of("early_stopping")):
@@ -46,7 +44,7 @@ def checking_outcome(record: RunRecord) -> Iterator[None]:
     """Refuse what the training inside a ``with`` block left, as :func:`check_outcome` does.
 
     Weights that are far off also break what looks at them afterwards, and a Trainer without early stopping raises an error of
-    its own at a loss that is not finite; the cause is told in place of both.
+    its own at a loss that is not finite; the cause replaces both messages.
 
     Raises:
         TrainingError: see above.
@@ -55,7 +53,7 @@ def checking_outcome(record: RunRecord) -> Iterator[None]:
         yield
     except (EmbtuneError, ValueError) as error:
         check_outcome(record)
-        if _HOSTS_WORDS in str(error):
+        if _HOST_MESSAGE in str(error):
             raise TrainingError(
                 f"the loss was not finite, and early_stopping is null, so nothing is kept; {_ADVICE}"
             ) from error
@@ -65,7 +63,7 @@ def checking_outcome(record: RunRecord) -> Iterator[None]:
 
 def outcome_notes(record: RunRecord) -> tuple[str, ...]:
     """Say what the user of a run must know about how its training ended, for the last lines."""
-    stopped = _astray(record)
+    stopped = _failed(record)
     if stopped is None:
         return ()
     return (f"training did not run to its end: {_what_happened(stopped)}; {_what_is_kept(record)}; {_ADVICE}",)

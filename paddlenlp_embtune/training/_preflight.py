@@ -10,30 +10,22 @@ from typing import Any
 
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.embeddings.store import VectorStore
-from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
-from paddlenlp_embtune.training._finalize import OWN_VERSIONS, VERSIONS
-from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
+from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, HostError, RecipeError
+from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step, last_checkpoint
 from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.os_errors import next_step
+from paddlenlp_embtune.utils.run_layout import RECORD, RUN_VERSIONS, VERSIONS
 
 __all__ = [
-    "RECORD",
     "check_checkpoints",
     "check_dev_rows",
     "check_length",
     "check_out",
     "check_run_dir",
-    "checkpoints_of",
     "drop_idle",
     "keeping_checkpoints",
     "run_lock",
 ]
-
-RECORD = "record.jsonl"
-
-
-def checkpoints_of(out: Path) -> Path:
-    """Where the checkpoints of an unfinished run stand: beside what it will leave."""
-    return out.resolve().with_name(f"{out.resolve().name}.checkpoints")
 
 
 @contextlib.contextmanager
@@ -97,20 +89,43 @@ def check_checkpoints(checkpoints: Path, *, overwrite: bool, resume: bool) -> No
 
 
 @contextlib.contextmanager
-def keeping_checkpoints(checkpoints: Path) -> Iterator[None]:
-    """When the run in this block fails, keep checkpoints that it can continue from and say so, and remove all others.
+def keeping_checkpoints(checkpoints: Path, *, what: str, resume: str) -> Iterator[None]:
+    """When the run in this block fails, keep checkpoints that it can continue from, and remove all others.
 
+    An error of the disk, or of the bundle that is written, says which of the two was done, and the next step.
+
+    Args:
+        checkpoints: their folder.
+        what: is written, as in "the run x".
+        resume: how the run continues, as in "continue with --resume".
     Raises:
-        BundleError: the block raised it, and there are such checkpoints; the message names them.
+        HostError: the disk does not take what the block writes.
+        BundleError: the block raised it, and there are such checkpoints.
     """
     try:
         yield
     except BaseException as error:
         drop_idle(checkpoints)
-        if isinstance(error, BundleError) and checkpoints.is_dir():
-            reason = str(error).replace("; nothing was left behind", "")
-            raise BundleError(f"{reason}; its checkpoints stay in {checkpoints}: continue with --resume") from error
+        if isinstance(error, (OSError, BundleError)) and (explained := _explain(error, checkpoints, what, resume)) is not None:
+            raise explained from error
         raise
+
+
+def _explain(error: OSError | BundleError, checkpoints: Path, what: str, resume: str) -> EmbtuneError | None:
+    """Return the error to raise instead, with what is left and the next step; None where it says all there is to say."""
+    kept = last_checkpoint(checkpoints) is not None
+    refused = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(refused, OSError) and refused.errno is not None:
+        if not kept:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        left = "nothing was left behind"
+        if kept:
+            left = f"its checkpoints are kept in {checkpoints}: {resume} after that, or remove them"
+        return HostError(f"cannot write {what}: {refused.strerror or refused}; {next_step(refused)}; {left}")
+    if isinstance(error, BundleError) and kept:
+        reason = str(error).replace("; nothing was left behind", "")
+        return BundleError(f"{reason}; its checkpoints are kept in {checkpoints}: {resume}")
+    return None
 
 
 def drop_idle(checkpoints: Path) -> None:
@@ -166,4 +181,4 @@ def _other_versions(run_dir: Path) -> list[str]:
     if not folder.is_dir():
         return []
     store = VectorStore.open(folder)
-    return [*(each.name for each in store.versions() if each.name not in OWN_VERSIONS), *store.unreadable()]
+    return [*(each.name for each in store.versions() if each.name not in RUN_VERSIONS), *store.unreadable()]

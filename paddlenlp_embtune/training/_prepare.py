@@ -1,15 +1,15 @@
-"""What is settled before the first step of a run: names, data, vocabulary, and where the embedding starts."""
+"""What is known before the first step of a run: names, data as ids, vocabulary, defaults, and where the embedding starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,38 @@ from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import CLEANING, UNK, Tokenizer, own_ids, read_term_list, tell_unused, unknown_report, unused_terms
+from paddlenlp_embtune.text import (
+    CLEANING,
+    UNK,
+    Reading,
+    Tokenizer,
+    own_ids,
+    read_term_list,
+    read_texts,
+    tell_unused,
+    unknown_report,
+    unused_terms,
+)
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.atomic_io import sha256_of
 
-__all__ = ["Prepared", "check_names", "data_summary", "prepare", "resolve_defaults", "term_groups"]
+if TYPE_CHECKING:
+    from paddlenlp_embtune.data import EncodedDataset
+
+__all__ = ["Prepared", "check_names", "data_summary", "prepare"]
 
 _ENCODERS = ("encoder", PRETRAINED)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Everything that is settled before the first step.
+    """Everything that is known before the first step.
 
     Args:
+        recipe: what to do, with every default that depends on the data filled in, and absolute paths.
         train, dev: labelled rows.
+        train_ids, dev_ids: the same rows as the model gets them.
         labels: class names in order.
         ordered: whether their order means anything.
         report: what a look at the data found.
@@ -49,10 +65,14 @@ class Prepared:
         soft_targets: its answers; None until it has been asked.
         remarks: one line each about further input that was left out: terms, or parts of their lines.
         unused_terms: terms of the recipe's list that no text contains, cleaned.
+        term_groups: terms of the recipe's domain by name of a group; empty without a domain.
     """
 
+    recipe: Recipe
     train: Examples
     dev: Examples
+    train_ids: Reading
+    dev_ids: Reading
     labels: tuple[str, ...]
     ordered: bool
     report: DataReport
@@ -65,12 +85,29 @@ class Prepared:
     soft_targets: SoftTargets | None = None
     remarks: tuple[str, ...] = ()
     unused_terms: tuple[str, ...] = ()
+    term_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def dataset(self, rows: Examples, ids: Reading) -> EncodedDataset:
+        """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
+        from paddlenlp_embtune.data import dataset_from_reading
+
+        number = {label: index for index, label in enumerate(self.labels)}
+        truth = [number[label] for label in rows.labels]
+        return dataset_from_reading(ids, truth, windows=self.recipe.text.windows)
+
+    def train_dataset(self) -> EncodedDataset:
+        """Return the training rows as a data set, in order."""
+        return self.dataset(self.train, self.train_ids)
+
+    def dev_dataset(self) -> EncodedDataset:
+        """Return the development rows as a data set, in order."""
+        return self.dataset(self.dev, self.dev_ids)
 
     @cached_property
     def origins(self) -> dict[str, Any]:
         """Where the rows of the embedding came from, also weighed by how often the training texts use them."""
         tokens, unknown = self.tokenizer.vocabulary.tokens, self.tokenizer.vocabulary.unknown_id
-        ids = Counter(chain.from_iterable(own_ids(self.tokenizer, text) for text in self.train.texts))
+        ids = Counter(chain.from_iterable(_own_ids_of(self.tokenizer, self.train.texts, self.train_ids)))
         outside = ids.pop(unknown, 0)
         counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
         return self.coverage.summary(counts=counts)
@@ -134,10 +171,37 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if start.bundle is not None:
         check_labels(start.bundle, labels)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
-    ordered = _ordered(recipe, labels, domain, start.bundle or teacher)
-    found = (start.tokenizer, start.table, start.coverage, start.bundle, start.pretrained)
     remarks, unused = _terms_unused(recipe, start.tokenizer, texts)
-    return Prepared(rows, dev, labels, ordered, report, *found, teaching, remarks=remarks, unused_terms=unused)
+    text = recipe.text
+    return Prepared(
+        recipe=_resolved(recipe, start.bundle, rows=len(texts)),
+        train=rows,
+        dev=dev,
+        train_ids=read_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
+        dev_ids=read_texts(dev.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
+        labels=labels,
+        ordered=_ordered(recipe, labels, domain, start.bundle or teacher),
+        report=report,
+        tokenizer=start.tokenizer,
+        table=start.table,
+        coverage=start.coverage,
+        bundle=start.bundle,
+        pretrained=start.pretrained,
+        teaching=teaching,
+        remarks=remarks,
+        unused_terms=unused,
+        term_groups=domain.term_groups if domain is not None else {},
+    )
+
+
+def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: Reading) -> Iterator[Sequence[int]]:
+    """Yield the ids of each text's own tokens, all of them; only texts that were cut or split are encoded again."""
+    begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(reading.cut)
+    for number, text in enumerate(texts):
+        first, after = int(reading.first[number]), int(reading.first[number + 1])
+        ids = reading.ids[first]
+        whole = bool(ids) and after - first == 1 and number not in cut
+        yield ids[begin : len(ids) - behind] if whole else own_ids(tokenizer, text)
 
 
 def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -147,15 +211,15 @@ def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) ->
     listed = read_term_list(Path(recipe.text.terms))
     cleaning = getattr(tokenizer, "cleaning", CLEANING)
     unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
-    told = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
-    return (*listed.remarks(), *told), unused
+    lines = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
+    return (*listed.remarks(), *lines), unused
 
 
 def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bundle: Bundle | None) -> bool:
-    """Whether the order of the labels means something: as stated, or as the domain, or the bundle gone on from, has it.
+    """Whether the order of the labels means something: as stated, or else as in the domain or the bundle to start from.
 
     Raises:
-        RecipeError: it is stated of labels that nobody put in order.
+        RecipeError: it is stated of labels whose order is not stated.
     """
     of_domain = domain is not None and labels == domain.labels
     stated = recipe.data.ordered
@@ -171,25 +235,19 @@ def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bun
     return bundle is not None and bundle.manifest.ordered
 
 
-def term_groups(recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
-    """Return the groups of terms of the recipe's domain; none without a domain."""
-    domain = _domain(recipe)
-    return domain.term_groups if domain is not None else {}
-
-
 def _domain(recipe: Recipe) -> Domain | None:
     found: Domain | None = registry.current().get("domain", recipe.domain) if recipe.domain is not None else None
     return found
 
 
-def resolve_defaults(recipe: Recipe, prepared: Prepared) -> Recipe:
-    """Replace what follows from the data: length and size of the run, and the model where a bundle brings its own."""
+def _resolved(recipe: Recipe, bundle: Bundle | None, *, rows: int) -> Recipe:
+    """Fill in what follows from the data: length and size of the run, the model of a bundle, absolute paths."""
     model = recipe.model
-    if prepared.bundle is not None:
-        model = dataclasses.replace(model, name=model_name(prepared.bundle))
+    if bundle is not None:
+        model = dataclasses.replace(model, name=model_name(bundle))
     model = _with_folder(model)
-    rows = len(prepared.train) + (len(prepared.teaching.unlabelled.texts) if prepared.teaching is not None else 0)
-    return dataclasses.replace(recipe, model=model, train=recipe.train.resolved(rows, encoder=model.name in _ENCODERS))
+    train = recipe.train.resolved(rows, encoder=model.name in _ENCODERS)
+    return dataclasses.replace(recipe, model=model, train=train).relative_to(Path.cwd())
 
 
 def _with_folder(model: ModelSpec) -> ModelSpec:

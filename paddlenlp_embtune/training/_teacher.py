@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,23 @@ from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunks, read_texts
-from paddlenlp_embtune.utils.atomic_io import replace_file
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
+from paddlenlp_embtune.utils.run_layout import TEACHER_ANSWERS
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training._prepare import Prepared
+    from paddlenlp_embtune.training.run_log import RunRecord
 
 __all__ = [
-    "ANSWERS",
     "Teaching",
     "check_student",
     "compute_teacher_logits",
-    "load_soft_targets",
     "prepare_teaching",
-    "save_soft_targets",
+    "with_teacher_answers",
 ]
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], object]
-
-ANSWERS = "teacher.safetensors"
-"""The file of answers beside the checkpoints of a run."""
 
 # The quickest first; "paddle" is in every bundle of ours.
 _ENGINES = {"onnxruntime": "onnxruntime", "paddle_inference": "paddle", "paddle": "paddle"}
@@ -51,7 +50,7 @@ _LEAST = 1e-30
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Teaching:
-    """What is settled before the teacher is asked.
+    """A teacher and the texts to ask it about, known before it is asked.
 
     Args:
         spec: as the recipe has it.
@@ -168,6 +167,26 @@ def check_student(spec: DistillSpec, model: str) -> None:
         )
 
 
+def with_teacher_answers(
+    prepared: Prepared, record: RunRecord, *, checkpoints: Path | None = None, progress: Progress | None = None
+) -> Prepared:
+    """Ask the teacher, if there is one, or take the answers that stand beside the checkpoints of a run that continues.
+
+    Args:
+        prepared: with the teacher, or without one; then it is returned as it is.
+        record: where the event goes.
+        checkpoints: of the run; None where there are none.
+        progress: called with the texts that have been answered, and their number.
+    """
+    if prepared.teaching is None:
+        return prepared
+    check_student(prepared.teaching.spec, prepared.recipe.model.name)
+    kept = checkpoints / TEACHER_ANSWERS if checkpoints is not None else None
+    soft_targets, figures = compute_teacher_logits(prepared.teaching, kept=kept, progress=progress)
+    record.write("teacher", **prepared.teaching.summary(), asked=figures)
+    return dataclasses.replace(prepared, soft_targets=soft_targets)
+
+
 def compute_teacher_logits(
     teaching: Teaching, *, kept: Path | None = None, progress: Progress | None = None
 ) -> tuple[SoftTargets, dict[str, Any]]:
@@ -176,7 +195,7 @@ def compute_teacher_logits(
     Where ``answers`` of the specification has its answers, they are read from there; else they are written there.
 
     Args:
-        teaching: what is settled.
+        teaching: the teacher and the texts.
         kept: a file that may have the answers of a run that continues.
         progress: called with the texts that have been answered, and their number.
     Returns:
@@ -200,45 +219,6 @@ def compute_teacher_logits(
         "bytes": soft_targets.nbytes,
         "from_file": from_file,
     }
-
-
-def save_soft_targets(path: Path, soft_targets: SoftTargets, teaching: Teaching) -> None:
-    """Write answers to a file, replacing it in one step."""
-    from safetensors.numpy import save
-
-    arrays: dict[str, Any] = {"logits": soft_targets.logits}
-    if soft_targets.vectors is not None:
-        arrays["vectors"] = soft_targets.vectors
-    with exclusive(path, error=RecipeError), replace_file(path) as file:
-        file.write(save(arrays, metadata={"teaching": json.dumps(_key(teaching))}))
-
-
-def load_soft_targets(path: Path, teaching: Teaching) -> SoftTargets | None:
-    """Read answers from a file; None where there is none, or it has those of another teacher, or to other texts.
-
-    Raises:
-        RecipeError: the file is something else.
-    """
-    from safetensors import safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            key = json.loads(file.metadata()["teaching"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except Exception as error:  # of safetensors, of a folder, of JSON
-        raise RecipeError(
-            f"{path} holds no answers of a teacher: {' '.join(str(error).split())}; expected for distill.answers: a file that "
-            "an earlier run wrote, or one that is not there yet"
-        ) from None
-    if key != _key(teaching):
-        return None
-    return SoftTargets(arrays["logits"], arrays.get("vectors"), teaching.unlabelled.texts, teaching.rows)
-
-
-def _key(teaching: Teaching) -> list[Any]:
-    return [teaching.fingerprint, teaching.texts_fingerprint, bool(teaching.spec.hidden)]
 
 
 def _columns(teacher: Bundle, labels: Sequence[str]) -> tuple[int, ...]:

@@ -20,23 +20,21 @@ from paddlenlp_embtune.data import (
     TEACHER_VECTORS,
     UNLABELLED,
     EncodedDataset,
-    Examples,
     LengthBatchSampler,
     SoftTargets,
     collate,
     encode_texts,
 )
-from paddlenlp_embtune.errors import EmbtuneError, RecipeError
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import monitored_metrics
 from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.plugin import cause, registry
 from paddlenlp_embtune.text import Tokenizer, pad
+from paddlenlp_embtune.training._criterion import build_criterion, class_weights, row_weights_of
 from paddlenlp_embtune.training._distillation_loss import student_loss
-from paddlenlp_embtune.utils.json_yaml import shorten
 
 paddle = compat.require_paddle()
 
-__all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "class_weights", "predict_logits", "seed_everything"]
+__all__ = ["CheckpointCallback", "LengthBatchedTrainer", "build_trainer", "predict_logits", "seed_everything"]
 
 
 class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
@@ -140,11 +138,11 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         self._last = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock."""
+        """Count the time from the start of training."""
         self._last = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the clock."""
+        """Ask for a checkpoint when the time has passed."""
         if time.monotonic() - self._last >= self.seconds:
             control.should_save = True
             self._last = time.monotonic()
@@ -161,7 +159,7 @@ def build_trainer(
     recipe: Recipe,
     model: Any,
     *,
-    rows: tuple[Examples, Examples],
+    rows: tuple[EncodedDataset, EncodedDataset],
     labels: Sequence[str],
     tokenizer: Tokenizer,
     out: str,
@@ -172,9 +170,9 @@ def build_trainer(
     Args:
         recipe: sizes, seed and loss, as ``resolve_defaults`` leaves them.
         model: maps (B, L) int64 ids to (B, C) float32 logits.
-        rows: training and development rows.
+        rows: training and development rows, in order.
         labels: class names in order, C.
-        tokenizer: turns the rows into ids.
+        tokenizer: turns unlabelled texts into ids.
         out: folder for what the Trainer itself writes: checkpoints.
         soft_targets: unlabelled texts, and a teacher's answers to them and to the training rows.
     Raises:
@@ -203,9 +201,8 @@ def build_trainer(
         remove_unused_columns=False,
         dataloader_num_workers=0,
     )
-    arguments.logging_steps = max(1, (len(rows[0]) + unlabelled) // arguments.per_device_train_batch_size // 5)
-    train, dev = (encode_rows(part, labels, tokenizer, text=recipe.text) for part in rows)
-    dev = dev.by_length()
+    arguments.logging_steps = max(1, (len(rows[0].truth) + unlabelled) // arguments.per_device_train_batch_size // 5)
+    train, dev = rows[0], rows[1].by_length()
     weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)
     labelled = train
     if soft_targets is not None:
@@ -219,7 +216,7 @@ def build_trainer(
 
     return LengthBatchedTrainer(
         model=model,
-        criterion=_criterion(recipe.train.loss, weights),
+        criterion=build_criterion(recipe.train.loss, weights),
         args=arguments,
         data_collator=collate,
         train_dataset=train,
@@ -228,38 +225,8 @@ def build_trainer(
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
         distill=recipe.distill if soft_targets is not None else None,
         cut=(train.cut, dev.cut),
-        row_weights=_row_weights(train, weights) if recipe.train.loss == "cross_entropy" and soft_targets is None else None,
+        row_weights=row_weights_of(train, weights) if recipe.train.loss == "cross_entropy" and soft_targets is None else None,
     )
-
-
-def _criterion(name: str, weights: npt.NDArray[np.float32]) -> Any:
-    """Make a registered loss, and try that of a plugin on four rows before anything is trained with it.
-
-    Raises:
-        PluginError: it cannot be made or called as its contract says, or gives no finite scalar.
-    """
-    known = registry.current()
-    criterion = known.guarded("loss", name)(class_weights=weights)
-    if known.owner("loss", name) == registry.BUILTIN:
-        return criterion
-    logits = paddle.to_tensor(np.linspace(-1.0, 1.0, 4 * len(weights), dtype=np.float32).reshape(4, -1))
-    labels = paddle.to_tensor(np.arange(4, dtype=np.int64) % len(weights))
-    try:
-        with paddle.no_grad():
-            found = criterion(logits, labels)
-    except EmbtuneError:
-        raise
-    except Exception as error:
-        raise known.breach("loss", name, f"gives a callable that raised {cause(error)}") from error
-    if not isinstance(found, paddle.Tensor) or found.numel() != 1 or not np.isfinite(float(found)):
-        raise known.breach("loss", name, f"gives a callable that returned {shorten(found)}")
-    return criterion
-
-
-def _row_weights(rows: EncodedDataset, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """What each row counts in the mean that the cross-entropy is: the weight of its class."""
-    found: npt.NDArray[np.float64] = weights[np.asarray(rows.labels)].astype(np.float64)
-    return found
 
 
 def _fit_before_training(
@@ -272,27 +239,6 @@ def _fit_before_training(
         return
     answers = softmax(taught.teacher_outputs[TEACHER_LOGITS])
     model.fit_before_training(taught.ids, taught.labels, class_weights=weights, answers=answers)
-
-
-def class_weights(labels: Sequence[int], num_labels: int, *, balance: float) -> npt.NDArray[np.float32]:
-    """Weights that are inverse to the frequency of a class, to the power of ``balance``; their mean over all rows is 1.
-
-    Shapes:
-        returns: (C,) float32
-    Source:
-        King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, for ``balance`` 1
-    """
-    counts = np.maximum(np.bincount(labels, minlength=num_labels), 1)
-    weights = counts.astype(np.float64) ** -balance
-    scaled: npt.NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
-    return scaled.astype(np.float32)
-
-
-def encode_rows(rows: Examples, labels: Sequence[str], tokenizer: Tokenizer, *, text: TextSpec) -> EncodedDataset:
-    """Turn labelled rows into ids, as the bundle will read them, and class numbers."""
-    number = {label: index for index, label in enumerate(labels)}
-    truth = [number[label] for label in rows.labels]
-    return encode_texts(rows.texts, truth, tokenizer, max_length=text.max_length, windows=text.windows)
 
 
 def with_soft_targets(

@@ -1,4 +1,4 @@
-"""When a training loss has gone astray for good: a limit from what guessing costs and from where the run began."""
+"""When a training loss has diverged for good: a limit from the loss of guessing and from where the run began."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def _classes_of(model: Any) -> int:
     config = getattr(model, "config", None)
     try:
         config = config() if callable(config) else config
-    except TypeError:  # a method of somebody else's that happens to have this name
+    except TypeError:  # an unrelated method that happens to have this name
         config = None
     named = config if isinstance(config, Mapping) else vars(config) if hasattr(config, "__dict__") else {}
-    told = (getattr(model, "num_labels", None), getattr(model, "num_classes", None), named.get("num_labels"))
-    return max((number for number in told if isinstance(number, int)), default=2) or 2
+    stated = (getattr(model, "num_labels", None), getattr(model, "num_classes", None), named.get("num_labels"))
+    return max((number for number in stated if isinstance(number, int)), default=2) or 2
 
 
 class LossMonitor:
-    """Tells a loss that has gone astray from one high batch, and from a low one at the start.
+    """Tells a diverged loss from a single high batch, and from a low loss at the start.
 
     The limit is the ratio times the larger of the chance level and the median of the run's first three losses. It is crossed
     when the median of the last five logged losses (at first, of three or four) is above it, and the newest is too. Until three

@@ -80,14 +80,16 @@ def initialize_embedding(recipe: Recipe, texts: Sequence[str], *, progress: Prog
         bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
         kind = str(bundle.manifest.tokenizer.get("base", bundle.manifest.tokenizer).get("name"))
         _check_start(recipe, kind, str(bundle.path), beside="model.start")
-        return Start(*_going_on(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), terms), bundle)
+        return Start(
+            *_continue_from(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), terms), bundle
+        )
     if recipe.model.encoder is not None:
         pretrained = pretrained_encoder(recipe.model.encoder)
         _check_start(recipe, str(pretrained.tokenizer.config()["name"]), pretrained.source, beside="model.encoder")
         table = pretrained.table
         # A bundle travels, and tells the source.
         named = Path(pretrained.source).resolve().name if is_folder(recipe.model.encoder) else pretrained.source
-        return Start(*_going_on(named, pretrained.tokenizer, table, terms), None, pretrained)
+        return Start(*_continue_from(named, pretrained.tokenizer, table, terms), None, pretrained)
     text, spec = recipe.text, recipe.vectors
     base = _tokenizer(text, texts, terms)
     if spec.source == "random":
@@ -197,7 +199,7 @@ def _with_terms(base: Tokenizer, terms: Sequence[str]) -> Tokenizer:
 
 
 def usual_fallbacks(tokenizer: str) -> tuple[str, ...]:
-    """Return what is tried where nobody says: words and pieces are made of their parts, as few of them have a row."""
+    """Return the default fallbacks: words and pieces are also made of their parts, as few of them have a row of their own."""
     return (*DEFAULT_FALLBACKS, "subwords") if tokenizer == "char" else (*DEFAULT_FALLBACKS, "subwords", "pieces")
 
 
@@ -245,7 +247,7 @@ def _check_start(recipe: Recipe, kind: str, source: str, *, beside: str) -> None
             )
 
 
-def _going_on(source: str, tokenizer: Tokenizer, table: Table, terms: Sequence[str]) -> tuple[Tokenizer, Table, Coverage]:
+def _continue_from(source: str, tokenizer: Tokenizer, table: Table, terms: Sequence[str]) -> tuple[Tokenizer, Table, Coverage]:
     """Keep a trained embedding, with rows for further terms behind its own."""
     kept = Coverage(source, (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
     if not terms:

@@ -1,4 +1,4 @@
-"""The rate finder: raise the learning rate step by step and watch the loss."""
+"""The learning rate finder: raise the learning rate step by step and measure the loss."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import contextlib
 import dataclasses
 import math
 import random
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import DataError, HostError, RecipeError
 from paddlenlp_embtune.training.callbacks.gradient_clipping import clip_norm
 from paddlenlp_embtune.training.divergence import chance_loss
-from paddlenlp_embtune.training.parameter_groups import ParameterGroup, groups_named, optimizer_groups
+from paddlenlp_embtune.training.parameter_groups import (
+    ParameterGroup,
+    group_specs,
+    groups_named,
+    optimizer_groups,
+    resolve_groups,
+)
 from paddlenlp_embtune.utils.schema import require_at_most
 
 paddle = compat.require_paddle()
 
-__all__ = ["LearningRateCurve", "find_learning_rates", "propose"]
+__all__ = ["LearningRateCurve", "find_learning_rates", "learning_rate_curves", "propose"]
 
 _BLOW_UP = 4.0
 _SMOOTHING = 0.9
@@ -86,19 +95,49 @@ def find_learning_rates(
         Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3
     """
     if not 0 < lowest < highest:
-        raise RecipeError(f"the range of rates is {lowest} to {highest}; expected above 0, the first below the second")
+        raise RecipeError(f"the range of learning rates is {lowest} to {highest}; expected above 0, the first below the second")
     if steps < 10:
         raise RecipeError(f"steps is {steps}; expected 10 or more")
     require_at_most("steps", steps, 1_000_000)
-    chosen = list(groups) if group is None else groups_named(groups, [group], what="the rate finder")
+    chosen = list(groups) if group is None else groups_named(groups, [group], what="the learning rate finder")
     rates = np.geomspace(lowest, highest, steps)
     model = trainer.model
     members = [p for each in chosen for p in each.parameters.values() if not p.stop_gradient]
     if not members:
-        raise HostError(f"everything in {group or 'the model'!r} is frozen, so no rate can be found for it")
+        raise HostError(f"everything in {group or 'the model'!r} is frozen, so no learning rate can be found for it")
     with _restored(model, [p for p in model.parameters() if not any(p is q for q in members)]):
         losses = list(_losses(trainer, chosen, members, rates, global_norm, progress))
     return _curve(group, rates, losses)
+
+
+def learning_rate_curves(
+    recipe: Recipe,
+    *,
+    groups: Sequence[str | None] = (None,),
+    progress: Callable[[int, int], object] | None = None,
+    **options: Any,
+) -> list[LearningRateCurve]:
+    """Run the learning rate finder on the data and the model of a recipe.
+
+    Args:
+        recipe: what would be trained.
+        groups: names of groups, a test for each; None stands for all groups together.
+        progress: called with (steps done, steps) of each test.
+        options: ``lowest``, ``highest`` and ``steps`` of :func:`paddlenlp_embtune.training.lr_finder.find_learning_rates`.
+    """
+    from paddlenlp_embtune.training._build import build
+    from paddlenlp_embtune.training._prepare import check_names, prepare
+    from paddlenlp_embtune.training._teacher import with_teacher_answers
+    from paddlenlp_embtune.training.run_log import RunRecord
+
+    check_names(recipe)
+    prepared = with_teacher_answers(prepare(recipe), RunRecord())
+    recipe = prepared.recipe
+    with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+        trainer = build(prepared, out=Path(scratch))
+        resolved = resolve_groups(trainer.model, group_specs(recipe, trainer.model))
+        options |= {"global_norm": recipe.clip.global_norm if recipe.clip is not None else None, "progress": progress}
+        return [find_learning_rates(trainer, resolved, group=group, **options) for group in groups]
 
 
 def _losses(
@@ -180,7 +219,7 @@ def _restored(model: Any, frozen: Sequence[Any]) -> Iterator[None]:
 def _curve(group: str | None, rates: npt.NDArray[np.float64], losses: Sequence[float]) -> LearningRateCurve:
     finite = [loss for loss in losses if math.isfinite(loss)]
     if not finite:
-        raise HostError("the loss is not finite at the lowest rate already; look at the data and the model first")
+        raise HostError("the loss is not finite even at the lowest learning rate; look at the data and the model first")
     smoothed, average = [], 0.0
     for step, loss in enumerate(finite):
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss

@@ -20,7 +20,8 @@ from paddlenlp_embtune.data import MaskingSpec
 from paddlenlp_embtune.encoders import CONFIG, Pretrained, save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import split_windows
-from paddlenlp_embtune.training._preflight import check_out, checkpoints_of, keeping_checkpoints, run_lock
+from paddlenlp_embtune.training._preflight import check_out, keeping_checkpoints, run_lock
+from paddlenlp_embtune.utils.run_layout import checkpoints_of
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
 
 __all__ = ["PretrainingResult", "PretrainingSpec", "continue_pretraining"]
@@ -124,7 +125,7 @@ def continue_pretraining(
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     vocabulary = pretrained.tokenizer.vocabulary
-    masking = MaskingSpec(vocabulary.ids[_MASK], _spared(pretrained), spec.share)
+    masking = MaskingSpec(vocabulary.ids[_MASK], _excluded(pretrained), spec.share)
     counts = Counter(chain.from_iterable(windows))
     log_frequencies = np.log([counts[number] + 0.1 for number in range(len(vocabulary))]).astype(np.float32)
     log_frequencies -= np.log(np.exp(log_frequencies).sum())
@@ -145,7 +146,8 @@ def continue_pretraining(
     record, identity = RunRecord(listeners=tuple(listeners)), _identity(pretrained, windows, spec)
     attach(trainer, _recipe(spec), record=record, tokens=vocabulary.tokens, identity=identity)
     trainer.add_callback(first)
-    with run_lock(out), keeping_checkpoints(checkpoints):
+    again = "run the same command again to continue"
+    with run_lock(out), keeping_checkpoints(checkpoints, what=f"the encoder {out}", resume=again):
         _check_out(out, overwrite=overwrite)  # another may have ended there meanwhile
         checkpoint = last_checkpoint(checkpoints)
         started = time.perf_counter()
@@ -210,7 +212,7 @@ def _windows(pretrained: Pretrained, texts: Sequence[str], spec: PretrainingSpec
     return windows, held
 
 
-def _spared(pretrained: Pretrained) -> npt.NDArray[np.bool_]:
+def _excluded(pretrained: Pretrained) -> npt.NDArray[np.bool_]:
     """Padding, markers, the mask and the unknown token: never hidden."""
     read = pretrained.tokenizer
     excluded = np.zeros(len(read.vocabulary), dtype=bool)

@@ -74,7 +74,7 @@ def group_specs(recipe: Recipe, model: Any) -> tuple[GroupSpec, ...]:
     """Return the groups that the recipe states, or else those that plugins propose for the model.
 
     Raises:
-        RecipeError: nobody proposes any.
+        RecipeError: no plugin proposes any.
         PluginError: a plugin returned something else.
     """
     if recipe.groups is not None:

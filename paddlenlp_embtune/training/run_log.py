@@ -30,7 +30,7 @@ class RunRecord:
         self.events: list[dict[str, Any]] = []
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append one event with the present time, and show it to the listeners."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         entry = {"event": event, "time": now, **fields}
         self.events.append(entry)
@@ -43,7 +43,7 @@ class RunRecord:
     def restore(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Take in events of an earlier process, in place of all that the file holds beside this process's own.
 
-        Listeners are not told of them again.
+        Listeners do not get them again.
         """
         self.events.extend(dict(event) for event in events)
         if self.path is not None:

@@ -157,7 +157,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     from paddlenlp_embtune.evaluation import classification_report
     from paddlenlp_embtune.inference import Predictor
     from paddlenlp_embtune.training import run as pipeline
-    from paddlenlp_embtune.training._preflight import checkpoints_of
+    from paddlenlp_embtune.utils.run_layout import checkpoints_of
 
     folder, _, rows = data.partition(":")
     plain = {**BASE, "text": TEXT[folder], **RECIPES[name]}

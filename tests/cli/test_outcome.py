@@ -117,6 +117,6 @@ def test_rates_that_break_everything_are_named_as_the_cause(work: Path, run: Run
     prepare(work, "groups: [{name: all, rate: 1.0e+20}]", "freeze: null", f"early_stopping: {stop}")
     text = error_of(run("train", "own.yaml", "--out", "run"), 1)
     assert "the loss was nan" in text or "the loss was not finite" in text
-    assert "nothing is kept; lower the rates" in text
+    assert "nothing is kept; lower the learning rates" in text
     assert not (work / "run").exists()
     assert not (work / "run.checkpoints").exists()

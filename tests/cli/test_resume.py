@@ -144,7 +144,7 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
     with monkeypatch.context() as context:
         context.setattr(pipeline, "deliver", full)
         with pytest.raises(
-            BundleError, match=r"No space left on device; its checkpoints stay in .*run\.checkpoints: go on with --"
+            BundleError, match=r"No space left on device; its checkpoints are kept in .*run\.checkpoints: continue with --"
         ):
             pipeline.train(recipe, "run")
     with pytest.raises(RecipeError, match="continue with --resume"):
@@ -158,7 +158,7 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
         context.setattr(pipeline, "deliver", full_disk)
         with pytest.raises(EmbtuneError, match=r"No space left on device; free some space") as caught:
             pipeline.train(recipe, "run", resume=True)
-    assert "its checkpoints stay in" in str(caught.value)
+    assert "its checkpoints are kept in" in str(caught.value)
     assert "nothing was left behind" not in str(caught.value)  # with the wording of the writer of bundles itself
     assert pipeline.train(recipe, "run", resume=True).bundle.is_dir()
     assert not (work / "run.checkpoints").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import random
@@ -37,6 +39,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         subprocess.run([*command, str(copy)], check=True, capture_output=True)
     return target
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.rglob("*.py")), ids=lambda path: path.relative_to(PLUGINS).as_posix())
+def test_examples_use_public_names_only(path: Path) -> None:
+    """Names of the package, of its errors, and of the faces of its rooms: what their ``__all__`` lists."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert all(alias.name in ("paddlenlp_embtune",) or "paddlenlp_embtune" not in alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "paddlenlp_embtune":
+            module = importlib.import_module(str(node.module))
+            assert hasattr(module, "__path__") or node.module == "paddlenlp_embtune.errors", f"{path}:{node.lineno}"
+            public = {*module.__all__, "compat"} if node.module == "paddlenlp_embtune" else set(module.__all__)
+            assert {alias.name for alias in node.names} <= public, f"{path}:{node.lineno}"
 
 
 def embtune(site: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

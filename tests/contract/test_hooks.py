@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,15 @@ import pytest
 import typer
 
 from paddlenlp_embtune import Domain, PluginError, Recipe, hookimpl, train
+from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli.main import app
 from paddlenlp_embtune.config.recipe import AlarmSpec
 from paddlenlp_embtune.plugin import manager, registry, spec
+from paddlenlp_embtune.training import TrainingContext
 from tests.helpers import QUICK, ROWS, call_main, tsv
 
 HOOKS = manager.hook_names()
+REFERENCE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
 KINDS = {
     "embtune_register_models": "model",
     "embtune_register_encoders": "encoder",
@@ -74,6 +78,22 @@ def test_every_hook_is_named_by_its_verb_documented_and_typed(name: str) -> None
     assert (signature.return_annotation != "None") is ("_register_" in name)
 
 
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_and_its_arguments_are_documented(name: str) -> None:
+    (row,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` ")]
+    arguments = list(inspect.signature(getattr(spec, name)).parameters)
+    assert re.findall(r"`(\w+)`", row.split("|")[2]) == arguments
+    documented = inspect.getdoc(getattr(spec, name)) or ""
+    assert [argument for argument in arguments if f"    {argument}: " not in documented] == []
+
+
+def test_the_page_says_what_the_context_holds() -> None:
+    public = [name for name in vars(TrainingContext) if not name.startswith("_")] + [
+        field.name for field in dataclasses.fields(TrainingContext)
+    ]
+    assert [name for name in public if not re.search(rf"`{name}[`(]", REFERENCE)] == ["visualdl_writer"]
+
+
 def test_the_hooks_are_those_of_the_design() -> None:
     after_and_before = {"embtune_before_attach", "embtune_after_train", "embtune_add_commands"}
     called_with_a_model = {"embtune_register_callbacks", "embtune_register_group_rules"}
@@ -125,7 +145,19 @@ def test_every_hook_is_called_with_what_its_contract_says(
         assert calls[hook]["model"] is trainer.model
     for hook in ("embtune_before_attach", "embtune_after_train", "embtune_register_callbacks", "embtune_register_group_rules"):
         assert calls[hook]["recipe"] == recipe
+    asked = calls["embtune_register_callbacks"]
+    context = asked["context"]
+    assert asked["groups"] is context.groups
+    assert [parameter for group in context.groups for parameter in group.parameters.values()]
+    assert (context.trainer, context.model) == (trainer, trainer.model)
+    assert context.tokens == result_tokens(result.bundle)
+    assert calls["embtune_after_train"]["context"] is context
+    assert context.record.events[0]["event"] == "start"
     assert '"spied_measure": 0.0' in (result.run_dir / "record.jsonl").read_text(encoding="utf-8")
+
+
+def result_tokens(bundle: Path) -> tuple[str, ...]:
+    return Bundle.open(bundle).tokenizer.vocabulary.tokens
 
 
 def _fails() -> Any:
@@ -153,7 +185,7 @@ UNMARKED = types.SimpleNamespace(__name__="mine", embtune_register_models=lambda
         (plugin("mine", embtune_register_models=lambda: ["textcnn"]), ["mine", MODELS, "['textcnn']"]),
         (plugin("mine", embtune_register_domains=lambda: None), ["mine", "embtune_register_domains", "None"]),
     ],
-    ids=["unknown hook", "argument", "legal arguments", "unmarked", "raises", "name taken", "no mapping", "no list"],
+    ids=["unknown hook", "argument", "expected arguments", "unmarked", "raises", "name taken", "no mapping", "no list"],
 )
 def test_a_plugin_that_breaks_the_contract_is_refused_by_name(broken: object, parts: list[str]) -> None:
     with pytest.raises(PluginError) as caught:

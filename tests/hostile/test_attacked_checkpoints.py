@@ -179,7 +179,7 @@ def test_one_that_nothing_of_ours_wrote_is_taken_and_said_to_be_unsealed(
         make_trainer(tmp_path, save_strategy="steps", save_steps=4, num_train_epochs=1).train()
     with pytest.raises(AcceptedError):
         run(tmp_path, Stop(), resume=tmp_path / "checkpoint-4")
-    assert "carries no seal" in caplog.text
+    assert "has no seal" in caplog.text
     assert "random draws do not continue from it" in caplog.text
 
 

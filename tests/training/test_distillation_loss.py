@@ -20,7 +20,7 @@ from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 from paddlenlp_embtune.training._distillation_loss import add_map, drop_map, softened_divergence, student_loss
 from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, _fit_before_training, with_soft_targets
-from paddlenlp_embtune.training.parameter_groups import resolve_groups
+from paddlenlp_embtune.training.parameter_groups import group_specs, resolve_groups
 from tests.toy import make_trainer
 
 Floats = npt.NDArray[np.float64]
@@ -129,8 +129,9 @@ def test_the_vectors_of_the_teacher_add_the_mean_squared_distance_to_a_learned_m
     model, spec = small_student(token_dropout=0.0), DistillSpec(teacher="t", hidden=0.3)
     vectors = GENERATOR.normal(size=(6, 7)).astype(np.float32)
     without, _ = student_loss(model, model, tensors(teacher_vectors=vectors), spec, criterion())
-    recipe = add_map(model, Recipe(), width=7)
-    names = {group.spec.name: list(group.parameters) for group in resolve_groups(model, recipe.groups or ())}
+    proposed = group_specs(Recipe(), model)
+    groups = resolve_groups(model, (*proposed, add_map(model, width=7)))
+    names = {group.spec.name: list(group.parameters) for group in groups}
     assert names["teacher_map"] == ["teacher_map.weight", "teacher_map.bias"]
     with captured_features(model) as seen:
         loss, _ = student_loss(model, model, tensors(teacher_vectors=vectors), spec, criterion())
@@ -145,7 +146,7 @@ def test_the_vectors_of_the_teacher_add_the_mean_squared_distance_to_a_learned_m
 
 def test_a_student_without_vectors_gets_no_map() -> None:
     with pytest.raises(RecipeError, match=r"Linear has no features\(input_ids\); expected textcnn"):
-        add_map(paddle.nn.Linear(2, 2), Recipe(), width=7)
+        add_map(paddle.nn.Linear(2, 2), width=7)
 
 
 def test_logits_and_vectors_come_from_one_pass() -> None:

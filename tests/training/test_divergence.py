@@ -124,7 +124,7 @@ RESTORED = ("restored", {"step": 4, "metric": "eval_f1_macro", "value": 0.9})
 @pytest.mark.parametrize("stop", [DIVERGED, NOT_FINITE, BROKEN])
 @pytest.mark.parametrize("after", [[], [LATER, RESTORED]])
 def test_a_run_that_went_astray_before_its_first_evaluation_is_refused(stop: Any, after: list[Any]) -> None:
-    with pytest.raises(TrainingError, match=r"at step 9.*before the first evaluation, so nothing is kept; lower the rates"):
+    with pytest.raises(TrainingError, match=r"at step 9.*before the first evaluation, so nothing is kept; lower the learning"):
         check_outcome(record_of(stop, *after))
 
 

@@ -128,11 +128,11 @@ def test_a_folder_in_the_working_folder_is_trained_again_from_elsewhere(
 
 def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
     made = recipe(train={}, export={"engines": []})
-    settled = pipeline.resolve_defaults(made, pipeline.prepare(made)).train
+    settled = pipeline.prepare(made).recipe.train
     assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == (20, 32, 32)
     result = pipeline.train(recipe(train={"epochs": 1}, export={"engines": []}), rows / "run")
     on = embtune.Recipe.from_dict({"data": {"train": "train.tsv"}, "model": {"start": str(result.bundle)}})
-    assert pipeline.resolve_defaults(on, pipeline.prepare(on)).train.epochs == 20
+    assert pipeline.prepare(on).recipe.train.epochs == 20
 
 
 @pytest.mark.parametrize(

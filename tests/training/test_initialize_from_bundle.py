@@ -18,9 +18,11 @@ from paddlenlp_embtune.embeddings.resize import extended
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from paddlenlp_embtune.text import WordTokenizer
 from paddlenlp_embtune.text.factory import build_tokenizer
-from paddlenlp_embtune.training._prepare import prepare, resolve_defaults
+from paddlenlp_embtune.training._build import build
+from paddlenlp_embtune.training._identity import run_identity
+from paddlenlp_embtune.training._prepare import prepare
 from paddlenlp_embtune.training.initialize import initialize_embedding
-from paddlenlp_embtune.training.run import build, learning_rate_curves
+from paddlenlp_embtune.training.lr_finder import learning_rate_curves
 from tests.helpers import ROWS, TinyRun, tsv
 
 TEXTS = tuple(text for text, _ in ROWS)
@@ -99,20 +101,18 @@ def test_an_encoder_trains_by_rows_with_all_its_positions(encoder: Path, tmp_pat
 
 
 def test_a_run_is_not_gone_on_with_from_another_bundle_at_the_same_place(encoder: Path, tmp_path: Path) -> None:
-    from paddlenlp_embtune.training.run import _identity
-
     recipe = recipe_from(encoder, tmp_path, text={"max_length": POSITIONS})
     prepared = prepare(recipe)
     assert prepared.bundle is not None
     other = dataclasses.replace(prepared.bundle.manifest, files={**prepared.bundle.manifest.files, "weights.safetensors": "x"})
     changed = dataclasses.replace(prepared, bundle=dataclasses.replace(prepared.bundle, manifest=other))
-    assert _identity(recipe, prepared) != _identity(recipe, changed)
+    assert run_identity(prepared) != run_identity(changed)
 
 
 def test_a_model_that_starts_from_a_bundle_has_its_weights(encoder: Path, tmp_path: Path) -> None:
     recipe = recipe_from(encoder, tmp_path, text={"max_length": POSITIONS})
     prepared = prepare(recipe)
-    trainer = build(resolve_defaults(recipe, prepared), prepared, out=tmp_path / "out")
+    trainer = build(prepared, out=tmp_path / "out")
     from safetensors.numpy import load_file
 
     stored = load_file(encoder / "weights.safetensors")

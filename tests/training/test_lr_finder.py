@@ -1,4 +1,4 @@
-"""The rate finder: what it proposes, and that it leaves everything as it was."""
+"""The learning rate finder: what it proposes, and that it leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -154,5 +154,5 @@ def test_a_loss_far_beyond_chance_stops_the_test_and_one_that_is_not_finite_does
     curve = staged(tmp_path, [0.7] * 20 + [float("nan")] * 20)
     assert len(curve.losses) == 20
     assert curve.blew_up_at == pytest.approx(curve.rates[-1], rel=2)
-    with pytest.raises(HostError, match="not finite at the lowest rate"):
+    with pytest.raises(HostError, match="not finite even at the lowest learning rate"):
         staged(tmp_path, [float("nan")] * 10)

@@ -16,7 +16,7 @@ from paddlenlp_embtune.config.recipe import ExportSpec, Recipe
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.training._trainer import class_weights
+from paddlenlp_embtune.training._criterion import class_weights
 from paddlenlp_embtune.training.run import train
 from tests.helpers import ROWS, tsv
 

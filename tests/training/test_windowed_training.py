@@ -14,9 +14,11 @@ from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import softmax
 from paddlenlp_embtune.models.paddle_engine import load_layer
 from paddlenlp_embtune.models.textcnn import TextCNN
+from paddlenlp_embtune.training._build import build
+from paddlenlp_embtune.training._criterion import class_weights
 from paddlenlp_embtune.training._prepare import prepare
-from paddlenlp_embtune.training._trainer import build_trainer, class_weights, encode_rows, predict_logits
-from paddlenlp_embtune.training.run import build, train
+from paddlenlp_embtune.training._trainer import build_trainer, predict_logits
+from paddlenlp_embtune.training.run import train
 from tests.helpers import ROWS, tsv
 
 FILLER = ("会议于上午举行。", "以上内容仅供参考，不构成建议。", "相关文件见附件。", "记者从有关方面获悉。")
@@ -61,14 +63,14 @@ def test_the_figures_of_training_are_those_of_the_bundle(aggregate: str, tmp_pat
         cut = Predictor(predictor.bundle, engine="paddle", windows=False).probabilities(prepared.dev.texts)
     assert np.abs(served - cut).max() > 0.01  # or the comparison would show nothing
     model = load_layer(result.bundle)
-    rows = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, text=chosen.text)
+    rows = prepared.dev_dataset()
     live = softmax(predict_logits(model, rows, batch_size=8))
     np.testing.assert_allclose(live, served, atol=1e-6)
 
     trainer = build_trainer(
         chosen,
         model,
-        rows=(prepared.train, prepared.dev),
+        rows=(prepared.train_dataset(), prepared.dev_dataset()),
         labels=prepared.labels,
         tokenizer=prepared.tokenizer,
         out=str(tmp_path / "again"),
@@ -87,7 +89,7 @@ def test_an_epoch_has_as_many_steps_as_without_windows(tmp_path: Path) -> None:
     for name, windows in (("cut", None), ("windows", {"overlap_tokens": 4})):
         chosen = recipe(tmp_path, windows=windows)
         prepared = prepare(chosen)
-        trainer = build(chosen, prepared, out=tmp_path / name)
+        trainer = build(prepared, out=tmp_path / name)
         steps[name] = len(trainer.get_train_dataloader())
         assert len(trainer.train_dataset.truth) == len(prepared.train)
     assert steps["cut"] == steps["windows"] == -(-len(long_rows()) // 16)
@@ -102,20 +104,20 @@ def test_classes_are_weighed_by_texts_and_not_by_windows(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(TextCNN, "fit_before_training", remember)
     chosen = recipe(tmp_path, windows={"overlap_tokens": 4})
-    trainer = build(chosen, prepare(chosen), out=tmp_path / "checkpoints")
+    trainer = build(prepare(chosen), out=tmp_path / "checkpoints")
     assert given["ids"] == given["labels"] == len(trainer.train_dataset)
     by_windows = given["weights"]
     assert len(set(by_windows.tolist())) > 1
     numbers = trainer.train_dataset.labels
     assert not np.allclose(by_windows, class_weights(numbers, len(by_windows), balance=chosen.train.class_balance))
     chosen = recipe(tmp_path, windows=None)
-    build(chosen, prepare(chosen), out=tmp_path / "cut")
+    build(prepare(chosen), out=tmp_path / "cut")
     np.testing.assert_array_equal(by_windows, given["weights"])
 
 
 def test_an_evaluation_of_one_batch_has_metrics(tmp_path: Path) -> None:
     chosen = recipe(tmp_path, windows={"overlap_tokens": 4})
-    trainer = build(chosen, prepare(chosen), out=tmp_path / "checkpoints")
+    trainer = build(prepare(chosen), out=tmp_path / "checkpoints")
     metrics = compat.evaluate_without_callbacks(trainer, batches=1)
     assert 0 <= metrics["eval_accuracy"] <= 1
     assert set(metrics) == set(compat.evaluate_without_callbacks(trainer))
@@ -131,7 +133,7 @@ def test_the_share_of_the_ngrams_is_fitted_and_all_is_calibrated_on_whole_texts(
         assert manifest.calibration is not None
         assert manifest.calibration.rows == len(prepared.dev)
         served = predictor.scaled_probabilities(prepared.dev.texts)(1.0)
-    rows = encode_rows(prepared.dev, prepared.labels, prepared.tokenizer, text=chosen.text)
+    rows = prepared.dev_dataset()
     np.testing.assert_allclose(softmax(predict_logits(load_layer(result.bundle), rows, batch_size=8)), served, atol=1e-6)
     truth = np.array(rows.truth)
     assert manifest.metrics["dev"]["accuracy"] == pytest.approx(float((served.argmax(axis=1) == truth).mean()))

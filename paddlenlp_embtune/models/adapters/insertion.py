@@ -73,7 +73,7 @@ def add_adapter(model: Any, spec: AdapterSpec) -> AdapterInfo:
     An adapter of the same kind and options that is there already, as in a model loaded from a bundle, is kept as it is.
 
     Gradients through the norms that are frozen now are put right at once, as ``attach`` would do it when training begins: see
-    ``host.fix_layer_norm_gradients``.
+    ``compat.fix_layer_norm_gradients``.
 
     Args:
         model: a model whose ``network`` is a PaddleNLP ``PretrainedModel``, or such a model itself, for example a

@@ -50,8 +50,8 @@ class EmbeddingProbe:
         monitored: which rows, and what is known about them.
         sampler: what passed through the steps since the last check.
         measures: further measures by name, called with ``start=`` and ``now=``, which must not change them. One that raises,
-            or gives no finite number, is left out of the check, and told of once.
-        tell: called once for each such measure, with its name and why.
+            or gives no finite number, is left out of the check, and reported once.
+        report: called once for each such measure, with its name and why.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class EmbeddingProbe:
         *,
         sampler: StepSampler,
         measures: Mapping[str, Callable[..., float]] | None = None,
-        tell: Callable[[str, str], object] = lambda _name, _why: None,
+        report: Callable[[str, str], object] = lambda _name, _why: None,
     ) -> None:
         self.monitored = monitored
         self.sampler = sampler
         self.measures = dict(measures or {})
-        self._tell = tell
-        self._told: set[str] = set()
+        self._report = report
+        self._reported: set[str] = set()
         self.embedding: Any = None
         self.rows: npt.NDArray[np.int64] | None = None
         self.start: Table = np.empty((0, 0), dtype=np.float32)
@@ -120,7 +120,7 @@ class EmbeddingProbe:
         Args:
             geometry: also measure the shape of the table and the term groups.
         Returns:
-            What :func:`vectors.checkup.movement`, :func:`vectors.checkup.geometry` and the sampler measure; ``group_drift``;
+            What ``health_metrics.movement``, ``health_metrics.geometry`` and the sampler measure; ``group_drift``;
             the movement against the last check under ``since_…``; ``worst`` (token or row number, cosine drift) and the
             further measures. Where rows are not finite, ``rows_broken``, and NaN for what alarms watch.
         """
@@ -160,15 +160,15 @@ class EmbeddingProbe:
             try:
                 value = measure(start=start, now=now)
                 why = "" if _is_number(value) else f"it returned {shorten(value)}, which is no finite number"
-            except Exception as error:  # somebody else's code, and a mere measure must not end a run
+            except Exception as error:  # code of a plugin: a measure must not end a run
                 why = str(error) if isinstance(error, EmbtuneError) else f"it raised {cause(error)}"
             if not why:
                 found[name] = float(value)
                 continue
             missing.append(name)
-            if name not in self._told:
-                self._told.add(name)
-                self._tell(name, why)
+            if name not in self._reported:
+                self._reported.add(name)
+                self._report(name, why)
         return {**found, "missing_measures": missing} if missing else found
 
     def state(self) -> dict[str, Any]:

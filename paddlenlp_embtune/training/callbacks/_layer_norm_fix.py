@@ -1,4 +1,4 @@
-"""Layer norms whose scale is frozen, by whomever."""
+"""Correct gradients through layer norms whose scale is frozen."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class LayerNormFixCallback(TrainerCallback):  # type: ignore[misc]
         self._model: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Change the model's norms."""
+        """Replace the gradients of the model's frozen norms."""
         self._model = kwargs["model"]
         compat.fix_layer_norm_gradients(self._model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put them back."""
+        """Restore the norms when training ends."""
         self.put_back()
 
     def put_back(self) -> None:
-        """Put the norms back; also after a training that broke off."""
+        """Restore the norms; also called when training was interrupted."""
         if self._model is not None:
             compat.restore_layer_norms(self._model)
             self._model = None

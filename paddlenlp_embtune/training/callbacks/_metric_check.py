@@ -28,7 +28,7 @@ class MetricCheckCallback(TrainerCallback):  # type: ignore[misc]
         self.evaluate = evaluate
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look.
+        """Evaluate one batch and compare the names.
 
         Raises:
             RecipeError: a metric is watched that evaluations do not give; the message lists those they give.

@@ -9,26 +9,27 @@ from typing import Any
 from paddlenlp_embtune.config import AlarmSpec
 from paddlenlp_embtune.errors import RecipeError, expected_names
 
-__all__ = ["DEFAULT_ALARMS", "AlarmBoard", "resolve_alarms"]
+__all__ = ["DEFAULT_ALARMS", "AlarmBoard", "describe_alarm", "resolve_alarms"]
 
 DEFAULT_ALARMS: Mapping[str, AlarmSpec] = {
     "drift": AlarmSpec(
         measure="cosine_drift_mean",
         above=0.5,
-        advice="the rows that moved have turned away from where they started; lower the embedding's rate, or release it later",
+        advice="the rows that moved have turned away from where they started; lower the embedding's learning rate, or release "
+        "it later",
     ),
     "blow_up": AlarmSpec(
-        measure="norm_ratio", above=2.0, advice="the rows have grown; lower the embedding's rate, or decay its weights"
+        measure="norm_ratio", above=2.0, advice="the rows have grown; lower the embedding's learning rate, or decay its weights"
     ),
     "collapse": AlarmSpec(
         measure="mean_cosine_change",
         above=0.3,
-        advice="the rows turn into one direction; lower the embedding's rate, or freeze it",
+        advice="the rows turn into one direction; lower the embedding's learning rate, or freeze it",
     ),
     "one_direction": AlarmSpec(
         measure="first_direction_change",
         above=0.3,
-        advice="most of the variance lies in one direction; lower the embedding's rate, or freeze it",
+        advice="most of the variance lies in one direction; lower the embedding's learning rate, or freeze it",
     ),
     "dead_rows": AlarmSpec(
         measure="zero_share",
@@ -54,7 +55,7 @@ DEFAULT_ALARMS: Mapping[str, AlarmSpec] = {
         measure="largest_predicted_share",
         above=0.995,
         after_evals=2,
-        advice="one label is predicted for nearly every text; look at the labels, the class balance and the rates",
+        advice="one label is predicted for nearly every text; look at the labels, the class balance and the learning rates",
     ),
 }
 """Thresholds that no healthy run on the real data sets of the benchmark reaches; see ``tests/benchmarks/health.py``."""
@@ -72,6 +73,13 @@ def resolve_alarms(
                 registered.get("drift", box), measure=box.measure, above=drift, below=None, clear=None
             )
     return {name: alarm for name, alarm in merged.items() if alarm is not None}
+
+
+def describe_alarm(name: str, alarm: AlarmSpec, value: float) -> str:
+    """Return the line that tells of an alarm: its measure, the value, the threshold, and the advice."""
+    bound = f"above {alarm.above}" if alarm.above is not None else f"below {alarm.below}"
+    advice = f"; {alarm.advice}" if alarm.advice else ""
+    return f"{name}: {alarm.measure} is {value:.3g}, {bound}{advice}"
 
 
 class AlarmBoard:

@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from paddlenlp_embtune.utils.json_yaml import read_json
 from paddlenlp_embtune.utils.safetensors_io import ArrayFile, write_array_file
 from paddlenlp_embtune.utils.schema import differences
 
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
+
 __all__ = ["EmbtuneCallback", "cancel_eval_and_save", "checkpoint_folder", "checkpoint_of", "skip_step_and_stop"]
 
 logger = logging.getLogger("paddlenlp_embtune")
@@ -31,7 +34,8 @@ _claims: list[tuple[weakref.ref[Any], weakref.ref[Any], str]] = []
 class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
     """A ``TrainerCallback`` that saves its state with every checkpoint and finds it again on resume.
 
-    Subclasses override ``settings``, ``state`` and ``load_state`` and call ``super()`` in ``on_train_begin``.
+    Subclasses override ``setup``, ``settings``, ``state`` and ``load_state``, as far as they need them, and call ``super()`` in
+    ``setup`` and ``on_train_begin``.
     """
 
     record: RunRecord
@@ -40,8 +44,15 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         self.record = RunRecord()
         self._saved_as = type(self).__name__
 
+    def setup(self, context: TrainingContext) -> None:
+        """Take what only the Trainer's side knows; ``attach`` calls this once, before training.
+
+        A callback that is handed to a ``Trainer`` directly never gets here and must do without.
+        """
+        self.record = context.record
+
     def settings(self) -> Mapping[str, Any]:
-        """Return what the callback was told to do, as JSON; a checkpoint that was made under other settings is refused."""
+        """Return how the callback is set up, as JSON; a checkpoint that was made under other settings is refused."""
         return {}
 
     def state(self) -> Mapping[str, Any]:
@@ -117,11 +128,15 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def checkpoint_folder(args: Any, state: Any) -> Path | None:
-    """Return the folder that the Trainer resumes from, if it resumes and the folder can be told."""
+    """Return the folder that the Trainer resumes from, if it resumes and the folder is known."""
     if not state.global_step:
         return None
-    told = (compat.resumed_from(args), args.resume_from_checkpoint, Path(args.output_dir) / f"checkpoint-{state.global_step}")
-    for folder in told:
+    candidates = (
+        compat.resumed_from(args),
+        args.resume_from_checkpoint,
+        Path(args.output_dir) / f"checkpoint-{state.global_step}",
+    )
+    for folder in candidates:
         if folder is not None and Path(folder).is_dir():
             return Path(folder)
     return None

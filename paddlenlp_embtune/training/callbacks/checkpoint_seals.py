@@ -35,7 +35,7 @@ def check_checkpoint(folder: Path) -> None:
     if not (folder / SEAL).exists():
         if any(folder.glob("embtune_*")):
             raise HostError(f"{folder.name} is incomplete: the process died while it was written; {_next_step(folder)}")
-        logger.warning("%s carries no seal (%s), so nobody can tell whether it is damaged", folder, SEAL)
+        logger.warning("%s has no seal (%s), so damage cannot be detected", folder, SEAL)
         compat.read_trainer_state(folder)
         return
     damage, facts = find_damage(folder, SEAL)
@@ -69,7 +69,7 @@ class CheckpointSealCallback(TrainerCallback):  # type: ignore[misc]
         self._checked = folder.resolve()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Check the checkpoint that the Trainer resumes from, where nobody has asked :meth:`check` before.
+        """Check the checkpoint that the Trainer resumes from, where :meth:`check` has not been called before.
 
         Raises:
             HostError: see :func:`check_checkpoint`.

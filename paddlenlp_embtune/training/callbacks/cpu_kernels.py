@@ -14,13 +14,13 @@ __all__ = ["CpuKernelsCallback"]
 
 
 class CpuKernelsCallback(TrainerCallback):  # type: ignore[misc]
-    """Lets encoders compute their steps by faster operators: see ``host.encoder_speed``; other models stay as they are."""
+    """Lets encoders compute their steps by faster operators: see ``compat.speed_up_encoder``; other models stay as they are."""
 
     def __init__(self) -> None:
         self._undo: Callable[[], None] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Change the encoder's layers."""
+        """Give the encoder's layers the faster operators."""
         self.put_back()
         model = kwargs["model"]
         # Activations are computed once without gradients and once with, and both passes must drop the same values.
@@ -30,11 +30,11 @@ class CpuKernelsCallback(TrainerCallback):  # type: ignore[misc]
             self._undo = speed_up_encoder(model)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put them back."""
+        """Restore the layers when training ends."""
         self.put_back()
 
     def put_back(self) -> None:
-        """Put the layers back; also after a training that broke off."""
+        """Restore the layers; also called when training was interrupted."""
         if self._undo is not None:
             self._undo()
             self._undo = None

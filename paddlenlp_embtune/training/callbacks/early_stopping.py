@@ -1,11 +1,11 @@
-"""Stop when a metric no longer improves or the loss goes astray, with the best weights brought back."""
+"""Stop when a metric no longer improves or the loss diverges, and restore the best weights."""
 
 from __future__ import annotations
 
 import enum
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, 
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback, cancel_eval_and_save, skip_step_and_stop
 from paddlenlp_embtune.training.divergence import LEAST_CHANCE, LossMonitor
 from paddlenlp_embtune.utils.schema import to_plain
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 paddle = compat.require_paddle()
 
@@ -112,13 +115,18 @@ class EarlyStoppingCallback(EmbtuneCallback):
         """Evaluations without improvement that count against patience."""
         return self._watch.bad_evals
 
+    def setup(self, context: TrainingContext) -> None:
+        """Have the Trainer ask about a loss that is not finite, where it would raise or take it into the weights."""
+        super().setup(context)
+        compat.catch_invalid_loss(context.trainer, lambda loss: self.take_invalid_loss(loss, context.state))
+
     def settings(self) -> Mapping[str, Any]:
         """Metric, mode and limits."""
         plain: dict[str, Any] = to_plain(self.spec)
         return plain
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin to watch, or go on where the checkpoint left off."""
+        """Start counting, or continue where the checkpoint left off."""
         self._watch = MetricMonitor(self._watch.spec)
         self._loss = LossMonitor(self._loss.ratio, chance=self._loss.chance)
         self._delay_left, self.stop_reason = self.spec.start_delay_evals, None
@@ -139,12 +147,12 @@ class EarlyStoppingCallback(EmbtuneCallback):
             cancel_eval_and_save(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for nothing more in a run that was over when it was resumed."""
+        """Cancel evaluations and checkpoints of a run that was over when it was resumed."""
         if self._over:
             cancel_eval_and_save(control)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """See whether the training loss has gone astray."""
+        """Check whether the training loss has diverged or is not finite."""
         loss = (kwargs.get("logs") or {}).get("loss")
         if loss is None or self._finished or self.stop_reason is not None:
             return

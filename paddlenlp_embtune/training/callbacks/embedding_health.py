@@ -1,27 +1,30 @@
-"""Watch the embedding while it trains: measure, alarm, act, and say so wherever the run is looked at."""
+"""Monitor the embedding while it trains: measure it, raise alarms, act on them, and report."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import AlarmSpec
 from paddlenlp_embtune.embeddings.metrics import health_metrics
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.models import embedding_name
+from paddlenlp_embtune.training.callbacks._agreement import AgreementTracker
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
 from paddlenlp_embtune.training.callbacks._embedding_probe import EmbeddingProbe
-from paddlenlp_embtune.training.callbacks._visualdl import draw_histograms, draw_projector
-from paddlenlp_embtune.training.callbacks.alarms import AlarmBoard, resolve_alarms
+from paddlenlp_embtune.training.callbacks._visualdl import draw_table
+from paddlenlp_embtune.training.callbacks.alarms import AlarmBoard, describe_alarm, resolve_alarms
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback, cancel_eval_and_save, skip_step_and_stop
 from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
 from paddlenlp_embtune.training.callbacks.row_constraints import restore_rows
 from paddlenlp_embtune.training.parameter_groups import match_parameters
+from paddlenlp_embtune.utils.schema import require
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 __all__ = ["EmbeddingHealthCallback"]
 
@@ -65,17 +68,13 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         tokens: Sequence[str] | None = None,
         measures: Mapping[str, Callable[..., float]] | None = None,
         report: Callable[[dict[str, float]], Any] | None = None,
-        lower_learning_rate: Callable[[float, Any], Any] | None = None,
+        lower_learning_rate: Callable[[float], Any] | None = None,
     ) -> None:
         super().__init__()
-        counts = {
-            "every_epochs": every_epochs,
-            "geometry_every_steps": geometry_every_steps,
-            "gradient_every_steps": gradient_every_steps,
-        }
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise RecipeError(f"{name} is {value}; expected 1 or more")
+        require(every_epochs >= 1, "every_epochs", every_epochs, "1 or more")
+        require(gradient_every_steps >= 1, "gradient_every_steps", gradient_every_steps, "1 or more")
+        if geometry_every_steps is not None:
+            require(geometry_every_steps >= 1, "geometry_every_steps", geometry_every_steps, "1 or more")
         self.parameter = parameter
         self.every_epochs = every_epochs
         self.geometry_every_steps = geometry_every_steps
@@ -86,7 +85,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.board = AlarmBoard(resolve_alarms({}, {}, drift=drift_alarm) if alarms is None else alarms)
         self.sampler = StepSampler(every_steps=gradient_every_steps)
         self.probe = EmbeddingProbe(
-            monitored_rows or MonitoredRows(tokens=tokens), sampler=self.sampler, measures=measures, tell=self._miss
+            monitored_rows or MonitoredRows(tokens=tokens), sampler=self.sampler, measures=measures, report=self._miss
         )
         self._saved: dict[str, Any] = {}
         self._embedding: Any = None
@@ -96,8 +95,18 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self._stopped = False
         self._over = False
         self._geometry_step = self._check_step = 0
-        self._evals = 0
-        self._best_z = float("-inf")
+        self._agreement = AgreementTracker()
+
+    def setup(self, context: TrainingContext) -> None:
+        """Take the groups, what is known about the rows, where to report, and how a learning rate is lowered."""
+        super().setup(context)
+        if self.probe.monitored == MonitoredRows():
+            self.probe.monitored = context.monitored_rows
+        self.report = self.report or context.log
+        self.writer = context.visualdl_writer
+        self.sampler.groups = {group.spec.name: group.parameters for group in context.groups if group.parameters}
+        owner = context.group_of(self.parameter or embedding_name(context.model))
+        self.lower_learning_rate = self.lower_learning_rate or (lambda factor: context.scale_learning_rate(owner, factor))
 
     def settings(self) -> Mapping[str, Any]:
         """Cadence and alarms, which may act on the run."""
@@ -123,8 +132,8 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self._embedding = match_parameters(model, [name], what="health")[name]
         self._saved = {}
         self._frozen = self._stopped = self._over = False
-        self._geometry_step = self._check_step = self._evals = 0
-        self._best_z = float("-inf")
+        self._geometry_step = self._check_step = 0
+        self._agreement = AgreementTracker()
         self.board.active.clear()
         self.sampler.clear()
         super().on_train_begin(args, state, control, **kwargs)
@@ -148,7 +157,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         self.sampler.see_batch(self._batch)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for nothing more in a run that was over when it was resumed."""
+        """Cancel evaluations and checkpoints of a run that was over when it was resumed."""
         if self._over:
             cancel_eval_and_save(control)
 
@@ -191,24 +200,21 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             self.report({f"health/{key}": float(value) for key, value in plain.items()})
         writer = self.writer() if self.writer is not None else None
         if writer is not None and "rows_broken" not in check:
-            self._draw(writer, state, last=last)
+            draw_table(
+                writer, self.probe.start, self.probe.now(), int(state.global_step), name_of=self.probe.token if last else None
+            )
         self._judge(check, state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at what an evaluation says about the predictions."""
-        metrics = kwargs.get("metrics") or {}
-        if "eval_agreement_z" not in metrics or not state.global_step or self._over:
+        if not state.global_step or self._over:
             return
-        self._evals += 1
-        self._best_z = max(self._best_z, float(metrics["eval_agreement_z"]))
-        found = {"agreement_z": self._best_z}
-        if "eval_largest_predicted_share" in metrics:
-            found["largest_predicted_share"] = float(metrics["eval_largest_predicted_share"])
-        self.record.write("agreement", epoch=state.epoch, step=int(state.global_step), **found)
-        self._judge(found, state, control)
+        if found := self._agreement.update(kwargs.get("metrics") or {}):
+            self.record.write("agreement", epoch=state.epoch, step=int(state.global_step), **found)
+            self._judge(found, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look a last time, if the last look was not whole; leave the embedding as trainable as it was found."""
+        """Check once more, if the last check left the geometry out; leave the embedding as trainable as it was found."""
         if (
             self._embedding is not None
             and state.global_step
@@ -224,17 +230,15 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         return self.probe.check(geometry=geometry)
 
     def _miss(self, name: str, why: str) -> None:
-        """Record that a measure failed, and say so; the run goes on without it."""
+        """Record that a measure failed, and say so; the run continues without it."""
         owner = getattr(getattr(self.probe.measures[name], "entry", None), "owner", None)
         self.record.write("measure_failed", measure=name, plugin=owner, why=why)
         whose = f" of the plugin {owner!r}" if owner else ""
         logger.warning("the measure %r%s is left out of this and further checks in which it fails: %s", name, whose, why)
 
     def _judge(self, found: Mapping[str, Any], state: Any, control: Any) -> None:
-        for name, alarm, value in self.board.judge(found, evals=self._evals):
-            bound = f"above {alarm.above}" if alarm.above is not None else f"below {alarm.below}"
-            message = f"{name}: {alarm.measure} is {value:.3g}, {bound}"
-            message += f"; {alarm.advice}" if alarm.advice else ""
+        for name, alarm, value in self.board.judge(found, evals=self._agreement.evals):
+            message = describe_alarm(name, alarm, value)
             done = self._act(alarm, state, control)
             self.record.write(
                 "alarm",
@@ -250,10 +254,10 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             logger.warning("%s%s", message, f" ({done})" if done else "")
 
     def _act(self, alarm: AlarmSpec, state: Any, control: Any) -> str:
-        """Do what an alarm asks for; return what was done, in words."""
+        """Do what an alarm asks for; return what was done, as a clause."""
         if alarm.action == "lower_rate" and self.lower_learning_rate is not None:
-            self.lower_learning_rate(alarm.factor, state)
-            return f"the rate of the embedding was multiplied by {alarm.factor}"
+            self.lower_learning_rate(alarm.factor)
+            return f"the learning rate of the embedding was multiplied by {alarm.factor}"
         if alarm.action == "freeze":
             self._frozen = True
             self._hold()
@@ -269,15 +273,9 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         return ""
 
     def _hold(self) -> None:
-        """Freeze the embedding, unless somebody else holds it, who will give it back."""
+        """Freeze the embedding; one that something else has frozen is not ours to release later."""
         self._held = self._held or not self._embedding.stop_gradient
         self._embedding.stop_gradient = True
-
-    def _draw(self, writer: Any, state: Any, *, last: bool) -> None:
-        now = self.probe.now()
-        draw_histograms(writer, self.probe.start, now, int(state.global_step))
-        if last:
-            draw_projector(writer, self.probe.start, now, self.probe.token)
 
     def state(self) -> Mapping[str, Any]:
         """Start and last look of the watched rows, alarms that are on, and what was sampled since the last check."""
@@ -287,8 +285,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             "stopped": self._stopped,
             "geometry_step": self._geometry_step,
             "check_step": self._check_step,
-            "evals": self._evals,
-            "best_z": self._best_z if np.isfinite(self._best_z) else None,
+            **self._agreement.state(),
             **self.sampler.state(),
             **self.probe.state(),
         }
@@ -296,8 +293,8 @@ class EmbeddingHealthCallback(EmbtuneCallback):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Measure from the same start again."""
         self.board.active = set(state["active"])
-        self._frozen, self._geometry_step, self._evals = state["frozen"], state["geometry_step"], state["evals"]
-        self._check_step, self._stopped = state["check_step"], state["stopped"]
-        self._best_z = state["best_z"] if state["best_z"] is not None else float("-inf")
+        self._frozen, self._stopped = state["frozen"], state["stopped"]
+        self._geometry_step, self._check_step = state["geometry_step"], state["check_step"]
+        self._agreement.load_state(state)
         self._saved = {key: state[key] for key in ("start", "last") if key in state}
         self.sampler.load_state(state)

@@ -106,13 +106,13 @@ class FreezingCallback(EmbtuneCallback):
         return not self.spec.permanent and len(self._released) < len(self.units)
 
     def settings(self) -> Mapping[str, Any]:
-        """Units and times."""
+        """The units in order, and when each is released or frozen again."""
         return {"units": {name: list(patterns) for name, patterns in self.units.items()}, **to_plain(self.spec)}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Freeze what is not released yet."""
         self._model = model = kwargs["model"]
-        # A training that broke off never came to its end.
+        # An interrupted training never reached on_train_end.
         self._set(list(self._members), frozen=False)
         self._released, self._refrozen = [], False
         self._watch = MetricMonitor(self._watch.spec) if self._watch is not None else None
@@ -136,9 +136,9 @@ class FreezingCallback(EmbtuneCallback):
         if all(parameter.stop_gradient for parameter in model.parameters()):
             self._set(held, frozen=False)
             raise RecipeError(
-                f"nothing is left to train while {', '.join(held)} are frozen; expected leave at least one parameter out"
+                f"nothing is left to train while {', '.join(held)} are frozen; leave at least one parameter out of freeze"
             )
-        compat.restore_layer_norms(model)  # a training that broke off has left them
+        compat.restore_layer_norms(model)  # an interrupted training has left them
         compat.fix_layer_norm_gradients(model)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -178,7 +178,7 @@ class FreezingCallback(EmbtuneCallback):
         self.put_back()
 
     def put_back(self) -> None:
-        """Leave the model as trainable as it was found; also after a training that broke off."""
+        """Leave the model as trainable as it was found; also called when training was interrupted."""
         if self._model is not None:
             self._set(list(self._members), frozen=False)
             compat.restore_layer_norms(self._model)

@@ -89,12 +89,12 @@ class GradientClippingCallback(EmbtuneCallback):
         self._parameters: list[Any] = []
 
     def settings(self) -> Mapping[str, Any]:
-        """The limits."""
+        """The limits for rows, groups and all gradients together."""
         plain: dict[str, Any] = to_plain(self.spec)
         return plain
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Find the parameters."""
+        """Find the parameters of the model that the limits apply to."""
         super().on_train_begin(args, state, control, **kwargs)
         model = kwargs["model"]
         self._parameters = list(model.parameters())
@@ -107,7 +107,7 @@ class GradientClippingCallback(EmbtuneCallback):
             self._embedding = match_parameters(model, [name], what="clip.row_norm")[name]
 
     def on_optimizer_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Clip."""
+        """Clip rows, then groups, then everything, just before the optimizer's step."""
         scaler = kwargs.get("scaler")
         # Under fp16 the gradients still carry the loss scale here; so do the limits, then.
         loss_scale = 1.0 if scaler is None or scaler._scale is None else float(scaler._scale.item())

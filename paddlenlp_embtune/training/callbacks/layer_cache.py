@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import LayerCache, cacheable_layers
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 __all__ = ["LayerCacheCallback"]
 
@@ -40,12 +43,17 @@ class LayerCacheCallback(EmbtuneCallback):
         self._cache: LayerCache | None = None
         self._over = False
 
+    def setup(self, context: TrainingContext) -> None:
+        """Cache the texts of the Trainer's data sets, where none were named."""
+        super().setup(context)
+        self.datasets = self.datasets or context.datasets
+
     def settings(self) -> Mapping[str, Any]:
         """Whether states are cached."""
         return {"cached": True}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Compute the states."""
+        """Compute the states of all texts, unless caching has ended for this run."""
         self.put_back()
         self._over = False
         super().on_train_begin(args, state, control, **kwargs)
@@ -84,7 +92,7 @@ class LayerCacheCallback(EmbtuneCallback):
         self.record.write("cached", layers=depth, megabytes=needed // 2**20)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look whether the layers are frozen still."""
+        """End caching as soon as one of the layers is released."""
         self._look()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -97,11 +105,11 @@ class LayerCacheCallback(EmbtuneCallback):
         return {"over": self._over}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Cache nothing again."""
+        """Take back whether caching has ended."""
         self._over = bool(state.get("over"))
 
     def put_back(self) -> None:
-        """Let the layers compute again; also after a training that broke off."""
+        """Let the layers compute again; also called when training was interrupted."""
         if self._cache is not None:
             self._cache.put_back()
             self._cache = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import PlateauSpec, ScheduleSpec
@@ -13,6 +13,9 @@ from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, 
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.parameter_groups import ParameterGroup
 from paddlenlp_embtune.utils.schema import to_plain
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 __all__ = ["LearningRateCallback", "schedule_factor"]
 
@@ -78,6 +81,11 @@ class LearningRateCallback(EmbtuneCallback):
         self._set: dict[str, float] = {}
         self._multipliers: list[tuple[Any, Any]] = []
 
+    def setup(self, context: TrainingContext) -> None:
+        """Report to the Trainer's log, where nothing else was given."""
+        super().setup(context)
+        self.report = self.report or context.log
+
     def settings(self) -> Mapping[str, Any]:
         """Rates, decays, members and schedules of the groups."""
         return {
@@ -98,7 +106,7 @@ class LearningRateCallback(EmbtuneCallback):
         Raises:
             HostError: the optimizer does not know the groups, so that their weight decays would not hold.
         """
-        # A training that broke off never came to its end.
+        # An interrupted training never reached on_train_end.
         self.on_train_end(args, state, control)
         self._watches = {name: MetricMonitor(watch.spec) for name, watch in self._watches.items()}
         self._scale = dict.fromkeys(self.schedules, 1.0)

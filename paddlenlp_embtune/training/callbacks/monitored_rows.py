@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics import PROBES, Checkup
+from paddlenlp_embtune.text import Tokenizer, own_ids
 
 __all__ = ["MOST_ROWS", "MonitoredRows"]
 
@@ -33,6 +34,23 @@ class MonitoredRows:
     groups: Mapping[str, Sequence[Sequence[int]]] = dataclasses.field(default_factory=dict)
     unknown: int | None = None
     pretrained: bool = False
+
+    @classmethod
+    def of_terms(cls, tokenizer: Tokenizer, groups: Mapping[str, Sequence[str]], *, pretrained: bool) -> MonitoredRows:
+        """Find the rows of the terms of a domain; groups with fewer than two terms that the vocabulary knows are left out.
+
+        Args:
+            tokenizer: of the model.
+            groups: terms by name of a group.
+            pretrained: whether the rows come from somewhere.
+        """
+        vocabulary, rows_of = tokenizer.vocabulary, dict[str, list[list[int]]]()
+        for name, terms in groups.items():
+            rows = [own_ids(tokenizer, term) for term in terms]
+            known = [list(row) for row in rows if len(row) and vocabulary.unknown_id not in row]
+            if len(known) >= 2:
+                rows_of[name] = known
+        return cls(tokens=vocabulary.tokens, groups=rows_of, unknown=vocabulary.unknown_id, pretrained=pretrained)
 
     def choose(self, count: int) -> Ids | None:
         """Return the rows to watch of a table of so many rows, ascending; None for all of them."""

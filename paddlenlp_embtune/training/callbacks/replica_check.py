@@ -35,7 +35,7 @@ class ReplicaCheckCallback(TrainerCallback):  # type: ignore[misc]
             parameter.stop_gradient = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Compare.
+        """Compare a checksum of every parameter across processes.
 
         Raises:
             HostError: replicas differ; the message names the first parameter that does.

@@ -42,7 +42,7 @@ class ResumeCallback(EmbtuneCallback):
         self._first_event = 0
 
     def settings(self) -> Mapping[str, Any]:
-        """The recipe."""
+        """The plain values that a checkpoint must have been made with."""
         return self.recipe
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -100,7 +100,7 @@ class ResumeCallback(EmbtuneCallback):
         return {**self._epoch_start, "parameter_names": names, "optimizer_parameters": trained, "events": events}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Keep them for the first epoch of the resumed run, and go on with the record."""
+        """Keep them for the first epoch of the resumed run, and continue the record."""
         self._with_state = [str(name) for name in state["optimizer_parameters"]]
         self._names = {str(name): str(own) for name, own in dict(state.get("parameter_names") or {}).items()}
         self._epoch_start = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.parameter_groups import match_parameters
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 paddle = compat.require_paddle()
 
@@ -47,8 +50,13 @@ class RowConstraintsCallback(EmbtuneCallback):
         self._moved: list[npt.NDArray[np.int64]] | None = None
         self._start: npt.NDArray[np.float32] | None = None
 
+    def setup(self, context: TrainingContext) -> None:
+        """Take the tokens of the run, where none were given."""
+        super().setup(context)
+        self.tokens = self.tokens if self.tokens is not None else context.tokens
+
     def settings(self) -> Mapping[str, Any]:
-        """Rows and bounds."""
+        """Which rows train or are protected, and how far the others may turn."""
         spec = self.spec
         return {
             "train": None if spec.train is None else list(spec.train),

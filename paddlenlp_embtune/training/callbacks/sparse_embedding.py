@@ -34,7 +34,7 @@ class SparseEmbeddingCallback(EmbtuneCallback):
         self._padding: int | None = None
 
     def settings(self) -> Mapping[str, Any]:
-        """Which parameter."""
+        """Which parameter has its gradient by rows."""
         return {"parameter": self.parameter}
 
     def prepare(self, model: Any) -> None:
@@ -48,7 +48,7 @@ class SparseEmbeddingCallback(EmbtuneCallback):
         self._layers = compat.embedding_layers(model, self._embedding)
         if not self._layers:
             raise HostError(
-                f"{name!r} belongs to no nn.Embedding of {type(model).__name__}, so its gradient cannot be had by rows; set "
+                f"{name!r} belongs to no nn.Embedding of {type(model).__name__}, so its gradient is not available by rows; set "
                 "sparse to null"
             )
         self._padding = compat.padding_row(self._layers)

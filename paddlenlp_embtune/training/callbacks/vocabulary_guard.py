@@ -30,7 +30,7 @@ class VocabularyGuardCallback(TrainerCallback):  # type: ignore[misc]
         self.tokens = tuple(tokens)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Compare, where nobody has asked :meth:`check` before."""
+        """Compare, where :meth:`check` has not been called before."""
         folder = checkpoint_folder(args, state)
         if folder is not None:
             self.check(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training.callbacks._metric_monitor import MetricMonitor, metric_name, metric_value
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.utils.schema import to_plain
+
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training.context import TrainingContext
 
 paddle = compat.require_paddle()
 
@@ -34,7 +37,7 @@ class WeightAveragingCallback(EmbtuneCallback):
         evaluate: returns the metrics, named ``eval_…``, of the model as it stands, and tells no callback.
         project: called whenever the average has been put into the model, to keep a bound that the weights are under.
         stopped: tells whether the decision to stop was taken; steps that begin after it are not averaged. None means never.
-        best_restored: whether somebody before this callback puts the best weights back at the end, so that the average must
+        best_restored: whether a callback before this one puts the best weights back at the end, so that the average must
             beat those; otherwise it must beat the last ones.
     Source:
         Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging", for ``ema`` with a window; Izmailov
@@ -67,6 +70,12 @@ class WeightAveragingCallback(EmbtuneCallback):
         self._parameters: dict[str, Any] = {}
         self._last_value: float | None = None
         self._idle = False
+
+    def setup(self, context: TrainingContext) -> None:
+        """Evaluate by the Trainer, where it has evaluation rows and no other way was given."""
+        super().setup(context)
+        if self.evaluate is None and context.trainer.eval_dataset is not None:
+            self.evaluate = context.evaluate
 
     def settings(self) -> Mapping[str, Any]:
         """Kind, decay and what is better."""
@@ -181,7 +190,7 @@ class WeightAveragingCallback(EmbtuneCallback):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue averaging."""
+        """Continue averaging where the checkpoint left off."""
         self._updates = state["updates"]
         self._last.load_state(state["last"])
         self._last_value = state["last_value"]

@@ -93,7 +93,7 @@ class EmbeddingHooks:
         model: anybody's; it may state the id of padding as ``padding_id``.
         chance: that a token is dropped, 0 or more and below 1.
     Raises:
-        HostError: it cannot be told which parameter is the embedding.
+        HostError: the model has no parameter that is clearly the embedding.
         RecipeError: no ``nn.Embedding`` looks it up.
     """
 
@@ -138,8 +138,8 @@ class EmbeddingHooks:
 
     def _refusal(self) -> str:
         return (
-            f"{self.kind} reads {self.name!r} without calling an nn.Embedding, so what it looks up cannot be changed; legal "
-            "for such a model: label_smoothing and r_drop, without embedding_dropout and adversarial"
+            f"{self.kind} reads {self.name!r} without calling an nn.Embedding, so what it looks up cannot be changed; "
+            "such a model can use label_smoothing and r_drop; switch embedding_dropout and adversarial off"
         )
 
 
@@ -152,6 +152,6 @@ def _leaf(values: Any) -> Any:
 def _padding(model: Any, layers: list[Any]) -> int | None:
     """Return the id of padding: the one that the model states, its layer's, or that of a configuration, as PaddleNLP has it."""
     configs = [getattr(layer, "config", None) for layer in model.sublayers(include_self=True)]
-    told = [getattr(model, "padding_id", None), compat.padding_row(layers)]
-    told += [getattr(config, "pad_token_id", None) for config in configs]
-    return next((number for number in told if isinstance(number, int)), None)
+    stated = [getattr(model, "padding_id", None), compat.padding_row(layers)]
+    stated += [getattr(config, "pad_token_id", None) for config in configs]
+    return next((number for number in stated if isinstance(number, int)), None)

@@ -1,4 +1,4 @@
-"""Label smoothing."""
+"""Cross-entropy with smoothed targets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def smoothed(criterion: Any, *, share: float) -> Any:
 def _problem(criterion: Any) -> str | None:
     kind = paddle.nn.CrossEntropyLoss
     if criterion is None:
-        return "the Trainer has no criterion, so the model's own loss cannot be told"
+        return "the Trainer has no criterion, so the loss that the model computes is not known"
     if not isinstance(criterion, kind) or type(criterion).forward is not kind.forward:
         return f"the Trainer's criterion is {type(criterion).__name__}"
     wanted = {"reduction": "mean", "soft_label": False, "use_softmax": True, "axis": -1, "label_smoothing": 0.0}

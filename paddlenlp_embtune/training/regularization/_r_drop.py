@@ -27,7 +27,7 @@ def consistent_loss(
     Returns:
         Loss, outputs of all 2B rows, and the mean over the rows of KL(p1 | p2) + KL(p2 | p1).
     Raises:
-        HostError: the model's logits cannot be told.
+        HostError: the model's logits are not among its outputs.
     Source:
         Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", equations 2 to 4, halved
     """

@@ -40,7 +40,7 @@ def regularize(trainer: Any, spec: RegularizationSpec, *, record: RunRecord | No
         Callbacks to add to the Trainer: one, or none where nothing is switched on.
     Raises:
         RecipeError: label smoothing with another loss than cross-entropy; or the model looks nothing up by an ``nn.Embedding``.
-        HostError: the Trainer is regularised already, runs a pipeline, or its model's embedding cannot be told.
+        HostError: the Trainer is regularised already, runs a pipeline, or the embedding of its model is not known.
     """
     if spec.is_empty:
         return []
@@ -70,7 +70,7 @@ class RegularizationCallback(EmbtuneCallback):
         return plain
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell the record."""
+        """Record what is switched on."""
         super().on_train_begin(args, state, control, **kwargs)
         self.record.write("regularization", **self.settings())
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import paddlenlp_embtune as embtune
 from embtune_e5.sentences import sentence_vectors
 from embtune_e5.tokenization import original_ids
-from paddlenlp_embtune.plugin import Lazy
 
 __all__ = ["embtune_register_encoders", "original_ids", "sentence_vectors"]
 
 
 @embtune.hookimpl
-def embtune_register_encoders() -> dict[str, Lazy]:
+def embtune_register_encoders() -> dict[str, embtune.Lazy]:
     """The encoder with all pieces, and with those that Chinese texts are made of."""
-    return {"e5-small": Lazy("embtune_e5.encoders:small"), "e5-small-zh": Lazy("embtune_e5.encoders:small_zh")}
+    return {"e5-small": embtune.Lazy("embtune_e5.encoders:small"), "e5-small-zh": embtune.Lazy("embtune_e5.encoders:small_zh")}

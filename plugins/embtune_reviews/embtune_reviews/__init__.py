@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.config import AlarmSpec
 
 __all__ = [
     "embtune_register_alarms",
@@ -47,9 +46,11 @@ def embtune_register_health_metrics() -> dict:
 
 
 @embtune.hookimpl
-def embtune_register_alarms() -> dict[str, AlarmSpec]:
+def embtune_register_alarms() -> dict[str, embtune.AlarmSpec]:
     """Say so when the centre has moved by half of the mean norm."""
-    return {"off_centre": AlarmSpec(measure="centre_shift", above=0.5, advice="all rows move the same way; lower the rate")}
+    return {
+        "off_centre": embtune.AlarmSpec(measure="centre_shift", above=0.5, advice="all rows move the same way; lower the rate")
+    }
 
 
 @embtune.hookimpl

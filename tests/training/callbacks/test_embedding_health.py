@@ -134,7 +134,7 @@ def test_lower_rate_multiplies_the_rate_of_the_embedding_and_no_other(tmp_path: 
     rates = [event["rates"] for event in record.of("rates")]
     assert [each["embedding"] for each in rates] == pytest.approx([2e-3] * 4 + [5e-4] * 8)
     assert [each["rest"] for each in rates] == [each["head"] for each in rates] == pytest.approx([1e-2] * 12)
-    assert [event["done"] for event in record.of("alarm")] == ["the rate of the embedding was multiplied by 0.25"]
+    assert [event["done"] for event in record.of("alarm")] == ["the learning rate of the embedding was multiplied by 0.25"]
     assert [(event["group"], event["factor"]) for event in record.of("rate_scaled")] == [("embedding", 0.25)]
 
 

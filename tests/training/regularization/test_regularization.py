@@ -330,7 +330,7 @@ class Functional(Small):
 
 @pytest.mark.parametrize("name", ["embedding_dropout", "fgm", "freelb"])
 def test_a_model_that_bypasses_its_layer_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RecipeError, match=r"without calling an nn.Embedding.*expected for such a model: label_smoothing"):
+    with pytest.raises(RecipeError, match=r"without calling an nn.Embedding.*such a model can use label_smoothing"):
         make_regularized(tmp_path, SPECS[name], model=Functional(), **ONE_STEP).train()
 
 

@@ -1,0 +1,56 @@
+"""The model and the Trainer of a run, before a recipe is put on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.models import build_model, classifier_on, load_layer, set_embedding, try_model, with_table
+from paddlenlp_embtune.models.adapters import add_adapter
+from paddlenlp_embtune.training._preflight import check_length
+from paddlenlp_embtune.training._prepare import Prepared
+from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, build_trainer, seed_everything
+
+__all__ = ["build", "build_initial_model"]
+
+
+def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
+    """Build the model with its embedding, and a Trainer for it that no recipe is attached to yet.
+
+    Args:
+        prepared: the data, the embedding, and the recipe.
+        out: folder for the Trainer's checkpoints.
+    Raises:
+        RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
+    """
+    recipe = prepared.recipe
+    seed_everything(recipe.seed)
+    model = build_initial_model(prepared)
+    if recipe.adapter is not None:
+        add_adapter(model, recipe.adapter)
+    check_length(recipe, model)
+    return build_trainer(
+        recipe,
+        model,
+        rows=(prepared.train_dataset(), prepared.dev_dataset()),
+        labels=prepared.labels,
+        tokenizer=prepared.tokenizer,
+        out=str(out),
+        soft_targets=prepared.soft_targets,
+    )
+
+
+def build_initial_model(prepared: Prepared) -> Any:
+    """Build the model as training finds it: that of a bundle, a classifier on a pretrained encoder, or a new one."""
+    recipe, num_labels = prepared.recipe, len(prepared.labels)
+    if prepared.bundle is not None:
+        layer = load_layer(prepared.bundle.path)
+        prepared.bundle.check_current("weights.safetensors", "model.json")
+        return with_table(layer, recipe.model.name, prepared.table)
+    if prepared.pretrained is not None:
+        return classifier_on(prepared.pretrained, prepared.table, num_labels=num_labels, options=recipe.model.options)
+    sizes = {"vocabulary_size": len(prepared.tokenizer.vocabulary), "num_labels": num_labels}
+    model = build_model(recipe.model.name, dimension=prepared.table.shape[1], options=recipe.model.options, **sizes)
+    set_embedding(model, prepared.table)
+    try_model(model, recipe.model.name, **sizes)
+    return model

@@ -1,0 +1,32 @@
+"""What a checkpoint must have been made with, so that a run may continue from it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from paddlenlp_embtune.training._prepare import Prepared
+
+__all__ = ["run_identity"]
+
+
+def run_identity(prepared: Prepared) -> dict[str, Any]:
+    """Return what else a checkpoint must have been made with: the rest of the recipe, and the contents of the data."""
+    plain = prepared.recipe.to_dict()
+    rest = {name: plain[name] for name in ("seed", "domain", "text", "vectors", "model", "adapter", "train")}
+    rest["train"].pop("checkpoint_seconds")
+    rows = {
+        name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        for name, part in (("train", prepared.train), ("dev", prepared.dev))
+    }
+    if prepared.pretrained is not None:
+        rest["encoder"] = prepared.pretrained.fingerprint()
+    if prepared.bundle is not None:  # another one may stand at the same place by now
+        rest["start"] = dict(sorted(prepared.bundle.manifest.files.items()))
+    rest["tokenizer"] = dict(prepared.tokenizer.config())
+    rest["embedding"] = hashlib.blake2b(np.ascontiguousarray(prepared.table).data, digest_size=8).hexdigest()
+    if prepared.teaching is not None:
+        rest["distill"] = prepared.teaching.identity()
+    return {**rest, "labels": list(prepared.labels), "rows": rows}
