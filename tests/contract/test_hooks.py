@@ -178,7 +178,7 @@ UNMARKED = types.SimpleNamespace(__name__="mine", embtune_register_models=lambda
     [
         (plugin("mine", embtune_register_modles=_nothing), ["embtune_register_modles", f"did you mean '{MODELS}'"]),
         (WRONG_ARGUMENT, ["mine", "modle"]),
-        pytest.param(WRONG_ARGUMENT, ["model"]),
+        (WRONG_ARGUMENT, ["expected embtune_register_callbacks(recipe, model, groups, context), or fewer"]),
         (UNMARKED, ["mine", MODELS, "hookimpl"]),
         (plugin("mine", embtune_register_models=_fails), ["mine", MODELS, "ValueError: out of order"]),
         (plugin("mine", embtune_register_models=lambda: {"textcnn": object}), ["mine", "builtin", "model 'textcnn'"]),
