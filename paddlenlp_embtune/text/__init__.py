@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.text.term_extraction import Proposal as Proposal, propose_terms as propose_terms
     from paddlenlp_embtune.text.term_lists import (
+        TermList as TermList,
         read_term_list as read_term_list,
         tell_unused as tell_unused,
         unused_terms as unused_terms,
@@ -75,7 +76,7 @@ else:
             "sentencepiece_model": "PieceKind sentencepiece_package",
             "serialization": "tokenizer_files tokenizer_from_config",
             "term_extraction": "Proposal propose_terms",
-            "term_lists": "read_term_list tell_unused unused_terms",
+            "term_lists": "TermList read_term_list tell_unused unused_terms",
             "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS spelled",
             "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary",
             "windows": "WindowSpec split_windows",

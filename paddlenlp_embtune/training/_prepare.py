@@ -25,9 +25,9 @@ from paddlenlp_embtune.text import (
     CLEANING,
     UNK,
     Reading,
+    TermList,
     Tokenizer,
     own_ids,
-    read_term_list,
     read_texts,
     tell_unused,
     unknown_report,
@@ -171,7 +171,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if start.bundle is not None:
         check_labels(start.bundle, labels)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
-    remarks, unused = _terms_unused(recipe, start.tokenizer, texts)
+    remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
     text = recipe.text
     return Prepared(
         recipe=_resolved(recipe, start.bundle, rows=len(texts)),
@@ -204,11 +204,12 @@ def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: Reading) ->
         yield ids[begin : len(ids) - behind] if whole else own_ids(tokenizer, text)
 
 
-def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _terms_unused(
+    listed: TermList | None, tokenizer: Tokenizer, texts: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what to say about the recipe's list of terms, and those of them that no text contains."""
-    if recipe.text.terms is None:
+    if listed is None:
         return (), ()
-    listed = read_term_list(Path(recipe.text.terms))
     cleaning = getattr(tokenizer, "cleaning", CLEANING)
     unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
     lines = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, bundle_folder, embedding_table
 from paddlenlp_embtune.config import Recipe, TextSpec, VectorSpec, is_folder, is_path
-from paddlenlp_embtune.embeddings import extended, read_terms, terms_from_pieces
+from paddlenlp_embtune.embeddings import extended, terms_from_pieces
 from paddlenlp_embtune.embeddings.init import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, read_vectors
 from paddlenlp_embtune.encoders import Pretrained
@@ -19,11 +19,13 @@ from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import (
     CharTokenizer,
+    TermList,
     Tokenizer,
     Vocabulary,
     WordTokenizer,
     build_tokenizer,
     extend,
+    read_term_list,
 )
 from paddlenlp_embtune.utils.json_yaml import shorten
 
@@ -54,6 +56,7 @@ class Start:
         coverage: where its rows came from.
         bundle: whose weights training continues from.
         pretrained: whose weights the encoder starts with. With neither, all weights but the table are new.
+        terms: the recipe's list of terms; None without one.
     """
 
     tokenizer: Tokenizer
@@ -61,6 +64,7 @@ class Start:
     coverage: Coverage
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
+    terms: TermList | None = None
 
 
 def initialize_embedding(recipe: Recipe, texts: Sequence[str], *, progress: Progress | None = None) -> Start:
@@ -75,7 +79,13 @@ def initialize_embedding(recipe: Recipe, texts: Sequence[str], *, progress: Prog
         VectorError: the vectors cannot be read, or have nothing for the vocabulary.
         BundleError: the bundle to start from is damaged.
     """
-    terms = read_terms(Path(recipe.text.terms)) if recipe.text.terms is not None else ()
+    listed = read_term_list(Path(recipe.text.terms)) if recipe.text.terms is not None else None
+    start = _start(recipe, texts, listed.terms if listed is not None else (), progress)
+    return dataclasses.replace(start, terms=listed)
+
+
+def _start(recipe: Recipe, texts: Sequence[str], terms: Sequence[str], progress: Progress | None) -> Start:
+    """Continue from a bundle or an encoder, or build a tokenizer and draw or read a table."""
     if recipe.model.start is not None:
         bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
         kind = str(bundle.manifest.tokenizer.get("base", bundle.manifest.tokenizer).get("name"))
