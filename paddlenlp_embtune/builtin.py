@@ -1,4 +1,4 @@
-"""What ships in the box, registered through the same hooks as anyone's plugin. Features are imported when they are used."""
+"""The built-in features, registered through the same hooks as any plugin. Each is imported when it is used."""
 
 from __future__ import annotations
 

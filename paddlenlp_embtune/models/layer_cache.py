@@ -96,7 +96,7 @@ class LayerCache:
         for layer in self._lowest:
             self._replace(layer, self._passing)
 
-    def put_back(self) -> None:
+    def release(self) -> None:
         """Let the layers compute again."""
         for layer, forward in self._forwards:
             if forward is None:
@@ -154,7 +154,7 @@ class LayerCache:
             with paddle.no_grad():
                 self._model(paddle.to_tensor(ids))
         finally:
-            self.put_back()
+            self.release()
         states: npt.NDArray[np.float32] = (kept[0][0] if isinstance(kept[0], (tuple, list)) else kept[0]).numpy()
         return states
 

@@ -1,4 +1,4 @@
-"""Losses in the box."""
+"""Built-in losses."""
 
 from __future__ import annotations
 

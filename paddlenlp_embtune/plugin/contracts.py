@@ -1,4 +1,4 @@
-"""What is expected of the things that plugins register, and who is named when one of them does otherwise."""
+"""The contracts of what plugins register, and the errors that name a plugin that breaks one."""
 
 from __future__ import annotations
 

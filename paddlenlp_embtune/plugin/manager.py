@@ -1,4 +1,4 @@
-"""Loading plugins: the ones in the box, the ones that are installed, and those handed over."""
+"""Loading plugins: the built-in one, installed ones, and those passed as objects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load(builtin: object, *, plugins: Iterable[object] = (), block: Iterable[str
     """Load plugins and return what they registered.
 
     Args:
-        builtin: the plugin that ships in the box.
+        builtin: the plugin with the built-in features.
         plugins: modules or objects with hook implementations, beside the installed ones.
         block: names of plugins that must not be loaded.
         installed: also load the plugins of the entry-point group ``paddlenlp_embtune``.
@@ -79,7 +79,7 @@ def owners(manager: pluggy.PluginManager) -> list[tuple[str, str, tuple[str, ...
         if plugin is None:
             continue
         dist = distributions.get(id(plugin))
-        source = f"{dist.project_name} {dist.version}" if dist is not None else "in the box" if name == BUILTIN else ""
+        source = f"{dist.project_name} {dist.version}" if dist is not None else "built in" if name == BUILTIN else ""
         hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(plugin) or ()))
         rows.append((name, source, hooks))
     return rows

@@ -1,8 +1,7 @@
 """What plugins have registered, by kind and name.
 
-Rooms on the left of the house (see the import order in tests/contract) look things up here without knowing who put them
-there. What loads the plugins is given to the registry by the package's ``__init__`` (:func:`provide`), and called on the
-first lookup.
+Rooms look up models, losses and the rest here without importing the rooms that define them. What loads the plugins is given to
+the registry by the package's ``__init__`` (:func:`provide`), and called on the first lookup.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["BUILTIN", "Entry", "Lazy", "Registry", "current", "load", "provide",
 T = TypeVar("T")
 
 BUILTIN = "builtin"
-"""The owner of what ships in the box."""
+"""The owner of the built-in features."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Registry:
             ) from error
 
     def owner(self, kind: str, name: str) -> str:
-        """Return the name of the plugin that registered something; empty where nothing is called so."""
+        """Return the name of the plugin that registered something; empty where nothing has that name."""
         entry = self._entries.get((kind, name))
         return entry.owner if entry is not None else ""
 
@@ -129,10 +128,10 @@ class Registry:
         return results
 
     def guarded(self, kind: str, name: str) -> Any:
-        """Return what is registered under a name for calling it: what a plugin's raises, and returns wrongly, names the plugin.
+        """Return a registered callable; an error or a wrong result of a plugin's names the plugin.
 
         Raises:
-            PluginError: nothing is called so.
+            PluginError: nothing has that name.
         """
         value, entry = self.get(kind, name), self._entries[kind, name]
         return value if entry.owner == BUILTIN else Guarded(entry, value)

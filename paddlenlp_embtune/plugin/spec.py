@@ -99,7 +99,7 @@ def embtune_register_vector_formats() -> Mapping[str, Callable[..., Any]]:  # ty
     A reader is called as ``reader(source, options)`` with the ``source`` of the recipe and
     ``paddlenlp_embtune.ReadOptions``, and returns a ``paddlenlp_embtune.VectorTable``. A reader may have an
     attribute ``detects``, called as ``detects(path, head)`` with the path of a file or folder and its first bytes, decompressed
-    (none of a folder), which says whether the reader is for it; readers of plugins are asked before those in the box. A source
+    (none of a folder), which says whether the reader is for it; readers of plugins are asked before the built-in ones. A source
     that is no file or folder and has the name of a format is handed to that reader.
     """
 
@@ -116,9 +116,9 @@ def embtune_register_health_metrics() -> Mapping[str, Callable[..., float]]:  # 
 
 @hookspec
 def embtune_register_alarms() -> Mapping[str, AlarmSpec]:  # type: ignore[empty-body]
-    """Return alarms by name, over those in the box; a recipe may change or remove them.
+    """Return alarms by name, over the built-in ones; a recipe may change or remove them.
 
-    The measure that an alarm watches may be one of the box or one of :func:`embtune_register_health_metrics`.
+    The measure that an alarm watches may be a built-in one or one of :func:`embtune_register_health_metrics`.
     """
 
 

@@ -156,7 +156,7 @@ def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> Non
         trainer.add_callback(callback)
     compat.close_writers_last(trainer)
     compat.keep_callback_last(trainer, seal)
-    compat.restore_on_failure(trainer, [each.put_back for each in reversed(callbacks) if hasattr(each, "put_back")])
+    compat.restore_on_failure(trainer, [each.teardown for each in reversed(callbacks) if hasattr(each, "teardown")])
 
 
 def _set_optimization(trainer: Any, recipe: Recipe, groups: list[ParameterGroup]) -> None:
@@ -238,7 +238,7 @@ def _phases(table: list[dict[str, Any]], groups: list[ParameterGroup], recipe: R
 
 
 def _of_plugins(context: TrainingContext) -> list[Any]:
-    """Return the callbacks of every plugin, those in the box first.
+    """Return the callbacks of every plugin, the built-in ones first.
 
     Raises:
         PluginError: a plugin returned something else than a list of callbacks.

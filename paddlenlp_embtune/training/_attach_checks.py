@@ -32,7 +32,7 @@ def check_trainer(trainer: Any) -> None:
 
 
 def _check_precision(arguments: Any) -> None:
-    """Refuse half precision on a CPU, which the host ignores in one place and breaks off over in another.
+    """Refuse half precision on a CPU, which the Trainer ignores in one place and fails on in another.
 
     Raises:
         HostError: the arguments ask for it.

@@ -1,4 +1,4 @@
-"""How a training ended: whether it left anything worth keeping, and what must be said of what it left."""
+"""How training ended: whether its result is worth keeping, and what the user must know about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuning an encoder by few parameters: an adapter goes in, everything but it and the head is frozen."""
+"""Parameter-efficient tuning of an encoder: insert an adapter, and freeze everything but it and the head."""
 
 from __future__ import annotations
 

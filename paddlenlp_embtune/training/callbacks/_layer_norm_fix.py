@@ -23,9 +23,9 @@ class LayerNormFixCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the norms when training ends."""
-        self.put_back()
+        self.teardown()
 
-    def put_back(self) -> None:
+    def teardown(self) -> None:
         """Restore the norms; also called when training was interrupted."""
         if self._model is not None:
             compat.restore_layer_norms(self._model)

@@ -1,4 +1,4 @@
-"""Alarms: a measure crosses a threshold, something is done about it once, and it is armed again when the measure is back."""
+"""Alarms: each acts once when a measure crosses a threshold, and is armed again when the measure is back."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ DEFAULT_ALARMS: Mapping[str, AlarmSpec] = {
 def resolve_alarms(
     stated: Mapping[str, AlarmSpec | None], registered: Mapping[str, AlarmSpec], *, drift: float | None = None
 ) -> dict[str, AlarmSpec]:
-    """Merge the alarms of the box, of plugins and of a recipe, the later over the earlier; None takes an alarm away."""
+    """Merge built-in alarms, those of plugins and those of a recipe, the later over the earlier; None removes an alarm."""
     merged: dict[str, AlarmSpec | None] = {**DEFAULT_ALARMS, **registered, **stated}
     if drift is not None and "drift" not in stated:
         box = DEFAULT_ALARMS["drift"]
-        if drift != box.above:  # a recipe that keeps to the box's threshold leaves a plugin's alarm alone
+        if drift != box.above:  # a recipe that keeps to the built-in threshold leaves a plugin's alarm alone
             merged["drift"] = dataclasses.replace(
                 registered.get("drift", box), measure=box.measure, above=drift, below=None, clear=None
             )

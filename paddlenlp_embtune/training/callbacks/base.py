@@ -34,8 +34,8 @@ _claims: list[tuple[weakref.ref[Any], weakref.ref[Any], str]] = []
 class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
     """A ``TrainerCallback`` that saves its state with every checkpoint and finds it again on resume.
 
-    Subclasses override ``setup``, ``settings``, ``state`` and ``load_state``, as far as they need them, and call ``super()`` in
-    ``setup`` and ``on_train_begin``.
+    Subclasses override ``setup``, ``teardown``, ``settings``, ``state`` and ``load_state``, as far as they need them, and call
+    ``super()`` in ``setup`` and ``on_train_begin``.
     """
 
     record: RunRecord
@@ -50,6 +50,9 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         A callback that is handed to a ``Trainer`` directly never gets here and must do without.
         """
         self.record = context.record
+
+    def teardown(self) -> None:
+        """Restore what was changed in the model for training; ``attach`` also has this called when training is interrupted."""
 
     def settings(self) -> Mapping[str, Any]:
         """Return how the callback is set up, as JSON; a checkpoint that was made under other settings is refused."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole: sealed when they have been written, and compared with their seal before anything is read."""
+"""Complete checkpoints: sealed once written, and compared with their seal before anything is read."""
 
 from __future__ import annotations
 

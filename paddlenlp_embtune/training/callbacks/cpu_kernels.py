@@ -21,7 +21,7 @@ class CpuKernelsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Give the encoder's layers the faster operators."""
-        self.put_back()
+        self.teardown()
         model = kwargs["model"]
         # Activations are computed once without gradients and once with, and both passes must drop the same values.
         if getattr(args, "recompute", False) or any(getattr(layer, "enable_recompute", False) for layer in model.sublayers()):
@@ -31,9 +31,9 @@ class CpuKernelsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the layers when training ends."""
-        self.put_back()
+        self.teardown()
 
-    def put_back(self) -> None:
+    def teardown(self) -> None:
         """Restore the layers; also called when training was interrupted."""
         if self._undo is not None:
             self._undo()

@@ -44,7 +44,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
             watched rows, 100 at least.
         gradient_every_steps: look at gradients and batches at every so many steps.
         drift_alarm: the threshold of the alarm ``drift``; None takes that of ``alarms``.
-        alarms: by name; None takes those in the box.
+        alarms: by name; None takes the built-in ones.
         monitored_rows: what is known about the rows.
         tokens: short for ``monitored_rows=MonitoredRows(tokens=tokens)``.
         measures: further measures by name, called with ``start=`` and ``now=``, both (V, D) float32, of the watched rows; one

@@ -175,9 +175,9 @@ class FreezingCallback(EmbtuneCallback):
         if self.waiting:
             left = [unit for unit in self.units if unit not in self._released]
             logger.warning("training ended before the freeze schedule released %s", ", ".join(left))
-        self.put_back()
+        self.teardown()
 
-    def put_back(self) -> None:
+    def teardown(self) -> None:
         """Leave the model as trainable as it was found; also called when training was interrupted."""
         if self._model is not None:
             self._set(list(self._members), frozen=False)

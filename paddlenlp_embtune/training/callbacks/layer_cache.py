@@ -54,7 +54,7 @@ class LayerCacheCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Compute the states of all texts, unless caching has ended for this run."""
-        self.put_back()
+        self.teardown()
         self._over = False
         super().on_train_begin(args, state, control, **kwargs)
         if self._over:
@@ -97,7 +97,7 @@ class LayerCacheCallback(EmbtuneCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Let the layers compute again."""
-        self.put_back()
+        self.teardown()
 
     def state(self) -> Mapping[str, Any]:
         """Whether nothing is cached any more."""
@@ -108,13 +108,13 @@ class LayerCacheCallback(EmbtuneCallback):
         """Take back whether caching has ended."""
         self._over = bool(state.get("over"))
 
-    def put_back(self) -> None:
+    def teardown(self) -> None:
         """Let the layers compute again; also called when training was interrupted."""
         if self._cache is not None:
-            self._cache.put_back()
+            self._cache.release()
             self._cache = None
 
     def _look(self) -> None:
         if self._cache is not None and cacheable_layers(self._model) < self._cache.depth:
-            self.put_back()
+            self.teardown()
             self._over = True

@@ -89,7 +89,7 @@ def test_states_are_those_of_the_layers(architecture: str, depth: int) -> None:
             parameter.set_value(paddle.zeros_like(parameter))
         np.testing.assert_allclose(model(paddle.to_tensor(ids)).numpy(), wanted, atol=2e-6)  # not computed again
         assert np.abs(model(paddle.to_tensor(unknown)).numpy() - other).max() > 1e-3  # computed
-        cache.put_back()
+        cache.release()
         assert np.abs(model(paddle.to_tensor(ids)).numpy() - wanted).max() > 1e-3
 
 
