@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.bundle._copying import copy_files as copy_files
     from paddlenlp_embtune.bundle.embedding import (
         bundle_folder as bundle_folder,
         draft_with_embedding as draft_with_embedding,
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
         model_name as model_name,
         read_bundle_weights as read_bundle_weights,
         read_model as read_model,
+        without_programs as without_programs,
+        write_embedding as write_embedding,
+    )
+    from paddlenlp_embtune.bundle.manifest import (
+        Calibration as Calibration,
+        Manifest as Manifest,
+        ParityRecord as ParityRecord,
+        QuantizedProgram as QuantizedProgram,
     )
     from paddlenlp_embtune.bundle.manifest_seal import (
         SCHEMA_VERSION as SCHEMA_VERSION,
         read_sealed as read_sealed,
         sealed_text as sealed_text,
     )
-    from paddlenlp_embtune.bundle.reader import (
-        INPUT_NAME as INPUT_NAME,
-        OUTPUT_NAME as OUTPUT_NAME,
-        Bundle as Bundle,
-        Calibration as Calibration,
-        Manifest as Manifest,
-        ParityRecord as ParityRecord,
-        QuantizedProgram as QuantizedProgram,
-    )
+    from paddlenlp_embtune.bundle.reader import INPUT_NAME as INPUT_NAME, OUTPUT_NAME as OUTPUT_NAME, Bundle as Bundle
     from paddlenlp_embtune.bundle.snapshot import (
         MANIFEST as MANIFEST,
         generation_of as generation_of,
@@ -40,9 +41,14 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "embedding": "bundle_folder draft_with_embedding embedding_table model_name read_bundle_weights read_model",
+            "_copying": "copy_files",
+            "embedding": (
+                "bundle_folder draft_with_embedding embedding_table model_name read_bundle_weights read_model without_programs "
+                "write_embedding"
+            ),
             "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
-            "reader": "Bundle Calibration INPUT_NAME Manifest OUTPUT_NAME ParityRecord QuantizedProgram",
+            "manifest": "Calibration Manifest ParityRecord QuantizedProgram",
+            "reader": "Bundle INPUT_NAME OUTPUT_NAME",
             "snapshot": "MANIFEST generation_of read_one_generation",
             "tokenizer_spec": "tokenizer_steps",
             "vocabulary_check": "token_metadata",

@@ -14,7 +14,7 @@ from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.bundle.reader import Manifest
+    from paddlenlp_embtune.bundle.manifest import Manifest
 
 __all__ = ["check_agreement", "check_file_names", "check_values"]
 

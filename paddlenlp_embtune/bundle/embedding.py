@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle.reader import MANIFEST, Bundle
+from paddlenlp_embtune.bundle._copying import copy_files
+from paddlenlp_embtune.bundle.manifest import Manifest
+from paddlenlp_embtune.bundle.reader import Bundle
+from paddlenlp_embtune.bundle.snapshot import MANIFEST
 from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
 from paddlenlp_embtune.utils.atomic_io import bring_back, write_arrays
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
-__all__ = ["bundle_folder", "draft_with_embedding", "embedding_table", "model_name", "read_bundle_weights", "read_model"]
+__all__ = [
+    "bundle_folder",
+    "draft_with_embedding",
+    "embedding_table",
+    "model_name",
+    "read_bundle_weights",
+    "read_model",
+    "without_programs",
+    "write_embedding",
+]
 
 _WEIGHTS, _MODEL = "weights.safetensors", "model.json"
 _SIZES, _SIZE_MOST = ("vocabulary_size", "dimension", "num_labels"), 1 << 31
@@ -91,22 +102,43 @@ def draft_with_embedding(bundle: Bundle, table: Table, folder: Path) -> Bundle:
         VectorError: the table has another shape, or holds NaN or infinite values.
         BundleError: as :func:`embedding_table`.
     """
-    weights = read_bundle_weights(bundle.path)
-    name = _name(bundle, weights)
-    _check(bundle, table, weights[name].shape)
-    manifest = bundle.manifest
+    manifest, programs = without_programs(bundle.manifest)
+    write_embedding(bundle, table, folder)
+    bundle.check_current(_WEIGHTS, _MODEL)
+    kept = {file: digest for file, digest in manifest.files.items() if file not in programs and file != _WEIGHTS}
+    copy_files(bundle, kept, folder)
+    return Bundle(folder, dataclasses.replace(manifest, files=kept), bundle.vocabulary)
+
+
+def without_programs(manifest: Manifest) -> tuple[Manifest, set[str]]:
+    """Leave out of a manifest what was made of its weights: engines that do not run these themselves, proofs, small programs.
+
+    Returns:
+        what is left, and the names of the files that go
+    """
     live = {engine: files for engine, files in manifest.engines.items() if set(files) <= {_WEIGHTS, _MODEL}}
     programs = {file for engine, files in manifest.engines.items() if engine not in live for file in files}
     programs |= {program.file for program in manifest.quantized.values()}
-    kept = {file: digest for file, digest in manifest.files.items() if file not in programs}
-    for file in kept:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.path / file, folder / file)
-    bundle.check_current(*kept, _WEIGHTS, _MODEL)
+    return dataclasses.replace(manifest, engines=live, parity={}, quantized={}), programs
+
+
+def write_embedding(bundle: Bundle, table: Table, folder: Path) -> None:
+    """Write the weights of a bundle with another embedding.
+
+    Args:
+        bundle: an opened bundle.
+        table: (V, D) float32, as its model was built.
+        folder: gets ``weights.safetensors``.
+    Raises:
+        VectorError: the table has another shape, or holds NaN or infinite values.
+        BundleError: as :func:`embedding_table`.
+    """
+    weights = read_bundle_weights(bundle.path)
+    name = _name(bundle, weights)
+    _check(bundle, table, weights[name].shape)
+    folder.mkdir(parents=True, exist_ok=True)
     arrays = {**weights, name: np.ascontiguousarray(table)}
     write_arrays(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
-    draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)
-    return Bundle(folder, draft, bundle.vocabulary)
 
 
 def _check(bundle: Bundle, table: Table, shape: tuple[int, ...]) -> None:

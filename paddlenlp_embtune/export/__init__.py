@@ -1,4 +1,4 @@
-"""Export: the bundle writer, exporters for Paddle Inference and ONNX, the parity gate, quantization. Loaded when used."""
+"""Export: bundles are built, changed and proven here, and written for Paddle Inference, ONNX and Triton. Loaded when used."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS, calibrate as calibrate
+    from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS
+    from paddlenlp_embtune.export._place import bundle_lock as bundle_lock
+    from paddlenlp_embtune.export.builder import (
+        BundleBuilder as BundleBuilder,
+        edit_bundle as edit_bundle,
+        new_bundle as new_bundle,
+    )
+    from paddlenlp_embtune.export.bundle_content import BundleContent as BundleContent
     from paddlenlp_embtune.export.bundle_writer import (
-        BundleContent as BundleContent,
         add_engines as add_engines,
+        calibrate as calibrate,
+        quantize as quantize,
         write_bundle as write_bundle,
     )
     from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint as bundle_checkpoint
+    from paddlenlp_embtune.export.labelled_rows import LabelledRows as LabelledRows
     from paddlenlp_embtune.export.onnx import export_onnx as export_onnx
     from paddlenlp_embtune.export.paddle_inference import export_paddle_inference as export_paddle_inference
-    from paddlenlp_embtune.export.parity import parity_batches as parity_batches, verify_parity as verify_parity
-    from paddlenlp_embtune.export.quantization import MIN_QUANTIZATION_ROWS as MIN_QUANTIZATION_ROWS, quantize as quantize
+    from paddlenlp_embtune.export.quantization import MIN_QUANTIZATION_ROWS as MIN_QUANTIZATION_ROWS
     from paddlenlp_embtune.export.replace_embedding import restore_embedding as restore_embedding
     from paddlenlp_embtune.export.resize_vocabulary import (
         Resized as Resized,
         cut_bundle as cut_bundle,
         extend_bundle as extend_bundle,
     )
-    from paddlenlp_embtune.export.seal import (
-        best_engine as best_engine,
-        bundle_lock as bundle_lock,
-        reseal as reseal,
-        revising as revising,
-    )
     from paddlenlp_embtune.export.triton import write_triton as write_triton
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "bundle_writer": "BundleContent add_engines write_bundle",
-            "_calibrate": "MIN_CALIBRATION_ROWS calibrate",
+            "_calibration": "MIN_CALIBRATION_ROWS",
+            "_place": "bundle_lock",
+            "builder": "BundleBuilder edit_bundle new_bundle",
+            "bundle_content": "BundleContent",
+            "bundle_writer": "add_engines calibrate quantize write_bundle",
             "from_checkpoint": "bundle_checkpoint",
+            "labelled_rows": "LabelledRows",
             "onnx": "export_onnx",
             "paddle_inference": "export_paddle_inference",
-            "parity": "parity_batches verify_parity",
-            "quantization": "MIN_QUANTIZATION_ROWS quantize",
+            "quantization": "MIN_QUANTIZATION_ROWS",
             "replace_embedding": "restore_embedding",
             "resize_vocabulary": "Resized cut_bundle extend_bundle",
-            "seal": "best_engine bundle_lock reseal revising",
             "triton": "write_triton",
         },
     )

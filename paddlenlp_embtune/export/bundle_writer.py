@@ -1,70 +1,16 @@
-"""Writing a bundle: everything into a temporary sibling, each engine proven, then one rename."""
+"""Writing a bundle, and changing one that is there: each function is one transaction of the builder."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.metadata
-import json
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle import SCHEMA_VERSION, Bundle, Manifest, ParityRecord, token_metadata
-from paddlenlp_embtune.export.parity import parity_batches, verify_padding, verify_parity
-from paddlenlp_embtune.export.seal import bundle_lock, revise, revising, seal, writing
-from paddlenlp_embtune.inference import EngineOptions
-from paddlenlp_embtune.models import load_layer
-from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import Tokenizer, WindowSpec
-from paddlenlp_embtune.utils.atomic_io import write_arrays, write_text
+from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.export.builder import edit_bundle, exporters_of, new_bundle
+from paddlenlp_embtune.export.bundle_content import BundleContent
 
-__all__ = ["BundleContent", "add_engines", "write_bundle"]
-
-_PACKAGES = (
-    "paddlenlp-embtune",
-    "paddlepaddle",
-    "paddlepaddle-gpu",
-    "paddlenlp",
-    "paddle2onnx",
-    "onnxruntime",
-    "numpy",
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BundleContent:
-    """What goes into a bundle.
-
-    Args:
-        model: the trained layer, with ``config()``.
-        model_name: what the model is registered as.
-        tokenizer: the tokenizer that it was trained with.
-        labels: class names in order.
-        ordered: whether their order means anything.
-        max_length: the most tokens that the model reads at once.
-        windows: how longer texts are read; None cuts them.
-        domain: name of the domain, or None.
-        recipe, data, vectors, metrics, teacher: plain values for the manifest.
-        sample_texts: real texts for the parity check.
-        parity: proofs that there are already, beside those of the engines.
-    """
-
-    model: Any
-    model_name: str
-    tokenizer: Tokenizer
-    labels: Sequence[str]
-    ordered: bool
-    max_length: int
-    windows: WindowSpec | None = None
-    domain: str | None = None
-    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    sample_texts: Sequence[str] = ()
-    parity: Mapping[str, ParityRecord] = dataclasses.field(default_factory=dict)
+__all__ = ["add_engines", "calibrate", "quantize", "reseal", "write_bundle"]
 
 
 def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) -> Bundle:
@@ -79,34 +25,10 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         BundleError: the place is taken, or the disk does not take the files; nothing is written.
         PluginError: no exporter has that name.
     """
-    exporters = {name: registry.current().guarded("exporter", name) for name in engines}
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        domain=content.domain,
-        labels=tuple(content.labels),
-        ordered=content.ordered,
-        tokenizer=content.tokenizer.config(),
-        vocabulary_sha256=content.tokenizer.vocabulary.fingerprint(),
-        max_length=content.max_length,
-        windows=content.windows,
-        engines={"paddle": ("weights.safetensors", "model.json")},
-        parity=dict(content.parity),
-        metrics=content.metrics,
-        data=content.data,
-        vectors=content.vectors,
-        recipe=content.recipe,
-        teacher=content.teacher,
-        versions=_versions(),
-        files={},
-    )
-    with bundle_lock(path):
-        with writing(path) as folder:
-            content.tokenizer.vocabulary.save(folder / "vocab.txt")
-            for name, file in content.tokenizer.files().items():
-                (folder / name).write_bytes(file)
-            _save_weights(folder, content)
-            _export(folder, manifest, content.model, exporters, content.tokenizer, content.sample_texts)
-        return Bundle.open(path)
+    exporters_of(engines)  # refuses a name that is not known before anything is made
+    with new_bundle(path, content) as builder:
+        builder.add_engines(engines, sample_texts=content.sample_texts)
+    return builder.bundle
 
 
 def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_texts: Sequence[str] = ()) -> Bundle:
@@ -120,71 +42,84 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
     Raises:
         ParityError, BundleError, PluginError: as :func:`write_bundle`.
     """
-    exporters = {name: registry.current().guarded("exporter", name) for name in engines}
-    with revising(bundle, target) as current:
-        model = load_layer(current.path)
-        manifest, dropped = _without_engines(current.manifest, exporters)
-        with revise(current, target) as folder:
-            for name in dropped:
-                (folder / name).unlink()
-            _export(folder, manifest, model, exporters, current.tokenizer, sample_texts)
-        return Bundle.open(target)
+    exporters_of(engines)
+    with edit_bundle(bundle, target) as builder:
+        builder.add_engines(engines, sample_texts=sample_texts)
+    return builder.bundle
 
 
-def _without_engines(former: Manifest, exporters: Mapping[str, Any]) -> tuple[Manifest, set[str]]:
-    """Take out of a manifest what is exported anew; return it, and the files that go."""
-    kept = {name: files for name, files in former.engines.items() if name not in exporters}
-    manifest = dataclasses.replace(
-        former,
-        engines=kept,
-        parity={name: record for name, record in former.parity.items() if name not in exporters},
-        versions=_versions(),
-    )
-    dropped = {name for engine, files in former.engines.items() if engine in exporters for name in files}
-    if "onnxruntime" in exporters:
-        dropped |= {program.file for program in manifest.quantized.values()}
-        manifest = dataclasses.replace(manifest, quantized={})
-    return manifest, dropped
+def calibrate(
+    bundle: Bundle,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    target_precision: float | None = None,
+    target: Path | None = None,
+) -> Bundle:
+    """Fit a bundle's temperature, and thresholds if a precision is wanted, on labelled rows, and write both into it.
+
+    The labels that texts get stay the same. The temperature stays 1 where the rows do not bear another one out, and
+    ``manifest.calibration.note`` says why.
+
+    Args:
+        bundle: an opened bundle.
+        texts: N labelled rows that the model was not trained on.
+        labels: their labels.
+        target_precision: choose a threshold for each label that gives this precision on these rows; None sets none.
+        target: where the result goes; None changes the bundle in its place.
+    Raises:
+        DataError: a label is not the bundle's, there are fewer than 20 rows, or the precision is not possible.
+        MissingDependencyError: scipy is not installed.
+        BundleError: the disk does not take the bundle.
+    """
+    with edit_bundle(bundle, target or bundle.path) as builder:
+        builder.calibrate(builder.rows(texts, labels), target_precision=target_precision)
+    return builder.bundle
 
 
-def _export(
-    folder: Path,
-    manifest: Manifest,
-    model: Any,
-    exporters: Mapping[str, Callable[..., Sequence[str]]],
-    tokenizer: Tokenizer,
-    sample_texts: Sequence[str],
-) -> None:
-    """Run exporters, prove each of them, and write the manifest last."""
-    engines = {**manifest.engines, **{name: tuple(run(model, folder)) for name, run in exporters.items()}}
-    for name in exporters:
-        for file in engines[name]:
-            if not (folder / file).is_file():
-                raise registry.current().breach("exporter", name, f"returned {file!r}, which it did not write")
-    draft = Bundle(folder, dataclasses.replace(manifest, engines=engines), tokenizer.vocabulary)
-    encoded = [tokenizer.encode(text, max_length=manifest.max_length) for text in sample_texts]
-    batches = parity_batches(encoded, vocabulary_size=len(tokenizer.vocabulary), max_length=manifest.max_length)
-    expected = verify_padding(model, batches, temperature=manifest.temperature)
-    parity: dict[str, ParityRecord] = dict(manifest.parity)
-    for name in [*exporters, *(engine for engine in engines if engine not in exporters and engine not in parity)]:
-        engine = registry.current().guarded("engine", name)(draft, EngineOptions())
-        parity[name] = verify_parity(expected, engine, batches, name=name, temperature=manifest.temperature)
-    seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(draft.manifest, parity=parity)))
+def quantize(
+    bundle: Bundle,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    precision: str = "int8",
+    method: str | None = None,
+    tolerance: float = 0.01,
+    target: Path | None = None,
+) -> Bundle:
+    """Add a program of lower precision to a bundle, if it is smaller, faster, and nearly as good on labelled rows.
+
+    ``static`` gives every activation one scale, found on up to 256 of the texts, so that an answer does not depend on the
+    batch it is computed in; ``dynamic`` scales each batch by its largest value, so that it does, a little: the bundle states
+    by how much.
+
+    Args:
+        bundle: an opened bundle with a program for ``onnxruntime``.
+        texts: labelled rows that the model was not trained on, 50 or more.
+        labels: their labels.
+        precision: ``int8``, or ``fp16`` for GPUs; without one, the speed of fp16 is not measured.
+        method: of int8, ``static`` or ``dynamic``; None takes ``static``.
+        tolerance: how much accuracy may be lost, 0 to 1.
+        target: where the result goes; None changes the bundle in its place.
+    Raises:
+        ParityError: the program is not smaller, not faster, or loses more; the message gives the figures, nothing is written.
+        DataError: an argument is not valid.
+        BundleError: the bundle has no program in fp32, or the disk does not take the new one.
+        MissingDependencyError: onnx is not installed.
+    """
+    with edit_bundle(bundle, target or bundle.path) as builder:
+        builder.quantize(builder.rows(texts, labels), precision=precision, method=method, tolerance=tolerance)
+    return builder.bundle
 
 
-def _save_weights(folder: Path, content: BundleContent) -> None:
-    """Write the weights, and with them the tokens that their rows stand for."""
-    arrays = {key: value.numpy() for key, value in content.model.state_dict().items()}
-    write_arrays(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
-    description = {"name": content.model_name, "config": content.model.config()}
-    write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
+def reseal(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
+    """Write a bundle again with other values in its manifest, and open it.
 
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
+    Args:
+        bundle: an opened bundle.
+        target: where the result goes; may be the bundle's own folder.
+        changes: fields of the manifest.
+    """
+    with edit_bundle(bundle, target) as builder:
+        builder.update(**changes)
+    return builder.bundle

@@ -107,7 +107,8 @@ def bundle_checkpoint(
         ParityError: PaddleNLP's model or an engine answers differently.
     """
     from paddlenlp_embtune.export._origin_parity import ORIGIN, verify_origin
-    from paddlenlp_embtune.export.bundle_writer import BundleContent, write_bundle
+    from paddlenlp_embtune.export.bundle_content import BundleContent
+    from paddlenlp_embtune.export.bundle_writer import write_bundle
     from paddlenlp_embtune.models import build_model, fill_network
 
     found = read_checkpoint(folder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,14 @@ from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = compat.require_paddle()
 
-__all__ = ["TOLERANCE", "parity_batches", "verify_padding", "verify_parity"]
+__all__ = ["TOLERANCE", "LiveAnswers", "live_answers", "parity_batches", "verify_padding", "verify_parity"]
 
 TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
 _SMALL = 7
 
 Ids = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
 
 
 def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, max_length: int, seed: int = 0) -> list[Ids]:
@@ -56,66 +57,93 @@ def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, ma
     return batches
 
 
-def verify_padding(
-    model: Any, batches: Sequence[Ids], *, temperature: float = 1.0, tolerance: float = TOLERANCE
-) -> list[Probabilities]:
-    """Run batches through the live model, small ones with further padding too; the answers must be the same.
+@dataclasses.dataclass(frozen=True, eq=False)
+class LiveAnswers:
+    """What the live model answers to the batches of a parity check, computed once for all engines and temperatures.
+
+    Args:
+        batches: (B, L) int64 arrays.
+        logits: for each batch, (B, C) float32.
+        padded: for small batches, by their numbers: how many padding tokens were added, and the logits then.
+        model: name of the model's class, for messages.
+    """
+
+    batches: Sequence[Ids]
+    logits: Sequence[Logits]
+    padded: Mapping[int, tuple[int, Logits]]
+    model: str
+
+
+def live_answers(model: Any, batches: Sequence[Ids]) -> LiveAnswers:
+    """Run batches through the live model, small ones with further padding too.
+
+    Args:
+        model: maps (B, L) int64 ids to (B, C) float32 logits; its mode is left as it was.
+        batches: (B, L) int64 arrays, as :func:`parity_batches` returns them.
+    """
+    training, most = model.training, getattr(model, "most_tokens", None)
+    model.eval()
+    logits, padded = [], {}
+    with paddle.no_grad():
+        for number, batch in enumerate(batches):
+            logits.append(model(paddle.to_tensor(batch)).numpy())
+            further = 5 if most is None else min(5, most - batch.shape[1])
+            if len(batch) <= _SMALL and further > 0:
+                wider = np.pad(batch, ((0, 0), (0, further)), constant_values=PAD_ID)
+                padded[number] = (further, model(paddle.to_tensor(wider)).numpy())
+    if training:
+        model.train()
+    return LiveAnswers(batches, logits, padded, type(model).__name__)
+
+
+def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
+    """Refuse a model whose answers depend on padding.
 
     Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
     keeps.
 
-    Returns:
-        The live model's answers: for each batch, (B, C) float32 probabilities.
     Raises:
         ParityError: a probability differs by ``tolerance`` or more.
     """
-    answers = [_probabilities(model, batch, temperature) for batch in batches]
-    most = getattr(model, "most_tokens", None)
-    for batch, answer in zip(batches, answers, strict=True):
-        further = 5 if most is None else min(5, most - batch.shape[1])
-        if len(batch) > _SMALL or further <= 0:
-            continue
-        wider = np.pad(batch, ((0, 0), (0, further)), constant_values=PAD_ID)
-        difference = float(np.abs(answer - _probabilities(model, wider, temperature)).max())
+    for number, (further, wider) in live.padded.items():
+        plain = softmax(live.logits[number] / temperature)
+        difference = float(np.abs(plain - softmax(wider / temperature)).max())
         if not difference < tolerance:
             raise ParityError(
-                f"answers of {type(model).__name__} depend on padding: {further} more padding tokens change a probability by "
+                f"answers of {live.model} depend on padding: {further} more padding tokens change a probability by "
                 f"{difference:.2e}; expected below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of "
                 "its tables at zero; nothing was written"
             )
-    return answers
 
 
 def verify_parity(
-    expected: Sequence[Probabilities],
+    live: LiveAnswers,
     engine: Engine,
-    batches: Sequence[Ids],
     *,
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
 ) -> ParityRecord:
-    """Run batches through an engine and compare its probabilities with those of the live model.
+    """Run the batches of a parity check through an engine and compare its probabilities with those of the live model.
 
     Small batches run again when all others have been between, which an engine that remembers something does not survive.
 
     Args:
-        expected: the live model's answers to the batches, as :func:`verify_padding` returns them.
+        live: the live model's answers.
         engine: the exported program.
-        batches: (B, L) int64 arrays.
         name: the engine's name, for messages.
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
     Raises:
         ParityError: a probability differs by ``tolerance`` or more, in either run, or is not finite.
     """
-    worst, same_labels, texts = 0.0, True, sum(map(len, batches))
-    pairs = list(zip(batches, expected, strict=True))
-    for batch, live in (*pairs, *((batch, live) for batch, live in reversed(pairs) if len(batch) <= _SMALL)):
+    worst, same_labels, texts = 0.0, True, sum(map(len, live.batches))
+    pairs = list(zip(live.batches, (softmax(logits / temperature) for logits in live.logits), strict=True))
+    for batch, expected in (*pairs, *(pair for pair in reversed(pairs) if len(pair[0]) <= _SMALL)):
         found = softmax(engine.run(batch) / temperature)
-        difference = float(np.abs(found - live).max())
+        difference = float(np.abs(found - expected).max())
         worst = max(worst, difference if np.isfinite(difference) else np.inf)
-        same_labels &= bool((found.argmax(axis=1) == live.argmax(axis=1)).all())
+        same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
     if not worst < tolerance:
         raise ParityError(
             f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); expected below "
@@ -125,18 +153,7 @@ def verify_parity(
         max_probability_difference=worst,
         tolerance=tolerance,
         texts=texts,
-        batches=len(batches),
+        batches=len(live.batches),
         same_labels=same_labels,
         temperature=temperature,
     )
-
-
-def _probabilities(model: Any, batch: Ids, temperature: float) -> Probabilities:
-    """Probabilities of the live model in evaluation mode; its mode is left as it was."""
-    training = model.training
-    model.eval()
-    with paddle.no_grad():
-        logits = model(paddle.to_tensor(batch)).numpy()
-    if training:
-        model.train()
-    return softmax(logits / temperature)

@@ -9,20 +9,23 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.bundle import INPUT_NAME, Bundle, QuantizedProgram
+from paddlenlp_embtune.bundle import INPUT_NAME, QuantizedProgram
 from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, expected_names
-from paddlenlp_embtune.evaluation import classification_report, encode_labels
-from paddlenlp_embtune.export.seal import revise, revising, seal
-from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, Predictor, form_batches, gpu_providers
+from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, form_batches, gpu_providers
 from paddlenlp_embtune.text import pad
 
-__all__ = ["METHODS", "MIN_QUANTIZATION_ROWS", "quantize"]
+if TYPE_CHECKING:
+    from paddlenlp_embtune.export.builder import BundleBuilder
+    from paddlenlp_embtune.export.labelled_rows import LabelledRows
+
+__all__ = ["METHODS", "MIN_QUANTIZATION_ROWS", "check_quantization", "measured_program"]
 
 METHODS = {"int8": ("static", "dynamic"), "fp16": ("cast",)}
 MIN_QUANTIZATION_ROWS, _CALIBRATION_ROWS = 50, 256
@@ -32,82 +35,25 @@ _LEAST_SPEEDUP = 1.05
 Ids = npt.NDArray[np.int64]
 
 
-def quantize(
-    bundle: Bundle,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    *,
-    precision: str = "int8",
-    method: str | None = None,
-    tolerance: float = 0.01,
-    target: Path | None = None,
-) -> Bundle:
-    """Add a program of lower precision to a bundle, if it is smaller, faster, and nearly as good on labelled rows.
-
-    ``static`` gives every activation one scale, found on up to 256 of the texts, so that an answer does not depend on the
-    batch it is computed in; ``dynamic`` scales each batch by its largest value, so that it does, a little: the bundle states
-    by how much.
+def check_quantization(rows: LabelledRows, *, precision: str, method: str | None, tolerance: float) -> str:
+    """Check what is asked for before anything is made, and return the method.
 
     Args:
-        bundle: an opened bundle with a program for ``onnxruntime``.
-        texts: labelled rows that the model was not trained on, 50 or more.
-        labels: their labels.
-        precision: ``int8``, or ``fp16`` for GPUs; without one, the speed of fp16 is not measured.
-        method: of int8, ``static`` or ``dynamic``; None takes ``static``.
+        rows: 50 or more that the model was not trained on.
+        precision: ``int8`` or ``fp16``.
+        method: one of the precision; None takes its first.
         tolerance: how much accuracy may be lost, 0 to 1.
-        target: where the result goes; None revises the bundle in its place.
     Raises:
-        ParityError: the program is not smaller, not faster, or loses more; the message gives the figures, nothing is written.
-        DataError: an argument is not valid.
-        BundleError: the bundle has no program in fp32, or the disk does not take the new one.
+        DataError: an argument is not valid, or the rows are too few.
         MissingDependencyError: onnx is not installed.
     """
-    place = target or bundle.path
-    with revising(bundle, place) as current:
-        settled = _settle(current, texts, labels, precision=precision, method=method, tolerance=tolerance)
-        _add_program(current, place, texts, labels, precision=precision, method=settled, tolerance=tolerance)
-        return Bundle.open(place)
-
-
-def _add_program(
-    bundle: Bundle,
-    target: Path,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    *,
-    precision: str,
-    method: str,
-    tolerance: float,
-) -> None:
-    source = bundle.engine_file("onnxruntime", ".onnx").relative_to(bundle.path)
-    name = f"onnx/model.{precision}.onnx"
-    chosen = np.linspace(0, len(texts) - 1, min(_CALIBRATION_ROWS, len(texts) // 2)).astype(int).tolist()
-    rest = sorted(set(range(len(texts))) - set(chosen))
-    with revise(bundle, target) as folder:
-        (folder / name).unlink(missing_ok=True)
-        copied = Bundle(folder, bundle.manifest, bundle.vocabulary)
-        _write(
-            folder / source, folder / name, precision, method, _batches(bundle, [texts[row] for row in chosen], batch_size=8)
-        )
-        draft = _with_program(copied, precision, name)
-        program = _measure(copied, draft, precision, [texts[row] for row in rest], [labels[row] for row in rest])
-        program = dataclasses.replace(program, file=name, method=method, tolerance=tolerance)
-        _judge(program, precision)
-        quantized = {**bundle.manifest.quantized, precision: program}
-        seal(folder, dataclasses.replace(draft, manifest=dataclasses.replace(bundle.manifest, quantized=quantized)))
-
-
-def _settle(
-    bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, precision: str, method: str | None, tolerance: float
-) -> str:
-    """Check the arguments and return the method."""
     if precision not in METHODS:
         raise DataError(f"precision is {precision!r}; {expected_names(precision, METHODS)}")
     if method is not None and method not in METHODS[precision]:
         raise DataError(f"method is {method!r}; of {precision}, {expected_names(method, METHODS[precision])}")
     if not 0 <= tolerance <= 1:
         raise DataError(f"tolerance is {tolerance}; expected accuracy that may be lost, 0 to 1")
-    encode_labels(bundle, texts, labels, least=MIN_QUANTIZATION_ROWS)
+    rows.truth(least=MIN_QUANTIZATION_ROWS)
     try:
         importlib.import_module("onnx")
     except ModuleNotFoundError:
@@ -117,10 +63,38 @@ def _settle(
     return method or METHODS[precision][0]
 
 
-def _batches(bundle: Bundle, texts: Sequence[str], *, batch_size: int) -> list[Ids]:
+def measured_program(
+    builder: BundleBuilder, rows: LabelledRows, file: str, *, precision: str, method: str, tolerance: float
+) -> QuantizedProgram:
+    """Write a program of lower precision, and measure it on rows that it was not calibrated on.
+
+    Args:
+        builder: of a bundle with a program for ``onnxruntime``.
+        rows: as for :func:`check_quantization`, which has checked all arguments.
+        file: the program's name.
+        precision: see there.
+        method: see there.
+        tolerance: see there.
+    Raises:
+        ParityError: the program is not smaller, not faster, or loses too much.
+        BundleError: the bundle has no program in fp32, or onnxruntime cannot quantize it.
+    """
+    draft = builder.draft
+    source, count = draft.engine_file("onnxruntime", ".onnx"), len(rows)
+    chosen = np.linspace(0, count - 1, min(_CALIBRATION_ROWS, count // 2)).astype(int).tolist()
+    rest = sorted(set(range(count)) - set(chosen))
+    batches = _batches(builder, [rows.texts[row] for row in chosen], batch_size=8)
+    _write(source, draft.path / file, precision, method, batches)
+    builder.update(quantized={**draft.manifest.quantized, precision: _unmeasured(file, method, tolerance)})
+    program = _measure(builder, rows, rest, precision)
+    _judge(program, precision)
+    return program
+
+
+def _batches(builder: BundleBuilder, texts: Sequence[str], *, batch_size: int) -> list[Ids]:
     """Batches of ids as serving forms them."""
-    encoded = [bundle.tokenizer.encode(text, max_length=bundle.manifest.max_length) for text in texts]
-    encoded = [ids for ids in encoded if ids]
+    tokenizer, most = builder.tokenizer, builder.manifest.max_length
+    encoded = [ids for text in texts if (ids := tokenizer.encode(text, max_length=most))]
     rows = form_batches([len(ids) for ids in encoded], batch_size=batch_size)
     return [pad([encoded[row] for row in batch]) for batch in rows]
 
@@ -195,11 +169,11 @@ def _reader(tools: Any, batches: Sequence[Ids]) -> Any:
     return Reader()
 
 
-def _with_program(bundle: Bundle, precision: str, file: str) -> Bundle:
-    """The bundle with a program that has not been measured yet."""
-    blank = QuantizedProgram(
+def _unmeasured(file: str, method: str, tolerance: float) -> QuantizedProgram:
+    """Describe a program that has not been measured yet, so that the bundle can run it."""
+    return QuantizedProgram(
         file=file,
-        method="",
+        method=method,
         rows=0,
         agreement=0.0,
         accuracy=0.0,
@@ -211,26 +185,25 @@ def _with_program(bundle: Bundle, precision: str, file: str) -> Bundle:
         bytes_fp32=0,
         speedup=None,
         processor="",
-        tolerance=0.0,
+        tolerance=tolerance,
     )
-    quantized = {**bundle.manifest.quantized, precision: blank}
-    return dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, quantized=quantized))
 
 
-def _measure(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str], labels: Sequence[str]) -> QuantizedProgram:
-    """Compare a program with fp32 on labelled rows."""
-    names = bundle.manifest.labels
-    truth = [names.index(label) for label in labels]
+def _measure(builder: BundleBuilder, rows: LabelledRows, rest: Sequence[int], precision: str) -> QuantizedProgram:
+    """Compare a program with fp32 on labelled rows; fp32 has read all rows, or does so now."""
+    draft, part = builder.draft, rows.subset(rest)
+    names, truth = draft.manifest.labels, part.truth().tolist()
     gpus = gpu_providers() if precision == "fp16" else []
     device = "gpu" if gpus else "cpu"
-    with Predictor(bundle, device=device) as plain, Predictor(draft, precision=precision, device=device) as small:
-        expected, found = plain.probabilities(texts), small.probabilities(texts)
-        alone = np.concatenate([small.probabilities([text]) for text in texts[:_COMPANY_ROWS]])
+    expected = rows.probabilities("onnxruntime", device=device)[rest]
+    found = part.probabilities("onnxruntime", precision=precision, device=device)
+    singles = [part.subset([row]) for row in range(min(len(rest), _COMPANY_ROWS))]
+    alone = np.concatenate([each.probabilities("onnxruntime", precision=precision, device=device) for each in singles])
     reports = [classification_report(truth, table.argmax(axis=1).tolist(), names) for table in (found, expected)]
     program = draft.manifest.quantized[precision]
     return dataclasses.replace(
         program,
-        rows=len(texts),
+        rows=len(rest),
         agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         accuracy=reports[0]["accuracy"],
         accuracy_fp32=reports[1]["accuracy"],
@@ -238,18 +211,18 @@ def _measure(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str]
         f1_macro_fp32=reports[1]["f1_macro"],
         company=float(np.abs(alone - found[: len(alone)]).max()),
         bytes=(draft.path / program.file).stat().st_size,
-        bytes_fp32=bundle.engine_file("onnxruntime", ".onnx").stat().st_size,
-        speedup=_speedup(bundle, draft, precision, texts) if gpus or precision != "fp16" else None,
+        bytes_fp32=draft.engine_file("onnxruntime", ".onnx").stat().st_size,
+        speedup=_speedup(builder, precision, part.texts) if gpus or precision != "fp16" else None,
         processor=gpus[0] if gpus else compat.processor_name(),
     )
 
 
-def _speedup(bundle: Bundle, draft: Bundle, precision: str, texts: Sequence[str]) -> float:
+def _speedup(builder: BundleBuilder, precision: str, texts: Sequence[str]) -> float:
     """How many times faster the program is, over the same batches in alternating rounds; the median of five."""
-    batches = _batches(bundle, texts[:_TIMED_ROWS], batch_size=64)
+    batches = _batches(builder, texts[:_TIMED_ROWS], batch_size=64)
     device = "gpu" if precision == "fp16" else "cpu"
-    plain: Engine = OnnxRuntimeEngine(bundle, EngineOptions(device=device))
-    small: Engine = OnnxRuntimeEngine(draft, EngineOptions(device=device, precision=precision))
+    plain: Engine = OnnxRuntimeEngine(builder.draft, EngineOptions(device=device))
+    small: Engine = OnnxRuntimeEngine(builder.draft, EngineOptions(device=device, precision=precision))
 
     def seconds(engine: Engine) -> float:
         started = time.perf_counter()

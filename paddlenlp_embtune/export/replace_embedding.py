@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import Bundle, Manifest, draft_with_embedding
+from paddlenlp_embtune.bundle import Bundle, Manifest
 from paddlenlp_embtune.evaluation import classification_report, encode_labels
-from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS, calibrate
-from paddlenlp_embtune.export.bundle_writer import add_engines
-from paddlenlp_embtune.export.seal import best_engine, reseal, revising
-from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS
+from paddlenlp_embtune.export.builder import BundleBuilder, edit_bundle
+from paddlenlp_embtune.export.seal import best_engine
 
-__all__ = ["finish", "restore_embedding"]
+__all__ = ["measure_again", "restore_embedding"]
 
 
 def restore_embedding(
@@ -53,67 +50,54 @@ def restore_embedding(
     """
     if len(texts) or len(labels):
         encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
-    with revising(bundle, target) as current, tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
+    with edit_bundle(bundle, target) as builder:
         bundle.check_current("vocab.txt", "weights.safetensors", "model.json")  # the table is made of what was opened
-        draft = draft_with_embedding(current, table, Path(scratch) / "draft")
-        plain = dataclasses.replace(
-            draft.manifest,
+        former = builder.manifest
+        engines = builder.replace_embedding(bundle, table)
+        builder.update(
             temperature=1.0,
             thresholds={},
             calibration=None,
             metrics={},
-            vectors={**current.manifest.vectors, "restored": dict(origin or {})},
+            vectors={**former.vectors, "restored": dict(origin or {})},
         )
-        fresh = add_engines(
-            Bundle(draft.path, plain, draft.vocabulary),
-            Path(scratch) / "bundle",
-            engines=[name for name in current.manifest.engines if name not in plain.engines],
-            sample_texts=texts[:512],
-        )
-        return finish(fresh, target, former=current.manifest, texts=texts, labels=labels)
+        builder.add_engines(engines, sample_texts=texts[:512])
+        notes = measure_again(builder, former, texts=texts, labels=labels)
+    return builder.bundle, notes
 
 
-def finish(
-    fresh: Bundle,
-    target: Path,
-    *,
+def measure_again(
+    builder: BundleBuilder,
     former: Manifest,
+    *,
     texts: Sequence[str] = (),
     labels: Sequence[str] = (),
     same_rows: bool = False,
-) -> tuple[Bundle, list[str]]:
-    """Calibrate and measure a bundle whose embedding is new, as far as there are rows for it, and put it in its place.
+) -> list[str]:
+    """Calibrate and measure a bundle whose embedding is new, as far as there are rows for it.
 
     Args:
-        fresh: proven, not calibrated; somewhere else.
-        target: where the result goes.
+        builder: of the bundle, whose engines are proven.
         former: what the bundle said that the new one is made of.
         texts: labelled rows that the model was not trained on, none, or 20 or more.
         labels: their labels.
         same_rows: whether the rows that both have are alike, so that a former calibration holds for texts that are cut as
             before; without labelled rows it is kept.
     Returns:
-        the bundle, and notes about what it lacks now
+        notes about what the bundle lacks now
     Raises:
-        BundleError: the place is taken, or the disk does not take the files.
         DataError: the labelled rows are too few, or have labels that the bundle does not know.
     """
-    changes: dict[str, Any] = {}
     if len(texts):
+        rows = builder.rows(texts, labels)
         wanted = former.calibration.target_precision if former.calibration is not None else None
-        fresh = calibrate(fresh, texts, labels, target_precision=wanted)
-        changes["metrics"] = {"dev": _figures(fresh, texts, labels)}
+        builder.calibrate(rows, target_precision=wanted)
+        predicted = rows.probabilities(best_engine(builder.manifest)).argmax(axis=1).tolist()
+        report = classification_report(rows.truth().tolist(), predicted, builder.manifest.labels)
+        builder.update(metrics={"dev": {key: report[key] for key in ("n", "accuracy", "f1_macro", "per_class")}})
     elif same_rows:
-        changes = {name: getattr(former, name) for name in ("temperature", "thresholds", "calibration")}
-    return reseal(fresh, target, **changes), _notes(former, measured=bool(len(texts)), same_rows=same_rows)
-
-
-def _figures(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
-    names = bundle.manifest.labels
-    with Predictor(bundle, engine=best_engine(bundle.manifest)) as predictor:
-        predicted = predictor.probabilities(texts).argmax(axis=1).tolist()
-    report = classification_report([names.index(label) for label in labels], predicted, names)
-    return {key: report[key] for key in ("n", "accuracy", "f1_macro", "per_class")}
+        builder.update(**{name: getattr(former, name) for name in ("temperature", "thresholds", "calibration")})
+    return _notes(former, measured=bool(len(texts)), same_rows=same_rows)
 
 
 def _notes(former: Manifest, *, measured: bool, same_rows: bool) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.evaluation import encode_labels
-from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS
-from paddlenlp_embtune.export.bundle_writer import BundleContent, write_bundle
-from paddlenlp_embtune.export.replace_embedding import finish
-from paddlenlp_embtune.export.seal import revising
+from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS
+from paddlenlp_embtune.export._place import locked_bundle
+from paddlenlp_embtune.export.builder import new_bundle
+from paddlenlp_embtune.export.bundle_content import BundleContent
+from paddlenlp_embtune.export.replace_embedding import measure_again
 from paddlenlp_embtune.models import embedding_name, load_layer, with_table
 from paddlenlp_embtune.text import Cut, Extension, Tokenizer, cut_tokenizer, tokenizer_files
 
@@ -64,7 +64,7 @@ def extend_bundle(
         bundle: an opened bundle.
         target: where the result goes; may be the bundle's own folder.
         terms: what is added; those that are tokens already are left out.
-        vectors: pretrained rows for them, as in :func:`paddlenlp_embtune.embeddings.resize.extended`.
+        vectors: pretrained rows for them, as in :func:`paddlenlp_embtune.embeddings.extended`.
         texts: labelled rows that the model was not trained on, to fit the calibration and measure on; none, or 20 or more.
         labels: their labels.
     Raises:
@@ -73,7 +73,7 @@ def extend_bundle(
     """
     if not terms:
         raise DataError("there are no terms to add; expected one or more")
-    with revising(bundle, target) as current:
+    with locked_bundle(bundle, target) as current:
         _check_rows(current, texts, labels)
         model = load_layer(current.path)
         tokenizer, change, table, coverage = extended(current.tokenizer, _table(model), terms, vectors)
@@ -108,7 +108,7 @@ def cut_bundle(
         BundleError: the model's answers depend on the numbers of its ids.
         DataError, ParityError, PluginError: as :func:`extend_bundle`.
     """
-    with revising(bundle, target) as current:
+    with locked_bundle(bundle, target) as current:
         _check_rows(current, texts, labels)
         model = load_layer(current.path)
         if getattr(model, "hashes_ids", False):
@@ -162,7 +162,7 @@ def _rewrite(
     )
     bundle.check_current("weights.safetensors", "model.json", *tokenizer_files(bundle.manifest.tokenizer))
     engines = [each for each in manifest.engines if each != "paddle"]
-    with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
-        fresh = write_bundle(Path(scratch) / "bundle", content, engines=engines)
-        written, notes = finish(fresh, target, former=manifest, texts=texts, labels=labels, same_rows=True)
-    return written, tuple(notes)
+    with new_bundle(target, content) as builder:
+        builder.add_engines(engines, sample_texts=content.sample_texts)
+        notes = measure_again(builder, manifest, texts=texts, labels=labels, same_rows=True)
+    return builder.bundle, tuple(notes)

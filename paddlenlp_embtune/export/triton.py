@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle, copy_files
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.utils.atomic_io import replace_folder, write_text
 from paddlenlp_embtune.utils.locks import exclusive
@@ -79,10 +79,9 @@ def write_triton(
                 bundle.check_current()
                 write_text(folder / "config.pbtxt", _by_ids(by_ids.name, classes, max_batch_size))
             with replace_folder(by_text) as folder:
-                kept = folder / "1" / "bundle"
-                for file in (MANIFEST, *bundle.manifest.files):
-                    (kept / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(bundle.path / file, kept / file)
+                copied = folder / "1" / "bundle"
+                copy_files(bundle, bundle.manifest.files, copied)
+                shutil.copyfile(bundle.path / MANIFEST, copied / MANIFEST)
                 bundle.check_current()
                 write_text(folder / "1" / "model.py", _MODEL)
                 write_text(folder / "config.pbtxt", _by_text(by_text.name, classes, max_batch_size, precision))

@@ -59,7 +59,7 @@ def _check_sizes(folder: Path, sizes: Mapping[str, int], weights: Mapping[str, n
 
 
 class PaddleEngine:
-    """Runs the layer in dynamic mode; one thread at a time.
+    """Runs the layer, ``layer``, in dynamic mode; one thread at a time.
 
     Args:
         bundle: an opened bundle.
@@ -70,7 +70,7 @@ class PaddleEngine:
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
         require_plain(options, engine="paddle")
-        self._model = load_layer(bundle.path)
+        self.layer = load_layer(bundle.path)
         self._lock, self._stale = threading.Lock(), False
         watch_forks(self)
 
@@ -82,7 +82,7 @@ class PaddleEngine:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
         refuse_stale(self._stale)
         with self._lock, paddle.no_grad():
-            logits: npt.NDArray[np.float32] = self._model(paddle.to_tensor(input_ids)).numpy()
+            logits: npt.NDArray[np.float32] = self.layer(paddle.to_tensor(input_ids)).numpy()
         return logits
 
     def attribute(
@@ -91,4 +91,4 @@ class PaddleEngine:
         """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
         refuse_stale(self._stale)
         with self._lock:
-            return attribute(self._model, ids, label=label, temperature=temperature, fixed=fixed)
+            return attribute(self.layer, ids, label=label, temperature=temperature, fixed=fixed)

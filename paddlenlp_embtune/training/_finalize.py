@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,72 +18,57 @@ from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.text import own_ids
+from paddlenlp_embtune.text import Reading, own_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import write_json
-from paddlenlp_embtune.utils.run_layout import BUNDLE, INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
+from paddlenlp_embtune.utils.run_layout import INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.bundle import Bundle
+    from paddlenlp_embtune.data import EncodedDataset
+    from paddlenlp_embtune.export import BundleBuilder, BundleContent, LabelledRows
 
 __all__ = ["deliver"]
 
 _MANY_ROWS = 100_000
+_SAMPLE_TEXTS = 256
 
 
 def deliver(
     recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord
 ) -> tuple[dict[str, Any], EmbtuneError | None]:
-    """Save the weights, export with proof, evaluate; return the figures, and the error if an engine could not be exported."""
-    from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
-    from paddlenlp_embtune.inference import Predictor
-    from paddlenlp_embtune.training._trainer import predict_logits
+    """Write the bundle with its proofs and evaluate it; return the figures, and the error if an engine could not be exported.
+
+    The bundle is built in one transaction, and each of its engines reads the development rows once: the fit, the calibration,
+    the check of a quantized program and the figures share what it answers.
+
+    Args:
+        recipe: what was done.
+        prepared: the data, the tokenizer, and the embedding as it was before.
+        trainer: has trained the model.
+        folder: of the run.
+        record: of the run.
+    """
+    from paddlenlp_embtune.export import new_bundle
 
     dev = prepared.dev_dataset()
     truth = list(dev.truth)
-
-    def logits() -> npt.NDArray[np.float32]:
-        return predict_logits(trainer.model, dev, batch_size=trainer.args.per_device_eval_batch_size)
-
+    trainer.model.eval()
     if hasattr(trainer.model, "fit_after_training"):
-        _fit_after_training(recipe, trainer.model, logits, truth, prepared.labels)
-    answers = logits()
-    live = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
-    teacher = _beside_teacher(prepared, truth, answers, live)
-    content = BundleContent(
-        model=trainer.model,
-        model_name=recipe.model.name,
-        tokenizer=prepared.tokenizer,
-        labels=prepared.labels,
-        ordered=prepared.ordered,
-        max_length=recipe.text.max_length,
-        windows=recipe.text.windows,
-        domain=recipe.domain,
-        recipe=_without_folders(recipe).to_dict(),
-        data=data_summary(prepared, folders=False),
-        vectors=prepared.origins,
-        metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}},
-        teacher=teacher,
-        sample_texts=prepared.dev.texts[:256],
-    )
-    bundle, failure = write_bundle(folder / BUNDLE, content, engines=()), None
-    bundle = _calibrated(recipe, prepared, bundle, record)
-    try:
-        if recipe.export.engines:
-            bundle = add_engines(bundle, bundle.path, engines=recipe.export.engines, sample_texts=content.sample_texts)
-        if recipe.export.int8 is not None:
-            bundle = _quantized(recipe, prepared, bundle, record)
-    except (ParityError, HostError, PluginError) as error:
-        failure = error
-        record.write("export_failed", message=str(error))
+        _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
+    with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
+        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, reading=_reading(dev))
+        builder.prove(sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS])
+        teacher = _measure_live(builder, rows, prepared, truth)
+        _calibrate(recipe, builder, rows, record)
+        failure = _add_engines(recipe, builder, rows, record)
+        engine = next((name for name in recipe.export.engines if name in builder.manifest.engines), "paddle")
+        probabilities = rows.probabilities(engine)
+    bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
-    engine = next((name for name in recipe.export.engines if name in bundle.manifest.engines), "paddle")
-    predictor = Predictor(bundle, engine=engine)
-    probabilities = predictor.probabilities(prepared.dev.texts)
     predicted = probabilities.argmax(axis=1).tolist()
     metrics = {
         **classification_report(truth, predicted, prepared.labels),
@@ -102,6 +87,70 @@ def deliver(
     return metrics, failure
 
 
+def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
+    """What the bundle holds and says before it has been measured."""
+    from paddlenlp_embtune.export import BundleContent
+
+    return BundleContent(
+        model=model,
+        model_name=recipe.model.name,
+        tokenizer=prepared.tokenizer,
+        labels=prepared.labels,
+        ordered=prepared.ordered,
+        max_length=recipe.text.max_length,
+        windows=recipe.text.windows,
+        domain=recipe.domain,
+        recipe=_without_folders(recipe).to_dict(),
+        data=data_summary(prepared, folders=False),
+        vectors=prepared.origins,
+    )
+
+
+def _reading(rows: EncodedDataset) -> Reading:
+    """The ids of encoded rows, as an engine of the bundle gets them."""
+    windowed: Reading | None = getattr(rows, "reading", None)
+    return windowed if windowed is not None else Reading(rows.ids, np.arange(len(rows) + 1))
+
+
+def _measure_live(builder: BundleBuilder, rows: LabelledRows, prepared: Prepared, truth: list[int]) -> Mapping[str, Any]:
+    """Let the bundle say what its weights reach on the development rows, also beside the teacher; return the latter."""
+    answers = rows.at_temperature("paddle")(1.0)
+    live = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
+    teacher = _beside_teacher(prepared, truth, answers, live)
+    builder.update(metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
+    return teacher
+
+
+def _calibrate(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> None:
+    """Fit temperature and thresholds on the development rows, as far as the recipe and their number allow."""
+    from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS
+
+    if not recipe.export.calibrate or len(rows) < MIN_CALIBRATION_ROWS:
+        return
+    builder.calibrate(rows, target_precision=recipe.export.target_precision)
+    manifest = builder.manifest
+    record.write(
+        "calibrated",
+        temperature=manifest.temperature,
+        thresholds=dict(manifest.thresholds),
+        **to_plain(manifest.calibration),
+    )
+
+
+def _add_engines(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> EmbtuneError | None:
+    """Export for the engines of the recipe, and add a program in 8 bits; return what made one of these steps fail."""
+    try:
+        if recipe.export.engines:
+            builder.add_engines(recipe.export.engines, sample_texts=rows.texts[:_SAMPLE_TEXTS])
+        if recipe.export.int8 is not None:
+            builder.quantize(rows, precision="int8", method=recipe.export.int8)
+            record.write("quantized", precision="int8", **to_plain(builder.manifest.quantized["int8"]))
+    except (ParityError, HostError, PluginError) as error:
+        record.write("export_failed", message=str(error))
+        return error
+    return None
+
+
 def _watched_metric(recipe: Recipe) -> tuple[str, str]:
     """The metric that the recipe watches, without ``eval_``, and whether more or less of it is better."""
     if recipe.early_stopping is not None:
@@ -114,10 +163,15 @@ def _watched_metric(recipe: Recipe) -> tuple[str, str]:
     return metric.removeprefix("eval_"), mode
 
 
-def _fit_after_training(
-    recipe: Recipe, model: Any, logits: Callable[[], npt.NDArray[np.float32]], truth: list[int], labels: Sequence[str]
-) -> None:
+def _fit_after_training(recipe: Recipe, trainer: Any, dev: EncodedDataset, truth: list[int], labels: Sequence[str]) -> None:
     """Let a model fit what it fits when the best weights are back, by the metric that chose these where it can."""
+    from paddlenlp_embtune.training._trainer import predict_logits
+
+    model = trainer.model
+
+    def logits() -> npt.NDArray[np.float32]:
+        return predict_logits(model, dev, batch_size=trainer.args.per_device_eval_batch_size)
+
     metric, mode = _watched_metric(recipe)
 
     def score(found: npt.NDArray[np.float32]) -> float:
@@ -145,12 +199,19 @@ def _shipped(
 def _beside_teacher(
     prepared: Prepared, truth: list[int], answers: npt.NDArray[np.float32], live: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what the bundle says about its teacher, with figures of both on the development rows; empty without one."""
+    """Return what the bundle says about its teacher, with figures of both on the development rows; empty without one.
+
+    Args:
+        prepared: holds the teacher's answers.
+        truth: N class numbers.
+        answers: (N, C) float32 probabilities at temperature 1.
+        live: the figures of these answers.
+    """
     if prepared.teaching is None or prepared.soft_targets is None:
         return {}
     taught = prepared.soft_targets.dev
     report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)
-    theirs, ours = softmax(taught).astype(np.float64), np.maximum(softmax(answers).astype(np.float64), 1e-30)
+    theirs, ours = softmax(taught).astype(np.float64), np.maximum(answers.astype(np.float64), 1e-30)
     divergence = (theirs * (np.log(np.maximum(theirs, 1e-30)) - np.log(ours))).sum(axis=1)
     figures = {
         "agreement": float((taught.argmax(axis=1) == answers.argmax(axis=1)).mean()),
@@ -160,34 +221,6 @@ def _beside_teacher(
         "f1_macro_kept": live["f1_macro"] / report["f1_macro"] if report["f1_macro"] else None,
     }
     return {**prepared.teaching.summary(), "dev": figures}
-
-
-def _calibrated(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
-    """Fit temperature and thresholds on the development rows, as far as the recipe and their number allow."""
-    from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS, calibrate
-
-    if not recipe.export.calibrate or len(prepared.dev) < MIN_CALIBRATION_ROWS:
-        return bundle
-    wanted = recipe.export.target_precision
-    bundle = calibrate(bundle, prepared.dev.texts, prepared.dev.labels, target_precision=wanted)
-    manifest = bundle.manifest
-    record.write(
-        "calibrated",
-        temperature=manifest.temperature,
-        thresholds=dict(manifest.thresholds),
-        **to_plain(manifest.calibration),
-    )
-    return bundle
-
-
-def _quantized(recipe: Recipe, prepared: Prepared, bundle: Bundle, record: RunRecord) -> Bundle:
-    """Add a program in 8 bits, measured on the development rows."""
-    from paddlenlp_embtune.export import quantize
-
-    method = recipe.export.int8 or "static"
-    bundle = quantize(bundle, prepared.dev.texts, prepared.dev.labels, precision="int8", method=method)
-    record.write("quantized", precision="int8", **to_plain(bundle.manifest.quantized["int8"]))
-    return bundle
 
 
 def _keep_versions(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path) -> None:

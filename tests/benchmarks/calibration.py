@@ -14,7 +14,7 @@ from paddlenlp_embtune import Predictor, Recipe, train
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.data import Examples, read_examples
 from paddlenlp_embtune.evaluation.calibration import calibration_error, negative_log_likelihood
-from paddlenlp_embtune.export._calibrate import calibrate
+from paddlenlp_embtune.export import calibrate
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from tests.benchmarks.encoders import train_checkpoint
 

@@ -17,7 +17,7 @@ import pytest
 
 from paddlenlp_embtune.config.recipe import Recipe
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, RecipeError
-from paddlenlp_embtune.export import seal
+from paddlenlp_embtune.export._place import replace_bundle
 from paddlenlp_embtune.training import run as pipeline
 from paddlenlp_embtune.training._preflight import run_lock
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
@@ -151,7 +151,7 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
         pipeline.train(recipe, "run")
 
     def full_disk(*_: Any) -> Any:
-        with seal.writing(work / "elsewhere"):
+        with replace_bundle(work / "elsewhere"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as context:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ from paddlenlp_embtune.bundle import Bundle, QuantizedProgram
 from paddlenlp_embtune.bundle.embedding import draft_with_embedding, embedding_table
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.export.seal import revise, seal
+from paddlenlp_embtune.export import edit_bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.models.paddle_engine import load_layer
@@ -194,11 +193,11 @@ def with_int8(bundle: Bundle, target: Path) -> Bundle:
         tolerance=0.01,
         **figures,
     )
-    with revise(bundle, target) as folder:
-        shutil.copy(bundle.path / "onnx" / "model.onnx", folder / program.file)
-        manifest = dataclasses.replace(bundle.manifest, quantized={"int8": program})
-        seal(folder, Bundle(folder, manifest, bundle.vocabulary))
-    return Bundle.open(target)
+    with edit_bundle(bundle, target) as builder:
+        (builder.folder / "onnx").mkdir()
+        shutil.copy(bundle.path / "onnx" / "model.onnx", builder.folder / program.file)
+        builder.update(quantized={"int8": program})
+    return builder.bundle
 
 
 def test_restore_writes_and_proves_every_engine(work: Path, run: Run, noisy: Table) -> None:
@@ -227,8 +226,9 @@ def test_restore_writes_and_proves_every_engine(work: Path, run: Run, noisy: Tab
 
 
 def test_restore_single_rows_in_place_with_labelled_rows(work: Path, run: Run, noisy: Table, finance: Bundle) -> None:
-    light = draft_with_embedding(finance, embedding_table(finance), work / "light" / "bundle")  # for the engine paddle alone
-    seal(light.path, light)
+    with edit_bundle(finance, work / "light" / "bundle") as builder:
+        builder.replace_embedding(finance, embedding_table(finance))  # for the engine paddle alone
+        builder.prove()
     options = ("--row", "股", "--row", "息", "--data", "dev.tsv", "--store", "run")
     says = "light/bundle is there already; replace it with --overwrite"
     assert says in error_of(run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", *options), 1)

@@ -199,7 +199,7 @@ def test_cut_keeps_what_the_texts_use(work: Path, run: Run, whole: Path) -> None
 def test_rows_that_cannot_be_used_are_refused_before_anything_is_exported(
     work: Path, run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paddlenlp_embtune.export.resize_vocabulary.write_bundle", None)
+    monkeypatch.setattr("paddlenlp_embtune.export.resize_vocabulary.new_bundle", None)
     (work / "few.tsv").write_text(tsv(ROWS[:1]), encoding="utf-8")
     extend = ("extend", whole, "--terms", "terms.txt", "--out", "b", "--data", "few.tsv")
     cut = ("cut", whole, "--texts", "texts.txt", "--out", "b", "--check-data", "few.tsv")

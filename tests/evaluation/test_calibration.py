@@ -25,7 +25,7 @@ from paddlenlp_embtune.evaluation.calibration import (
     negative_log_likelihood,
 )
 from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
-from paddlenlp_embtune.export._calibrate import MIN_CALIBRATION_ROWS, calibrate
+from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
 from paddlenlp_embtune.text.encoding import Reading
@@ -350,8 +350,7 @@ def test_without_scipy_the_extra_is_named(own: Bundle, monkeypatch: pytest.Monke
 
 PREPARE = (
     "import os, resource, signal, sys; from pathlib import Path; from paddlenlp_embtune.errors import BundleError;"
-    "from paddlenlp_embtune.bundle import Bundle; from paddlenlp_embtune.export import seal as sealing;"
-    "from paddlenlp_embtune.export._calibrate import calibrate;"
+    "from paddlenlp_embtune.bundle import Bundle; from paddlenlp_embtune.export import BundleBuilder, calibrate;"
     "opened = Bundle.open(sys.argv[1]); rows = ['公司', '减持'] * 15, ['利好', '利空'] * 15;"
 )
 
@@ -376,7 +375,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_bundle(own: Bundle, limit: int
 
 def test_a_kill_in_the_middle_leaves_the_old_bundle(own: Bundle) -> None:
     before = {name: (own.path / name).read_bytes() for name in names(own.path) if (own.path / name).is_file()}
-    done = child("sealing.seal = lambda *a: os.kill(os.getpid(), signal.SIGKILL); calibrate(opened, *rows)", own.path)
+    done = child("BundleBuilder.seal = lambda *a: os.kill(os.getpid(), signal.SIGKILL); calibrate(opened, *rows)", own.path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert {name: (own.path / name).read_bytes() for name in before} == before
     texts, labels = labelled(own, 30)

@@ -19,7 +19,7 @@ from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export import add_engines, write_bundle
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text import CharTokenizer
 from paddlenlp_embtune.text.windows import WindowSpec

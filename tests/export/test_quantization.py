@@ -18,9 +18,8 @@ import pytest
 from paddlenlp_embtune import DataError
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, MissingDependencyError, ParityError
-from paddlenlp_embtune.export import add_engines, quantization, quantize, write_bundle
-from paddlenlp_embtune.export._calibrate import calibrate
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export import add_engines, calibrate, quantization, quantize, write_bundle
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text.windows import WindowSpec
 from tests.export.large_bundle import LABELS, large_content, make_texts
@@ -324,8 +323,8 @@ def test_a_resealed_bundle_keeps_its_program(small: Bundle, tmp_path: Path) -> N
 
 def test_neither_paddle_nor_leftovers(bundle: Bundle, rows: Any, tmp_path: Path) -> None:
     script = (
-        "import json, sys\nfrom pathlib import Path\nfrom paddlenlp_embtune.export import quantization\n"
-        "quantization._speedup = lambda *given: 2.0\nquantize = quantization.quantize\n"
+        "import json, sys\nfrom pathlib import Path\nfrom paddlenlp_embtune.export import quantization, quantize\n"
+        "quantization._speedup = lambda *given: 2.0\n"
         "from paddlenlp_embtune.bundle import Bundle\n"
         "rows = json.loads(sys.stdin.read())\n"
         "found = quantize(Bundle.open(sys.argv[1]), *rows, tolerance=0.5, target=Path('out') / 'bundle')\n"

@@ -16,7 +16,7 @@ import pytest
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.export.triton import write_triton
 from paddlenlp_embtune.inference import Predictor
 from tests.bundles import TEXTS

@@ -82,7 +82,7 @@ def test_a_seal_that_is_taken_off_is_missed(copy: Path) -> None:
 
 
 def test_a_bundle_of_schema_1_still_opens_and_is_sealed_when_it_is_written_again(copy: Path, tmp_path: Path) -> None:
-    from paddlenlp_embtune.export.seal import reseal
+    from paddlenlp_embtune.export.bundle_writer import reseal
 
     manifest = json.loads((copy / "bundle.json").read_text(encoding="utf-8"))
     del manifest["seal"], manifest["teacher"]  # a field that came later

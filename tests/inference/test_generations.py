@@ -12,7 +12,7 @@ from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle, reader as module
 from paddlenlp_embtune.bundle.embedding import bundle_folder, embedding_table
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.export.seal import revising
+from paddlenlp_embtune.export._place import locked_bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.utils.atomic_io import replace_folder
 from paddlenlp_embtune.utils.locks import exclusive
@@ -103,7 +103,7 @@ def test_a_bundle_that_was_opened_before_it_was_replaced(place: Path) -> None:
     # Its files are the same, its manifest is not: it goes on as it was opened, but is not written in place of the new one.
     assert Predictor(former, num_threads=1).labels == former.manifest.labels
     assert len(embedding_table(former)) == len(former.vocabulary)
-    with revising(former, place) as current:
+    with locked_bundle(former, place) as current:
         assert current.manifest.labels == former.manifest.labels[::-1]
     with pytest.raises(BundleError, match="has been replaced since it was opened"):
         former.check_current()

@@ -14,7 +14,7 @@ import pytest
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import aggregate, level_of, probabilities_of, softmax, thresholds_of
 from paddlenlp_embtune.text import clean

@@ -15,7 +15,7 @@ import pytest
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.text.windows import WindowSpec
 from tests.helpers import python

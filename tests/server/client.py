@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 
 GOOD, BAD = "公司拟以十亿元回购股份并全部注销", "公司因财务造假被立案调查，股票可能退市"
 PREDICT = "/v1/models/finance/predict"

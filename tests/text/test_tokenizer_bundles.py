@@ -16,7 +16,7 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.bundle.tokenizer_spec import tokenizer_steps
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.export import BundleContent, add_engines, write_bundle
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import Tokenizer, clean

@@ -17,7 +17,7 @@ from paddlenlp_embtune.config.recipe import DistillSpec, Recipe
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.data.unlabelled import read_unlabelled
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
-from paddlenlp_embtune.export.seal import reseal
+from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.report.run_reader import read_run
 from paddlenlp_embtune.report.sections._overview import findings
 from paddlenlp_embtune.text.windows import WindowSpec
