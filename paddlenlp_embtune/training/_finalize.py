@@ -23,7 +23,7 @@ from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import write_json
-from paddlenlp_embtune.utils.run_layout import INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
+from paddlenlp_embtune.utils.run_layout import BUNDLE, INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
