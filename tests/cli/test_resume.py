@@ -78,29 +78,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path, run
     assert not (whole / "run.checkpoints").exists()
 
 
-def test_resume_without_a_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
-    done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "bundle").is_dir()
+def test_resume_without_a_checkpoint_begins_at_the_beginning(work: Path, run: Run) -> None:
+    code, _, err = run("train", "quick.yaml", "--out", "run", "--resume")
+    assert code == 0, err
+    assert (work / "run" / "bundle").is_dir()
 
 
-def test_a_run_keeps_off_the_place_where_another_is_writing(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
-    (tmp_path / "run.checkpoints").mkdir()
-    (tmp_path / "run.checkpoints" / "precious").touch()
-    with run_lock(tmp_path / "run"):
-        refused = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
+def test_a_run_keeps_off_the_place_where_another_is_writing(work: Path, run: Run) -> None:
+    (work / "run.checkpoints").mkdir()
+    (work / "run.checkpoints" / "precious").touch()
+    with run_lock(work / "run"):
+        refused = embtune("train", "quick.yaml", "--out", "run", "--overwrite", cwd=work)
         assert refused.returncode == 2
         assert "another run is writing run; wait until it has ended, or choose another --out" in " ".join(
             refused.stderr.split()
         )
-        assert (tmp_path / "run.checkpoints" / "precious").is_file()
-    done = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "run", "train.tsv"]
+        assert (work / "run.checkpoints" / "precious").is_file()
+    code, _, err = run("train", "quick.yaml", "--out", "run", "--overwrite")
+    assert code == 0, err
+    assert sorted(path.name for path in work.iterdir()) == ["quick.yaml", "run", "train.tsv"]
 
 
 def test_a_run_that_ended_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
