@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import paddle  # noqa: F401
     import paddlenlp.trainer  # noqa: F401
+    from paddlenlp.utils.log import logger
+
+# pytest formats and keeps what the Trainer logs of every step: a tenth of the time of all tests that train.
+logger.set_level("WARNING")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -52,7 +57,13 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """One small run through the command line, with a bundle for all three engines; copy it before changing it."""
-    return train_tiny(tmp_path_factory.mktemp("tiny"))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return train_tiny(tmp_path_factory.mktemp("tiny"))
+    place = tmp_path_factory.getbasetemp().parent / "tiny"  # of all workers
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return train_tiny(place / "here")
 
 
 @pytest.fixture(scope="session")

@@ -118,11 +118,15 @@ def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 
 def train_tiny(folder: Path) -> TinyRun:
-    """Train on the invented rows."""
-    data, recipe = folder / "train.tsv", folder / "recipe.yaml"
+    """Train on the invented rows, unless that has been done in this folder."""
+    folder.mkdir(exist_ok=True)
+    data, recipe, said = folder / "train.tsv", folder / "recipe.yaml", folder / "said.json"
+    if said.exists():
+        return TinyRun(data, recipe, folder / "run", *json.loads(said.read_text(encoding="utf-8")))
     data.write_text(tsv(ROWS), encoding="utf-8")
     recipe.write_text(RECIPE, encoding="utf-8")
     done = embtune("train", "recipe.yaml", "--out", "run", "--json", cwd=folder)
     if done.returncode != 0:
         raise RuntimeError(f"the tiny run failed with {done.returncode}: {done.stderr}")
+    said.write_text(json.dumps([done.stdout, done.stderr]), encoding="utf-8")
     return TinyRun(data, recipe, folder / "run", done.stdout, done.stderr)

@@ -79,6 +79,7 @@ def make_trainer(out: Path, *callbacks: Any, model: Any = None, rows: int = ROWS
     options: dict[str, Any] = {
         "num_train_epochs": 3,
         "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 32,
         "learning_rate": 0.01,
         "weight_decay": 0.1,
         "evaluation_strategy": "epoch",

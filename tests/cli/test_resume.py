@@ -21,10 +21,10 @@ from paddlenlp_embtune.export._place import replace_bundle
 from paddlenlp_embtune.training import run as pipeline
 from paddlenlp_embtune.training._preflight import run_lock
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
-from tests.helpers import RECIPE, ROWS, embtune, tsv
+from tests.helpers import RECIPE, ROWS, Run, embtune, error_of, tsv
 from tests.hostile.damages import DAMAGES, flips, payload
 
-SLOWLY = RECIPE.replace("epochs: 2, batch_size: 16", "epochs: 30, batch_size: 8, checkpoint_seconds: 0") + (
+SLOWLY = RECIPE.replace("epochs: 2, batch_size: 16", "epochs: 12, batch_size: 8, checkpoint_seconds: 0") + (
     "export: {engines: []}\naverage: {every_steps: 3}\nearly_stopping: {patience_evals: 30}\n"
 )
 
@@ -47,7 +47,7 @@ def start_and_kill(folder: Path, *, after_steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
@@ -57,14 +57,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     start_and_kill(cut, after_steps=20)
 
-    refused = embtune("train", "recipe.yaml", "--out", "run", cwd=cut)
-    assert refused.returncode == 2
-    assert "continue with --resume" in refused.stderr
-
+    monkeypatch.chdir(cut)
+    assert "continue with --resume" in error_of(run("train", "recipe.yaml", "--out", "run"), 2)
     (cut / "other.yaml").write_text(SLOWLY.replace("every_steps: 3", "every_steps: 4"), encoding="utf-8")
-    refused = embtune("train", "other.yaml", "--out", "run", "--resume", cwd=cut)
-    assert refused.returncode == 2
-    assert "average.every_steps: 3 in the checkpoint, 4 now" in refused.stderr
+    refused = error_of(run("train", "other.yaml", "--out", "run", "--resume"), 2)
+    assert "average.every_steps: 3 in the checkpoint, 4 now" in refused
 
     done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=cut)
     assert done.returncode == 0, done.stderr
@@ -81,29 +78,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> 
     assert not (whole / "run.checkpoints").exists()
 
 
-def test_resume_without_a_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
-    done = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "bundle").is_dir()
+def test_resume_without_a_checkpoint_begins_at_the_beginning(work: Path, run: Run) -> None:
+    code, _, err = run("train", "quick.yaml", "--out", "run", "--resume")
+    assert code == 0, err
+    assert (work / "run" / "bundle").is_dir()
 
 
-def test_a_run_keeps_off_the_place_where_another_is_writing(tmp_path: Path) -> None:
-    (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
-    (tmp_path / "run.checkpoints").mkdir()
-    (tmp_path / "run.checkpoints" / "precious").touch()
-    with run_lock(tmp_path / "run"):
-        refused = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
+def test_a_run_keeps_off_the_place_where_another_is_writing(work: Path, run: Run) -> None:
+    (work / "run.checkpoints").mkdir()
+    (work / "run.checkpoints" / "precious").touch()
+    with run_lock(work / "run"):
+        refused = embtune("train", "quick.yaml", "--out", "run", "--overwrite", cwd=work)
         assert refused.returncode == 2
         assert "another run is writing run; wait until it has ended, or choose another --out" in " ".join(
             refused.stderr.split()
         )
-        assert (tmp_path / "run.checkpoints" / "precious").is_file()
-    done = embtune("train", "recipe.yaml", "--out", "run", "--overwrite", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.yaml", "run", "train.tsv"]
+        assert (work / "run.checkpoints" / "precious").is_file()
+    code, _, err = run("train", "quick.yaml", "--out", "run", "--overwrite")
+    assert code == 0, err
+    assert sorted(path.name for path in work.iterdir()) == ["quick.yaml", "run", "train.tsv"]
 
 
 def test_a_run_that_ended_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +158,7 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_ends_the_command_with_one_line(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_ends_the_command_with_one_line(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(SLOWLY, encoding="utf-8")
     start_and_kill(tmp_path, after_steps=12)
@@ -182,20 +175,19 @@ def test_a_damaged_checkpoint_ends_the_command_with_one_line(tmp_path: Path) -> 
         "payload": ("rng_state.json", lambda path: path.write_bytes(payload(marker, 2))),
         "seal": ("embtune_complete.json", lambda path: path.write_bytes(next(flips(path, 1, seed=2)))),
     }
+    monkeypatch.chdir(tmp_path)
     for what, (name, change) in changes.items():
         shutil.rmtree(checkpoints, ignore_errors=True)
         shutil.copytree(kept, checkpoints)
         change(checkpoints / newest.name / name)
-        refused = embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path)
-        errors = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
-        assert refused.returncode == 1, what
-        assert "Traceback" not in refused.stderr, what
-        assert len(errors) == 1, refused.stderr
-        assert "is damaged" in errors[0], what
-        assert name in errors[0], what
-        assert "continue from there" in errors[0], what
+        refused = run("train", "recipe.yaml", "--out", "run", "--resume")
+        error = error_of(refused, 1)
+        assert "Traceback" not in refused[2], what
+        assert "is damaged" in error, what
+        assert name in error, what
+        assert "continue from there" in error, what
         assert not marker.exists(), what
         assert not (tmp_path / "run").exists(), what
     shutil.rmtree(checkpoints)
     shutil.copytree(kept, checkpoints)
-    assert embtune("train", "recipe.yaml", "--out", "run", "--resume", cwd=tmp_path).returncode == 0
+    assert run("train", "recipe.yaml", "--out", "run", "--resume")[0] == 0

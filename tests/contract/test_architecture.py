@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,8 +35,13 @@ def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def uses(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield (line, module, name) of every import, wherever it stands, and (line, module, "") of modules named in strings."""
+@functools.cache
+def uses(path: Path) -> list[tuple[int, str, str]]:
+    """List (line, module, name) of every import, wherever it stands, and (line, module, "") of modules named in strings."""
+    return list(_uses(path))
+
+
+def _uses(path: Path) -> Iterator[tuple[int, str, str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(below)
@@ -66,24 +73,30 @@ def test_every_room_is_on_the_page_and_in_the_order() -> None:
     assert sorted(RANK) == sorted(there)
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_nothing_is_imported_from_below(name: str) -> None:
-    if name == NAME:
-        return
-    for line, module, _ in uses(MODULES[name]):
-        room = room_of(module)
-        assert room == "" or RANK[room] <= RANK[room_of(name)], f"{MODULES[name]}:{line} imports {module}"
+def test_nothing_is_imported_from_below() -> None:
+    found = [
+        f"{MODULES[name]}:{line} imports {module}"
+        for name in sorted(set(MODULES) - {NAME})
+        for line, module, _ in uses(MODULES[name])
+        if room_of(module) and RANK[room_of(module)] > RANK[room_of(name)]
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - PACKAGES))
-def test_rooms_are_entered_by_their_faces(name: str) -> None:
+def test_rooms_are_entered_by_their_faces() -> None:
     """Another room's names come from its ``__init__``, or from that of one of its parts."""
-    for line, module, _ in uses(MODULES[name]):
-        if room_of(module) in ("", room_of(name), "errors", "utils", "builtin", "cli"):
-            continue
-        parent = module.rpartition(".")[0]
-        public = module in PACKAGES or module.rpartition(".")[2] in getattr(importlib.import_module(parent), "__all__", ())
-        assert public, f"{MODULES[name]}:{line} imports {module}, which is not public"
+
+    def public(module: str) -> bool:
+        parent, _, last = module.rpartition(".")
+        return module in PACKAGES or last in getattr(importlib.import_module(parent), "__all__", ())
+
+    found = [
+        f"{MODULES[name]}:{line} imports {module}, which is not public"
+        for name in sorted(set(MODULES) - PACKAGES)
+        for line, module, _ in uses(MODULES[name])
+        if room_of(module) not in ("", room_of(name), "errors", "utils", "builtin", "cli") and not public(module)
+    ]
+    assert found == []
 
 
 def test_there_is_no_circle() -> None:
@@ -107,17 +120,15 @@ def circle(edges: dict[str, set[str]]) -> list[str]:
     return sorted(left)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if room_of(name) in LEAN))
-def test_lean_rooms_need_numpy_only(name: str) -> None:
-    import sys
-
-    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        assert {each.split(".")[0] for each in names} <= {NAME, "numpy", *sys.stdlib_module_names}, f"{name}:{node.lineno}"
-    own = {room_of(module) for _, module, _ in uses(MODULES[name])}
-    assert own <= {"errors", "utils", room_of(name), *LEAN[room_of(name)]}
+def test_lean_rooms_need_numpy_only() -> None:
+    allowed = {NAME, "numpy", *sys.stdlib_module_names}
+    for name in sorted(name for name in MODULES if room_of(name) in LEAN):
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert {each.split(".")[0] for each in names} <= allowed, f"{name}:{node.lineno}"
+        own = {room_of(module) for _, module, _ in uses(MODULES[name])}
+        assert own <= {"errors", "utils", room_of(name), *LEAN[room_of(name)]}, name
 
 
 def test_faces_say_the_same_to_people_and_to_type_checkers() -> None:
@@ -162,8 +173,7 @@ def test_few_modules_stand_at_the_top() -> None:
 FORBIDDEN = re.compile(r"\b(mend|mends|mended|twins?|rightly|afresh)\b|\blegal: |talk to stderr|still well\?", re.IGNORECASE)
 
 
-@pytest.mark.parametrize(
-    "path", [*sorted(ROOT.rglob("*.py")), *sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "README.md"], ids=str
-)
-def test_words_that_we_no_longer_use(path: Path) -> None:
-    assert not FORBIDDEN.search(path.read_text(encoding="utf-8")), FORBIDDEN.search(path.read_text(encoding="utf-8"))
+def test_words_that_we_no_longer_use() -> None:
+    paths = [*sorted(ROOT.rglob("*.py")), *sorted((REPOSITORY / "docs").rglob("*.md")), REPOSITORY / "README.md"]
+    found = {str(path): FORBIDDEN.search(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: match for path, match in found.items() if match} == {}

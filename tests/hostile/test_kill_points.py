@@ -20,6 +20,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_is_killed(server: Server, name: str) -> None:
     attack = Attack(server, name, exchange=list(COMMANDS).index(name) % 3 != 2)
-    counts = attack.all(every=max(attack.points // 4, 1), last=6)
+    counts = attack.all(every=max(attack.points // 4, 1), last=4)
     print(f"{name}: {attack.points} points, {counts.tried} tried, {counts.survived} survived")
     assert counts.faults == []

@@ -1,11 +1,10 @@
-"""Run by test_kill.py: train with everything switched on, and die by SIGKILL where told; a later call goes on."""
+"""Run by test_kill.py: train with everything switched on, and die by SIGKILL where told; a later call continues."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,8 @@ class Death(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: Path, death: int, while_saving: bool) -> None:
+def main(place: str, death: int = -1, how: str = "step") -> None:
+    folder = Path(place)
     paddle.seed(0)
     trainer = make_trainer(
         folder,
@@ -92,7 +92,7 @@ def main(folder: Path, death: int, while_saving: bool) -> None:
         logging_steps=1,
     )
     # Before the recipe's callbacks, so that dying while saving leaves their files unwritten.
-    trainer.add_callback(Death(death, while_saving=while_saving))
+    trainer.add_callback(Death(death, while_saving=how == "saving"))
     record = embtune.attach(trainer, RECIPE)
     checkpoint = last_checkpoint(folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -107,7 +107,3 @@ def main(folder: Path, death: int, while_saving: bool) -> None:
         "steps": trainer.state.global_step,
     }
     (folder / "end.json").write_text(json.dumps(told), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "saving")

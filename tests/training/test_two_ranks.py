@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def launch(case: str, folder: Path) -> tuple[int, str]:
     command = [sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo"]
-    script = [str(ROOT / "tests" / "tuning" / "two_ranks.py"), case, str(folder)]
+    script = [str(ROOT / "tests" / "training" / "two_ranks.py"), case, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     log_dir = folder / f"log_{case}"
     done = subprocess.run(

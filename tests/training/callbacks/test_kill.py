@@ -12,17 +12,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
-from tests.helpers import python
+from tests.forked import forked
 from tests.training.killed import PHASES
-
-ROOT = Path(__file__).parents[3]
-SCRIPT = str(ROOT / "tests" / "tuning" / "killed.py")
-
-
-def run(folder: Path, death: int = -1, how: str = "step") -> int:
-    done = python("-W", "ignore", SCRIPT, str(folder), str(death), how, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
-    return done.returncode
 
 
 def end_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,15 +23,16 @@ def end_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.mark.slow
 def test_killed_in_every_phase_it_ends_bit_equal(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert run(whole) == 0
-    for phase, steps in PHASES.items():
-        death = random.Random(phase).randrange(*steps)
-        assert run(cut, death) == -signal.SIGKILL, phase
-        if phase == "all released":
-            assert run(cut, death + 1, "saving") == -signal.SIGKILL
-            newest = max(cut.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-            assert last_checkpoint(cut) not in (None, newest)
-    assert run(cut) == 0
+    with forked("tests.training.killed") as run:
+        assert run(str(whole)) == 0
+        for phase, steps in PHASES.items():
+            death = random.Random(phase).randrange(*steps)
+            assert run(str(cut), death) == -signal.SIGKILL, phase
+            if phase == "all released":
+                assert run(str(cut), death + 1, "saving") == -signal.SIGKILL
+                newest = max(cut.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+                assert last_checkpoint(cut) not in (None, newest)
+        assert run(str(cut)) == 0
     (weights, told), (resumed_weights, resumed_told) = end_of(whole), end_of(cut)
     assert set(weights) == set(resumed_weights)
     for name, value in weights.items():

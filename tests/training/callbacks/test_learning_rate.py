@@ -407,28 +407,24 @@ def prepared(folder: Path, recipe: Recipe, *callbacks: Any, accuracies: Sequence
     return trainer
 
 
-def assert_gone_on_with(folder: Path, recipe: Recipe, resume_at: int, **options: Any) -> None:
-    """Train whole, and again from a checkpoint of that, and compare the weights at the end."""
+def assert_continues(folder: Path, recipe: Recipe, *steps: int, **options: Any) -> None:
+    """Train whole, and again from checkpoints of that, the last first, and compare the weights at the end."""
     whole = prepared(folder / "run", recipe, **options)
     whole.train()
-    resumed = prepared(folder / "run", recipe, **options)
-    resumed.train(resume_from_checkpoint=str(folder / "run" / f"checkpoint-{resume_at}"))
-    assert_equal(named(resumed.model), named(whole.model))
+    for step in sorted(steps, reverse=True):  # a resumed run writes later checkpoints again
+        resumed = prepared(folder / "run", recipe, **options)
+        resumed.train(resume_from_checkpoint=str(folder / "run" / f"checkpoint-{step}"))
+        assert_equal(named(resumed.model), named(whole.model))
 
 
-@pytest.mark.parametrize("resume_at", [2, 4, 8, 10, 12, 16, 18])
 @pytest.mark.parametrize("case", ["gradual", "each its own"])
-def test_a_checkpoint_is_gone_on_with_in_the_same_process(tmp_path: Path, case: str, resume_at: int) -> None:
-    assert_gone_on_with(tmp_path, recipe(**CASES[case].parts), resume_at)
+def test_training_continues_from_a_checkpoint_in_the_same_process(tmp_path: Path, case: str) -> None:
+    assert_continues(tmp_path, recipe(**CASES[case].parts), 2, 4, 8, 10, 12, 16, 18)
 
 
-@pytest.mark.parametrize(
-    "resume_at",
-    [6, 8, 10],
-)
-def test_the_warm_up_after_a_plateau_is_gone_on_with(tmp_path: Path, resume_at: int) -> None:
+def test_the_warm_up_after_a_plateau_continues(tmp_path: Path) -> None:
     case = CASES["released on a plateau"]
-    assert_gone_on_with(tmp_path, recipe(**case.parts), resume_at, accuracies=case.accuracies)
+    assert_continues(tmp_path, recipe(**case.parts), 6, 8, 10, accuracies=case.accuracies)
 
 
 def test_a_second_trainer_with_the_same_arguments_goes_on_with_a_checkpoint(tmp_path: Path) -> None:
@@ -488,6 +484,17 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return plain
 
 
+Saved = tuple[Path, list[dict[str, np.ndarray]]]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """The checkpoints of a run, and the weights before each of its steps; nothing else may be written there."""
+    folder, steps = tmp_path_factory.mktemp("saved"), Steps()
+    prepared(folder, Recipe.from_dict(changed("schedule.kind", "cosine")), steps).train()
+    return folder, steps.weights
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
@@ -502,23 +509,20 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("resume_at", [6, 10])
 def test_a_checkpoint_of_another_recipe_is_refused_with_the_difference(
-    tmp_path: Path, path: str, old: Any, new: Any, resume_at: int
+    saved: Saved, path: str, old: Any, new: Any, resume_at: int
 ) -> None:
-    assert_refused(
-        tmp_path, changed(path, old), changed(path, new), resume_at, f"{path}: {old!r} in the checkpoint, {new!r} now"
-    )
+    assert_refused(saved, changed(path, new), resume_at, f"{path}: {old!r} in the checkpoint, {new!r} now")
 
 
 @pytest.mark.parametrize("part", ["early_stopping", "freeze"])
-def test_a_checkpoint_is_refused_when_a_part_of_the_recipe_was_taken_out(tmp_path: Path, part: str) -> None:
+def test_a_checkpoint_is_refused_when_a_part_of_the_recipe_was_taken_out(saved: Saved, part: str) -> None:
     recipe = changed("schedule.kind", "cosine")
-    assert_refused(tmp_path, recipe, {**recipe, part: None}, 6, f"{part}: {{", "in the checkpoint, None now")
+    assert_refused(saved, {**recipe, part: None}, 6, f"{part}: {{", "in the checkpoint, None now")
 
 
-def assert_refused(folder: Path, old: dict[str, Any], new: dict[str, Any], resume_at: int, *parts: str) -> None:
+def assert_refused(saved: Saved, new: dict[str, Any], resume_at: int, *parts: str) -> None:
     """Expect a refusal with these words, that names the checkpoint, before a weight of the checkpoint moves."""
-    saved = Steps()
-    prepared(folder, Recipe.from_dict(old), saved).train()
+    folder, weights = saved
     steps = Steps()
     trainer = prepared(folder, Recipe.from_dict(new), steps)
     with pytest.raises(embtune.RecipeError, match=f"^checkpoint-{resume_at} was made by another recipe") as refusal:
@@ -526,4 +530,4 @@ def assert_refused(folder: Path, old: dict[str, Any], new: dict[str, Any], resum
     for part in parts:
         assert part in str(refusal.value)
     assert not steps.weights
-    assert_equal(named(trainer.model), saved.weights[resume_at])
+    assert_equal(named(trainer.model), weights[resume_at])

@@ -294,8 +294,7 @@ class Scaled(Toy):
     ],
 )
 @pytest.mark.parametrize("kind", ["ema", "swa"])
-@pytest.mark.parametrize("checkpoint", [6, 8])
-def test_a_resumed_run_ends_with_the_same_average(tmp_path: Path, model: type[Toy], kind: str, checkpoint: int) -> None:
+def test_a_resumed_run_ends_with_the_same_average(tmp_path: Path, model: type[Toy], kind: str) -> None:
     spec = {"kind": kind, "decay": 0.9, "every_steps": 1, "start_epoch": 0, "metric": "height"}
 
     def run(resume: str | None) -> tuple[Weights, list[dict[str, Any]]]:
@@ -310,10 +309,11 @@ def test_a_resumed_run_ends_with_the_same_average(tmp_path: Path, model: type[To
 
     paddle.seed(0)
     whole, told = run(None)
-    resumed, told_again = run(str(tmp_path / f"checkpoint-{checkpoint}"))
-    assert told_again == told
-    for name, value in whole.items():
-        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    for checkpoint in (8, 6):  # a resumed run writes later checkpoints again
+        resumed, told_again = run(str(tmp_path / f"checkpoint-{checkpoint}"))
+        assert told_again == told
+        for name, value in whole.items():
+            np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
 
 def test_evaluating_before_and_after_training_does_no_harm(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class Death(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(case: str, folder: Path, death: int) -> None:
+def main(case: str, place: str, death: int = -1) -> None:
+    folder = Path(place)
     regularization, recipe = CASES[case]
     trainer = make_regularized(
         folder / "run",
@@ -63,7 +64,7 @@ def main(case: str, folder: Path, death: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2])
     if paddle.distributed.get_world_size() > 1:
         # The host aborts at times when a rank takes its connections down and another has gone already.
         paddle.distributed.barrier()

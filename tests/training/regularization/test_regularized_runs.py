@@ -11,17 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import python
+from tests.forked import forked
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = str(ROOT / "tests" / "tuning" / "regularized_runs.py")
+SCRIPT = str(ROOT / "tests" / "training" / "regularization" / "regularized_runs.py")
 pytestmark = pytest.mark.slow
-
-
-def run(case: str, folder: Path, death: int = -1) -> int:
-    done = python("-W", "ignore", SCRIPT, case, str(folder), str(death), cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
-    return done.returncode
 
 
 @pytest.mark.parametrize("case", ["fgm", "freelb"])
@@ -29,10 +23,11 @@ def test_killed_while_the_embedding_is_frozen_and_after_it_ends_bit_equal(tmp_pa
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    assert run(case, whole) == 0
-    for death in (5, 10):
-        assert run(case, cut, death) == -signal.SIGKILL
-    assert run(case, cut) == 0
+    with forked("tests.training.regularization.regularized_runs") as run:
+        assert run(case, str(whole)) == 0
+        for death in (5, 10):
+            assert run(case, str(cut), death) == -signal.SIGKILL
+        assert run(case, str(cut)) == 0
     expected, found = (dict(np.load(folder / f"{case}0.npz")) for folder in (whole, cut))
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
@@ -51,7 +46,7 @@ def test_replicas_stay_bit_equal(tmp_path: Path, case: str) -> None:
         str(tmp_path / "log"),
     ]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", *launcher, SCRIPT, case, str(tmp_path), "-1"],
+        [sys.executable, "-W", "ignore", *launcher, SCRIPT, case, str(tmp_path)],
         check=False,
         text=True,
         capture_output=True,
