@@ -12,16 +12,16 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 from paddlenlp_embtune.server._same_origin import OPEN_PATHS
 from paddlenlp_embtune.server._service import Service, log_failure
 
-__all__ = ["Observed", "TokenGate", "note_refused"]
+__all__ = ["MetricsMiddleware", "TokenMiddleware", "record_refusal"]
 
 _access = logging.getLogger("paddlenlp_embtune.server.access")
 
 
-class Observed:
+class MetricsMiddleware:
     """Counts requests, logs them if the settings say so, and answers those that something unforeseen has ended.
 
     A line of the log is JSON: the route, but neither the texts nor the path, which may hold anything.
@@ -52,14 +52,14 @@ class Observed:
             # uvicorn cancels what is left when the time for an orderly shutdown is over.
             if status or self._service.state != "shutting down":
                 raise
-            reply = error_reply(503, "shutting_down", "the server was stopped before it could answer; ask another one")
-            await reply(scope, receive, watched)
+            response = error_response(503, "shutting_down", "the server was stopped before it could answer; ask another one")
+            await response(scope, receive, watched)
         except Exception as error:
             log_failure("a request failed", error)
             if status:
                 raise
-            reply = error_reply(500, "internal", "the server failed on this request; its log says where")
-            await reply(scope, receive, watched)
+            response = error_response(500, "internal", "the server failed on this request; its log says where")
+            await response(scope, receive, watched)
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, status, time.perf_counter() - begun)
@@ -79,7 +79,7 @@ class Observed:
             )
 
 
-class TokenGate:
+class TokenMiddleware:
     """Lets requests in that bring the token; without one everybody is let in, and always to /health and /ready."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, service: Service) -> None:
@@ -95,8 +95,8 @@ class TokenGate:
             return
         self._metrics.refused.labels("unauthorized").inc()
         message = "the request brings no token, or a wrong one; send the header Authorization: Bearer TOKEN"
-        reply = error_reply(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-        await reply(scope, receive, send)
+        response = error_response(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
+        await response(scope, receive, send)
 
     def _is_let_in(self, scope: Scope) -> bool:
         assert self._token is not None
@@ -105,7 +105,7 @@ class TokenGate:
         return hmac.compare_digest(found.strip().encode("latin-1"), self._token) and scheme.lower() == "bearer"
 
 
-def note_refused(service: Service, *, status: int, code: str, client: str, under_way: bool) -> None:
+def record_refusal(service: Service, *, status: int, code: str, client: str, under_way: bool) -> None:
     """Count and log what was refused before it reached the application: no HTTP, or too slow.
 
     If the application has the request in hand already, it notes the request itself, as one whose client has gone (499); here

@@ -11,15 +11,15 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 
-__all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefused"]
+__all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefusal"]
 
 _MOST_HEAD_BYTES = 1 << 14
 _NEVER_SECONDS = 1 << 20
 _WATCH_SECONDS = 0.05
 
-OnRefused = Callable[..., None]
+OnRefusal = Callable[..., None]
 """Is called with the application, and by name ``status``, ``code``, ``client``, and ``under_way``: whether the application has
 the request in hand, and will tell of it too."""
 
@@ -32,16 +32,16 @@ class DeadlineConfig(uvicorn.Config):
         read_seconds: from a request's first byte, or from the opening of the connection, to the last byte of its body.
         idle_seconds: from the end of an answer to the first byte of the next request; as long a client may let answers wait
             that it does not read.
-        on_refused: is told of every refusal that does not come from the application; None tells nobody.
+        on_refusal: is told of every refusal that does not come from the application; None tells nobody.
         options: what else uvicorn takes.
     """
 
     def __init__(
-        self, app: Any, *, read_seconds: float, idle_seconds: float, on_refused: OnRefused | None = None, **options: Any
+        self, app: Any, *, read_seconds: float, idle_seconds: float, on_refusal: OnRefusal | None = None, **options: Any
     ) -> None:
         self.read_seconds = read_seconds
         self.idle_seconds = idle_seconds
-        self.on_refused = on_refused
+        self.on_refusal = on_refusal
         # uvicorn's own timer runs between two requests only; ours does that too.
         super().__init__(
             app,
@@ -72,7 +72,7 @@ class DeadlineProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._disarm()
-        self._forgive()
+        self._stop_waiting_for_reader()
         self._unwatch()
         super().connection_lost(exc)
 
@@ -98,12 +98,12 @@ class DeadlineProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Give the client a while to read what waits for it."""
         super().pause_writing()
-        self._forgive()
+        self._stop_waiting_for_reader()
         self._unread = self.loop.call_later(self.config.idle_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on: the client has read."""
-        self._forgive()
+        self._stop_waiting_for_reader()
         super().resume_writing()
 
     def shutdown(self) -> None:
@@ -178,7 +178,7 @@ class DeadlineProtocol(H11Protocol):
         if self.transport.get_write_buffer_size():
             self._arm(self.config.idle_seconds)
 
-    def _forgive(self) -> None:
+    def _stop_waiting_for_reader(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
@@ -207,14 +207,14 @@ class DeadlineProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
-        if self.config.on_refused is not None:
+        if self.config.on_refusal is not None:
             under_way = self.cycle is not None and not self.cycle.response_complete
             client = self.client[0] if self.client else ""
-            self.config.on_refused(self.app, status=status, code=code, client=client, under_way=under_way)
-        reply = error_reply(status, code, message, headers={"Connection": "close"})
+            self.config.on_refusal(self.app, status=status, code=code, client=client, under_way=under_way)
+        response = error_response(status, code, message, headers={"Connection": "close"})
         events = (
-            h11.Response(status_code=status, headers=reply.raw_headers),
-            h11.Data(data=bytes(reply.body)),
+            h11.Response(status_code=status, headers=response.raw_headers),
+            h11.Data(data=bytes(response.body)),
             h11.EndOfMessage(),
         )
         for event in events:

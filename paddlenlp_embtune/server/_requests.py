@@ -9,18 +9,18 @@ from typing import Any, NoReturn
 from starlette.types import Receive
 
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.server._responses import refusal
+from paddlenlp_embtune.server._responses import http_error
 from paddlenlp_embtune.server.settings import ServerSettings
 from paddlenlp_embtune.utils.json_yaml import parse_json
 
-__all__ = ["Asked", "parse", "read_body"]
+__all__ = ["ParsedRequest", "parse_request", "read_body"]
 
 _KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 _KEYS = ("text", "texts", "scores")
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """What a request asks: texts, and whether the scores of all labels are wanted."""
 
     texts: list[str]
@@ -35,7 +35,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     """
     encoding = headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
-        raise refusal(
+        raise http_error(
             415, "compressed_body", f"the body is encoded with {encoding!r}; send it as it is, without Content-Encoding"
         )
     stated = headers.get("content-length", "")
@@ -45,7 +45,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise refusal(499, "client_gone", "the client closed the connection before its request had come in")
+            raise http_error(499, "client_gone", "the client closed the connection before its request had come in")
         part, more = message.get("body", b""), message.get("more_body", False)
         if (size := size + len(part)) > limit:
             raise _too_large(f"more than {limit:,}", limit)
@@ -53,7 +53,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     return b"".join(parts)
 
 
-def parse(body: bytes, settings: ServerSettings) -> Asked:
+def parse_request(body: bytes, settings: ServerSettings) -> ParsedRequest:
     """Read what a body asks.
 
     Raises:
@@ -62,12 +62,14 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
     try:
         value = parse_json(body.decode("utf-8-sig"), "the body", error=DataError)
     except UnicodeDecodeError as error:
-        raise refusal(400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+        raise http_error(
+            400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
+        ) from None
     except DataError as error:
         told = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
         if "nests deeper" in told:
             told = "the body is not usable JSON: it is nested too deeply"
-        raise refusal(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
+        raise http_error(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
     if not isinstance(value, dict):
         _refuse(f'the body is {_kind(value)}; expected an object, {{"texts": ["..."]}}')
     for key in value:
@@ -81,7 +83,7 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
         _refuse(f"scores is {_kind(scores)}; expected true or false")
     texts = [value["text"]] if single else value["texts"]
     _check_texts(texts, settings, single=single)
-    return Asked(texts, scores)
+    return ParsedRequest(texts, scores)
 
 
 def _check_texts(texts: Any, settings: ServerSettings, *, single: bool) -> None:
@@ -98,12 +100,12 @@ def _check_texts(texts: Any, settings: ServerSettings, *, single: bool) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise refusal(422, "invalid_request", message)
+    raise http_error(422, "invalid_request", message)
 
 
 def _too_large(size: str, limit: int) -> Exception:
     message = f"the body has {size} bytes; expected at most {limit:,}; send its texts in several requests"
-    return refusal(413, "body_too_large", message)
+    return http_error(413, "body_too_large", message)
 
 
 def _kind(value: Any) -> str:

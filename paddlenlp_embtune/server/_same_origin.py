@@ -15,11 +15,11 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 from paddlenlp_embtune.server._service import Service
 from paddlenlp_embtune.server.settings import ServerSettings, host_name
 
-__all__ = ["OPEN_PATHS", "SameSiteGate"]
+__all__ = ["OPEN_PATHS", "SameOriginMiddleware"]
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """Let everybody in: orchestrators ask them by the address of a container, and they tell nothing."""
@@ -35,7 +35,7 @@ _PLAIN = ("text/plain", "multipart/form-data")
 _Refusal = tuple[int, str, str]
 
 
-class SameSiteGate:
+class SameOriginMiddleware:
     """Lets requests in that name this server as their host, and that no page of another site has sent.
 
     Args:
@@ -60,7 +60,7 @@ class SameSiteGate:
             return
         status, code, message = refused
         self._metrics.refused.labels(code).inc()
-        await error_reply(status, code, message)(scope, receive, send)
+        await error_response(status, code, message)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> _Refusal | None:
         headers = Headers(scope=scope)

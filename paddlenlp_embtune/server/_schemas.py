@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ErrorReply", "ModelInfo", "ModelList", "PredictReply", "PredictRequest", "State", "failures"]
+__all__ = ["ErrorResponse", "ModelInfo", "ModelList", "PredictRequest", "PredictResponse", "Status", "error_responses"]
 
 _LABELS = ["强烈利空", "轻微利空", "中性", "轻微利好", "强烈利好"]
 
@@ -48,7 +48,7 @@ class Answer(BaseModel):
     level_spread: Optional[float] = Field(None, description="With scores, of ordered labels: the level's standard deviation.")
 
 
-class PredictReply(BaseModel):
+class PredictResponse(BaseModel):
     """One answer for each text, in their order."""
 
     model: str = Field(examples=["finance"])
@@ -86,7 +86,7 @@ class ModelList(BaseModel):
     models: list[ModelInfo]
 
 
-class State(BaseModel):
+class Status(BaseModel):
     """That all is well."""
 
     status: str = Field(examples=["ready"])
@@ -101,15 +101,15 @@ class ErrorDetail(BaseModel):
     )
 
 
-class ErrorReply(BaseModel):
+class ErrorResponse(BaseModel):
     """The shape of every failure."""
 
     error: ErrorDetail
 
 
-def failures(**by_status: str) -> dict[int | str, dict[str, Any]]:
-    """Describe failures for the OpenAPI document, by status: ``failures(_404="There is no such model.")``."""
+def error_responses(**by_status: str) -> dict[int | str, dict[str, Any]]:
+    """Describe failures for the OpenAPI document, by status: ``error_responses(_404="There is no such model.")``."""
     found: dict[int | str, dict[str, Any]] = {
-        int(status.removeprefix("_")): {"model": ErrorReply, "description": text} for status, text in by_status.items()
+        int(status.removeprefix("_")): {"model": ErrorResponse, "description": text} for status, text in by_status.items()
     }
-    return {**found, "default": {"model": ErrorReply, "description": "Any other failure."}}
+    return {**found, "default": {"model": ErrorResponse, "description": "Any other failure."}}

@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.server._middleware import note_refused
+from paddlenlp_embtune.server._middleware import record_refusal
 from paddlenlp_embtune.server._model_pool import load_models
 from paddlenlp_embtune.server._protocol import DeadlineConfig
 from paddlenlp_embtune.server.app import create_app
@@ -78,14 +78,14 @@ def worker_app() -> FastAPI:
         _log.error("a worker cannot start, and will be tried again: %s", error)
         time.sleep(1)
         sys.exit(1)  # not uvicorn's 3, which would stop the workers that still answer
-    return _told_of_signals(app)
+    return _watching_signals(app)
 
 
 def _serve_here(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> None:
     app = create_app(settings, token=token)
     listener = _listen(settings, token, tell)
     # A factory, because it runs when uvicorn has put its signal handlers in place.
-    uvicorn.Server(_config(settings, lambda: _told_of_signals(app))).run(sockets=[listener])
+    uvicorn.Server(_config(settings, lambda: _watching_signals(app))).run(sockets=[listener])
 
 
 def _serve_with_workers(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> None:
@@ -123,7 +123,7 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
         factory=True,
         read_seconds=settings.read_timeout_seconds,
         idle_seconds=settings.keep_alive_seconds,
-        on_refused=_note_refused,
+        on_refusal=_record_refusal,
         workers=settings.workers,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
         backlog=_BACKLOG,
@@ -136,8 +136,8 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
     )
 
 
-def _note_refused(app: FastAPI, **refused: Any) -> None:
-    note_refused(app.state.service, **refused)
+def _record_refusal(app: FastAPI, **refused: Any) -> None:
+    record_refusal(app.state.service, **refused)
 
 
 def _listen(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> socket.socket:
@@ -168,7 +168,7 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _told_of_signals(app: FastAPI) -> FastAPI:
+def _watching_signals(app: FastAPI) -> FastAPI:
     """Let the application know of a shutdown at once; uvicorn tells it when all is over."""
 
     def tell(number: int, frame: Any) -> None:

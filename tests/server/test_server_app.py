@@ -183,7 +183,7 @@ def test_the_openapi_document_describes_every_route_and_its_failures(app: FastAP
         "/v1/models/{name}/predict",
         "/v1/models/{name}/reload",
     }
-    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorReply"}}}
+    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}
     for methods in document["paths"].values():
         for route in methods.values():
             assert route["summary"]

@@ -148,7 +148,7 @@ def test_it_serves_without_paddle_and_with_nothing_of_it_loaded(tmp_path: Path) 
         "from paddlenlp_embtune.server import ServerSettings, create_app\n"
         "import paddlenlp_embtune.server.lifecycle\n"
         "app = create_app(ServerSettings(models={'x': sys.argv[1]}))\n"
-        "print(app.state.service.models['x'].answer(['公司'])[0]['label'] is not None)\n"
+        "print(app.state.service.models['x'].predict(['公司'])[0]['label'] is not None)\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('paddle', 'paddlenlp') and sys.modules[name]])\n"
     )
     done = python("-c", code, str(BUNDLE), cwd=tmp_path)
