@@ -49,7 +49,7 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """Runs a bundle: ids in, logits out. Only ``run`` is needed; ``concurrent`` and ``attribute`` are optional: see the hook."""
+    """Runs a bundle: ids in, logits out. Beside ``run``, it may have ``concurrent`` and ``attribute``: see the hook."""
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids, padded with 0, to (B, C) float32 logits; from any thread."""

@@ -35,7 +35,7 @@ class Predictor:
     """Labels texts with one bundle; every method may be called from several threads.
 
     It can be pickled, copied and sent to other processes: a copy opens the bundle again by its path, with the same options, and
-    refuses one that was replaced meanwhile. In a forked process it continues with ``onnxruntime``: a program that ran in another
+    refuses one that was replaced meanwhile. A forked process can use it with ``onnxruntime``: a program that ran in another
     thread at the moment of the fork is loaded again there. Paddle's engines cannot be used in a forked process (``HostError``).
 
     Args:

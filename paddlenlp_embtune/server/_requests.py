@@ -1,4 +1,4 @@
-"""Reading a request for predictions: its body up to a limit, strictly as JSON, and what it asks."""
+"""Reading the request of a prediction: its body up to a limit, as strict JSON, and its fields."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _KEYS = ("text", "texts", "scores")
 
 @dataclasses.dataclass(frozen=True)
 class ParsedRequest:
-    """What a request asks: texts, and whether the scores of all labels are wanted."""
+    """The fields of a request: texts, and whether the response has the scores of all labels."""
 
     texts: list[str]
     scores: bool
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int) -> bytes:
-    """Read a body, but not a byte beyond the limit.
+    """Read a body, and stop at the limit.
 
     Raises:
         HTTPException: 413 it is too large, 415 it is compressed, 499 the client went away.
@@ -36,7 +36,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     encoding = headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
         raise http_error(
-            415, "compressed_body", f"the body is encoded with {encoding!r}; send it as it is, without Content-Encoding"
+            415, "compressed_body", f"the body is encoded with {encoding!r}; send it uncompressed, without Content-Encoding"
         )
     stated = headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > limit:
@@ -45,7 +45,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise http_error(499, "client_gone", "the client closed the connection before its request had come in")
+            raise http_error(499, "client_gone", "the client closed the connection before the request was complete")
         part, more = message.get("body", b""), message.get("more_body", False)
         if (size := size + len(part)) > limit:
             raise _too_large(f"more than {limit:,}", limit)
@@ -54,10 +54,10 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
 
 
 def parse_request(body: bytes, settings: ServerSettings) -> ParsedRequest:
-    """Read what a body asks.
+    """Parse and check a body.
 
     Raises:
-        HTTPException: 400 it is not JSON, 422 it asks something that is not valid.
+        HTTPException: 400 it is not JSON, 422 a field is not valid.
     """
     try:
         value = parse_json(body.decode("utf-8-sig"), "the body", error=DataError)
@@ -66,10 +66,10 @@ def parse_request(body: bytes, settings: ServerSettings) -> ParsedRequest:
             400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
         ) from None
     except DataError as error:
-        told = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
-        if "nests deeper" in told:
-            told = "the body is not usable JSON: it is nested too deeply"
-        raise http_error(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
+        message = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
+        if "nests deeper" in message:
+            message = "the body is not usable JSON: it is nested too deeply"
+        raise http_error(400, "malformed_json", f'{message}; send {{"texts": ["..."]}}') from None
     if not isinstance(value, dict):
         _refuse(f'the body is {_kind(value)}; expected an object, {{"texts": ["..."]}}')
     for key in value:
@@ -109,5 +109,5 @@ def _too_large(size: str, limit: int) -> Exception:
 
 
 def _kind(value: Any) -> str:
-    """Name a value as JSON does; what it holds is the client's business, and may be long."""
+    """Name the type of a value as JSON does; the value itself is private, and may be long."""
     return "null" if value is None else _KINDS[type(value)]

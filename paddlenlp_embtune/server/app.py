@@ -35,13 +35,13 @@ router = APIRouter()
 def create_app(settings: ServerSettings, *, token: str | None = None, folder: Path | None = None) -> FastAPI:
     """Open the bundles and build the application; any ASGI server can run it.
 
-    Only ``embtune serve`` brings the deadlines for slow connections, which are not the application's to set.
+    The deadlines for slow connections come with ``embtune serve`` only: an application cannot set them.
 
     Args:
         settings: what to serve, and the limits.
-        token: what clients must send to get at anything but /health and /ready; None lets everybody in, but for pages of other
+        token: what clients must send, except to /health and /ready; None accepts every request, except from pages of other
             sites.
-        folder: what the processes of one server share; None if there is one process.
+        folder: shared by the processes of one server; None if there is one process.
     Raises:
         EmbtuneError: a bundle cannot be served.
     """
@@ -54,7 +54,7 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
 
     app = FastAPI(
         title="embtune",
-        description="Labels texts with the labels of a domain. If the server asks for a token: Authorization: Bearer TOKEN.",
+        description="Labels texts with the labels of a domain. If the server has a token, send: Authorization: Bearer TOKEN.",
         version=paddlenlp_embtune.__version__,
         lifespan=lifespan,
         docs_url=None,  # their pages load scripts from elsewhere
@@ -89,7 +89,7 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     },
 )
 async def predict(name: str, request: Request) -> Response:
-    """Answer texts in their order, blanks included."""
+    """Label texts: one result for each, in order, blanks included."""
     service = _service(request)
     model = service.model(name)
     with service.slot():
@@ -108,12 +108,12 @@ async def predict(name: str, request: Request) -> Response:
     responses={
         200: {"model": _schemas.ModelInfo},
         **_schemas.error_responses(
-            _404=_NO_MODEL, _409="The bundle cannot be served, and the old one answers as before; or a reload is under way."
+            _404=_NO_MODEL, _409="The bundle cannot be served, and the old one stays in use; or a reload is under way."
         ),
     },
 )
 async def reload(name: str, request: Request) -> Response:
-    """Take into use what now stands in the bundle's folder; batches that run finish on the old one."""
+    """Load the bundle that is in the folder now; running batches finish with the old one."""
     service = _service(request)
     model = service.model(name)
     await service.reload(model)
@@ -124,7 +124,7 @@ async def reload(name: str, request: Request) -> Response:
     "/v1/models", summary="List the models", responses={200: {"model": _schemas.ModelList}, **_schemas.error_responses()}
 )
 async def models(request: Request) -> Response:
-    """List what is served."""
+    """List every model with its labels, engine and fingerprint."""
     served = _service(request).models.values()
     return json_response({"models": [await asyncio.to_thread(model.describe) for model in served]})
 
@@ -135,14 +135,14 @@ async def models(request: Request) -> Response:
     responses={200: {"model": _schemas.ModelInfo}, **_schemas.error_responses(_404=_NO_MODEL)},
 )
 async def model(name: str, request: Request) -> Response:
-    """Tell what is served under a name."""
+    """Return a model's labels, engine and fingerprint."""
     return json_response(await asyncio.to_thread(_service(request).model(name).describe))
 
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Liveness", responses={200: {"model": _schemas.Status}, **_schemas.error_responses()})
 async def health() -> Response:
-    """Tell that the process answers."""
+    """Return that the process responds."""
     return json_response({"status": "ok"})
 
 
@@ -153,16 +153,16 @@ async def health() -> Response:
     responses={200: {"model": _schemas.Status}, **_schemas.error_responses(_503="The server is starting or shutting down.")},
 )
 async def ready(request: Request) -> Response:
-    """Tell whether requests should be sent here."""
+    """Return whether requests should be sent here."""
     state = _service(request).state
     if state != "ready":
-        raise http_error(503, "not_ready", f"the server is {state}; ask another one, or later")
+        raise http_error(503, "not_ready", f"the server is {state}; use another one, or try again later")
     return json_response({"status": state})
 
 
 @router.get("/metrics", summary="Prometheus metrics", responses={200: _METRICS_RESPONSE, **_schemas.error_responses()})
 async def metrics(request: Request) -> Response:
-    """Tell what was counted, in all worker processes."""
+    """Return the counters of all worker processes."""
     return Response(await asyncio.to_thread(_service(request).metrics.render), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -181,15 +181,15 @@ async def _handle_http_error(request: Request, error: Exception) -> Response:
 def _router_error(request: Request, error: HTTPException) -> dict[str, str]:
     where = f"{request.method} {request.url.path[:100]}"
     if error.status_code == 404:
-        return {"code": "not_found", "message": f"there is nothing at {where}; /openapi.json lists what there is"}
+        return {"code": "not_found", "message": f"there is no route {where}; /openapi.json lists the routes"}
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        return {"code": "method_not_allowed", "message": f"{where} is not valid; expected {allowed}"}
+        return {"code": "method_not_allowed", "message": f"{where} is not allowed; expected {allowed}"}
     return {"code": "refused", "message": f"{where} was refused: {error.detail}"}
 
 
 def _methods_at(request: Request) -> str:
-    """List the methods of all routes at a path; what answers 405 knows of the first one only."""
+    """List the methods of all routes at a path; the error 405 names those of the first one only."""
     routes = [*router.routes, *request.app.routes]
     found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(request.url.path)]
     return ", ".join(sorted({method for route in found for method in route.methods or ()}))

@@ -124,7 +124,7 @@ def test_the_token_is_read_from_the_environment_and_missed_where_others_can_reac
         assert ask(server.port, "/v1/models", headers={"Authorization": "Bearer s3cret"})[0] == 200
         assert "warning" not in "".join(server.lines)
     with serving(BUNDLE, "--host", "0.0.0.0") as server:
-        assert "warning: everybody who can reach 0.0.0.0 may use this server" in "".join(server.lines)
+        assert "warning: everybody who can reach 0.0.0.0 can use this server" in "".join(server.lines)
 
 
 def test_the_access_log_is_json_on_stderr_and_comes_on_request_only(server: Server) -> None:
