@@ -36,7 +36,11 @@ def generation_of(path: Path) -> Generation | None:
 
 
 def read_one_generation(
-    path: Path, read: Callable[[], _READ], *, whole: Callable[[Path], bool] | None = None
+    path: Path,
+    read: Callable[[], _READ],
+    *,
+    whole: Callable[[Path], bool] | None = None,
+    wait_seconds: float = 0.0,
 ) -> tuple[_READ, Generation | None]:
     """Read a bundle, again if it was replaced meanwhile.
 
@@ -46,6 +50,7 @@ def read_one_generation(
         path: its folder.
         read: reads it, or loads what it needs of it.
         whole: tells whether a hidden folder that a killed process left is a complete bundle.
+        wait_seconds: how long to wait where no bundle stands, because somebody is replacing it in two steps.
     Returns:
         What ``read`` returns, and the generation that it is of.
     Raises:
@@ -58,7 +63,8 @@ def read_one_generation(
         try:
             found = read()
         except Exception:
-            if before == generation_of(path) and not (before is None and _bring_back(path, whole)):
+            waiting = before is None and time.monotonic() - started < wait_seconds
+            if before == generation_of(path) and not (before is None and _bring_back(path, whole)) and not waiting:
                 raise
         else:
             if before == generation_of(path):

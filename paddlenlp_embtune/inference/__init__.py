@@ -1,4 +1,4 @@
-"""Serving: the bundle reader, engines, and the predictor. With the engine onnxruntime it needs no Paddle."""
+"""Inference: the predictor, engines, batching and explanations. With the engine onnxruntime it needs no Paddle."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         OnnxRuntimeEngine as OnnxRuntimeEngine,
         PaddleInferenceEngine as PaddleInferenceEngine,
         gpu_providers as gpu_providers,
-        refuse_stale as refuse_stale,
-        require_plain as require_plain,
+        refuse_forked as refuse_forked,
+        require_cpu_fp32 as require_cpu_fp32,
     )
     from paddlenlp_embtune.inference.explain import Attribution as Attribution, Explanation as Explanation
     from paddlenlp_embtune.inference.inputs import as_list as as_list
@@ -36,7 +36,8 @@ else:
         __name__,
         {
             "batching": "BatchRunner TOKENS_PER_BATCH form_batches",
-            "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_stale require_plain",
+            "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_forked "
+            "require_cpu_fp32",
             "explain": "Attribution Explanation",
             "inputs": "as_list",
             "postprocessing": "above_threshold probabilities_of softmax without_scores",

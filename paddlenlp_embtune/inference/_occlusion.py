@@ -30,9 +30,9 @@ def occlude(
     """Leave windows of 1, 2 and 4 tokens out, and find the contributions that add up to the drops best.
 
     What is left is closed up and padded on the right, which no answer depends on: export proves it (``verify_padding``).
-    Padding in the middle is proven for no model, and the vector of the unknown token is often untrained. Contributions are the
-    least-squares solution in which those of a window sum to its drop: where a character can be left out without harm because
-    its neighbours say the same, they share it. Of long texts, the eight blocks that matter most are searched: 450 rows at most.
+    No model is proven to ignore padding in the middle, and the vector of the unknown token is often untrained. Contributions
+    are the least-squares solution in which those of a window sum to its drop: where a character can be left out because its
+    neighbours say the same, they share the drop. In long texts, only the eight strongest blocks are searched: 450 rows at most.
 
     Args:
         run: the engine's.

@@ -1,4 +1,4 @@
-"""Running texts of all lengths through an engine: similar lengths together, several batches at once, answers in order."""
+"""Running texts of any length through an engine: similar lengths together, several batches at once, answers in order."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from paddlenlp_embtune.text import pad
 __all__ = ["TOKENS_PER_BATCH", "BatchRunner", "form_batches"]
 
 # What attention needs grows with rows times length squared: 1,024 tokens are 2 texts of 512 or 32 of 32, and larger batches are
-# not faster on a CPU. A part for another thread is worth its trouble from 256 tokens up.
+# not faster on a CPU. A part for another thread pays from 256 tokens up.
 TOKENS_PER_BATCH = 1024
 _TOKENS_PER_PART = 256
-# What is larger would overflow when it is divided by a low temperature; logits of a sane model stay below 1,000.
+# A larger one could overflow when divided by a low temperature; logits of a working model stay below 1,000.
 _LARGEST_LOGIT = 1e30
 
 Logits = npt.NDArray[np.float32]
 
 
 def form_batches(lengths: Sequence[int], *, batch_size: int, parts: int = 1) -> list[list[int]]:
-    """Put rows of similar length together, the longest batch first, so that none is waited for at the end.
+    """Put rows of similar length together, the longest batch first, so that no long one runs alone at the end.
 
     Args:
         lengths: of each row.
@@ -49,8 +49,8 @@ def form_batches(lengths: Sequence[int], *, batch_size: int, parts: int = 1) -> 
     return batches
 
 
-class _Turns:
-    """A semaphore that is handed on in the order of asking; with the standard one, some callers wait ten times the median.
+class _FairSemaphore:
+    """A first-in, first-out semaphore; with the standard one, some callers wait ten times the median.
 
     Args:
         count: how many may hold it.
@@ -89,7 +89,7 @@ class BatchRunner:
         num_threads: the most batches at once, over all callers.
         source: what the engine runs, for messages.
     Raises:
-        TypeError, DataError: the size of a batch is no whole number of 1 or more.
+        TypeError, DataError: ``batch_size`` is not a whole number of 1 or more.
     """
 
     def __init__(
@@ -106,31 +106,31 @@ class BatchRunner:
         """Run one batch at once, (B, L) int64 ids to (B, C) logits.
 
         Raises:
-            BundleError: what came is of another shape, or holds values that are not finite.
+            BundleError: the logits have another shape, or values that are not finite.
         """
         logits = self.engine.run(input_ids)
         expected = (len(input_ids), self._num_labels)
         if np.shape(logits) != expected:
             raise BundleError(
-                f"{self._source} gives logits of shape {np.shape(logits)}, expected: {expected}, one for each label; export "
+                f"{self._source} gives logits of shape {np.shape(logits)}; expected {expected}, one for each label; export "
                 "the bundle again"
             )
         if not np.abs(logits).max() <= _LARGEST_LOGIT:  # NaN is no smaller either
             raise BundleError(
-                f"{self._source} gives {float(np.abs(logits).max())} as a logit, expected: finite numbers; the weights or the "
-                "program are damaged or overflow on this text; export the bundle again, or train again"
+                f"{self._source} gives {float(np.abs(logits).max())} as a logit; expected finite numbers; the weights or the "
+                "program are damaged, or overflow on this text; export the bundle again, or train again"
             )
         return logits
 
     def submit(self, encoded: Sequence[Sequence[int]]) -> Callable[[], Logits]:
-        """Begin to run id lists; what is returned waits for their (N, C) float32 logits, in order."""
+        """Start running id lists and return a function that waits for their (N, C) float32 logits, in order."""
         if self._process != os.getpid():
             self._begin()
         result = np.zeros((len(encoded), self._num_labels), dtype=np.float32)
 
         def run(rows: list[int]) -> None:
             batch = pad([encoded[row] for row in rows])
-            with self._turns:
+            with self._slots:
                 result[rows] = self.run(batch)
 
         batches = form_batches([len(ids) for ids in encoded], batch_size=self.batch_size, parts=self.num_threads)
@@ -150,15 +150,15 @@ class BatchRunner:
         return wait
 
     def close(self) -> None:
-        """Let the threads go; the next run of several batches starts them anew."""
+        """Stop the threads; the next run of several batches starts new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
 
     def _begin(self) -> None:
-        """Set up for this process: a forked one has the pool without its threads, and turns that nobody gives back."""
-        self._turns = _Turns(self.num_threads)
+        """Set up for this process: a forked one has the pool without its threads, and slots that nobody releases."""
+        self._slots = _FairSemaphore(self.num_threads)
         self._lock = threading.Lock()
         self._pool = None
         self._process = os.getpid()

@@ -49,7 +49,7 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """What runs a bundle."""
+    """Runs a bundle: ids in, logits out. Beside ``run``, it may have ``concurrent`` and ``attribute``: see the hook."""
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids, padded with 0, to (B, C) float32 logits; from any thread."""
@@ -66,7 +66,7 @@ class OnnxRuntimeEngine:
         bundle: an opened bundle with files for ``onnxruntime``.
         options: how it runs; ``num_threads`` None takes one.
     Raises:
-        MissingDependencyError: onnxruntime is not installed, or one with a GPU was asked for and is not.
+        MissingDependencyError: onnxruntime is not installed, or has no GPU provider and a GPU was asked for.
         HostError: onnxruntime has a GPU provider, and the GPU cannot be used.
         BundleError: the bundle has no such file, or the file cannot be loaded.
     """
@@ -90,7 +90,7 @@ class OnnxRuntimeEngine:
         if used != providers[0]:
             message = (
                 f"onnxruntime offers {providers[0]} but runs on {used}; see why with: "
-                f"python -c \"import onnxruntime; onnxruntime.preload_dlls()\", or ask for device='cpu'"
+                f"python -c \"import onnxruntime; onnxruntime.preload_dlls()\", or use device='cpu'"
             )
             if options.device == "gpu":
                 raise HostError(message)
@@ -107,8 +107,8 @@ class OnnxRuntimeEngine:
     def after_fork(self) -> None:
         """Note in a forked process whether the sessions can be used there.
 
-        A session that ran at that moment has copied a lock of its memory that nobody will open again, and one with threads of
-        its own has lost them. One that was idle is as good as it was.
+        A session that ran at that moment holds a copied lock that nobody will release, and one with threads of its own has
+        lost them. A session that was idle still works.
         """
         self._stale = self._stale or self._running > 0 or self._alone is not None or not self.concurrent
         self._running, self._lock = 0, threading.Lock()
@@ -118,7 +118,7 @@ class OnnxRuntimeEngine:
 
         Raises:
             HostError: it runs on a GPU, whose state no forked process has.
-            BundleError: another program stands in its place by now.
+            BundleError: the program has been replaced since.
         """
         if not self.concurrent:
             raise HostError(
@@ -149,9 +149,9 @@ class OnnxRuntimeEngine:
         except MemoryError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split())[:300]
             shape = input_ids.shape
-            raise BundleError(f"{self._file} fails on ids of shape {shape}: {told}; export the bundle again") from error
+            raise BundleError(f"{self._file} fails on ids of shape {shape}: {reason}; export the bundle again") from error
         finally:
             with self._lock:
                 self._running -= 1
@@ -161,7 +161,7 @@ class OnnxRuntimeEngine:
 class PaddleInferenceEngine:
     """Runs the program in ``paddle/`` with Paddle Inference on the CPU; one run at a time.
 
-    oneDNN stays off: with it, Paddle has been reported to give other answers on some processors.
+    oneDNN stays off: with it, Paddle has been reported to give different answers on some processors.
 
     Args:
         bundle: an opened bundle with files for ``paddle_inference``.
@@ -173,7 +173,7 @@ class PaddleInferenceEngine:
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
-        require_plain(options, engine="paddle_inference")
+        require_cpu_fp32(options, engine="paddle_inference")
         weights = bundle.engine_file("paddle_inference", ".pdiparams")
         # Of the files that the manifest names: the hash of no other has been checked.
         names = bundle.manifest.engines["paddle_inference"]
@@ -197,7 +197,7 @@ class PaddleInferenceEngine:
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
-        refuse_stale(self._stale)
+        refuse_forked(self._stale)
         with self._lock:
             self._predictor.get_input_handle(INPUT_NAME).copy_from_cpu(np.ascontiguousarray(input_ids))
             self._predictor.run()
@@ -206,30 +206,33 @@ class PaddleInferenceEngine:
         return logits
 
 
-def refuse_stale(stale: bool) -> None:
-    """Refuse to run in a process that was forked after Paddle had run.
+def refuse_forked(forked: bool) -> None:
+    """Refuse to run Paddle in a process that was forked after Paddle was loaded: it would wait for ever.
 
     Raises:
-        HostError: rather than wait for ever.
+        HostError: with the ways that work.
     """
-    if stale:
+    if forked:
         raise HostError(
-            "this process was forked from one that had opened this engine, and Paddle cannot go on here; start worker "
-            "processes with 'spawn', or take engine='onnxruntime', which can"
+            "this process was forked from one that had opened this engine, and Paddle cannot run in it; start worker "
+            "processes with 'spawn', or use engine='onnxruntime'"
         )
 
 
-def require_plain(options: EngineOptions, *, engine: str) -> None:
-    """Refuse what an engine that runs fp32 on the CPU cannot do.
+def require_cpu_fp32(options: EngineOptions, *, engine: str) -> None:
+    """Refuse options that an engine for fp32 on the CPU does not have.
 
     Raises:
         DataError: naming the option, and the engine that can.
     """
     if options.device == "gpu":
-        raise DataError(f"the engine {engine!r} serves on the CPU; expected devices: auto, cpu; engine='onnxruntime' knows gpu")
+        raise DataError(
+            f"device is 'gpu', but the engine {engine!r} runs on the CPU only; expected auto or cpu, or engine='onnxruntime'"
+        )
     if options.precision != "fp32":
         raise DataError(
-            f"the engine {engine!r} runs fp32, not {options.precision!r}; engine='onnxruntime' runs quantized programs"
+            f"precision is {options.precision!r}, but the engine {engine!r} runs fp32 only; for quantized programs use "
+            "engine='onnxruntime'"
         )
 
 
@@ -243,8 +246,8 @@ def _session(runtime: Any, file: Path, providers: list[str], *, num_threads: int
     settings.log_severity_level = 4
     settings.inter_op_num_threads = 1
     settings.intra_op_num_threads = num_threads
-    # Every batch has a shape of its own: plans of memory by shape would be kept for each of them, for ever. The arena stays:
-    # batches are bounded in tokens, so it stops growing, and without it every run would ask the system for memory.
+    # Every batch has a shape of its own: memory plans by shape would be kept for each of them, for ever. The arena stays:
+    # batches are bounded in tokens, so it stops growing, and without it every run would allocate from the system.
     settings.enable_mem_pattern = False
     try:
         return runtime.InferenceSession(str(file), settings, providers=providers)
@@ -268,6 +271,6 @@ def _providers(runtime: Any, device: str) -> list[str]:
     if device == "gpu" and not gpus:
         raise MissingDependencyError(
             f"device is 'gpu', but this onnxruntime has the providers {', '.join(available)} and none of "
-            f"{', '.join(_GPU_PROVIDERS)}; put onnxruntime-gpu in place of onnxruntime, or ask for device='cpu'"
+            f"{', '.join(_GPU_PROVIDERS)}; install onnxruntime-gpu in place of onnxruntime, or use device='cpu'"
         )
     return [*(gpus[:1] if device != "cpu" else ()), "CPUExecutionProvider"]

@@ -22,7 +22,7 @@ class Attribution:
     Args:
         method: ``occlusion``, ``integrated_gradients``, or what an engine of a plugin calls its own.
         contributions: of each token, (T,) float32.
-        difference: log-odds of the text less those of padding alone, which says nothing.
+        difference: log-odds of the text less those of padding alone.
     """
 
     method: str
@@ -31,7 +31,7 @@ class Attribution:
 
     @property
     def residual(self) -> float:
-        """Sum of the contributions less ``difference``: how far they are from telling the whole."""
+        """Sum of the contributions less ``difference``: what they leave unexplained."""
         return float(self.contributions.sum(dtype=np.float64)) - self.difference
 
 
@@ -44,12 +44,12 @@ class Explanation:
 
     Args:
         text: as given.
-        label: what is explained, with its probability ``score``; None for a text without a visible character.
-        tokens: the T tokens that the model saw.
-        offsets: where in ``text`` each of them comes from, begin and end; the same place for all tokens of one character.
-        attribution: the contributions, how they were found, and what they leave out.
-        cut_at: where in ``text`` the model stopped reading because it is too long; None if it read to the end.
-        begun_at: where the explained window of a long text begins; None if it is the beginning.
+        label: the label that is explained, with its probability ``score``; None for a text without a visible character.
+        tokens: the T tokens that the model read.
+        offsets: start and end of each of them in ``text``; the same for all tokens of one character.
+        attribution: the contributions, their method, and what they leave unexplained.
+        cut_at: where in ``text`` the model stopped reading; None if it read to the end.
+        begun_at: where the explained window of a long text starts; None if that is the start of the text.
     """
 
     text: str
@@ -62,16 +62,16 @@ class Explanation:
     begun_at: int | None = None
 
     def places(self) -> list[tuple[int, int, float]]:
-        """Sum the contributions of tokens that come from one place: (begin, end, sum), in the order of the text."""
+        """Sum the contributions of tokens at the same place: (start, end, sum), in the order of the text."""
         sums: dict[tuple[int, int], float] = {}
         for place, value in zip(self.offsets, self.attribution.contributions.tolist(), strict=True):
             sums[place] = sums.get(place, 0.0) + value
         return [(start, end, value) for (start, end), value in sums.items()]
 
     def terms(self) -> list[tuple[int, int, float]]:
-        """Join neighbouring letters, digits and Chinese characters of one sign: (begin, end, sum), the strongest first.
+        """Join neighbouring letters, digits and Chinese characters of one sign: (start, end, sum), the strongest first.
 
-        Against the strongest place, those below a twentieth do not count, and a term below a quarter is left out.
+        Places below a twentieth of the strongest one do not count, and terms below a quarter of it are left out.
         """
         most = max((abs(value) for _, _, value in self.places()), default=0.0)
         terms, joinable = [(0, 0, 0.0)], False

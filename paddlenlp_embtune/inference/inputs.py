@@ -1,4 +1,4 @@
-"""What callers pass: numbers that count something, and texts in any of the shapes that people have them in."""
+"""Checking what callers pass: counts, names, and texts in any of the containers that people keep them in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_THREADS = 1024
 
 
 def whole_number(value: Any, name: str, *, most: int | None = None) -> int:
-    """Return a number of things, 1 or more, as an ``int``; numpy's whole numbers are taken, truth values are not.
+    """Return a count, 1 or more, as an ``int``; numpy's integers are accepted, booleans are not.
 
     Args:
         value: what was passed.
         name: of the argument, for messages.
         most: the largest that makes sense; None if there is none.
     Raises:
-        TypeError: it is no whole number.
+        TypeError: it is not a whole number.
         DataError: it is too small or too large.
     """
     try:
@@ -53,7 +53,7 @@ def check_num_threads(value: Any) -> int | None:
 
 
 def check_name(value: Any, name: str) -> None:
-    """Refuse what is no text where a name is expected.
+    """Refuse anything but a str where a name is expected.
 
     Raises:
         TypeError: naming the argument.
@@ -63,10 +63,10 @@ def check_name(value: Any, name: str) -> None:
 
 
 def check_bundle_argument(value: Any) -> None:
-    """Refuse what cannot be the folder of a bundle.
+    """Refuse anything but a path where the folder of a bundle is expected.
 
     Raises:
-        TypeError: it is no path.
+        TypeError: it is not a path.
     """
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(
@@ -75,36 +75,38 @@ def check_bundle_argument(value: Any) -> None:
 
 
 def as_iterable(texts: Any) -> Iterable[Any]:
-    """Return texts as they are if they can be gone through one by one.
+    """Return texts unchanged if they can be iterated over one by one.
 
     Raises:
-        TypeError: they are one text, a table, a mapping, a path, or nothing; the message says how to get at the texts.
+        TypeError: they are a single text, a table, a mapping, a path, or nothing; the message says how to pass the texts.
     """
     if isinstance(texts, str):
-        raise TypeError("texts is one text; give a list of texts, [text]")
+        raise TypeError("texts is a single str; pass a list: [text]")
     kind = type(texts).__name__
     if isinstance(texts, (bytes, bytearray, memoryview)):
-        raise TypeError(f"texts is {kind}; decode it, and give a list of texts: [data.decode('utf-8')]")
+        raise TypeError(f"texts is {kind}; decode it and pass a list: [data.decode('utf-8')]")
     if isinstance(texts, os.PathLike):
-        raise TypeError(f"texts is a path, {shorten(str(texts))}; read its lines first, or use: embtune predict BUNDLE FILE")
+        raise TypeError(
+            f"texts is a path, {shorten(str(texts))}; read its lines first, or use: embtune predict BUNDLE --data FILE"
+        )
     if (columns := _columns(texts)) is not None:
         shown = next((name for name in columns if name == "text"), columns[0] if columns else "text")
         raise TypeError(
-            f"texts is a {kind} with the columns {shorten(columns)}, which goes through the columns' names; give one column: "
-            f"[{shown!r}] of it, as in predict(table[{shown!r}])"
+            f"texts is a {kind} with the columns {shorten(columns)}, and iterating over it yields their names; pass one "
+            f"column: predict(table[{shown!r}])"
         )
-    if isinstance(texts, Mapping) and texts:  # an empty one holds no texts, whichever way it is read
+    if isinstance(texts, Mapping) and texts:  # an empty one holds no texts either way
         raise TypeError(
-            f"texts is a {kind} with the keys {shorten(list(texts)[:6])}, and only these would be read; give its texts: "
-            "list(mapping.values()), or mapping['text']"
+            f"texts is a {kind} with the keys {shorten(list(texts)[:6])}, and iterating over it yields only these; pass its "
+            "texts: list(mapping.values()), or mapping['text']"
         )
     if not isinstance(texts, Iterable) or (isinstance(texts, np.ndarray) and texts.ndim == 0):
-        raise TypeError(f"texts must be a list of texts, got {shorten(texts)} of type {kind}; give [text]")
+        raise TypeError(f"texts must be a list of texts, got {shorten(texts)} of type {kind}; pass [text]")
     return texts
 
 
 def as_list(texts: Any) -> Sequence[Any]:
-    """Return texts as a sequence that is there as a whole: lists and tuples as they are, all else gone through once.
+    """Return texts as a sequence: lists and tuples unchanged, anything else iterated over once.
 
     Raises:
         TypeError: as :func:`as_iterable`.
@@ -114,7 +116,7 @@ def as_list(texts: Any) -> Sequence[Any]:
 
 
 def _columns(value: Any) -> list[str] | None:
-    """The names of a table's columns, whichever library it is of; None for what is no table. Imports none of them."""
+    """Return the column names of a table of any library, without importing one; None for anything else."""
     for attribute in ("columns", "column_names"):
         names = getattr(type(value), attribute, None) and getattr(value, attribute, None)
         if names is not None and not callable(names) and not isinstance(value, (list, tuple)):

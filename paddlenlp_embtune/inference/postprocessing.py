@@ -39,14 +39,15 @@ def softmax(logits: Floats) -> Floats:
 
 
 def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats, Ids]:
-    """Make one answer of each text's windows.
+    """Combine the windows of each text into one answer.
 
     Args:
         windows: (W, C) probabilities.
         reading: which windows belong to which text.
         method: ``mean``, ``length`` or ``max``, as in :class:`paddlenlp_embtune.text.windows.WindowSpec`.
     Returns:
-        (N, C) float32 probabilities, and for each text, (N,) int64, the window that spoke most for its label: the decisive one.
+        (N, C) float32 probabilities, and (N,) int64, the decisive window of each text: the one with the highest probability of
+        its label.
     """
     result, decisive = _aggregated(windows, reading, method)
     return result.astype(np.float32, copy=False), decisive
@@ -74,14 +75,14 @@ def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tup
 def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
     """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
 
-    No temperature changes a text's label or its decisive window: it acts on the answer of all windows together, and where
-    float32 cannot tell the best two labels apart any more, the best one stays just above the other.
+    The temperature changes neither a text's label nor its decisive window: it acts on the combined answer, and where float32
+    no longer separates the best two labels, the best one stays just above the other.
 
     Args:
         logits: of windows.
         reading: which windows belong to which text.
         temperature: 0.001 to 1000.
-        windows: how windows are put together.
+        windows: how windows are combined; None takes the mean.
     """
     method = windows.aggregate if windows is not None else "mean"
     first = reading.first[:-1]
@@ -98,7 +99,7 @@ def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, wi
 
 
 def _keep_best(probabilities: Floats, best: Ids) -> Floats:
-    """Let the label that is best without rounding be the first of the highest, in place."""
+    """Make the label that is best without rounding the first of the highest, in place."""
     lost = np.flatnonzero(probabilities.argmax(axis=1) != best)
     if lost.size:
         probabilities[lost, best[lost]] = np.nextafter(probabilities[lost].max(axis=1), np.float32(2))
@@ -120,10 +121,10 @@ def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArra
 def thresholds_of(
     abstain_below: float | Mapping[str, float] | None, labels: Sequence[str], bundle: Mapping[str, float]
 ) -> npt.NDArray[np.float32] | None:
-    """Settle below which score an answer of each label is no answer.
+    """Return the score below which an answer of each label abstains.
 
     Args:
-        abstain_below: what the user said: for all labels, or by label; None takes those of the bundle.
+        abstain_below: of the user, for all labels or by label; None takes those of the bundle.
         labels: in order.
         bundle: by label.
     Returns:
@@ -143,7 +144,7 @@ def thresholds_of(
 
 
 def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which answers reach the threshold of their label; a threshold of 1 lets nothing pass.
+    """Return which answers reach the threshold of their label; none reaches a threshold of 1.
 
     Shapes:
         probabilities: (N, C) float32; thresholds: (C,) float32; returns: (N,)

@@ -32,10 +32,10 @@ Answer = dict[str, Any]
 
 
 class Predictor:
-    """Serves one bundle; all of it may be used from several threads.
+    """Labels texts with one bundle; every method may be called from several threads.
 
     It can be pickled, copied and sent to other processes: a copy opens the bundle again by its path, with the same options, and
-    refuses one that was replaced meanwhile. In a forked process it goes on with ``onnxruntime``: a program that ran in another
+    refuses one that was replaced meanwhile. A forked process can use it with ``onnxruntime``: a program that ran in another
     thread at the moment of the fork is loaded again there. Paddle's engines cannot be used in a forked process (``HostError``).
 
     Args:
@@ -45,16 +45,16 @@ class Predictor:
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
         num_threads: processors to use, 1 or more; None takes all, at most 8.
         batch_size: texts of similar length that go through the engine together, 1 or more.
-        windows: how texts that are too long are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults,
-            False cuts the texts, None does as the bundle says.
+        windows: how long texts are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults, False cuts
+            the texts, None follows the bundle.
         abstain_below: an answer with a lower score is marked as abstained; one probability for all labels, or one by label;
-            None takes the thresholds of the bundle. A threshold of 1 lets nothing pass.
+            None takes the thresholds of the bundle. With a threshold of 1 every answer abstains.
     Raises:
         BundleError: the bundle is damaged, or has no files for the engine or the precision.
         DataError, RecipeError: an option is not valid.
         PluginError: no engine has that name.
-        MissingDependencyError: the engine's package is not installed, or knows no GPU and one was asked for.
-        HostError: a GPU was asked for, and does not start.
+        MissingDependencyError: the engine's package is not installed, or has no GPU support and a GPU was asked for.
+        HostError: a GPU was asked for, and cannot be used.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Predictor:
         windows: WindowSpec | Mapping[str, Any] | bool | None = None,
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
-        # These refuse before the bundle is read.
+        # Checked before the bundle is read.
         num_threads = EngineOptions(num_threads=num_threads, device=device, precision=precision).num_threads
         batch_size = whole_number(batch_size, "batch_size")
         check_name(engine, "engine")
@@ -96,7 +96,7 @@ class Predictor:
         self._runner = BatchRunner(
             self.engine, num_labels=len(self.labels), batch_size=batch_size, num_threads=num_threads, source=source
         )
-        self._runner.submit([example])()  # refuses a program that does not fit the labels, or gives NaN
+        self._runner.submit([example])()  # refuses a program that does not match the labels, or gives NaN
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the bundle's path and fingerprint, and the options: a copy opens the bundle again, and refuses another one."""
@@ -104,29 +104,29 @@ class Predictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in order."""
+        """The labels of the bundle, in the order of its probabilities."""
         return self.bundle.manifest.labels
 
     @property
     def batch_size(self) -> int:
-        """The most texts that go through the engine together."""
+        """Largest number of texts that go through the engine together."""
         return self._runner.batch_size
 
     def predict(self, texts: Sequence[str], *, scores: bool = False) -> list[Answer]:
         """Label texts.
 
         Args:
-            texts: any number of texts, blanks included: a list, a column of a table, an array, or what else yields them.
+            texts: any number of texts, blanks included: a list, a column of a table, an array, or any other iterable.
             scores: also return the probability of every label; of ordered labels the expected level too.
         Returns:
             For each text, in order:
 
             - ``text`` as given, ``label``, and ``score``, the label's probability. A text without a visible character gets
               ``label`` None and ``score`` 0.0.
-            - ``cut``, True, where the text has more tokens than the model reads, and the rest was left out; else no such key.
+            - ``cut``, True, if the text has more tokens than the model reads and the rest was left out; otherwise absent.
             - ``abstained`` where thresholds are set: whether the score is below that of its label.
-            - ``window`` where long texts are read in windows: ``start`` and ``end`` in the text of the one that spoke most for
-              the label, and ``windows``, how many there were.
+            - ``window`` where long texts are read in windows: ``start`` and ``end`` of the one with the highest probability of
+              the label, and ``windows``, their number.
             - ``scores`` by label if asked for, and with ordered labels ``level``, the mean of the labels' numbers (the first
               is 0) weighted by their probabilities, and ``level_spread``, the standard deviation.
         Raises:
@@ -139,8 +139,8 @@ class Predictor:
     def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
         """Label any number of texts in bounded memory.
 
-        They go through in chunks of about two thousand, up to three of which are held: answers to the first come when the
-        second has been read.
+        Texts are read in chunks of about two thousand, of which up to three are held: answers to the first chunk come when
+        the second has been read.
 
         Args:
             texts: yields texts.
@@ -148,7 +148,7 @@ class Predictor:
         Yields:
             As many answers as texts, in order, as :meth:`predict` returns them.
         Raises:
-            TypeError: something is not a text; the message gives its index. Answers of texts before it are yielded first.
+            TypeError: something is not a text; the message gives its index. Answers to the texts before it are yielded first.
         """
         texts = as_iterable(texts)
         running: deque[tuple[list[str], Reading, Callable[[], Floats]]] = deque()
@@ -159,7 +159,7 @@ class Predictor:
                 try:
                     answers = self._format(chunk, reading, wait(), scores=scores)
                 except Exception:
-                    running.clear()  # nothing may follow a gap
+                    running.clear()  # no answers after a gap
                     raise
                 yield from answers
 
@@ -170,7 +170,7 @@ class Predictor:
                 running.append((good, reading, self._runner.submit(reading.ids)))
                 yield from finish(1)
                 self._read(chunk[len(good) :], start=start + len(good))  # names what is not a text
-        except Exception:  # of the source, or of a text: told after the answers to what came before it
+        except Exception:  # of the source or of a text; first the answers to what came before it
             yield from finish(0)
             raise
         yield from finish(0)
@@ -186,7 +186,7 @@ class Predictor:
         return self.scaled_probabilities(texts)(self.bundle.manifest.temperature)
 
     def scaled_probabilities(self, texts: Sequence[str]) -> Callable[[float], Floats]:
-        """Run texts once; what is returned gives their (N, C) float32 probabilities at any temperature.
+        """Run texts once, and return a function from a temperature to their (N, C) float32 probabilities.
 
         Raises:
             TypeError: something is not a text; the message gives its index.
@@ -197,7 +197,7 @@ class Predictor:
         return lambda temperature: probabilities_of(logits, reading, temperature=temperature, windows=self.windows)[0]
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """Count the texts that have more tokens than the model reads, so that the rest of them is left out.
+        """Count the texts of which a part is left out because they have more tokens than the model reads.
 
         Raises:
             TypeError: something is not a text; the message gives its index.
@@ -251,7 +251,7 @@ class Predictor:
         return name, methods[name]
 
     def close(self) -> None:
-        """Let the predictor's threads go; it can be used again."""
+        """Stop the predictor's threads; it can still be used, and starts new ones."""
         self._runner.close()
 
     def __enter__(self) -> Predictor:

@@ -16,7 +16,7 @@ __all__ = ["TritonPythonModel"]
 
 
 class TritonPythonModel:
-    """Answers texts; the requests that Triton hands over together are labelled together."""
+    """Labels the texts of all requests that Triton hands over together in one call."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Open the bundle beside the model's file.
@@ -24,7 +24,7 @@ class TritonPythonModel:
         Args:
             args: what Triton passes: ``model_repository``, ``model_version``, and ``model_config`` as JSON.
         """
-        self._triton: Any = importlib.import_module("triton_python_backend_utils")  # there within Triton only
+        self._triton: Any = importlib.import_module("triton_python_backend_utils")  # exists within Triton only
         parameters = json.loads(args["model_config"]).get("parameters", {})
         precision = parameters.get("precision", {}).get("string_value", "fp32")
         bundle = Path(args["model_repository"]) / args["model_version"] / "bundle"
@@ -44,7 +44,7 @@ class TritonPythonModel:
         ]
 
     def finalize(self) -> None:
-        """Let the threads go."""
+        """Stop the predictor's threads."""
         self._predictor.close()
 
     def _texts(self, request: Any) -> list[str] | UnicodeDecodeError:

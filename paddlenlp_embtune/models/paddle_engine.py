@@ -13,7 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle, read_bundle_weights, read_model
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.inference import Attribution, EngineOptions, refuse_stale, require_plain
+from paddlenlp_embtune.inference import Attribution, EngineOptions, refuse_forked, require_cpu_fp32
 from paddlenlp_embtune.models._integrated_gradients import attribute
 from paddlenlp_embtune.models.factory import build_model
 from paddlenlp_embtune.utils.fork_safety import watch_forks
@@ -69,7 +69,7 @@ class PaddleEngine:
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
-        require_plain(options, engine="paddle")
+        require_cpu_fp32(options, engine="paddle")
         self.layer = load_layer(bundle.path)
         self._lock, self._stale = threading.Lock(), False
         watch_forks(self)
@@ -80,7 +80,7 @@ class PaddleEngine:
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
-        refuse_stale(self._stale)
+        refuse_forked(self._stale)
         with self._lock, paddle.no_grad():
             logits: npt.NDArray[np.float32] = self.layer(paddle.to_tensor(input_ids)).numpy()
         return logits
@@ -89,6 +89,6 @@ class PaddleEngine:
         self, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
     ) -> Attribution:
         """Attribute the log-odds of a label to the tokens of one text by integrated gradients."""
-        refuse_stale(self._stale)
+        refuse_forked(self._stale)
         with self._lock:
             return attribute(self.layer, ids, label=label, temperature=temperature, fixed=fixed)

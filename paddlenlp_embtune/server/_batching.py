@@ -29,14 +29,14 @@ class _Job(Generic[K, R]):
 
 
 class MicroBatcher(Generic[K, R]):
-    """Gathers texts that wait at the same time, and runs them in threads.
+    """Collects texts that wait at the same time, and runs them in threads.
 
-    A free thread takes what is waiting. While it works, texts gather for the next batch; only if another thread is free does a
-    batch that is not full wait, and at most ``max_wait_seconds``. Requests are never split, so one that is larger than a batch
-    is a batch of its own. Call it from one event loop.
+    A free thread takes the texts that wait. While it works, texts collect for the next batch; a batch that is not full waits
+    only if another thread is free, and at most ``max_wait_seconds``. Requests are never split, so one that is larger than a
+    batch is a batch of its own. Call it from one event loop.
 
     Args:
-        run: answers texts, one result for each, called from threads with the key that they were queued under.
+        run: labels texts, one result for each; called from threads with the key that the texts were queued under.
         max_texts: texts of a batch.
         max_wait_seconds: how long the oldest text may wait for more while another batch runs.
         max_queued: texts that may wait.
@@ -68,7 +68,7 @@ class MicroBatcher(Generic[K, R]):
         self.closed = False
 
     def submit(self, key: K, texts: Sequence[str]) -> asyncio.Future[list[R]]:
-        """Queue texts; they are answered in order. Cancel the future to take them back while they wait.
+        """Queue texts and return the future of their answers, in order; cancelling it removes texts that still wait.
 
         The future fails with a RuntimeError, whose cause is what ``run`` raised, if these texts fail by themselves.
 
@@ -91,11 +91,11 @@ class MicroBatcher(Generic[K, R]):
         return job.answers
 
     def open(self) -> None:
-        """Take texts again after :meth:`close`."""
+        """Accept texts again after :meth:`close`."""
         self.closed = False
 
     async def close(self) -> None:
-        """Take nothing more, drop what waits, and wait for what runs."""
+        """Accept nothing more, cancel what waits, and wait for what runs."""
         self.closed = True
         self._stop_timer()
         while self._jobs:
@@ -128,19 +128,19 @@ class MicroBatcher(Generic[K, R]):
         self.queued += len(job.texts) if waiting else -len(job.texts)
 
     def _forget(self, job: _Job[K, R], _: asyncio.Future[list[R]]) -> None:
-        """Take a job that was cancelled out of the queue, so that it leaves room for others at once."""
+        """Remove a cancelled job from the queue, so that it makes room for others at once."""
         if job.waiting:
             self._jobs.remove(job)
             self._note_waiting(job, False)
 
     def _drop_cancelled(self) -> bool:
-        """Forget jobs at the head of the queue that nobody waits for; whether any is left."""
+        """Remove cancelled jobs at the head of the queue; return whether any job is left."""
         while self._jobs and self._jobs[0].answers.done():
             self._note_waiting(self._jobs.popleft(), False)
         return bool(self._jobs)
 
     def _gather(self) -> list[_Job[K, R]]:
-        """Take the oldest job and what fits beside it; what does not keeps its place."""
+        """Take the oldest job and those that fit beside it; the others keep their place."""
         first = self._jobs.popleft()
         self._note_waiting(first, False)
         taken, left, texts = [first], [], len(first.texts)
@@ -168,7 +168,7 @@ class MicroBatcher(Generic[K, R]):
             self._on_batch(key, len(texts))
 
     def _attempt(self, key: K, texts: list[str]) -> Sequence[R] | RuntimeError:
-        """Answer texts, or return why not: some exceptions, StopIteration for one, cannot travel through a future."""
+        """Label texts, or return the failure: some exceptions, such as StopIteration, cannot be set on a future."""
         try:
             answers = self._run(key, texts)
             if len(answers) != len(texts):
@@ -180,9 +180,9 @@ class MicroBatcher(Generic[K, R]):
         return answers
 
     def _finish(self, jobs: list[_Job[K, R]], done: asyncio.Future[Any]) -> None:
-        """Hand the answers out; of a batch that failed, try the requests one by one, so that only the culprit fails.
+        """Distribute the answers; of a failed batch, run the requests one by one, so that only the faulty one fails.
 
-        Once it is closed there is no time for that: all of them fail.
+        After :meth:`close` there is no time for that: all of them fail.
         """
         self._running -= 1
         outcome = done.result()

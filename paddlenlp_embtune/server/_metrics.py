@@ -1,4 +1,4 @@
-"""Counting for Prometheus: in a registry of the server's own, over all worker processes."""
+"""Metrics for Prometheus: in a registry of the server's own, over all worker processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """What a server counts.
+    """The counters, gauges and histograms of a server.
 
     Args:
         folder: where prometheus_client keeps the figures of all worker processes (``PROMETHEUS_MULTIPROC_DIR``, set before it
@@ -31,7 +31,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "embtune_request_seconds",
-            "From a request's head to the end of its answer.",
+            "Seconds from a request's head to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=own,
@@ -44,7 +44,7 @@ class Metrics:
         self.refused = Counter("embtune_refused", "Requests refused, by reason.", ("reason",), registry=own)
 
     def render(self) -> bytes:
-        """Write everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         if self._folder is None:
             return generate_latest(self._registry)
         _forget_dead(self._folder)
@@ -54,7 +54,7 @@ class Metrics:
 
 
 def _forget_dead(folder: Path) -> None:
-    """Remove gauges of workers that were killed; counters stay, because they must never fall."""
+    """Remove gauges of workers that were killed; counters stay, because they must never decrease."""
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

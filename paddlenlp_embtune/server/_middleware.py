@@ -1,4 +1,4 @@
-"""What every request passes: counting, the access log and a last answer to errors; then the token."""
+"""Middleware: metrics, the access log and a response to unexpected errors; then the token."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 from paddlenlp_embtune.server._same_origin import OPEN_PATHS
 from paddlenlp_embtune.server._service import Service, log_failure
 
-__all__ = ["Observed", "TokenGate", "note_refused"]
+__all__ = ["MetricsMiddleware", "TokenMiddleware", "record_refusal"]
 
 _access = logging.getLogger("paddlenlp_embtune.server.access")
 
 
-class Observed:
-    """Counts requests, logs them if the settings say so, and answers those that something unforeseen has ended.
+class MetricsMiddleware:
+    """Counts requests, logs them if the settings say so, and responds where an unexpected error ended one.
 
-    A line of the log is JSON: the route, but neither the texts nor the path, which may hold anything.
+    A line of the log is JSON with the route, but without the texts and the path, which may hold anything.
     """
 
     def __init__(self, app: ASGIApp, *, service: Service) -> None:
@@ -33,13 +33,13 @@ class Observed:
         self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Count and log a request around the application, and answer it if the application failed."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         status, begun = 0, time.perf_counter()
 
-        async def watched(message: Message) -> None:
+        async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -47,19 +47,21 @@ class Observed:
 
         self._metrics.in_flight.inc()
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, noting)
         except asyncio.CancelledError:
             # uvicorn cancels what is left when the time for an orderly shutdown is over.
             if status or self._service.state != "shutting down":
                 raise
-            reply = error_reply(503, "shutting_down", "the server was stopped before it could answer; ask another one")
-            await reply(scope, receive, watched)
+            response = error_response(
+                503, "shutting_down", "the server was stopped before it could answer; send the request to another one"
+            )
+            await response(scope, receive, noting)
         except Exception as error:
             log_failure("a request failed", error)
             if status:
                 raise
-            reply = error_reply(500, "internal", "the server failed on this request; its log says where")
-            await reply(scope, receive, watched)
+            response = error_response(500, "internal", "the server failed on this request; its log says where")
+            await response(scope, receive, noting)
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, status, time.perf_counter() - begun)
@@ -79,8 +81,8 @@ class Observed:
             )
 
 
-class TokenGate:
-    """Lets requests in that bring the token; without one everybody is let in, and always to /health and /ready."""
+class TokenMiddleware:
+    """Requires the token where the server has one, except for /health and /ready."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, service: Service) -> None:
         self.app = app
@@ -88,28 +90,28 @@ class TokenGate:
         self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        guarded = self._token is not None and scope["type"] == "http" and scope["path"] not in OPEN_PATHS
-        if not guarded or self._is_let_in(scope):
+        """Pass a request on, or answer 401."""
+        protected = self._token is not None and scope["type"] == "http" and scope["path"] not in OPEN_PATHS
+        if not protected or self._is_authorized(scope):
             await self.app(scope, receive, send)
             return
         self._metrics.refused.labels("unauthorized").inc()
-        message = "the request brings no token, or a wrong one; send the header Authorization: Bearer TOKEN"
-        reply = error_reply(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-        await reply(scope, receive, send)
+        message = "the request has no token, or a wrong one; send the header Authorization: Bearer TOKEN"
+        response = error_response(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
+        await response(scope, receive, send)
 
-    def _is_let_in(self, scope: Scope) -> bool:
+    def _is_authorized(self, scope: Scope) -> bool:
         assert self._token is not None
         scheme, _, found = Headers(scope=scope).get("authorization", "").partition(" ")
-        # Compared in constant time, so that nobody can find the token byte by byte with a clock.
+        # Compared in constant time, so that response times do not reveal the token.
         return hmac.compare_digest(found.strip().encode("latin-1"), self._token) and scheme.lower() == "bearer"
 
 
-def note_refused(service: Service, *, status: int, code: str, client: str, under_way: bool) -> None:
-    """Count and log what was refused before it reached the application: no HTTP, or too slow.
+def record_refusal(service: Service, *, status: int, code: str, client: str, under_way: bool) -> None:
+    """Count and log a request that was refused before it reached the application: not HTTP, or too slow.
 
-    If the application has the request in hand already, it notes the request itself, as one whose client has gone (499); here
-    only the refusal is counted.
+    If the application is handling the request already, it logs it itself, as one whose client has gone (499); then only the
+    refusal is counted here.
     """
     service.metrics.refused.labels(code).inc()
     if under_way:

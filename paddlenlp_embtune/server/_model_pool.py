@@ -1,27 +1,26 @@
-"""The models that are served: opened from their folders, asked, and opened again while they are in use."""
+"""The models that are served: opened from their folders, and opened again while they are in use."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle import MANIFEST
+from paddlenlp_embtune.bundle import MANIFEST, read_one_generation
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.server.settings import ServerSettings
+from paddlenlp_embtune.utils.atomic_io import sha256_of
 
-__all__ = ["Loaded", "ServedModel", "load_models"]
+__all__ = ["LoadedBundle", "ServedModel", "load_models"]
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS, _PAUSE_SECONDS = 5, 0.1
+_WAIT_SECONDS = 0.5
 _PROBE = "公司发布公告"
 
 OnReload = Callable[[str, bool], None]
@@ -33,11 +32,11 @@ def _ignore(name: str, worked: bool) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedBundle:
     """A bundle in use.
 
     Args:
-        predictor: has answered a text already.
+        predictor: has labelled a text already.
         fingerprint: SHA-256 of its ``bundle.json``, which holds those of all other files.
         loaded_at: UTC, ISO 8601.
     """
@@ -58,7 +57,7 @@ class ServedModel:
         name: what it is served under.
         path: folder of the bundle.
         options: for the predictor.
-        signal: the file that processes tell each other with; None if there is one process.
+        signal: the file by which processes signal reloads to each other; None if there is one process.
         on_reload: called with the name and whether it worked.
     Raises:
         EmbtuneError: the bundle cannot be served.
@@ -82,14 +81,14 @@ class ServedModel:
         self._seen = self._stamp()
         self._loaded = _load(path, self._options)
 
-    def current(self) -> Loaded:
-        """Return the bundle to answer with; blocks if another process has reloaded since the last call."""
+    def current(self) -> LoadedBundle:
+        """Return the bundle in use; blocks for a reload if another process has reloaded since the last call."""
         if self._stamp() != self._seen:
             with self._lock:
                 self._follow()
         return self._loaded
 
-    def reload(self) -> Loaded:
+    def reload(self) -> LoadedBundle:
         """Open the bundle again from its path and take it into use; batches that run finish on the old one.
 
         Raises:
@@ -106,12 +105,12 @@ class ServedModel:
             self._on_reload(self.name, True)
             return loaded
 
-    def answer(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Label texts, with everything the predictor can tell."""
+    def predict(self, texts: list[str]) -> list[dict[str, Any]]:
+        """Label texts, with the probability of every label."""
         return self.current().predictor.predict(texts, scores=True)
 
     def describe(self) -> dict[str, Any]:
-        """Tell what is served."""
+        """Describe the model as ``GET /v1/models/{name}`` returns it."""
         loaded = self.current()
         predictor = loaded.predictor
         manifest, windows, below = predictor.bundle.manifest, predictor.windows, predictor.thresholds
@@ -139,7 +138,9 @@ class ServedModel:
         try:
             self._loaded = _load(self.path, self._options)
         except (EmbtuneError, OSError) as error:
-            _log.error("%s was reloaded elsewhere, but not here, where the old bundle stays in use: %s", self.name, error)
+            _log.error(
+                "another process has reloaded %s, but this one could not; the old bundle stays in use: %s", self.name, error
+            )
             self._on_reload(self.name, False)
         else:
             self._on_reload(self.name, True)
@@ -176,36 +177,27 @@ def load_models(
     }
 
 
-def _load(path: Path, options: Mapping[str, Any]) -> Loaded:
-    """Open a bundle and ask it one text.
+def _load(path: Path, options: Mapping[str, Any]) -> LoadedBundle:
+    """Open a bundle and label one text with it, again if the bundle is replaced meanwhile or is away for a moment.
 
-    The folder may be replaced at any moment, also between the check of a file and its use. So what stands there is noted before
-    and after, and if that is not the same, or nothing stands there, all is done again.
+    Raises:
+        EmbtuneError, OSError: it cannot be served.
     """
-    for attempt in range(_ATTEMPTS):
-        time.sleep(_PAUSE_SECONDS if attempt else 0)
-        before, did = _identity(path), "cannot be opened"
+
+    def load() -> LoadedBundle:
+        step = "cannot be opened"
         try:
             predictor = Predictor(path, **options)
-            did = "was opened, but fails on a text"
+            step = "was opened, but fails on a text"
             predictor.predict([_PROBE], scores=True)
+        except (EmbtuneError, OSError):
+            raise
         except Exception as error:
-            if attempt < _ATTEMPTS - 1 and (before is None or before != _identity(path)):
-                continue
-            if isinstance(error, (EmbtuneError, OSError)):
-                raise
-            raise BundleError(f"the bundle {path} {did}: {type(error).__name__}: {error}") from error
-        if before is not None and before == _identity(path):
-            return Loaded(predictor, before[1], datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
-    raise BundleError(f"the bundle {path} was replaced {_ATTEMPTS} times while it was read; try again when it is left alone")
+            raise BundleError(f"the bundle {path} {step}: {type(error).__name__}: {error}") from error
+        loaded_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        return LoadedBundle(predictor, sha256_of(path / MANIFEST), loaded_at)
 
-
-def _identity(path: Path) -> tuple[int, str] | None:
-    """What stands in a folder: the folder's inode, which a rename changes, and the SHA-256 of its manifest."""
-    try:
-        return path.stat().st_ino, hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-    except OSError:
-        return None
+    return read_one_generation(path, load, wait_seconds=_WAIT_SECONDS)[0]
 
 
 def _rewrite(signal: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with deadlines: a connection that sends nothing, or too slowly, is closed, however many there are."""
+"""HTTP/1.1 with deadlines: a connection that sends nothing, or too slowly, is closed."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 
-__all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefused"]
+__all__ = ["DeadlineConfig", "DeadlineProtocol", "OnRefusal"]
 
 _MOST_HEAD_BYTES = 1 << 14
 _NEVER_SECONDS = 1 << 20
 _WATCH_SECONDS = 0.05
 
-OnRefused = Callable[..., None]
-"""Is called with the application, and by name ``status``, ``code``, ``client``, and ``under_way``: whether the application has
-the request in hand, and will tell of it too."""
+OnRefusal = Callable[..., None]
+"""Called with the application, and by name ``status``, ``code``, ``client``, and ``under_way``: whether the application is
+handling the request, and will report it too."""
 
 
 class DeadlineConfig(uvicorn.Config):
-    """uvicorn's settings, with two deadlines, and a word on what is refused here.
+    """uvicorn's settings, with two deadlines and a callback for refused requests.
 
     Args:
         app: application, or where worker processes import its factory from.
         read_seconds: from a request's first byte, or from the opening of the connection, to the last byte of its body.
-        idle_seconds: from the end of an answer to the first byte of the next request; as long a client may let answers wait
-            that it does not read.
-        on_refused: is told of every refusal that does not come from the application; None tells nobody.
-        options: what else uvicorn takes.
+        idle_seconds: from the end of a response to the first byte of the next request; also how long a client may leave a
+            response unread.
+        on_refusal: called for every refusal that does not come from the application; None for no callback.
+        options: further settings of uvicorn.
     """
 
     def __init__(
-        self, app: Any, *, read_seconds: float, idle_seconds: float, on_refused: OnRefused | None = None, **options: Any
+        self, app: Any, *, read_seconds: float, idle_seconds: float, on_refusal: OnRefusal | None = None, **options: Any
     ) -> None:
         self.read_seconds = read_seconds
         self.idle_seconds = idle_seconds
-        self.on_refused = on_refused
+        self.on_refusal = on_refusal
         # uvicorn's own timer runs between two requests only; ours does that too.
         super().__init__(
             app,
@@ -54,7 +54,7 @@ class DeadlineConfig(uvicorn.Config):
 
 
 class DeadlineProtocol(H11Protocol):
-    """One connection, with one timer for whatever its client has to send next, and one for what it has to read."""
+    """One connection, with one timer for what its client has to send next, and one for what it has to read."""
 
     config: DeadlineConfig
     _timer: asyncio.TimerHandle | None = None
@@ -70,19 +70,19 @@ class DeadlineProtocol(H11Protocol):
         self._arm(self.config.read_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Cancel every timer."""
         self._disarm()
-        self._forgive()
+        self._stop_waiting_for_reader()
         self._unwatch()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Handle received bytes, and set the timer for what must follow."""
         super().data_received(data)
         self._settle()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Continue with what a client that sends nothing more has asked; refuse half a request; without either, close."""
+        """Finish the request of a client that sends nothing more; refuse half a request; close if there is neither."""
         self._half_closed = True
         return self._finish_half_closed()
 
@@ -96,27 +96,27 @@ class DeadlineProtocol(H11Protocol):
         self._settle()
 
     def pause_writing(self) -> None:
-        """Give the client a while to read what waits for it."""
+        """Start the timer for a client that does not read its response."""
         super().pause_writing()
-        self._forgive()
+        self._stop_waiting_for_reader()
         self._unread = self.loop.call_later(self.config.idle_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
-        self._forgive()
+        """Stop that timer: the client has read."""
+        self._stop_waiting_for_reader()
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Close the connection, or let it finish its answer."""
+        """Close the connection, or let it finish its response."""
         super().shutdown()
         self._settle()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Respond to bytes that are not HTTP."""
         self._refuse(400, "bad_request", f"{msg} Send HTTP/1.1.")
 
     def _settle(self) -> None:
-        """Set the timer: a request that has begun keeps the one it began with."""
+        """Set the timer; a request that has begun keeps the one it began with."""
         if self.transport.is_closing():
             self._linger()
             return
@@ -133,10 +133,10 @@ class DeadlineProtocol(H11Protocol):
             self._disarm()
 
     def _finish_half_closed(self) -> bool:
-        """Do what is left to do for a client that sends nothing more; False if there is nothing."""
+        """Finish what a client that sends nothing more has begun; False if there is nothing."""
         theirs, ours = self.conn.their_state, self.conn.our_state
         if (theirs is h11.SEND_BODY and ours is h11.SEND_RESPONSE) or (theirs is h11.IDLE and self.conn.trailing_data[0]):
-            self._refuse(400, "bad_request", "the client closed its side before its request had come in whole; send all of it")
+            self._refuse(400, "bad_request", "the client closed its side before the request was complete; send all of it")
             return True
         if self.cycle is None or self.cycle.response_complete:
             return False
@@ -145,11 +145,11 @@ class DeadlineProtocol(H11Protocol):
         return True
 
     def _watch(self) -> None:
-        """Find out whether a client that sends nothing more is there to read its answer.
+        """Find out whether a client that sends nothing more is still there to read its response.
 
-        Whether it has closed its own side or everything looks the same from here, until something is sent to it: then a client
-        that has gone resets the connection. So one that waits a while for its answer is sent an interim response, which every
-        client of HTTP/1.1 passes over.
+        A client that closed only its sending side and one that has gone look the same until something is sent: then one that
+        has gone resets the connection. So a client that waits for a while is sent an interim response, which every client of
+        HTTP/1.1 skips.
         """
         self._watcher = None
         if self.transport.is_closing() or self.cycle is None or self.cycle.response_complete:
@@ -172,13 +172,13 @@ class DeadlineProtocol(H11Protocol):
             self._watcher = None
 
     def _linger(self) -> None:
-        """Wait for the client to read the rest, if there is any, but not for ever."""
+        """Give the client a limited time to read the rest, if there is any."""
         self._reading = False
         self._disarm()
         if self.transport.get_write_buffer_size():
             self._arm(self.config.idle_seconds)
 
-    def _forgive(self) -> None:
+    def _stop_waiting_for_reader(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
@@ -196,25 +196,25 @@ class DeadlineProtocol(H11Protocol):
         begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
         if self._reading and begun:
             seconds = self.config.read_seconds
-            self._refuse(408, "too_slow", f"the request did not come in whole within {seconds:g} seconds; send it faster")
+            self._refuse(408, "too_slow", f"the request was not complete within {seconds:g} seconds; send it faster")
         elif self.transport.get_write_buffer_size():
-            self.transport.abort()  # close would wait for a client that does not read its answer
+            self.transport.abort()  # close would wait for a client that does not read
         else:
             self.transport.close()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer for the application, unless it has answered already, and close the connection."""
+        """Respond in place of the application, unless it has started to respond, and close the connection."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
-        if self.config.on_refused is not None:
+        if self.config.on_refusal is not None:
             under_way = self.cycle is not None and not self.cycle.response_complete
             client = self.client[0] if self.client else ""
-            self.config.on_refused(self.app, status=status, code=code, client=client, under_way=under_way)
-        reply = error_reply(status, code, message, headers={"Connection": "close"})
+            self.config.on_refusal(self.app, status=status, code=code, client=client, under_way=under_way)
+        response = error_response(status, code, message, headers={"Connection": "close"})
         events = (
-            h11.Response(status_code=status, headers=reply.raw_headers),
-            h11.Data(data=bytes(reply.body)),
+            h11.Response(status_code=status, headers=response.raw_headers),
+            h11.Data(data=bytes(response.body)),
             h11.EndOfMessage(),
         )
         for event in events:

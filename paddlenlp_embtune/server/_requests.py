@@ -1,4 +1,4 @@
-"""Reading a request for predictions: its body up to a limit, strictly as JSON, and what it asks."""
+"""Reading the request of a prediction: its body up to a limit, as strict JSON, and its fields."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any, NoReturn
 from starlette.types import Receive
 
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.server._responses import refusal
+from paddlenlp_embtune.server._responses import http_error
 from paddlenlp_embtune.server.settings import ServerSettings
 from paddlenlp_embtune.utils.json_yaml import parse_json
 
-__all__ = ["Asked", "parse", "read_body"]
+__all__ = ["ParsedRequest", "parse_request", "read_body"]
 
 _KINDS = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 _KEYS = ("text", "texts", "scores")
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a request asks: texts, and whether the scores of all labels are wanted."""
+class ParsedRequest:
+    """The fields of a request: texts, and whether the response has the scores of all labels."""
 
     texts: list[str]
     scores: bool
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int) -> bytes:
-    """Read a body, but not a byte beyond the limit.
+    """Read a body, and stop at the limit.
 
     Raises:
         HTTPException: 413 it is too large, 415 it is compressed, 499 the client went away.
     """
     encoding = headers.get("content-encoding", "identity")
     if encoding.strip().lower() != "identity":
-        raise refusal(
-            415, "compressed_body", f"the body is encoded with {encoding!r}; send it as it is, without Content-Encoding"
+        raise http_error(
+            415, "compressed_body", f"the body is encoded with {encoding!r}; send it uncompressed, without Content-Encoding"
         )
     stated = headers.get("content-length", "")
     if stated.isdecimal() and int(stated) > limit:
@@ -45,7 +45,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise refusal(499, "client_gone", "the client closed the connection before its request had come in")
+            raise http_error(499, "client_gone", "the client closed the connection before the request was complete")
         part, more = message.get("body", b""), message.get("more_body", False)
         if (size := size + len(part)) > limit:
             raise _too_large(f"more than {limit:,}", limit)
@@ -53,21 +53,23 @@ async def read_body(headers: Mapping[str, str], receive: Receive, *, limit: int)
     return b"".join(parts)
 
 
-def parse(body: bytes, settings: ServerSettings) -> Asked:
-    """Read what a body asks.
+def parse_request(body: bytes, settings: ServerSettings) -> ParsedRequest:
+    """Parse and check a body.
 
     Raises:
-        HTTPException: 400 it is not JSON, 422 it asks something that is not valid.
+        HTTPException: 400 it is not JSON, 422 a field is not valid.
     """
     try:
         value = parse_json(body.decode("utf-8-sig"), "the body", error=DataError)
     except UnicodeDecodeError as error:
-        raise refusal(400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+        raise http_error(
+            400, "malformed_json", f"the body is not UTF-8: byte {error.start} is {body[error.start]:#04x}"
+        ) from None
     except DataError as error:
-        told = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
-        if "nests deeper" in told:
-            told = "the body is not usable JSON: it is nested too deeply"
-        raise refusal(400, "malformed_json", f'{told}; send {{"texts": ["..."]}}') from None
+        message = str(error).removesuffix("; correct it, or write it again").replace("is not valid JSON", "is not JSON")
+        if "nests deeper" in message:
+            message = "the body is not usable JSON: it is nested too deeply"
+        raise http_error(400, "malformed_json", f'{message}; send {{"texts": ["..."]}}') from None
     if not isinstance(value, dict):
         _refuse(f'the body is {_kind(value)}; expected an object, {{"texts": ["..."]}}')
     for key in value:
@@ -81,7 +83,7 @@ def parse(body: bytes, settings: ServerSettings) -> Asked:
         _refuse(f"scores is {_kind(scores)}; expected true or false")
     texts = [value["text"]] if single else value["texts"]
     _check_texts(texts, settings, single=single)
-    return Asked(texts, scores)
+    return ParsedRequest(texts, scores)
 
 
 def _check_texts(texts: Any, settings: ServerSettings, *, single: bool) -> None:
@@ -98,14 +100,14 @@ def _check_texts(texts: Any, settings: ServerSettings, *, single: bool) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise refusal(422, "invalid_request", message)
+    raise http_error(422, "invalid_request", message)
 
 
 def _too_large(size: str, limit: int) -> Exception:
     message = f"the body has {size} bytes; expected at most {limit:,}; send its texts in several requests"
-    return refusal(413, "body_too_large", message)
+    return http_error(413, "body_too_large", message)
 
 
 def _kind(value: Any) -> str:
-    """Name a value as JSON does; what it holds is the client's business, and may be long."""
+    """Name the type of a value as JSON does; the value itself is private, and may be long."""
     return "null" if value is None else _KINDS[type(value)]

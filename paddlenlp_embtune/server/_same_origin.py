@@ -1,10 +1,9 @@
-"""What a server without a token lets in: requests that no page of another site can have sent.
+"""Middleware for servers without a token: it accepts only requests that no page of another site can have sent.
 
 A browser on the machine of a server reaches it, and so does every page that the browser shows. Such a page can send requests
-without asking first (forms, images, ``fetch`` with a plain body), and its owner can point a name of his own at 127.0.0.1, so
-that the page counts as of the same site (DNS rebinding). The first kind has an ``Origin`` of another place, or
-``Sec-Fetch-Site``; the second has the owner's name as ``Host``. A token stops both, because no page knows it: then none of this
-is looked at.
+without a preflight (forms, images, ``fetch`` with a plain body), and its owner can point a name of their own at 127.0.0.1, so
+that the page counts as same-site (DNS rebinding). The first kind has an ``Origin`` of another site, or ``Sec-Fetch-Site``; the
+second has the owner's name as ``Host``. A token stops both, because no page knows it, and then nothing is checked here.
 """
 
 from __future__ import annotations
@@ -15,32 +14,32 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from paddlenlp_embtune.server._responses import error_reply
+from paddlenlp_embtune.server._responses import error_response
 from paddlenlp_embtune.server._service import Service
 from paddlenlp_embtune.server.settings import ServerSettings, host_name
 
-__all__ = ["OPEN_PATHS", "SameSiteGate"]
+__all__ = ["OPEN_PATHS", "SameOriginMiddleware"]
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
-"""Let everybody in: orchestrators ask them by the address of a container, and they tell nothing."""
+"""Open to everybody: orchestrators call them by the address of a container, and they reveal nothing."""
 
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z._-]+)(?::([0-9]{0,5}))?")
 _EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _PORTS = {"http": 80, "https": 443}
 _OWN_SITE = frozenset({"same-origin", "none"})
-# A page may send these without asking first. curl -d sends a third kind, that of forms: it stays, a form cannot write JSON in
-# it, and what else can names its Origin.
+# A page may send these without a preflight. The third such type, that of forms, is what curl -d sends: it is accepted, because
+# a form cannot write JSON in it, and anything else that can sends an Origin.
 _PLAIN = ("text/plain", "multipart/form-data")
 
 _Refusal = tuple[int, str, str]
 
 
-class SameSiteGate:
-    """Lets requests in that name this server as their host, and that no page of another site has sent.
+class SameOriginMiddleware:
+    """Accepts requests that name this server as their host and that no page of another site has sent.
 
     Args:
-        app: what comes after it.
-        settings: the address, and the names that are allowed beside it.
+        app: the next application.
+        settings: the server's address, and the names that are allowed beside it.
         service: counts the refusals.
     """
 
@@ -53,14 +52,14 @@ class SameSiteGate:
         self._metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or answer 403, 415 or 421."""
         refused = self._refusal(scope) if scope["type"] == "http" and scope["path"] not in OPEN_PATHS else None
         if refused is None:
             await self.app(scope, receive, send)
             return
         status, code, message = refused
         self._metrics.refused.labels(code).inc()
-        await error_reply(status, code, message)(scope, receive, send)
+        await error_response(status, code, message)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> _Refusal | None:
         headers = Headers(scope=scope)
@@ -70,8 +69,8 @@ class SameSiteGate:
                 421,
                 "unknown_host",
                 (
-                    f"the request names the host {', '.join(hosts)[:100]!r}, by which this server does not go, and it asks for "
-                    "no token; ask for the address that it listens on, or start it with --allowed-host NAME, or with a token"
+                    f"the request names the host {', '.join(hosts)[:100]!r}, which is not this server's, and it has no "
+                    "token; use the address that it listens on, or start it with --allowed-host NAME, or with a token"
                 ),
             )
         host = _authority(hosts[0]) if hosts else None
@@ -80,8 +79,8 @@ class SameSiteGate:
                 403,
                 "cross_origin",
                 (
-                    "the request comes from a page of another site, and this server asks for no token; ask from a program or "
-                    "from your own server, or start it with a token"
+                    "the request comes from a page of another site, and this server has no token; send it from a program or "
+                    "from your own server, or start this one with a token"
                 ),
             )
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -90,9 +89,9 @@ class SameSiteGate:
         return None
 
     def _is_own(self, value: str, scope: Scope) -> bool:
-        """Tell whether a Host header names this server: as itself, by a name that is allowed, or by an address.
+        """Return whether a Host header names this server: by its address, by an allowed name, or by any of its addresses.
 
-        Nobody can bind an address to another place, so where the server listens on every address, each of them will do.
+        An address cannot be rebound, so where the server listens on every address, each of them is accepted.
         """
         if (authority := _authority(value)) is None:
             return False
@@ -105,7 +104,7 @@ class SameSiteGate:
 
 
 def _is_of_own_site(headers: Headers, host: tuple[str, int | None] | None) -> bool:
-    """Tell whether no page of another site has sent a request: it says so, or is from no page at all."""
+    """Return whether a request is from a page of this site, or from no page at all."""
     if any(site.strip().lower() not in _OWN_SITE for site in headers.getlist("sec-fetch-site")):
         return False
     origins = headers.getlist("origin")
@@ -120,7 +119,7 @@ def _is_of_own_site(headers: Headers, host: tuple[str, int | None] | None) -> bo
 
 
 def _authority(value: str) -> tuple[str, int | None] | None:
-    """Take a host and its port apart; None if it is neither a name nor an address with or without a port."""
+    """Split a host and its port; None if the value is neither a name nor an address, with or without a port."""
     found = _AUTHORITY.fullmatch(value.strip(" \t"))
     if found is None or not (name := host_name(found[1])):
         return None

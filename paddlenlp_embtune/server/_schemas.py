@@ -1,4 +1,4 @@
-"""The shapes of requests and answers, for the OpenAPI document."""
+"""The shapes of requests and responses, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any, Optional
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ErrorReply", "ModelInfo", "ModelList", "PredictReply", "PredictRequest", "State", "failures"]
+__all__ = ["ErrorResponse", "ModelInfo", "ModelList", "PredictRequest", "PredictResponse", "Status", "error_responses"]
 
 _LABELS = ["强烈利空", "轻微利空", "中性", "轻微利好", "强烈利好"]
 
 
 class PredictRequest(BaseModel):
-    """Texts to label: either ``texts`` or ``text``; null is as good as nothing."""
+    """Texts to label: either ``texts`` or ``text``; null is the same as leaving it out."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["公司拟以十亿元回购股份并全部注销"]}]})
 
     texts: Optional[list[str]] = Field(None, description="Texts to label, blanks included.")
     text: Optional[str] = Field(None, description="One text, instead of texts.")
-    scores: bool = Field(False, description="Also answer with the probability of every label.")
+    scores: bool = Field(False, description="Also return the probability of every label.")
 
 
 class Window(BaseModel):
-    """The part of a long text that spoke most for its label."""
+    """The part of a long text with the highest probability of its label."""
 
     start: int = Field(description="Its first character, counted from 0.", examples=[0])
     end: int = Field(description="The character after its last one.", examples=[118])
@@ -30,7 +30,7 @@ class Window(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer to one text. Keys that say nothing for a bundle, or were not asked for, are left out."""
+    """The answer to one text. Keys that do not apply to a bundle, or were not asked for, are left out."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,7 +48,7 @@ class Answer(BaseModel):
     level_spread: Optional[float] = Field(None, description="With scores, of ordered labels: the level's standard deviation.")
 
 
-class PredictReply(BaseModel):
+class PredictResponse(BaseModel):
     """One answer for each text, in their order."""
 
     model: str = Field(examples=["finance"])
@@ -58,8 +58,8 @@ class PredictReply(BaseModel):
 class Windows(BaseModel):
     """How long texts are read in windows."""
 
-    overlap_tokens: int = Field(description="The most tokens that a window takes up from the one before.", examples=[32])
-    aggregate: str = Field(description="How the windows' answers become one: mean, length or max.", examples=["mean"])
+    overlap_tokens: int = Field(description="The most tokens that a window repeats of the previous one.", examples=[32])
+    aggregate: str = Field(description="How the answers of windows are combined: mean, length or max.", examples=["mean"])
 
 
 class ModelInfo(BaseModel):
@@ -68,14 +68,14 @@ class ModelInfo(BaseModel):
     name: str = Field(examples=["finance"])
     domain: Optional[str] = Field(description="The domain it was trained for.", examples=["finance"])
     labels: list[str] = Field(description="In order.", examples=[_LABELS])
-    ordered: bool = Field(description="Whether the order of the labels means anything.")
-    max_length: int = Field(description="The most tokens that it reads at once.", examples=[64])
-    windows: Optional[Windows] = Field(description="How longer texts are read; null: they are cut.")
+    ordered: bool = Field(description="Whether the labels are ordered.")
+    max_length: int = Field(description="The most tokens that the model reads at once.", examples=[64])
+    windows: Optional[Windows] = Field(description="How longer texts are read; null if they are cut.")
     thresholds: Optional[dict[str, float]] = Field(
-        description="By label, the score below which an answer is marked as abstained; null: none is."
+        description="By label, the score below which an answer abstains; null if there are no thresholds."
     )
-    engine: str = Field(description="What runs it.", examples=["onnxruntime"])
-    precision: str = Field(description="What it was quantized to, or fp32.", examples=["fp32"])
+    engine: str = Field(description="The engine that runs the bundle.", examples=["onnxruntime"])
+    precision: str = Field(description="fp32, or what the bundle was quantized to.", examples=["fp32"])
     fingerprint: str = Field(description="SHA-256 of bundle.json, which names the SHA-256 of every other file.")
     loaded_at: str = Field(description="When the bundle was opened, UTC.", examples=["2025-01-31T12:00:00.000+00:00"])
 
@@ -86,14 +86,14 @@ class ModelList(BaseModel):
     models: list[ModelInfo]
 
 
-class State(BaseModel):
-    """That all is well."""
+class Status(BaseModel):
+    """The state of the server, as one word."""
 
     status: str = Field(examples=["ready"])
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """The code and the message of an error."""
 
     code: str = Field(description="One word, for programs.", examples=["invalid_request"])
     message: str = Field(
@@ -101,15 +101,15 @@ class ErrorDetail(BaseModel):
     )
 
 
-class ErrorReply(BaseModel):
-    """The shape of every failure."""
+class ErrorResponse(BaseModel):
+    """The shape of every error."""
 
     error: ErrorDetail
 
 
-def failures(**by_status: str) -> dict[int | str, dict[str, Any]]:
-    """Describe failures for the OpenAPI document, by status: ``failures(_404="There is no such model.")``."""
+def error_responses(**by_status: str) -> dict[int | str, dict[str, Any]]:
+    """Describe error responses for the OpenAPI document, by status: ``error_responses(_404="There is no such model.")``."""
     found: dict[int | str, dict[str, Any]] = {
-        int(status.removeprefix("_")): {"model": ErrorReply, "description": text} for status, text in by_status.items()
+        int(status.removeprefix("_")): {"model": ErrorResponse, "description": text} for status, text in by_status.items()
     }
-    return {**found, "default": {"model": ErrorReply, "description": "Any other failure."}}
+    return {**found, "default": {"model": ErrorResponse, "description": "Any other error."}}

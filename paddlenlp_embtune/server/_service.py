@@ -1,4 +1,4 @@
-"""What the routes do: models, the queue of texts in front of them, and whether the server is ready."""
+"""The service behind the routes: models, the queue of texts in front of them, and the state of the server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from starlette.types import Receive
 from paddlenlp_embtune.errors import EmbtuneError, expected_names
 from paddlenlp_embtune.server._batching import MicroBatcher
 from paddlenlp_embtune.server._metrics import Metrics
-from paddlenlp_embtune.server._model_pool import Loaded, ServedModel, load_models
-from paddlenlp_embtune.server._responses import refusal
+from paddlenlp_embtune.server._model_pool import LoadedBundle, ServedModel, load_models
+from paddlenlp_embtune.server._responses import http_error
 from paddlenlp_embtune.server.settings import ServerSettings
 
 __all__ = ["Service", "log_failure"]
@@ -43,7 +43,7 @@ class Service:
         self._under_way = 0
         self._reloading: set[str] = set()
         self._batcher: MicroBatcher[ServedModel, dict[str, Any]] = MicroBatcher(
-            ServedModel.answer,
+            ServedModel.predict,
             max_texts=settings.max_batch_texts,
             max_wait_seconds=settings.max_wait_ms / 1000,
             max_queued=settings.max_queued_texts,
@@ -53,7 +53,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Be ready inside the block."""
+        """Accept texts inside the block; after it, finish what runs."""
         self._batcher.open()
         self.state = "ready"
         try:
@@ -69,18 +69,20 @@ class Service:
             HTTPException: 404 there is none.
         """
         if name not in self.models:
-            raise refusal(404, "unknown_model", f"there is no model {name[:100]!r}; {expected_names(name[:100], self.models)}")
+            raise http_error(
+                404, "unknown_model", f"there is no model {name[:100]!r}; {expected_names(name[:100], self.models)}"
+            )
         return self.models[name]
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one of the places for requests under way.
+    def slot(self) -> Iterator[None]:
+        """Hold one of the slots for requests under way.
 
         Raises:
-            HTTPException: 503 all are taken.
+            HTTPException: 503 all slots are taken.
         """
         if self._under_way >= self.settings.max_concurrency:
-            raise refusal(503, "too_busy", f"{self._under_way:,} requests are under way; try again later", headers=_RETRY)
+            raise http_error(503, "too_busy", f"{self._under_way:,} requests are under way; try again later", headers=_RETRY)
         self._under_way += 1
         try:
             yield
@@ -97,9 +99,11 @@ class Service:
             answers = self._batcher.submit(model, texts)
         except asyncio.QueueFull:
             if self._batcher.closed:
-                raise refusal(503, "shutting_down", "the server is shutting down; ask another one", headers=_RETRY) from None
+                raise http_error(
+                    503, "shutting_down", "the server is shutting down; send the request to another one", headers=_RETRY
+                ) from None
             message = f"{self._batcher.queued:,} texts are waiting already; try again later"
-            raise refusal(503, "queue_full", message, headers=_RETRY) from None
+            raise http_error(503, "queue_full", message, headers=_RETRY) from None
         self.metrics.queued.set(self._batcher.queued)
         answers.add_done_callback(lambda _: self.metrics.queued.set(self._batcher.queued))
         gone = asyncio.ensure_future(_until_gone(receive))
@@ -110,37 +114,37 @@ class Service:
                 return answers.result()
         except RuntimeError as error:
             log_failure(f"the model {model.name} failed", error.__cause__ or error)
-            raise refusal(500, "model_failed", "the model failed on these texts; the log of the server says where") from None
+            raise http_error(500, "model_failed", "the model failed on these texts; see the log of the server") from None
         finally:
             answers.cancel()
             gone.cancel()
         if gone.done():
-            raise refusal(499, "client_gone", "the client closed the connection before it was answered")
+            raise http_error(499, "client_gone", "the client closed the connection before it was answered")
         message = f"the texts were not labelled within {timeout:g} seconds; send fewer at a time, or try again later"
-        raise refusal(504, "timeout", message, headers=_RETRY)
+        raise http_error(504, "timeout", message, headers=_RETRY)
 
-    async def reload(self, model: ServedModel) -> Loaded:
-        """Open a model's bundle again; until that has worked, the old one answers.
+    async def reload(self, model: ServedModel) -> LoadedBundle:
+        """Open a model's bundle again; until that has succeeded, the old one stays in use.
 
         Raises:
             HTTPException: 409 the bundle cannot be served, or is being opened already.
         """
         if model.name in self._reloading:
-            # It is not joined: it may have read the folder before its content was what this client means.
-            message = f"{model.name} is being reloaded already; try again when that is done"
-            raise refusal(409, "reload_under_way", message, headers=_RETRY)
+            # Not joined: it may have read the folder before this client changed it.
+            message = f"{model.name} is being reloaded already; try again when that has finished"
+            raise http_error(409, "reload_under_way", message, headers=_RETRY)
         self._reloading.add(model.name)
         try:
             return await asyncio.to_thread(self._reload, model)
         except (EmbtuneError, OSError) as error:
-            message = f"{model.name} was not reloaded, and answers as before: {error}"
-            raise refusal(409, "reload_failed", " ".join(message.split())) from None
+            message = f"{model.name} was not reloaded, and the old bundle stays in use: {error}"
+            raise http_error(409, "reload_failed", " ".join(message.split())) from None
 
-    def _reload(self, model: ServedModel) -> Loaded:
+    def _reload(self, model: ServedModel) -> LoadedBundle:
         try:
             return model.reload()
         finally:
-            self._reloading.discard(model.name)  # here, because the thread goes on if its request is cancelled
+            self._reloading.discard(model.name)  # here, because the thread continues if its request is cancelled
 
     def _count_batch(self, model: ServedModel, texts: int) -> None:
         self.metrics.texts.labels(model.name).inc(texts)
@@ -152,7 +156,7 @@ class Service:
 
 
 def log_failure(what: str, error: BaseException) -> None:
-    """Log where something failed, without the exception's message, which may quote a text."""
+    """Log where something failed, without the exception's message, which may quote a text of a client."""
     frames = "".join(traceback.format_tb(error.__traceback__)).rstrip()
     _log.error("%s: %s\n%s", what, type(error).__name__, frames)
 

@@ -16,10 +16,10 @@ from starlette.routing import Route
 import paddlenlp_embtune
 from paddlenlp_embtune.inference import without_scores
 from paddlenlp_embtune.server import _schemas
-from paddlenlp_embtune.server._middleware import Observed, TokenGate
-from paddlenlp_embtune.server._requests import parse, read_body
-from paddlenlp_embtune.server._responses import error_reply, json_reply, refusal
-from paddlenlp_embtune.server._same_origin import SameSiteGate
+from paddlenlp_embtune.server._middleware import MetricsMiddleware, TokenMiddleware
+from paddlenlp_embtune.server._requests import parse_request, read_body
+from paddlenlp_embtune.server._responses import error_response, http_error, json_response
+from paddlenlp_embtune.server._same_origin import SameOriginMiddleware
 from paddlenlp_embtune.server._service import Service
 from paddlenlp_embtune.server.settings import ServerSettings
 
@@ -27,7 +27,7 @@ __all__ = ["create_app"]
 
 _NO_MODEL = "There is no such model."
 _PREDICT_BODY = {"content": {"application/json": {"schema": _schemas.PredictRequest.model_json_schema()}}, "required": True}
-_METRICS_REPLY = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+_METRICS_RESPONSE = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 router = APIRouter()
 
@@ -35,13 +35,13 @@ router = APIRouter()
 def create_app(settings: ServerSettings, *, token: str | None = None, folder: Path | None = None) -> FastAPI:
     """Open the bundles and build the application; any ASGI server can run it.
 
-    Only ``embtune serve`` brings the deadlines for slow connections, which are not the application's to set.
+    The deadlines for slow connections come with ``embtune serve`` only: an application cannot set them.
 
     Args:
         settings: what to serve, and the limits.
-        token: what clients must send to get at anything but /health and /ready; None lets everybody in, but for pages of other
+        token: what clients must send, except to /health and /ready; None accepts every request, except from pages of other
             sites.
-        folder: what the processes of one server share; None if there is one process.
+        folder: shared by the processes of one server; None if there is one process.
     Raises:
         EmbtuneError: a bundle cannot be served.
     """
@@ -54,7 +54,7 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
 
     app = FastAPI(
         title="embtune",
-        description="Labels texts with the labels of a domain. If the server asks for a token: Authorization: Bearer TOKEN.",
+        description="Labels texts with the labels of a domain. If the server has a token, send: Authorization: Bearer TOKEN.",
         version=paddlenlp_embtune.__version__,
         lifespan=lifespan,
         docs_url=None,  # their pages load scripts from elsewhere
@@ -63,11 +63,11 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     )
     app.state.service = service
     app.include_router(router)
-    app.add_exception_handler(HTTPException, _answer_refusal)
+    app.add_exception_handler(HTTPException, _handle_http_error)
     if token is None:
-        app.add_middleware(SameSiteGate, settings=settings, service=service)
-    app.add_middleware(TokenGate, token=token, service=service)
-    app.add_middleware(Observed, service=service)
+        app.add_middleware(SameOriginMiddleware, settings=settings, service=service)
+    app.add_middleware(TokenMiddleware, token=token, service=service)
+    app.add_middleware(MetricsMiddleware, service=service)
     return app
 
 
@@ -76,8 +76,8 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     summary="Label texts",
     openapi_extra={"requestBody": _PREDICT_BODY},
     responses={
-        200: {"model": _schemas.PredictReply},
-        **_schemas.failures(
+        200: {"model": _schemas.PredictResponse},
+        **_schemas.error_responses(
             _400="The body is not JSON.",
             _404=_NO_MODEL,
             _413="The body is too large.",
@@ -89,17 +89,17 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
     },
 )
 async def predict(name: str, request: Request) -> Response:
-    """Answer texts in their order, blanks included."""
+    """Label texts: one result for each, in order, blanks included."""
     service = _service(request)
     model = service.model(name)
-    with service.place():
+    with service.slot():
         body = await read_body(request.headers, request.receive, limit=service.settings.max_body_bytes)
-        asked = parse(body, service.settings)
-        answers = await service.predict(model, asked.texts, request.receive)
-    results = [answer if asked.scores else without_scores(answer) for answer in answers]
+        parsed = parse_request(body, service.settings)
+        answers = await service.predict(model, parsed.texts, request.receive)
+    results = [answer if parsed.scores else without_scores(answer) for answer in answers]
     for result in results:
         del result["text"]  # the client has it
-    return json_reply({"model": name, "results": results})
+    return json_response({"model": name, "results": results})
 
 
 @router.post(
@@ -107,87 +107,89 @@ async def predict(name: str, request: Request) -> Response:
     summary="Open a bundle again",
     responses={
         200: {"model": _schemas.ModelInfo},
-        **_schemas.failures(
-            _404=_NO_MODEL, _409="The bundle cannot be served, and the old one answers as before; or a reload is under way."
+        **_schemas.error_responses(
+            _404=_NO_MODEL, _409="The bundle cannot be served, and the old one stays in use; or a reload is under way."
         ),
     },
 )
 async def reload(name: str, request: Request) -> Response:
-    """Take into use what now stands in the bundle's folder; batches that run finish on the old one."""
+    """Load the bundle that is in the folder now; running batches finish with the old one."""
     service = _service(request)
     model = service.model(name)
     await service.reload(model)
-    return json_reply(await asyncio.to_thread(model.describe))
+    return json_response(await asyncio.to_thread(model.describe))
 
 
-@router.get("/v1/models", summary="List the models", responses={200: {"model": _schemas.ModelList}, **_schemas.failures()})
+@router.get(
+    "/v1/models", summary="List the models", responses={200: {"model": _schemas.ModelList}, **_schemas.error_responses()}
+)
 async def models(request: Request) -> Response:
-    """List what is served."""
+    """List every model with its labels, engine and fingerprint."""
     served = _service(request).models.values()
-    return json_reply({"models": [await asyncio.to_thread(model.describe) for model in served]})
+    return json_response({"models": [await asyncio.to_thread(model.describe) for model in served]})
 
 
 @router.get(
     "/v1/models/{name}",
     summary="Describe a model",
-    responses={200: {"model": _schemas.ModelInfo}, **_schemas.failures(_404=_NO_MODEL)},
+    responses={200: {"model": _schemas.ModelInfo}, **_schemas.error_responses(_404=_NO_MODEL)},
 )
 async def model(name: str, request: Request) -> Response:
-    """Tell what is served under a name."""
-    return json_reply(await asyncio.to_thread(_service(request).model(name).describe))
+    """Return a model's labels, engine and fingerprint."""
+    return json_response(await asyncio.to_thread(_service(request).model(name).describe))
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="Liveness", responses={200: {"model": _schemas.State}, **_schemas.failures()})
+@router.get("/health", summary="Liveness", responses={200: {"model": _schemas.Status}, **_schemas.error_responses()})
 async def health() -> Response:
-    """Tell that the process answers."""
-    return json_reply({"status": "ok"})
+    """Return that the process responds."""
+    return json_response({"status": "ok"})
 
 
 @router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     summary="Readiness",
-    responses={200: {"model": _schemas.State}, **_schemas.failures(_503="The server is starting or shutting down.")},
+    responses={200: {"model": _schemas.Status}, **_schemas.error_responses(_503="The server is starting or shutting down.")},
 )
 async def ready(request: Request) -> Response:
-    """Tell whether requests should be sent here."""
+    """Return whether requests should be sent here."""
     state = _service(request).state
     if state != "ready":
-        raise refusal(503, "not_ready", f"the server is {state}; ask another one, or later")
-    return json_reply({"status": state})
+        raise http_error(503, "not_ready", f"the server is {state}; use another one, or try again later")
+    return json_response({"status": state})
 
 
-@router.get("/metrics", summary="Prometheus metrics", responses={200: _METRICS_REPLY, **_schemas.failures()})
+@router.get("/metrics", summary="Prometheus metrics", responses={200: _METRICS_RESPONSE, **_schemas.error_responses()})
 async def metrics(request: Request) -> Response:
-    """Tell what was counted, in all worker processes."""
+    """Return the counters of all worker processes."""
     return Response(await asyncio.to_thread(_service(request).metrics.render), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer_refusal(request: Request, error: Exception) -> Response:
-    """Answer our refusals, and those of the router, in one shape."""
+async def _handle_http_error(request: Request, error: Exception) -> Response:
+    """Answer our errors, and those of the router, in one shape."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         error.headers = {**(error.headers or {}), "Allow": _methods_at(request)}
     detail: Any = error.detail
     if not isinstance(detail, dict):
-        detail = _worded(request, error)
+        detail = _router_error(request, error)
     _service(request).metrics.refused.labels(detail["code"]).inc()
-    return error_reply(error.status_code, detail["code"], detail["message"], headers=error.headers)
+    return error_response(error.status_code, detail["code"], detail["message"], headers=error.headers)
 
 
-def _worded(request: Request, error: HTTPException) -> dict[str, str]:
+def _router_error(request: Request, error: HTTPException) -> dict[str, str]:
     where = f"{request.method} {request.url.path[:100]}"
     if error.status_code == 404:
-        return {"code": "not_found", "message": f"there is nothing at {where}; /openapi.json lists what there is"}
+        return {"code": "not_found", "message": f"there is no route {where}; /openapi.json lists the routes"}
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        return {"code": "method_not_allowed", "message": f"{where} is not valid; expected {allowed}"}
+        return {"code": "method_not_allowed", "message": f"{where} is not allowed; expected {allowed}"}
     return {"code": "refused", "message": f"{where} was refused: {error.detail}"}
 
 
 def _methods_at(request: Request) -> str:
-    """List the methods of all routes at a path; what answers 405 knows of the first one only."""
+    """List the methods of all routes at a path; the error 405 names those of the first one only."""
     routes = [*router.routes, *request.app.routes]
     found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(request.url.path)]
     return ", ".join(sorted({method for route in found for method in route.methods or ()}))

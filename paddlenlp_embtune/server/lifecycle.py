@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.server._middleware import note_refused
+from paddlenlp_embtune.server._middleware import record_refusal
 from paddlenlp_embtune.server._model_pool import load_models
 from paddlenlp_embtune.server._protocol import DeadlineConfig
 from paddlenlp_embtune.server.app import create_app
@@ -38,66 +38,66 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 2048
 
 
-def serve(settings: ServerSettings, *, tell: Callable[[str], None] = _log.info) -> None:
+def serve(settings: ServerSettings, *, notify: Callable[[str], None] = _log.info) -> None:
     """Serve until SIGTERM or SIGINT, answer what has been accepted, and return. Call it from the main thread.
 
     Args:
         settings: what to serve, where, and the limits.
-        tell: takes lines for people: the address, and warnings.
+        notify: called with lines for people: the address, and warnings.
     Raises:
-        EmbtuneError: a bundle cannot be served, or the port cannot be had.
+        EmbtuneError: a bundle cannot be served, or the port is not free.
         RecipeError: the token cannot be used.
     """
     token = read_token(settings)
     _raise_file_limit()
     _set_up_logs()
     before = {number: signal.signal(number, _leave) for number in _STOPPING}
-    # The command line ends when its reader does; a server must not end when one of its clients does.
+    # The command line ends with its reader; a server must not end with one of its clients.
     before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         if settings.workers == 1:
-            _serve_here(settings, token, tell)
+            _serve_here(settings, token, notify)
         else:
-            _serve_with_workers(settings, token, tell)
+            _serve_with_workers(settings, token, notify)
     except SystemExit as left:
         if left.code:
-            raise EmbtuneError("the server could not start; its log on stderr says why") from None
+            raise EmbtuneError("the server could not start; see its log on stderr") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def worker_app() -> FastAPI:
-    """Build the application of a worker process, from what its parent has left in the environment."""
+    """Build the application of a worker process from the settings that its parent put into the environment."""
     settings = ServerSettings.from_json(os.environ[_SETTINGS])
     _set_up_logs()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         app = create_app(settings, token=read_token(settings), folder=Path(os.environ[_FOLDER]))
     except (EmbtuneError, OSError) as error:
-        _log.error("a worker cannot start, and will be tried again: %s", error)
+        _log.error("a worker cannot start, and is started again: %s", error)
         time.sleep(1)
         sys.exit(1)  # not uvicorn's 3, which would stop the workers that still answer
-    return _told_of_signals(app)
+    return _watching_signals(app)
 
 
-def _serve_here(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> None:
+def _serve_here(settings: ServerSettings, token: str | None, notify: Callable[[str], None]) -> None:
     app = create_app(settings, token=token)
-    listener = _listen(settings, token, tell)
+    listener = _listen(settings, token, notify)
     # A factory, because it runs when uvicorn has put its signal handlers in place.
-    uvicorn.Server(_config(settings, lambda: _told_of_signals(app))).run(sockets=[listener])
+    uvicorn.Server(_config(settings, lambda: _watching_signals(app))).run(sockets=[listener])
 
 
-def _serve_with_workers(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> None:
+def _serve_with_workers(settings: ServerSettings, token: str | None, notify: Callable[[str], None]) -> None:
     load_models(settings)  # refused before the port is bound
     with tempfile.TemporaryDirectory(prefix="embtune-serve-") as folder:
         handed_over = {_SETTINGS: settings.to_json(), _FOLDER: folder}
         before = {name: os.environ.get(name) for name in handed_over}
         os.environ.update(handed_over)
         try:
-            listener = _listen(settings, token, tell)
+            listener = _listen(settings, token, notify)
             config = _config(settings, f"{__name__}:{worker_app.__name__}")
-            logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # what the supervisor has to tell is worth knowing
+            logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # for the messages of the supervisor
             supervisor = _Supervisor(config, [listener])
             supervisor.run()
         finally:
@@ -106,12 +106,12 @@ def _serve_with_workers(settings: ServerSettings, token: str | None, tell: Calla
                 if value is not None:
                     os.environ[name] = value
     if any(process.exitcode == uvicorn.config.STARTUP_FAILURE for process in supervisor.processes):
-        raise EmbtuneError("the workers could not start; the log on stderr says why")
+        raise EmbtuneError("the workers could not start; see the log on stderr")
 
 
 class _Supervisor(Multiprocess):
     def terminate_all(self) -> None:
-        """Close the port here too: as long as one process holds it, connections are accepted that nobody would answer."""
+        """Close the port here too: as long as one process holds it, connections are accepted that nobody answers."""
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
@@ -123,7 +123,7 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
         factory=True,
         read_seconds=settings.read_timeout_seconds,
         idle_seconds=settings.keep_alive_seconds,
-        on_refused=_note_refused,
+        on_refusal=_record_refusal,
         workers=settings.workers,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
         backlog=_BACKLOG,
@@ -136,11 +136,11 @@ def _config(settings: ServerSettings, app: Any) -> DeadlineConfig:
     )
 
 
-def _note_refused(app: FastAPI, **refused: Any) -> None:
-    note_refused(app.state.service, **refused)
+def _record_refusal(app: FastAPI, **refused: Any) -> None:
+    record_refusal(app.state.service, **refused)
 
 
-def _listen(settings: ServerSettings, token: str | None, tell: Callable[[str], None]) -> socket.socket:
+def _listen(settings: ServerSettings, token: str | None, notify: Callable[[str], None]) -> socket.socket:
     where = f"{settings.host}:{settings.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
@@ -157,9 +157,9 @@ def _listen(settings: ServerSettings, token: str | None, tell: Callable[[str], N
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     host, port = listener.getsockname()[:2]
     if token is None and not ipaddress.ip_address(host).is_loopback:
-        tell(f"warning: everybody who can reach {host} may use this server; set {TOKEN_VARIABLE}, or pass --token-file FILE")
+        notify(f"warning: everybody who can reach {host} can use this server; set {TOKEN_VARIABLE}, or pass --token-file FILE")
     shown = f"[{host}]" if ":" in host else host
-    tell(f"listening on http://{shown}:{port} ({', '.join(settings.models)})")
+    notify(f"listening on http://{shown}:{port} ({', '.join(settings.models)})")
     return listener
 
 
@@ -168,16 +168,16 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _told_of_signals(app: FastAPI) -> FastAPI:
-    """Let the application know of a shutdown at once; uvicorn tells it when all is over."""
+def _watching_signals(app: FastAPI) -> FastAPI:
+    """Set the state of the application at the first signal; uvicorn reports a shutdown only at its end."""
 
-    def tell(number: int, frame: Any) -> None:
+    def shut_down(number: int, frame: Any) -> None:
         app.state.service.state = "shutting down"
         before[number](number, frame)
 
     before: dict[int, Any] = {number: signal.getsignal(number) for number in _STOPPING}
     for number in _STOPPING:
-        signal.signal(number, tell)
+        signal.signal(number, shut_down)
     return app
 
 
@@ -190,14 +190,14 @@ def _stop_with_parent() -> None:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many connections as this process may allow itself."""
+    """Raise the limit of open files, and so of connections, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _set_up_logs() -> None:
-    """Show what is logged on stderr as it is, unless somebody has set up logging already."""
+    """Log plain messages to stderr, unless logging has been set up already."""
     for name in ("paddlenlp_embtune.server", "uvicorn.error"):
         logger = logging.getLogger(name)
         if not logger.hasHandlers():

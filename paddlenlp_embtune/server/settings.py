@@ -1,4 +1,4 @@
-"""What a server is told at its start: validated once, and handed to worker processes as JSON."""
+"""The settings of a server: validated once, and passed to worker processes as JSON."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ _LEAST = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Everything a server is told, but for the token itself.
+    """The settings of a server, except for the token itself.
 
     Args:
-        models: folder of a bundle by the name that it is served under; one or more.
+        models: folders of bundles by the names that they are served under; one or more.
         predictor: options for :class:`~paddlenlp_embtune.inference.Predictor`, the same for every model; its ``num_threads``
             are for each of the ``batch_threads``.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         workers: processes.
-        allowed_hosts: names, beside its address and ``localhost``, that requests may give as their host where the server asks
-            for no token; without a port. With a token, every name will do.
+        allowed_hosts: names, beside its address and ``localhost``, that requests may give as their host where the server
+            has no token; without a port. With a token, every name is accepted.
         token_file: file with the token that clients must send; None takes the variable ``EMBTUNE_TOKEN``, if it is set.
         access_log: log one line for every request; never its texts.
         batch_threads: batches that run at the same time in one process.
-        max_batch_texts: texts that are gathered into one batch; a larger request is a batch of its own.
+        max_batch_texts: texts that are collected into one batch; a larger request is a batch of its own.
         max_wait_ms: with two ``batch_threads`` or more, how long a batch waits for more texts while another one runs; an idle
             server never waits.
         max_queued_texts: texts that may wait for a batch in one process; beyond, requests are refused with 503.
@@ -65,9 +65,9 @@ class ServerSettings:
         max_characters: characters of one text.
         max_concurrency: requests for predictions under way in one process; beyond, they are refused with 503.
         request_timeout_seconds: a request that is not answered by then is refused with 504.
-        read_timeout_seconds: within it the head and the body of a request must have come in whole.
-        keep_alive_seconds: how long a connection may stay open between requests, or with answers that nobody reads.
-        shutdown_timeout_seconds: how long requests may take to finish when the server is told to stop.
+        read_timeout_seconds: within which the head and the body of a request must be complete.
+        keep_alive_seconds: how long a connection may stay open between requests, or with a response that is not read.
+        shutdown_timeout_seconds: how long requests may take to finish when the server stops.
     Raises:
         RecipeError: a value is not valid.
     """
@@ -109,12 +109,12 @@ class ServerSettings:
         for host in self.allowed_hosts:
             if not _HOST.fullmatch(host) or not host_name(host):
                 raise RecipeError(
-                    f"allowed_hosts holds {host[:100]!r}; expected: a name or an address alone, without a scheme, a port or a "
-                    "path, as in models.example.com; write other letters as xn--..."
+                    f"allowed_hosts holds {host[:100]!r}; expected a name or an address without scheme, port or path, such as "
+                    "models.example.com; write other letters as xn--..."
                 )
         object.__setattr__(self, "allowed_hosts", tuple(map(host_name, self.allowed_hosts)))
         if not self.models:
-            raise RecipeError("there is nothing to serve; name one bundle or more")
+            raise RecipeError("models is empty; name one bundle or more")
         for name in self.models:
             if not _NAME.fullmatch(name):
                 raise RecipeError(
@@ -137,7 +137,7 @@ class ServerSettings:
 
 
 def host_name(text: str) -> str:
-    """Spell a host's name or address in one way: lower case, no dot at the end, no brackets, addresses in their short form."""
+    """Normalize a host's name or address: lower case, no dot at the end, no brackets, addresses in their short form."""
     name = text.lower().removeprefix("[").removesuffix("]").removesuffix(".")
     try:
         return str(ipaddress.ip_address(name))
@@ -156,7 +156,7 @@ def named_bundles(arguments: Iterable[str]) -> dict[str, str]:
         name, equals, path = argument.partition("=")
         if not equals or Path(argument).exists():
             name, path = "", argument
-        folder = Path(path).absolute()  # not resolved: a link may be turned to another bundle before a reload
+        folder = Path(path).absolute()  # not resolved: a link may point to another bundle by the next reload
         if not name:
             parts = Path(os.path.normpath(folder))
             name = parts.parent.name if parts.name == "bundle" else parts.name

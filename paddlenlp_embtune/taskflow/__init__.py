@@ -21,7 +21,7 @@ def register(taskflow_module: Any) -> None:
 class _Models(dict[str, Any]):
     """One entry for every registered domain, looked up when PaddleNLP asks, so that importing us loads no plugins.
 
-    An entry holds the task class only: whatever else stood in it would override what the user passes.
+    An entry holds the task class only: anything else in it would override what the user passes.
     """
 
     def keys(self) -> Any:

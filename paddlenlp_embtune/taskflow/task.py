@@ -27,15 +27,15 @@ class DomainSentimentTask:
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where the engine has one.
         num_threads: processors to use; None takes all, at most 8.
         batch_size: the most texts that go through the engine together.
-        windows: how texts that are too long are read, for example ``{"overlap_tokens": 32, "aggregate": "mean"}``; False cuts
-            them; None does as the bundle says.
+        windows: how long texts are read, for example ``{"overlap_tokens": 32, "aggregate": "mean"}``; False cuts
+            them; None follows the bundle.
         abstain_below: answers with a lower score are marked as abstained; one probability, or one by label; None takes the
             thresholds of the bundle.
         scores: also return the probability of every label, and of ordered labels the expected level.
-        explain: also return which characters speak for the label and which against it, under ``explanation``.
+        explain: also return, under ``explanation``, which characters speak for the label and which against it.
     Raises:
         BundleError: there is no bundle, or it is damaged.
-        TypeError: an argument is not known.
+        TypeError: there is no such argument.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DomainSentimentTask:
             raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; expected explain, scores")
         texts: list[Any] = []
         for item in inputs:
-            one = isinstance(item, (str, bytes)) or not isinstance(item, Iterable)  # the predictor names what is no text
+            one = isinstance(item, (str, bytes)) or not isinstance(item, Iterable)  # the predictor reports what is not a text
             texts.append(item) if one else texts.extend(as_list(item))
         answers = self.predictor.predict(texts, scores=scores)
         if explain:

@@ -140,7 +140,7 @@ def test_everything_else_stays(bundle: Bundle, small: Bundle) -> None:
 
 @pytest.mark.parametrize("engine", ["paddle", "paddle_inference"])
 def test_other_engines_refuse_the_precision(small: Bundle, engine: str) -> None:
-    with pytest.raises(DataError, match=f"the engine '{engine}' runs fp32, not 'int8'"):
+    with pytest.raises(DataError, match=f"precision is 'int8', but the engine '{engine}' runs fp32 only"):
         Predictor(small, engine=engine, precision="int8")
 
 

@@ -305,7 +305,7 @@ def test_a_program_that_gives_no_numbers_is_refused_at_opening(copy: Path, value
     bias = next(name for name, array in arrays.items() if array.shape == (5,))
     arrays[bias] = np.full_like(arrays[bias], value)
     file_changed(copy, "weights.safetensors", save(arrays))
-    with pytest.raises(BundleError, match=r"as a logit, expected: finite numbers"):
+    with pytest.raises(BundleError, match=r"as a logit; expected finite numbers"):
         Predictor(copy, engine="paddle")
 
 

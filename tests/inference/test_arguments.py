@@ -70,7 +70,7 @@ def test_texts_in_every_shape(predictor: Predictor, make: Any) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "a text": (lambda: TEXTS[0], r"texts is one text; give a list of texts, \[text\]"),
+    "a text": (lambda: TEXTS[0], r"texts is a single str; pass a list: \[text\]"),
     "a table": (
         lambda: pandas().DataFrame({"id": [1], "text": "a"}),
         r"DataFrame with the columns \['id', 'text'\].*table\['text'\]",

@@ -45,7 +45,7 @@ def gpu_build(monkeypatch: pytest.MonkeyPatch) -> Build:
 
 def test_a_gpu_that_is_absent_is_named_with_what_there_is(bundle: Bundle) -> None:
     with pytest.raises(
-        MissingDependencyError, match=r"has the providers .*CPUExecutionProvider.* put onnxruntime-gpu in place"
+        MissingDependencyError, match=r"has the providers .*CPUExecutionProvider.* install onnxruntime-gpu in place"
     ):
         Predictor(bundle, device="gpu")
 
@@ -69,9 +69,9 @@ def test_a_gpu_that_does_not_start_is_an_error_if_it_was_asked_for(
 
 @pytest.mark.parametrize("engine", ["paddle_inference", "paddle"])
 def test_engines_that_know_no_gpu_and_no_int8_say_so(bundle: Bundle, engine: str) -> None:
-    with pytest.raises(DataError, match=f"the engine '{engine}' serves on the CPU"):
+    with pytest.raises(DataError, match=f"device is 'gpu', but the engine '{engine}' runs on the CPU only"):
         Predictor(bundle, engine=engine, device="gpu")
-    with pytest.raises(DataError, match="runs fp32, not 'int8'"):
+    with pytest.raises(DataError, match="precision is 'int8', but"):
         Predictor(bundle, engine=engine, precision="int8")
 
 

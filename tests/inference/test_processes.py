@@ -178,7 +178,7 @@ for engine in ("paddle_inference", "paddle"):
             predictor.predict(["a"])
             os._exit(10)
         except HostError as error:
-            os._exit(11 if "Paddle cannot go on here; start worker processes with 'spawn'" in str(error) else 12)
+            os._exit(11 if "Paddle cannot run in it; start worker processes with 'spawn'" in str(error) else 12)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), predictor.predict(["a"])[0]["label"] in predictor.labels)
 """
 

@@ -112,7 +112,7 @@ def test_a_reload_switches_and_one_that_fails_does_not(bundle: Path, tmp_path: P
         (bundle / "vocab.txt").write_text("nonsense")
         failed = error(await http.post("/v1/models/finance/reload"))
         assert failed[:2] == (409, "reload_failed")
-        assert "finance was not reloaded, and answers as before: the file vocab.txt of the bundle" in failed[2]
+        assert "finance was not reloaded, and the old bundle stays in use: the file vocab.txt of the bundle" in failed[2]
         assert await label(http) == "强烈利空"
         counted = (await http.get("/metrics")).text
         assert 'embtune_reloads_total{model="finance",outcome="done"} 1.0' in counted
@@ -183,7 +183,7 @@ def test_the_openapi_document_describes_every_route_and_its_failures(app: FastAP
         "/v1/models/{name}/predict",
         "/v1/models/{name}/reload",
     }
-    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorReply"}}}
+    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}
     for methods in document["paths"].values():
         for route in methods.values():
             assert route["summary"]

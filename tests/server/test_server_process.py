@@ -124,7 +124,7 @@ def test_the_token_is_read_from_the_environment_and_missed_where_others_can_reac
         assert ask(server.port, "/v1/models", headers={"Authorization": "Bearer s3cret"})[0] == 200
         assert "warning" not in "".join(server.lines)
     with serving(BUNDLE, "--host", "0.0.0.0") as server:
-        assert "warning: everybody who can reach 0.0.0.0 may use this server" in "".join(server.lines)
+        assert "warning: everybody who can reach 0.0.0.0 can use this server" in "".join(server.lines)
 
 
 def test_the_access_log_is_json_on_stderr_and_comes_on_request_only(server: Server) -> None:
@@ -148,7 +148,7 @@ def test_it_serves_without_paddle_and_with_nothing_of_it_loaded(tmp_path: Path) 
         "from paddlenlp_embtune.server import ServerSettings, create_app\n"
         "import paddlenlp_embtune.server.lifecycle\n"
         "app = create_app(ServerSettings(models={'x': sys.argv[1]}))\n"
-        "print(app.state.service.models['x'].answer(['公司'])[0]['label'] is not None)\n"
+        "print(app.state.service.models['x'].predict(['公司'])[0]['label'] is not None)\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('paddle', 'paddlenlp') and sys.modules[name]])\n"
     )
     done = python("-c", code, str(BUNDLE), cwd=tmp_path)

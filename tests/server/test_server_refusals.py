@@ -85,13 +85,13 @@ def test_a_compressed_body_is_refused(app: FastAPI, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "says"),
     [
-        ("GET", "/", 404, "not_found", "there is nothing at GET /; /openapi.json lists"),
-        ("GET", "/v1/models/", 404, "not_found", "nothing at"),
-        ("GET", "/docs", 404, "not_found", "nothing at"),
+        ("GET", "/", 404, "not_found", "there is no route GET /; /openapi.json lists"),
+        ("GET", "/v1/models/", 404, "not_found", "there is no route"),
+        ("GET", "/docs", 404, "not_found", "there is no route"),
         ("GET", "/v1/models/finanz", 404, "unknown_model", "no model 'finanz'; did you mean 'finance'? Expected finance"),
         ("POST", "/v1/models/finanz/predict", 404, "unknown_model", "no model"),
         ("POST", "/v1/models/finanz/reload", 404, "unknown_model", "no model"),
-        ("GET", PREDICT, 405, "method_not_allowed", f"GET {PREDICT} is not valid; expected POST"),
+        ("GET", PREDICT, 405, "method_not_allowed", f"GET {PREDICT} is not allowed; expected POST"),
         ("DELETE", "/v1/models/finance", 405, "method_not_allowed", "expected GET"),
     ],
 )

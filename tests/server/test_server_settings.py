@@ -47,7 +47,7 @@ def test_two_bundles_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"models": {}}, "there is nothing to serve"),
+        ({"models": {}}, "models is empty; name one bundle or more"),
         ({"models": {"a b": "x"}}, "cannot be named 'a b'"),
         ({"models": {"../x": "x"}}, "cannot be named"),
         ({"models": {"": "x"}}, "cannot be named"),

@@ -208,7 +208,7 @@ def test_the_bundle_says_who_taught_it(tiny_run: TinyRun, tmp_path: Path) -> Non
     assert manifest["recipe"]["distill"]["teacher"] == "run"
     assert str(tmp_path) not in json.dumps(manifest)
     assert result.metrics["teacher"]["agreement"] == teacher["dev"]["agreement"]
-    told = [text for _, text in findings(read_run(result.run_dir)) if text.startswith("taught by run/bundle")]
+    told = [text for _, text in findings(read_run(result.run_dir)) if text.startswith("distilled from run/bundle")]
     assert len(told) == 1
     events = [json.loads(line) for line in (result.run_dir / "record.jsonl").read_text(encoding="utf-8").splitlines()]
     (event,) = (event for event in events if event["event"] == "teacher")

@@ -100,4 +100,4 @@ def serve(
             os.environ.pop(name, None)
     from paddlenlp_embtune import server
 
-    server.serve(settings, tell=lambda line: err.print(line, markup=False, soft_wrap=True))
+    server.serve(settings, notify=lambda line: err.print(line, markup=False, soft_wrap=True))

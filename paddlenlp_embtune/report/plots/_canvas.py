@@ -84,7 +84,7 @@ class Canvas:
         for one in figure.axes:
             x, y, wide, high = one.get_position().bounds
             one.set_position([x, y * height / total, wide, high * height / total])
-        above = _TITLE_ROW if self.title else 0.06
+        above = 0.06 + (_TITLE_ROW if self.title else 0.0)
         legend = axes.legend(
             [artist for _, artist in entries],
             ["-"] * len(texts),

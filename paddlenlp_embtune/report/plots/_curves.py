@@ -134,7 +134,7 @@ def plot_lines(
     if spans:
         units = {phase.frozen for phase in shaded}
         entries.append((f"{', '.join(units.pop())} frozen" if len(units) == 1 else "frozen, more where darker", spans[0]))
-    marks = [axes.axvline(epoch, color=ALARM, linestyle=":", linewidth=1.4) for epoch in alarms]
+    marks = [axes.axvline(epoch, color=ALARM, linestyle=":", linewidth=1.4, zorder=1) for epoch in alarms]
     entries += [("alarm", mark) for mark in marks[:1]]
     _set_axes(axes, max(run.end_epoch(), 1.0), from_zero=from_zero)
     canvas.legend(axes, entries)
