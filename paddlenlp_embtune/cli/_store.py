@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, bundle_folder
+from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.data import Examples
@@ -135,15 +136,13 @@ def locked_target(to: Path, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
-def load_examples_for(
-    bundle: Bundle, data: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str
-) -> Examples:
+def load_examples_for(bundle: Bundle, data: Path, data_format: DataFormat) -> Examples:
     """Read labelled rows whose labels a bundle knows.
 
     Raises:
         DataError: it does not know one, or the file cannot be read.
     """
-    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, data_format)
     for label in dict.fromkeys(rows.labels):
         if label not in (known := bundle.manifest.labels):
             raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}")

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from paddlenlp_embtune.cli._console import print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.data import Examples, read_examples, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
@@ -53,34 +54,25 @@ def only_option(**given: object) -> str | None:
     return named[0] if named else None
 
 
-def load_examples(
-    path: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str, skip_empty: bool = False
-) -> Examples:
-    """Read labelled rows, and say what was left out and how the file was read, where it was not plain.
+def load_examples(path: Path, data_format: DataFormat, *, skip_empty: bool = False) -> Examples:
+    """Read labelled rows, and print notes about what was left out and how the file was read.
 
     Raises:
         DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_examples`.
     """
-    rows = read_examples(
-        path,
-        text_column=text_column,
-        label_column=label_column,
-        skip_empty=skip_empty,
-        encoding=encoding,
-        quoting=quoting,
-    )
+    rows = read_examples(path, skip_empty=skip_empty, **data_format.for_examples())
     print_notes(rows.remarks())
     return rows
 
 
-def load_texts(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
-    """Read texts, of a ``.txt`` one a line, and say how the file was read, where it was not plain.
+def load_texts(path: Path, data_format: DataFormat) -> list[str]:
+    """Read texts, from a ``.txt`` file one per line, and print notes about how the file was read.
 
     Raises:
         DataError: the file cannot be read, or holds nothing but blanks.
     """
     notes = list[str]()
-    texts = list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes))
+    texts = list(stream_texts(path, notes=notes, **data_format.for_texts()))
     print_notes(notes)
     if not any(text.strip() for text in texts):
         raise DataError(f"{path} holds no text; expected one or more that are not blank")
@@ -103,15 +95,7 @@ def read_tokens(file: Path) -> list[str]:
 
 
 def tokens_in_texts(
-    path: Path,
-    *,
-    tokenizer: str | None,
-    vocabulary: Path | None,
-    min_count: int,
-    cased: bool,
-    text_column: str,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    path: Path, data_format: DataFormat, *, tokenizer: str | None, vocabulary: Path | None, min_count: int, cased: bool
 ) -> NeededTokens:
     """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
 
@@ -129,7 +113,7 @@ def tokens_in_texts(
         raise RecipeError(
             f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
         )
-    texts = load_texts(path, text_column, encoding=encoding, quoting=quoting)
+    texts = load_texts(path, data_format)
     built = build_tokenizer(
         name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
     )

@@ -1,4 +1,4 @@
-"""``embtune vectors convert``: files of vectors in other formats, whole or cut down to what a domain uses."""
+"""``embtune vectors convert``: vector files in other formats, whole or reduced to the rows that a domain uses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune.cli._console import err, print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CasedOption,
-    ColumnOption,
     DamagedOption,
-    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
-    LeastOption,
+    MinCountOption,
     OverwriteOption,
-    QuotingOption,
     TensorOption,
     TokenizerOption,
     TokensOption,
@@ -34,7 +32,7 @@ from paddlenlp_embtune.cli._vector_sources import (
     resolve_format,
     size_in_bytes,
 )
-from paddlenlp_embtune.cli.commands import vectors_coverage, vectors_inspect
+from paddlenlp_embtune.cli.commands import vectors_coverage
 from paddlenlp_embtune.cli.commands.vectors_coverage import CoverageReport, coverage_report, print_coverage
 from paddlenlp_embtune.embeddings.init import wanted
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
@@ -43,7 +41,7 @@ from paddlenlp_embtune.text import UNK
 from paddlenlp_embtune.training import possible_fallbacks
 from paddlenlp_embtune.utils.locks import exclusive
 
-__all__ = ["add_to", "target_format"]
+__all__ = ["convert", "target_format"]
 
 _ENDINGS = {
     ".vec": "word2vec",
@@ -56,29 +54,21 @@ _ENDINGS = {
 _WRITABLE = tuple(dict.fromkeys(_ENDINGS.values()))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    vectors_inspect.add_to(app)
-    app.command("convert")(convert)
-    vectors_coverage.add_to(app)
-
-
+@reads_data(labels=False)
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; .gz compresses text and word2vec-binary.")],
+    data_format: DataFormat,
+    source: Annotated[str, typer.Argument(metavar="IN", help="File of vectors, folder of a checkpoint, bundle, or lac.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; .gz compresses text and word2vec-binary.")],
     format: FormatOption = None,  # noqa: A002
     to: Annotated[
-        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its ending.")
+        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its extension.")
     ] = None,
-    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one a line.")] = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one per line.")] = None,
     keep_texts: Annotated[Optional[Path], typer.Option(help="Keep the rows that these texts use: .txt, or rows.")] = None,
     tokenizer: TokenizerOption = None,
     vocabulary: VocabularyOption = None,
-    min_count: LeastOption = 1,
+    min_count: MinCountOption = 1,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     tokens: TokensOption = None,
@@ -86,7 +76,7 @@ def convert(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
+    """Write vectors in another format; with --keep-vocabulary or --keep-texts, only the rows needed."""
     form = target_format(target, to, overwrite=overwrite)
     kept = only_option(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
     given = {
@@ -104,13 +94,11 @@ def convert(
     if keep_texts is not None:
         used = tokens_in_texts(
             keep_texts,
+            data_format,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             min_count=min_count,
             cased=cased,
-            text_column=text_column,
-            encoding=encoding,
-            quoting=quoting,
         )
     elif keep_vocabulary is not None:
         used = tokens_in_file(keep_vocabulary)

@@ -1,4 +1,4 @@
-"""``embtune vectors coverage``: what a source of vectors would give a vocabulary, before any training."""
+"""``embtune vectors coverage``: how much of a vocabulary a source of vectors covers, before any training."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import typer
 from rich.console import Console
 
 from paddlenlp_embtune.cli._console import print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CasedOption,
-    ColumnOption,
     DamagedOption,
-    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
-    LeastOption,
-    QuotingOption,
+    MinCountOption,
     TensorOption,
+    TextFileOption,
+    TextRowsOption,
     TokenizerOption,
     TokensOption,
+    VectorsArgument,
     VocabularyOption,
 )
 from paddlenlp_embtune.cli._store import folding_table, out, print_json
@@ -39,7 +40,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
 from paddlenlp_embtune.training import possible_fallbacks
 
-__all__ = ["CoverageReport", "add_to", "append_rows", "coverage_report", "print_coverage"]
+__all__ = ["CoverageReport", "append_rows", "coverage", "coverage_report", "print_coverage"]
 
 _EXAMPLES = 5
 _MISSING = 20
@@ -118,23 +119,17 @@ class CoverageReport:
         return {token: row for token, row in made.items() if token not in vectors.rows}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("coverage")(coverage)
-
-
+@reads_data(labels=False)
 def coverage(
-    file: Annotated[str, typer.Argument(help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
-    data: Annotated[Optional[Path], typer.Option(help="Rows whose texts count: .tsv, .csv, .json or .jsonl.")] = None,
-    texts: Annotated[Optional[Path], typer.Option(help="Texts, one a line: .txt.")] = None,
-    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Instead of texts: tokens, one a line.")] = None,
+    data_format: DataFormat,
+    file: VectorsArgument,
+    data: TextRowsOption = None,
+    texts: TextFileOption = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="File of tokens, one per line, instead of texts.")] = None,
     tokenizer: TokenizerOption = None,
     vocabulary: VocabularyOption = None,
-    min_count: LeastOption = 1,
+    min_count: MinCountOption = 1,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     format: FormatOption = None,  # noqa: A002
@@ -142,7 +137,7 @@ def coverage(
     tensor: TensorOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where the row of each token would come from, and how much of the texts these rows stand for. Trains nothing."""
+    """Show where the row of each token would come from, and how much of the texts that covers. Trains nothing."""
     kind = only_option(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
     if kind is None:
         raise RecipeError("say what is to be covered: --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
@@ -153,13 +148,11 @@ def coverage(
     if source is not None:
         used = tokens_in_texts(
             source,
+            data_format,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             min_count=min_count,
             cased=cased,
-            text_column=text_column,
-            encoding=encoding,
-            quoting=quoting,
         )
     else:
         assert keep_vocabulary is not None
