@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.evaluation._scipy import import_scipy
 
 __all__ = [
     "FEW_ERRORS",
@@ -82,7 +81,7 @@ def fit_temperature(at: AtTemperature, truth: Ids) -> float:
     """
     before = at(1.0)
     right = int((before.argmax(axis=1) == truth).sum())
-    optimize = _scipy("optimize")
+    optimize = import_scipy("optimize", what="calibration")
     if right == len(truth):
         return 1.0
     found = optimize.minimize_scalar(
@@ -110,7 +109,7 @@ def _held_back(at: AtTemperature, logarithm: float, *, most: float) -> float:
         return logarithm
     if excess(0.0) >= 0:
         return 0.0
-    return float(_scipy("optimize").brentq(excess, logarithm, 0.0, xtol=1e-5))
+    return float(import_scipy("optimize", what="calibration").brentq(excess, logarithm, 0.0, xtol=1e-5))
 
 
 def fit_validated_temperature(at: AtTemperature, truth: Ids) -> TemperatureFit:
@@ -167,12 +166,3 @@ def _smoothed_likelihood(probabilities: Floats, truth: Ids) -> float:
     chosen = logs[np.arange(rows), truth]
     rest = 1 / (rows + 2)
     return float(-((1 - rest) * chosen + rest / (classes - 1) * (logs.sum(axis=1) - chosen)).mean())
-
-
-def _scipy(part: str) -> Any:
-    try:
-        return importlib.import_module(f"scipy.{part}")
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'calibration needs scipy; install it with: pip install "paddlenlp-embtune[cpu]", or: pip install scipy'
-        ) from None

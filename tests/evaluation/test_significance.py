@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import time
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.evaluation._significance import (
     approximate_randomization,
     detectable_difference,
@@ -45,14 +47,24 @@ def invented(rows: int, labels: int, *, skill: tuple[float, float], seed: int, s
 @pytest.mark.parametrize(
     ("one", "other"), [(0, 1), (0, 5), (0, 6), (3, 3), (7, 8), (10, 25), (400, 460), (0, 2_000), (9_000, 9_300)]
 )
-def test_mcnemar_is_the_two_sided_binomial_test(one: int, other: int) -> None:
-    expected = stats.binomtest(one, one + other).pvalue
+def test_mcnemar_is_twice_the_smaller_binomial_tail(one: int, other: int) -> None:
+    rows, ways, tail = one + other, 1, 0
+    for successes in range(min(one, other) + 1):
+        tail += ways
+        ways = ways * (rows - successes) // (successes + 1)
+    expected = min(1.0, float(Fraction(2 * tail, 2**rows)))
     assert mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
     assert mcnemar(other, one) == mcnemar(one, other)
 
 
 def test_mcnemar_without_discordant_rows() -> None:
     assert mcnemar(0, 0) == 1.0
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(MissingDependencyError, match=r"comparing classifiers needs scipy.*paddlenlp-embtune\[cpu\]"):
+        mcnemar(3, 5)
 
 
 @pytest.mark.parametrize("discordant", [6, 7, 13, 40, 200, 1_000])

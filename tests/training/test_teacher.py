@@ -240,13 +240,13 @@ def test_paths_of_a_recipe_are_resolved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 0}, "distill.alpha is 0.*above 0, at most 1"),
-        ({"alpha": 1.2}, "distill.alpha is 1.2"),
-        ({"temperature": 0}, "distill.temperature is 0"),
+        ({"alpha": 0}, "distill.alpha must be above 0 and at most 1, got 0"),
+        ({"alpha": 1.2}, "distill.alpha must be .* got 1.2"),
+        ({"temperature": 0}, "distill.temperature must be above 0 .* got 0"),
         ({"temperature": float("inf")}, "distill.temperature must be a finite number"),
-        ({"hidden": -1}, "distill.hidden is -1"),
-        ({"teacher": ""}, "distill.teacher is ''"),
-        ({"unlabelled": [""]}, "distill.unlabelled is"),
+        ({"hidden": -1}, "distill.hidden must be 0 or more, got -1"),
+        ({"teacher": ""}, "distill.teacher must be the path of a bundle"),
+        ({"unlabelled": [""]}, "distill.unlabelled must be"),
         ({"unlabelled": "a.txt"}, "distill.unlabelled"),
     ],
 )
