@@ -1,4 +1,4 @@
-"""What the commands over texts share: reading them, the tokens they need, and a bar for what takes long."""
+"""Helpers of the commands that read texts: reading them, and finding the tokens that they need."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NeededTokens:
         tokens: each once, without padding and unknown.
         counts: how often each token, also of those left out as rare, occurs in the texts; None without texts.
         texts: how many were read.
-        tokenizer: the name of what cut them; None without texts.
+        tokenizer: name of the tokenizer; None without texts.
     """
 
     tokens: tuple[str, ...]
@@ -80,7 +80,7 @@ def load_texts(path: Path, data_format: DataFormat) -> list[str]:
 
 
 def read_tokens(file: Path) -> list[str]:
-    """Read tokens, one a line, each kept as it stands; empty lines are passed over.
+    """Read tokens, one per line, unchanged; empty lines are skipped.
 
     Raises:
         DataError: there is no such file, it cannot be read, or names none.
@@ -88,9 +88,9 @@ def read_tokens(file: Path) -> list[str]:
     try:
         tokens = [token for token in read_lines(file, error=DataError) if token]
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"there is no file {file}; expected tokens, one a line, UTF-8") from None
+        raise DataError(f"there is no file {file}; expected a UTF-8 file with one token per line") from None
     if not tokens:
-        raise DataError(f"{file} names no token; expected one a line")
+        raise DataError(f"{file} contains no token; expected one per line")
     return tokens
 
 
@@ -111,7 +111,7 @@ def tokens_in_texts(
         raise RecipeError(f"--tokenizer {name} needs --vocabulary: {'a vocab.txt' if name == 'wordpiece' else 'a .model file'}")
     if not fixed and vocabulary is not None:
         raise RecipeError(
-            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
+            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; the vocabulary for {name} is counted in the texts"
         )
     texts = load_texts(path, data_format)
     built = build_tokenizer(
@@ -128,10 +128,10 @@ def tokens_in_texts(
 
 
 def tokens_in_file(file: Path) -> NeededTokens:
-    """Take the tokens of a file for those that are needed."""
+    """Read the tokens that are needed from a file."""
     return NeededTokens(tuple(dict.fromkeys(read_tokens(file))))
 
 
 def printable(token: str) -> str:
-    """Return a token as it can be seen: in quotes where it is blank or has a character that cannot be printed."""
+    """Return a token for printing: in quotes where it is blank or has an unprintable character."""
     return token if token.isprintable() and token.strip() == token and token else repr(token)

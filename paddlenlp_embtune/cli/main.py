@@ -45,10 +45,10 @@ __all__ = ["app", "main"]
 
 
 class _Commands(typer.core.TyperGroup):
-    """The commands; an interrupt leaves them as it came, whatever the version of Typer makes of it."""
+    """The commands; an interrupt exits with 130 under every version of Typer."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run what was asked for."""
+        """Run the command that the command line names."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -113,8 +113,8 @@ def options(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code.
 
-    What nobody foresaw is written, with its traceback, into a file of its own in the folder for temporary files, which only
-    its owner can read; with the variable ``EMBTUNE_TRACEBACK`` every failure shows its traceback instead.
+    The traceback of an unexpected error is written to a file in the folder for temporary files, which only its owner can
+    read; with the variable ``EMBTUNE_TRACEBACK`` every failure shows its traceback instead.
     """
     warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
@@ -140,7 +140,7 @@ def _run() -> None:
         app()
     except SystemExit:
         with name_output_errors():
-            sys.stdout.flush()  # a full disk is told here, and not by the interpreter when it ends
+            sys.stdout.flush()  # so that a full disk is reported here, and not by the interpreter at exit
         raise
 
 

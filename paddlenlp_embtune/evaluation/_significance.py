@@ -1,4 +1,4 @@
-"""Tests of two classifiers on the same rows: whether one is better, or chance is enough to make it look so.
+"""Significance tests of two classifiers on the same rows.
 
 Rows enter only as counts of what happened to them (right label, answer of A, answer of B), so that ten thousand resamples of
 ten thousand rows take seconds. The tests presume that rows are drawn independently of each other.

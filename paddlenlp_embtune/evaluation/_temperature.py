@@ -1,4 +1,4 @@
-"""A temperature for a classifier's logits that the rows it is fitted on can bear out."""
+"""A temperature for the logits of a classifier, as far as the rows that it is fitted on support it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 LOWEST, HIGHEST = 0.05, 20.0
 FEW_ERRORS = 10
-"""Wrong rows below which a fit is said to stand on few: ten events for each parameter that is fitted."""
+"""Wrong rows below which a fit is called weak: ten events for each parameter that is fitted."""
 
 _UNSEEN_ERRORS = 4
 """Errors that rows of the same kind are taken to hold beside those that were seen."""
@@ -39,13 +39,13 @@ AtTemperature = Callable[[float], npt.NDArray[np.float32]]
 
 @dataclasses.dataclass(frozen=True)
 class TemperatureFit:
-    """A temperature and what it stands on.
+    """A temperature, and what supports it.
 
     Args:
-        temperature: 1 where the rows do not bear another one out.
+        temperature: 1 where the rows do not support another one.
         errors: rows whose label was wrong.
         held_out: (N, C) probabilities of each row at a temperature that was not fitted on it.
-        note: why the temperature is 1, or stands on little; None where there is nothing to say.
+        note: why the temperature is 1, or weakly supported; None where neither holds.
     """
 
     temperature: float
@@ -61,7 +61,7 @@ def negative_log_likelihood(probabilities: Floats, truth: Ids) -> float:
 
 
 def fit_temperature(at: AtTemperature, truth: Ids) -> float:
-    """Find the temperature that makes the right labels likeliest, as far as the rows bear it out.
+    """Find the temperature that makes the right labels likeliest, as far as the rows support it.
 
     Without errors there is no such temperature: the likelihood grows for ever as the temperature falls. So the targets are
     smoothed, and it is 1 where no row is wrong. Below 1 it falls only as far as the mean score of the answers stays below the
@@ -153,7 +153,7 @@ def cross_fit_probabilities(at: AtTemperature, truth: Ids) -> npt.NDArray[np.flo
 
 
 def folds(rows: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Part rows in five at random, always the same way; yield for each part which rows are not in it, and which are."""
+    """Split rows in five at random, always the same way; yield for each part which rows are not in it, and which are."""
     part = np.random.default_rng(0).permutation(rows) % _FOLDS
     for number in range(_FOLDS):
         yield part != number, part == number

@@ -264,14 +264,14 @@ def test_a_difference_is_told_with_its_interval() -> None:
 
 def test_no_difference_is_told_with_what_would_have_been_found() -> None:
     told = judged(skill=(0.7, 0.7))
-    assert told.startswith("no difference can be told apart from chance: p = ")
+    assert told.startswith("no significant difference: p = ")
     assert "on 2000 rows; a difference of " in told
     assert told.endswith(" points of accuracy would have been found with a power of 80%")
 
 
 def test_two_that_answer_alike() -> None:
     truth, a, _ = invented(100, 3, skill=(0.7, 0.7), seed=0)
-    assert verdict(compare(truth, a, a, 3, resamples=100)) == "the two answer alike on all 100 rows"
+    assert verdict(compare(truth, a, a, 3, resamples=100)) == "both give the same answers on all 100 rows"
 
 
 def test_too_few_discordant_rows() -> None:
@@ -293,7 +293,7 @@ def test_figures_that_disagree_are_told_apart() -> None:
     found = compare(*invented(500, 3, skill=(0.7, 0.75), seed=0), 3, resamples=500)
     told = verdict(mixed(found, accuracy=0.01, f1=0.3))
     assert told.startswith("B is better in accuracy: ")
-    assert told.endswith("no difference in macro-F1 can be told apart from chance: p = 0.3 (macro-F1)")
+    assert told.endswith("no significant difference in macro-F1: p = 0.3 (macro-F1)")
     told = verdict(mixed(found, accuracy=0.3, f1=0.01))
     assert told.startswith("B is better in macro-F1: ")
-    assert "no difference in accuracy can be told apart from chance: p = 0.3 (accuracy); a difference of " in told
+    assert "no significant difference in accuracy: p = 0.3 (accuracy); a difference of " in told

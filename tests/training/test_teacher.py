@@ -50,7 +50,7 @@ def test_texts_are_kept_once_and_those_of_labelled_rows_left_out(tmp_path: Path)
 
 def test_files_of_texts_that_teach_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("公司拟回购股份\n\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"old\.txt holds no text that could be taught \(2 read, 1 blank, 1 in train\)"):
+    with pytest.raises(DataError, match=r"old\.txt contains no text to learn from \(2 read, 1 blank, 1 in train\)"):
         read_unlabelled([str(tmp_path / "old.txt")], TRAIN.texts, DEV.texts, text_column="text")
     with pytest.raises(DataError, match=r"there is no file .*none\.txt"):
         read_unlabelled([str(tmp_path / "none.txt")], TRAIN.texts, DEV.texts, text_column="text")

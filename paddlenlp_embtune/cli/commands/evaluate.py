@@ -40,7 +40,7 @@ def evaluate(
     report = classification_report([number[label] for label in rows.labels], predicted, predictor.labels)
     if cut := predictor.count_cut(rows.texts):
         most = predictor.bundle.manifest.max_length
-        told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads; the rest was left out"
+        told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads and were cut"
         print_notes([told])
     answer = {**report, "cut": cut, "engine": engine, "bundle": str(bundle), "data": str(data)}
     if as_json:

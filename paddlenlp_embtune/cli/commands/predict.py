@@ -1,4 +1,4 @@
-"""``embtune predict``, and what its explanations look like in a terminal and on a page."""
+"""``embtune predict``, and its explanations in a terminal and in an HTML file."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def predict(
         bool, typer.Option("--json", help="Print one JSON object per line instead of label, score and text separated by tabs.")
     ] = False,
 ) -> None:
-    """Label texts: one answer a line, in the order of the input, blanks included."""
+    """Label texts: one answer per line, in the order of the input, blanks included."""
     predictor = Predictor(
         bundle,
         engine=engine,
@@ -122,7 +122,7 @@ def predict(
     if cut:
         notes.append(
             f"{cut:,} of {answered:,} texts have more than the {predictor.bundle.manifest.max_length} tokens that the model "
-            "reads; the rest of them was left out; --windows reads all of it"
+            "reads and were cut; --windows reads all of them"
         )
     print_notes(notes)
     if page is not None:
@@ -131,7 +131,7 @@ def predict(
 
 
 def _watched(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Show on a terminal how many texts are done, unless the answers go there themselves."""
+    """Show on a terminal how many texts are done, unless the answers are printed there."""
     if err.is_terminal and not sys.stdout.isatty():
         columns = (TextColumn("labelled"), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True) as progress:
@@ -141,7 +141,7 @@ def _watched(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _visible(text: str) -> str:
-    """Replace what would steer a terminal or a page, or has no place in one."""
+    """Replace characters that would control a terminal or a page."""
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
@@ -180,7 +180,7 @@ def _coloured(explanation: Explanation) -> Text:
 
 
 def _section(explanation: Explanation) -> str:
-    """Lay out one text, every token with its figure."""
+    """Return the HTML of one explained text."""
 
     def escaped(start: int, end: int) -> str:
         return html.escape(_visible(explanation.text[start:end]))

@@ -91,7 +91,7 @@ def serve(
         shutdown_timeout_seconds=shutdown_timeout,
     )
     if workers == 1:
-        # prometheus_client reads it as it is imported, and would write this server's figures among those of somebody else.
+        # prometheus_client reads it on import, and would mix the metrics of this server with those of another program.
         for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
             os.environ.pop(name, None)
     from paddlenlp_embtune import server

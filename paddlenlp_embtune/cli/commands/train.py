@@ -86,7 +86,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     compat.quiet_logging()
     from paddlenlp_embtune.training import train as run_recipe
 
-    with progress_bar("reading vectors") as progress, progress_bar("asking the teacher") as teaching:
+    with progress_bar("reading vectors") as progress, progress_bar("querying the teacher") as teaching:
         result = run_recipe(
             recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )

@@ -89,7 +89,9 @@ def list_versions(
         for message in damage:
             err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
     if check and damage:
-        raise VectorError(f"the store {opened.path} is damaged: {damage[0]}; bring the file back, or remove those versions")
+        raise VectorError(
+            f"the store {opened.path} is damaged: {damage[0]}; restore the file from a copy, or remove those versions"
+        )
 
 
 @app.command("remove")
@@ -100,7 +102,7 @@ def remove(
     """Remove a version, and the files that no other version needs."""
     opened = find_store(store)
     freed = opened.remove(name)
-    err.print(f"removed {name}: {freed} bytes came free in {opened.path}", markup=False)
+    err.print(f"removed {name}: {freed} bytes freed in {opened.path}", markup=False)
     print(freed)
 
 
@@ -126,7 +128,7 @@ def merge(
 ) -> None:
     """Make a new version from one version and chosen rows of another, matched by token."""
     if not (row or group or rows_file):
-        raise RecipeError("say which rows to take: --row TOKEN, --group NAME or --rows-file FILE")
+        raise RecipeError("pass the rows to take: --row TOKEN, --group NAME or --rows-file FILE")
     opened = find_store(store, beside=bundle)
     versions = [opened.version(base), opened.version(other)]
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None

@@ -87,9 +87,9 @@ def convert(
     }
     stray = [name for name, value in given.items() if value is not None]
     if stray and keep_texts is None:
-        raise RecipeError(f"{' and '.join(stray)} say how --keep-texts is read; give that too, or leave them out")
+        raise RecipeError(f"{' and '.join(stray)} set how --keep-texts is read; add it, or leave them out")
     if fallbacks is not None and kept is None:
-        raise RecipeError("--fallbacks says which rows are kept; give --keep-vocabulary or --keep-texts too, or leave it out")
+        raise RecipeError("--fallbacks decides which rows are kept; add --keep-vocabulary or --keep-texts, or leave it out")
     tried, found, used = parse_fallbacks(fallbacks, tokenizer), resolve_format(source, format), None
     if keep_texts is not None:
         used = tokens_in_texts(
@@ -145,14 +145,14 @@ def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
     if to is not None and to not in _WRITABLE:
         raise RecipeError(f"--to is {to!r}; {expected_names(to, _WRITABLE)}")
     if to is None and ending not in _ENDINGS:
-        raise RecipeError(f"the ending of {target} says no format; {expected_names(ending, _ENDINGS)}; or say it with --to")
+        raise RecipeError(f"the extension of {target} is unknown; {expected_names(ending, _ENDINGS)}; or pass --to")
     form = to or _ENDINGS[ending]
     if packed and form in ("npz", "safetensors"):
-        raise RecipeError(f"{target} would be compressed, and {form} is read in place; give a name without .gz")
+        raise RecipeError(f"{target} cannot be compressed: {form} is read in place; choose a name without .gz")
     if target.is_dir():
         raise VectorError(f"{target} is a folder; expected the name of a file")
     if target.exists() and not overwrite:
-        raise VectorError(f"{target} is there already; replace it with --overwrite, or choose another name")
+        raise VectorError(f"{target} already exists; replace it with --overwrite, or choose another name")
     return form
 
 
@@ -161,11 +161,11 @@ def _write(vectors: VectorTable, account: CoverageReport | None, target: Path, f
     composed = account.composed(vectors) if account is not None else {}
     if account is not None and not account.matches:
         raise VectorError(
-            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; are both of one kind?"
+            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; check the tokenizer"
         )
     names, numbers = list(vectors.rows), list(vectors.rows.values())
     if not names and not composed:
-        raise VectorError(f"{vectors.source} has no rows, only subwords; say which tokens to compose with --keep-vocabulary")
+        raise VectorError(f"{vectors.source} has no rows, only subwords; pass the tokens to compose with --keep-vocabulary")
     table = vectors.table if numbers == list(range(len(vectors.table))) else vectors.table[numbers]
     if composed:
         table = vectors_coverage.append_rows(table, list(composed.values()))

@@ -50,7 +50,7 @@ Table = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class CoverageReport:
-    """What vectors give the tokens that are needed.
+    """How well vectors cover the tokens that are needed.
 
     Args:
         used: the tokens.
@@ -140,10 +140,12 @@ def coverage(
     """Show where the row of each token would come from, and how much of the texts that covers. Trains nothing."""
     kind = only_option(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
     if kind is None:
-        raise RecipeError("say what is to be covered: --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
+        raise RecipeError("pass one of --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
     source = data or texts
     if source is None and (tokenizer is not None or vocabulary is not None or min_count > 1 or cased):
-        raise RecipeError("--tokenizer, --vocabulary, --min-count and --cased say how texts are read; there are none")
+        raise RecipeError(
+            "--tokenizer, --vocabulary, --min-count and --cased set how texts are read; add --data or --texts, or omit them"
+        )
     tried, found = parse_fallbacks(fallbacks, tokenizer), resolve_format(file, format)
     if source is not None:
         used = tokens_in_texts(
@@ -168,7 +170,7 @@ def coverage(
 
 
 def coverage_report(used: NeededTokens, vectors: VectorTable, fallbacks: Sequence[str]) -> CoverageReport:
-    """Look every token up."""
+    """Look up every token and report where its row comes from."""
     ordinary = [token for token in used.tokens if token not in (PAD, UNK)]
     matches = align(ordinary, vectors, fallbacks)
     known = Vocabulary([PAD, UNK, *ordinary])
@@ -181,7 +183,7 @@ def append_rows(table: Table, rows: Sequence[Table]) -> Table:
 
 
 def print_coverage(seen: CoverageReport, console: Console) -> None:
-    """Print the account as tables."""
+    """Print a coverage report as tables."""
     told = seen.plain()
     where = f"{told['texts']:,} texts, by {told['tokenizer']}: " if told["tokenizer"] else ""
     console.print(f"{where}{told['vocabulary']:,} tokens; {told['source']}", markup=False, soft_wrap=True)

@@ -65,7 +65,7 @@ def train(
         seed=seed,
     )
     read = [text for file in texts for text in load_texts(file, data_format)]
-    # Words that are too rare to be learnt are cut into their characters, as the recipe's tokenizer cuts them.
+    # Words that are too rare are split into characters, as the recipe's tokenizer does.
     built = build_tokenizer(tokenizer, texts=read, lowercase=not cased, min_count=min_count)
     first, fallbacks = (None, None) if start is None else _start(start, tokenizer, built.vocabulary.tokens)
     with progress_bar("learning") as progress:
@@ -82,7 +82,7 @@ def train(
 
 
 def _start(source: str, tokenizer: str, needed: Sequence[str]) -> tuple[VectorTable, list[str]]:
-    """Read the rows that the texts can use, and say what is tried for tokens without one."""
+    """Read the rows that the texts can use, and return the fallbacks for tokens without one."""
     fallbacks = usual_fallbacks(tokenizer)
     keep = wanted(needed, fallbacks)
     vectors = read_source(source, f"reading {source}", read_options(resolve_format(source, None), keep, None, None, "refuse"))

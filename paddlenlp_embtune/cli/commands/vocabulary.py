@@ -77,7 +77,7 @@ def compare(
 ) -> None:
     """Compare tokenizers on the same texts: lengths, unknown tokens, terms kept whole, and speed."""
     if only_option(data=data, texts=texts) is None:
-        raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
+        raise RecipeError("pass the texts to compare on: --data ROWS or --texts TEXTS")
     files = _named_files(vocabulary or ())
     listed = read_term_list(terms) if terms is not None else None
     wanted = listed.terms if listed is not None else ()
@@ -95,9 +95,9 @@ def compare(
         return
     _show(rows)
     own = [name for name in _BUILT if name in built]
-    err.print(f"vocabulary out of these texts: {', '.join(own)}; of other texts they know less", soft_wrap=True)
+    err.print(f"built from these texts: {', '.join(own)}; they cover other texts less well", soft_wrap=True)
     if wanted:
-        err.print("every tokenizer keeps the terms whole that a recipe names as text.terms", soft_wrap=True)
+        err.print("every tokenizer keeps whole the terms that a recipe lists as text.terms", soft_wrap=True)
 
 
 @app.command("propose")
@@ -121,7 +121,7 @@ def propose(
     """Propose domain terms: cohesive, free-standing strings that no general dictionary has."""
     only_option(known=known, bundle=bundle)
     if to is not None and to.exists() and not overwrite:
-        raise DataError(f"{to} is there already; replace it with --overwrite, or choose another name")
+        raise DataError(f"{to} already exists; replace it with --overwrite, or choose another name")
     tokens = frozenset(read_tokens(known)) if known is not None else frozenset[str]()
     if bundle is not None:
         tokens = frozenset(open_bundle(bundle).vocabulary.tokens)
@@ -138,7 +138,7 @@ def propose(
             progress=progress,
         )
     if not found:
-        raise DataError(f"{texts} holds no term that occurs {least_count} times; give more texts, or a lower --least-count")
+        raise DataError(f"{texts} contains no term that occurs {least_count} times; give more texts, or lower --least-count")
     if to is not None:
         write_text(to, "".join(f"{proposal.term}\n" for proposal in found))
     if as_json:
@@ -148,7 +148,7 @@ def propose(
         _show_proposals(found)
     if to is not None:
         err.print(
-            f"{len(found)} terms: {to}; read them, strike what is none, then use them as text.terms",
+            f"{len(found)} terms: {to}; review them, delete wrong ones, then use the file as text.terms",
             markup=False,
             soft_wrap=True,
         )
@@ -166,13 +166,15 @@ def _named_files(given: Sequence[str]) -> Mapping[str, Path]:
         if not (name and sign and file):
             raise RecipeError(f"--vocabulary is {each!r}; expected NAME=FILE, such as ernie=vocab.txt")
         if name in files or name in _BUILT:
-            raise RecipeError(f"--vocabulary names {name!r}, which is taken; expected each once, none of {', '.join(_BUILT)}")
+            raise RecipeError(
+                f"--vocabulary uses the name {name!r}, which is taken; choose another one, none of {', '.join(_BUILT)}"
+            )
         files[name] = Path(file)
     return files
 
 
 def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: bool) -> dict[str, Tokenizer]:
-    """Build what is made of the texts themselves; what needs a package that is not there is left out."""
+    """Build the tokenizers that are made from the texts; leave out one whose package is not installed."""
     built: dict[str, Tokenizer] = {}
     for name in _BUILT:
         trained = name == "sentencepiece"
@@ -182,7 +184,7 @@ def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: b
         try:
             built[name] = build_tokenizer(name, texts=texts, lowercase=not cased, min_count=min_count, size=size)
         except (MissingDependencyError, DataError) as error:
-            # Of a size that nobody asked for, failing would be odd.
+            # Fail only for a size that was asked for.
             if isinstance(error, DataError) and not (trained and pieces is None):
                 raise
             err.print(f"[yellow]note:[/] {name} left out: {escape(str(error))}", markup=True, soft_wrap=True)
@@ -204,7 +206,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     out.print(table)
     for row in rows if terms else ():
         cut = ", ".join(f"{each['term']}: {' '.join(map(printable, each['pieces']))}" for each in row["terms_cut"])
-        err.print(f"{row['name']} cuts {cut or 'no term'}", markup=False, soft_wrap=True)
+        err.print(f"{row['name']} splits {cut or 'no term'}", markup=False, soft_wrap=True)
 
 
 def _show_proposals(found: Sequence[Proposal]) -> None:

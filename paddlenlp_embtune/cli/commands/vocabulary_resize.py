@@ -88,7 +88,7 @@ def cut(
 ) -> None:
     """Remove tokens and rows that a domain does not use from a bundle; every engine is verified again."""
     if only_option(texts=texts, data=data) is None:
-        raise RecipeError("say what the vocabulary must serve: --texts TEXTS or --data ROWS")
+        raise RecipeError("pass the texts that the vocabulary must cover: --texts TEXTS or --data ROWS")
     with locked_target(to, overwrite=overwrite):
         opened = open_bundle(bundle)
         before = _size(opened)
@@ -105,7 +105,7 @@ def cut(
         told: dict[str, Any] = {"dropped": list(change.dropped), **{name: getattr(change, name) for name in figures}}
         _say(f"dropped {len(change.dropped):,} tokens", told["dropped"])
         err.print(
-            f"{change.texts:,} texts: {change.resegmented:,} are cut otherwise than before; unknown "
+            f"{change.texts:,} texts: {change.resegmented:,} are split differently than before; unknown "
             f"{change.unknown_before:.3%} -> {change.unknown_after:.3%}"
         )
         _finish(done, before, told, as_json=as_json)
@@ -134,7 +134,7 @@ def _say(what: str, named: list[str]) -> None:
 
 
 def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_json: bool) -> None:
-    """Say what every change has in common, and print the place of the bundle, or all as JSON."""
+    """Print what every change has in common, and the path of the bundle, or all of it as JSON."""
     path, after = done.bundle.path, _size(done.bundle)
     for engine, record in done.bundle.manifest.parity.items():
         print_event({"event": "parity", "engine": engine, **to_plain(record)})
@@ -142,7 +142,7 @@ def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_j
     megabytes = " -> ".join(f"{size['bytes'] / 1e6:.2f}" for size in (before, after))
     err.print(f"tokens {before['tokens']:,} -> {after['tokens']:,}, bundle {megabytes} MB")
     err.print(
-        f"to train on, write model: {{start: {path}}} into a recipe, then: embtune train RECIPE --out RUN",
+        f"to continue training, set model: {{start: {path}}} in a recipe and run: embtune train RECIPE --out RUN",
         markup=False,
         soft_wrap=True,
     )
