@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: a listener for its record, and tables."""
+"""The progress of a run in a terminal: a listener for its record, and tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORTH_SAYING = 60.0  # seconds
 
 
 def print_event(event: Mapping[str, Any]) -> None:
-    """Print one event of a run's record to stderr; events without a form here are passed over."""
+    """Print one event of a run's record to stderr; other events are ignored."""
     show = _FORMS.get(str(event["event"]))
     if show is not None:
         show(event)
@@ -49,7 +49,7 @@ class RunDisplay:
 
 
 def per_class_table(metrics: Mapping[str, Any]) -> Table:
-    """Lay out precision, recall, F1 and support of every label."""
+    """Build a table with precision, recall, F1 and support of every label."""
     table = Table("label", "precision", "recall", "F1", "rows", title_justify="left")
     for label, row in metrics["per_class"].items():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
@@ -61,14 +61,14 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print remarks to stderr, a line each."""
+    """Print notes to stderr, one per line."""
     for note in notes:
         err.print(f"[yellow]note:[/] {escape(note)}", markup=True, soft_wrap=True)
 
 
 def _data(event: Mapping[str, Any]) -> None:
     err.print(
-        f"data: {event['train_rows']} rows to train, {event['dev_rows']} to watch, {len(event['classes'])} labels, "
+        f"data: {event['train_rows']} training rows, {event['dev_rows']} development rows, {len(event['classes'])} labels, "
         f"vocabulary {event['vocabulary']}, unknown in dev {event['dev_unknown_rate']:.2%}"
     )
     for line in event["warnings"]:
@@ -108,7 +108,7 @@ def _rates(event: Mapping[str, Any], left: float | None) -> None:
     shown = "  ".join(rates if len(rates) <= _MANY_GROUPS else (rates[0], "…", *rates[-2:]))
     minutes = "" if left is None or left < _WORTH_SAYING else f"  {left / 60:.0f} min left at most"
     err.print(
-        f"  epoch {event['epoch']:.2f}  loss {event['loss']:.4f}{minutes}  [dim]rates: {escape(shown)}[/]",
+        f"  epoch {event['epoch']:.2f}  loss {event['loss']:.4f}{minutes}  [dim]learning rates: {escape(shown)}[/]",
         markup=True,
         soft_wrap=True,
     )
@@ -155,7 +155,7 @@ def _resumed(event: Mapping[str, Any]) -> None:
 
 def _rate_scaled(event: Mapping[str, Any]) -> None:
     group = escape(event["group"])
-    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] rate of {group} lowered to {event['factor']:.1%}", markup=True)
+    err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] learning rate of {group} lowered to {event['factor']:.1%}", markup=True)
 
 
 def _average(event: Mapping[str, Any]) -> None:
@@ -188,8 +188,8 @@ def _parity(event: Mapping[str, Any]) -> None:
 def _calibrated(event: Mapping[str, Any]) -> None:
     err.print(
         f"calibrated: temperature {event['temperature']:.3f}; calibration error {event['ece_before']:.4f} -> "
-        f"{event['ece_held_out']:.4f}, likelihood loss {event['nll_before']:.4f} -> {event['nll_held_out']:.4f} (both on rows "
-        f"it was not fitted on), {event['rows']} rows, {event['errors']} of them wrong",
+        f"{event['ece_held_out']:.4f}, negative log-likelihood {event['nll_before']:.4f} -> {event['nll_held_out']:.4f} (both "
+        f"on rows that it was not fitted on), {event['rows']} rows, {event['errors']} of them wrong",
         soft_wrap=True,
     )
     if event["note"]:
@@ -199,9 +199,9 @@ def _calibrated(event: Mapping[str, Any]) -> None:
         other = "none" if event["precision_held_out"] is None else f"{event['precision_held_out']:.1%}"
         thresholds = ", ".join(f"{label} {value:.2f}" for label, value in event["thresholds"].items())
         err.print(
-            f"thresholds for a precision of {event['target_precision']:.0%}: {thresholds}; they let "
-            f"{event['answered']:.1%} of the rows through, of which {precision} are right; of rows that they were not chosen "
-            f"on, {other}",
+            f"thresholds for a precision of {event['target_precision']:.0%}: {thresholds}; they "
+            f"answer {event['answered']:.1%} of the rows, {precision} of them correctly; on rows that they were not fitted on, "
+            f"{other}",
             soft_wrap=True,
         )
 
@@ -211,7 +211,7 @@ def _quantized(event: Mapping[str, Any]) -> None:
     err.print(
         f"{event['precision']}, {event['method']}: {event['bytes'] / 1e6:.2f} MB (fp32 {event['bytes_fp32'] / 1e6:.2f}), "
         f"{speed}, accuracy {event['accuracy']:.4f} (fp32 {event['accuracy_fp32']:.4f}), {event['agreement']:.2%} of "
-        f"{event['rows']} labels alike; the batch changes a probability by at most {event['company']:.1e}"
+        f"{event['rows']} labels alike; the rest of the batch changes a probability by at most {event['company']:.1e}"
     )
 
 
@@ -222,8 +222,8 @@ def _trained(event: Mapping[str, Any]) -> None:
 def _cut(event: Mapping[str, Any]) -> None:
     if event["train"] or event["dev"]:
         err.print(
-            f"  [yellow]note:[/] cut at {event['max_length']} tokens: {event['train']} texts to train on, {event['dev']} to "
-            "watch; the rest of them was left out; raise text.max_length, or set text.windows",
+            f"  [yellow]note:[/] cut at {event['max_length']} tokens: {event['train']} training texts, {event['dev']} "
+            "development texts; raise text.max_length, or set text.windows",
             markup=True,
             soft_wrap=True,
         )
@@ -235,7 +235,7 @@ def _metrics(event: Mapping[str, Any]) -> None:
     if teacher := event.get("teacher"):
         kept = "" if teacher["f1_macro_kept"] is None else f", of which the student keeps {teacher['f1_macro_kept']:.1%}"
         err.print(
-            f"beside its teacher {teacher['name']}: {teacher['agreement']:.1%} of the labels alike, divergence "
+            f"compared with its teacher {teacher['name']}: {teacher['agreement']:.1%} of the labels agree, divergence "
             f"{teacher['divergence']:.3f}; the teacher's macro F1 {teacher['teacher_f1_macro']:.4f}{kept}"
         )
 
@@ -267,7 +267,7 @@ _FORMS = {
 
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give what shows, on a terminal, how much of a whole is done; the bar is there from the first call until all is."""
+    """Yield a callback that shows progress on a terminal, from its first call until all is done; None without a terminal."""
     if not err.is_terminal:
         yield None
         return

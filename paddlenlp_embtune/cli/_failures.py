@@ -1,4 +1,4 @@
-"""How a command ends when it fails: one line on stderr that says what to do, and an exit code."""
+"""How a command fails: one line on stderr that says what to do, and an exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def exit_with_error(error: Exception) -> NoReturn:
         SystemExit: always, but with ``EMBTUNE_TRACEBACK``, where the error itself is raised.
     """
     if isinstance(error, BrokenPipeError):
-        # Nobody reads any more. What is left in the buffer must not be told of again when the interpreter ends.
+        # The reader is gone. Redirect the rest of the buffer, or the interpreter would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     if os.environ.get("EMBTUNE_TRACEBACK"):
@@ -40,7 +40,7 @@ def exit_with_error(error: Exception) -> NoReturn:
 
 
 def describe_error(error: Exception) -> str:
-    """Word an error in one line; the traceback of one that nobody foresaw is written into a file, which the line names."""
+    """Describe an error in one line; the traceback of an unexpected one is written to a file, which the line names."""
     if isinstance(error, EmbtuneError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno is not None:
@@ -48,22 +48,22 @@ def describe_error(error: Exception) -> str:
     told = " ".join(_short(str(error)).split())
     if isinstance(error, MemoryError):
         return (
-            f"there is not enough memory{f': {told}' if told else ''}; choose smaller sizes, such as those of the batch, the "
-            "model or the texts, or free some memory"
+            f"there is not enough memory{f': {told}' if told else ''}; choose a smaller batch or model "
+            "or shorter texts, or free some memory"
         )
     if isinstance(error, RecursionError):
-        return f"something that was given nests too deep to be read ({told}); write it flatter{_details(error)}"
+        return f"an input is nested too deeply to be read ({told}); flatten it{_details(error)}"
     if isinstance(error, ValueError) and "null byte" in told:
         return "a path holds a null character; give the path of a file or a folder"
     return (
-        f"unexpected {type(error).__name__}{f': {told}' if told else ''}; embtune did not foresee this, please report it"
+        f"unexpected {type(error).__name__}{f': {told}' if told else ''}; this is a bug in embtune, please report it"
         f"{_details(error)}"
     )
 
 
 @contextlib.contextmanager
 def name_output_errors() -> Iterator[None]:
-    """Let an error of the system that comes from writing to standard output say so."""
+    """Let an error of the system that comes from writing to standard output name it."""
     try:
         yield
     except OSError as error:
@@ -76,13 +76,13 @@ def name_output_errors() -> Iterator[None]:
 
 
 def _details(error: Exception) -> str:
-    """Write the traceback into a file that nobody else can read; say where, or how else to see it."""
+    """Write the traceback to a file that only its owner can read; return where it is, or how else to see it."""
     try:
         told = "".join(traceback.format_exception(error))
         descriptor, path = tempfile.mkstemp(prefix="embtune-", suffix=".log")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(told)
-    except Exception:  # this is told while something else fails, and must not fail itself
+    except Exception:  # runs while another error is handled, and must not fail itself
         return "; set EMBTUNE_TRACEBACK=1 to see where it happened"
     return f"; details in {path}"
 

@@ -1,4 +1,4 @@
-"""Curves: in a terminal as text, in a file through matplotlib."""
+"""Curves of the learning-rate range test: as text in a terminal, or in a file through matplotlib."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["draw", "draw_png"]
 
 
 def draw(rates: Sequence[float], losses: Sequence[float], *, width: int = 64, height: int = 10) -> str:
-    """Draw losses against rates as text, the rates on a logarithmic axis as they were tested."""
+    """Draw losses against learning rates as text; the axis of learning rates is logarithmic."""
     columns = min(width, len(losses))
     points = [losses[round(column * (len(losses) - 1) / max(1, columns - 1))] for column in range(columns)]
     low, high = min(points), min(max(points), points[0] * 1.5 if points[0] > 0 else max(points))
@@ -33,7 +33,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], *, width: int = 64, he
 
 
 def draw_png(path: Path, curves: Mapping[str, LearningRateCurve]) -> None:
-    """Draw range tests into a file whose ending says the format.
+    """Draw range tests into a file whose extension sets the format.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

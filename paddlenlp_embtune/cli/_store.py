@@ -1,4 +1,4 @@
-"""What the commands about stored versions share: which store, which groups of terms, which rows, and how to say it."""
+"""Helpers of the commands about stored versions: finding the store, term groups and rows, and printing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, bundle_folder
+from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.data import Examples
@@ -83,7 +84,7 @@ def select_term_groups(file: Path | None, domain: str | None, versions: Sequence
     Raises:
         RecipeError: both a file and a domain are given.
         PluginError: no domain has that name.
-        DataError: the file does not hold lists of terms by the name of a group.
+        DataError: the file does not hold lists of terms by group.
     """
     if file is not None and domain is not None:
         raise RecipeError("give --groups or --domain, not both")
@@ -99,7 +100,7 @@ def _read_groups(file: Path) -> Groups:
     try:
         content = read_bounded(file, error=DataError, most_bytes=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"there is no file {file}; expected JSON or YAML, a list of terms for each name of a group") from None
+        raise DataError(f"there is no file {file}; expected JSON or YAML with a list of terms for each group") from None
     parse = parse_json if file.suffix.lower() == ".json" else parse_yaml  # JSON is YAML, read slowly
     value = parse(content, str(file), error=DataError)
     allowed = isinstance(value, dict) and all(
@@ -107,24 +108,24 @@ def _read_groups(file: Path) -> Groups:
         for name, terms in value.items()
     )
     if not allowed or not value:
-        raise DataError(f"{file} is not valid: expected a list of terms for each name of a group, such as easing: [降准, 降息]")
+        raise DataError(f"{file} is not valid: expected a list of terms for each group, such as easing: [降准, 降息]")
     groups: Groups = value
     return groups
 
 
 def refuse_existing(to: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a bundle that nobody said may go.
+    """Refuse to replace a bundle without ``--overwrite``.
 
     Raises:
         DataError: there is a bundle at the place already; anything else is never replaced.
     """
     if (to / MANIFEST).is_file() and not overwrite:
-        raise DataError(f"{to} is there already; replace it with --overwrite, or choose another --out")
+        raise DataError(f"{to} already exists; replace it with --overwrite, or choose another --out")
 
 
 @contextlib.contextmanager
 def locked_target(to: Path, *, overwrite: bool) -> Iterator[None]:
-    """Keep other commands from the place of a new bundle, from here on; refuse it as :func:`refuse_existing` does.
+    """Hold the lock of the folder of a new bundle; refuse the folder as :func:`refuse_existing` does.
 
     Raises:
         DataError: there is a bundle at the place already.
@@ -135,15 +136,13 @@ def locked_target(to: Path, *, overwrite: bool) -> Iterator[None]:
         yield
 
 
-def load_examples_for(
-    bundle: Bundle, data: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str
-) -> Examples:
+def load_examples_for(bundle: Bundle, data: Path, data_format: DataFormat) -> Examples:
     """Read labelled rows whose labels a bundle knows.
 
     Raises:
         DataError: it does not know one, or the file cannot be read.
     """
-    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, data_format)
     for label in dict.fromkeys(rows.labels):
         if label not in (known := bundle.manifest.labels):
             raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}")
@@ -151,7 +150,7 @@ def load_examples_for(
 
 
 def version_as_dict(version: Version) -> dict[str, Any]:
-    """Return what is worth telling about a version, for JSON."""
+    """Return the fields of a version that are printed as JSON."""
     told = ("name", "id", "number", "created", "note", "source", "parent", "rows", "dimension", "new_rows", "vocabulary_sha256")
     return {name: getattr(version, name) for name in told}
 

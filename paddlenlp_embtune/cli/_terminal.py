@@ -1,4 +1,4 @@
-"""The consoles of the command line: texts of users are printed as they are, and cannot steer the terminal."""
+"""The consoles of the command line: texts of users are printed unchanged, and cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _STEERING = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""Write what would steer a terminal as an escape that can be seen, such as ``\x1b``."""
+    r"""Replace characters that control a terminal by visible escapes, such as ``\x1b``."""
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Console(Console):
-    """A console on which a text is what it says: neither markup nor emoji codes, unless a call asks for markup."""
+    """A console that prints text literally, without markup or emoji codes, unless a call asks for markup."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a text of a string, cells of tables included."""
+        """Convert a string, including the cells of tables, to a safe text."""
         return super().render_str(visible(text), **options)
 
 

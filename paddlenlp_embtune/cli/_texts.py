@@ -1,4 +1,4 @@
-"""What the commands over texts share: reading them, the tokens they need, and a bar for what takes long."""
+"""Helpers of the commands that read texts: reading them, and finding the tokens that they need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from paddlenlp_embtune.cli._console import print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.data import Examples, read_examples, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
@@ -32,7 +33,7 @@ class NeededTokens:
         tokens: each once, without padding and unknown.
         counts: how often each token, also of those left out as rare, occurs in the texts; None without texts.
         texts: how many were read.
-        tokenizer: the name of what cut them; None without texts.
+        tokenizer: name of the tokenizer; None without texts.
     """
 
     tokens: tuple[str, ...]
@@ -53,34 +54,25 @@ def only_option(**given: object) -> str | None:
     return named[0] if named else None
 
 
-def load_examples(
-    path: Path, text_column: str, label_column: str, *, encoding: str | None, quoting: str, skip_empty: bool = False
-) -> Examples:
-    """Read labelled rows, and say what was left out and how the file was read, where it was not plain.
+def load_examples(path: Path, data_format: DataFormat, *, skip_empty: bool = False) -> Examples:
+    """Read labelled rows, and print notes about what was left out and how the file was read.
 
     Raises:
         DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_examples`.
     """
-    rows = read_examples(
-        path,
-        text_column=text_column,
-        label_column=label_column,
-        skip_empty=skip_empty,
-        encoding=encoding,
-        quoting=quoting,
-    )
+    rows = read_examples(path, skip_empty=skip_empty, **data_format.for_examples())
     print_notes(rows.remarks())
     return rows
 
 
-def load_texts(path: Path, text_column: str, *, encoding: str | None = None, quoting: str = "auto") -> list[str]:
-    """Read texts, of a ``.txt`` one a line, and say how the file was read, where it was not plain.
+def load_texts(path: Path, data_format: DataFormat) -> list[str]:
+    """Read texts, from a ``.txt`` file one per line, and print notes about how the file was read.
 
     Raises:
         DataError: the file cannot be read, or holds nothing but blanks.
     """
     notes = list[str]()
-    texts = list(stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes))
+    texts = list(stream_texts(path, notes=notes, **data_format.for_texts()))
     print_notes(notes)
     if not any(text.strip() for text in texts):
         raise DataError(f"{path} holds no text; expected one or more that are not blank")
@@ -88,7 +80,7 @@ def load_texts(path: Path, text_column: str, *, encoding: str | None = None, quo
 
 
 def read_tokens(file: Path) -> list[str]:
-    """Read tokens, one a line, each kept as it stands; empty lines are passed over.
+    """Read tokens, one per line, unchanged; empty lines are skipped.
 
     Raises:
         DataError: there is no such file, it cannot be read, or names none.
@@ -96,22 +88,14 @@ def read_tokens(file: Path) -> list[str]:
     try:
         tokens = [token for token in read_lines(file, error=DataError) if token]
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"there is no file {file}; expected tokens, one a line, UTF-8") from None
+        raise DataError(f"there is no file {file}; expected a UTF-8 file with one token per line") from None
     if not tokens:
-        raise DataError(f"{file} names no token; expected one a line")
+        raise DataError(f"{file} contains no token; expected one per line")
     return tokens
 
 
 def tokens_in_texts(
-    path: Path,
-    *,
-    tokenizer: str | None,
-    vocabulary: Path | None,
-    min_count: int,
-    cased: bool,
-    text_column: str,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    path: Path, data_format: DataFormat, *, tokenizer: str | None, vocabulary: Path | None, min_count: int, cased: bool
 ) -> NeededTokens:
     """Read texts and find the tokens that they need: characters and words as training counts them, or the pieces in use.
 
@@ -127,9 +111,9 @@ def tokens_in_texts(
         raise RecipeError(f"--tokenizer {name} needs --vocabulary: {'a vocab.txt' if name == 'wordpiece' else 'a .model file'}")
     if not fixed and vocabulary is not None:
         raise RecipeError(
-            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; for {name} it is counted in the texts"
+            f"--vocabulary goes with --tokenizer wordpiece or sentencepiece; the vocabulary for {name} is counted in the texts"
         )
-    texts = load_texts(path, text_column, encoding=encoding, quoting=quoting)
+    texts = load_texts(path, data_format)
     built = build_tokenizer(
         name, texts=texts, lowercase=not cased, min_count=1 if fixed else min_count, vocabulary_file=vocabulary
     )
@@ -144,10 +128,10 @@ def tokens_in_texts(
 
 
 def tokens_in_file(file: Path) -> NeededTokens:
-    """Take the tokens of a file for those that are needed."""
+    """Read the tokens that are needed from a file."""
     return NeededTokens(tuple(dict.fromkeys(read_tokens(file))))
 
 
 def printable(token: str) -> str:
-    """Return a token as it can be seen: in quotes where it is blank or has a character that cannot be printed."""
+    """Return a token for printing: in quotes where it is blank or has an unprintable character."""
     return token if token.isprintable() and token.strip() == token and token else repr(token)

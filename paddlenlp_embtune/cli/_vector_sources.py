@@ -1,4 +1,4 @@
-"""What the commands over files of vectors share: which format, what to read of it, and how."""
+"""Helpers of the commands that read files of vectors: format, options, and a filter of rows."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _EXAMPLES = 10
 
 
 class RowFilter:
-    """Counts what a reader offers, and keeps what is wanted.
+    """Decides which rows a reader keeps, and counts them.
 
     Args:
         wants: whether a token is wanted.
-        most: at most so many rows are kept, the first ones; None keeps all that are wanted.
+        most: keep at most this many of the wanted rows, the first ones; None keeps all.
     """
 
     def __init__(self, wants: Callable[[str], bool], most: int | None = None) -> None:
@@ -40,7 +40,7 @@ class RowFilter:
 
     @property
     def dropped(self) -> int:
-        """How many were not kept."""
+        """Number of rows that were not kept."""
         return self.offered - self.taken
 
     def __call__(self, name: str) -> bool:
@@ -66,7 +66,7 @@ def parse_fallbacks(given: str | None, tokenizer: str | None) -> tuple[str, ...]
         if name not in FALLBACKS:
             raise RecipeError(f"--fallbacks names {name!r}; {expected_names(name, (*FALLBACKS, 'none'))}")
     if len(set(names)) < len(names):
-        raise RecipeError(f"--fallbacks {given!r} names one twice; expected each once, in the order they are to be tried")
+        raise RecipeError(f"--fallbacks {given!r} names a fallback twice; name each once, in the order to try them")
     return names
 
 
@@ -74,8 +74,8 @@ def resolve_format(source: str, declared: str | None) -> str:
     """Return the declared format, or find it.
 
     Raises:
-        RecipeError: no format is called so.
-        VectorError: there is no such file, or it is of no known format.
+        RecipeError: there is no such format.
+        VectorError: there is no such file, or its format is unknown.
     """
     formats = registry.current().all_guarded("vector format")
     if declared is not None:
@@ -93,7 +93,7 @@ def read_options(
     tensor: str | None,
     damaged: str,
 ) -> ReadOptions:
-    """Put the options of a command together.
+    """Build the read options of a command.
 
     Raises:
         RecipeError: ``damaged`` is neither ``refuse`` nor ``skip``.

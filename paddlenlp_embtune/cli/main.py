@@ -45,10 +45,10 @@ __all__ = ["app", "main"]
 
 
 class _Commands(typer.core.TyperGroup):
-    """The commands; an interrupt leaves them as it came, whatever the version of Typer makes of it."""
+    """The commands; an interrupt exits with 130 under every version of Typer."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run what was asked for."""
+        """Run the command that the command line names."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -59,46 +59,46 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="embtune",
     cls=_Commands,
-    help="Tune, watch and serve domain embeddings on PaddleNLP.",
+    help="Tune, monitor and serve domain embeddings on PaddleNLP.",
     epilog="Data goes to stdout, logs to stderr. Exit codes: 0 done, 1 failed, 2 misuse (command line or recipe).",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (
-    demo,
-    train,
-    distill,
-    pretrain,
-    evaluate,
-    predict,
-    serve,
-    calibrate,
-    quantize,
-    adopt,
-    export,
-    report,
-    params,
-    lr_find,
-    plugins,
-    doctor,
-    vectors,
-    vocabulary,
+for _command in (
+    demo.demo,
+    train.train,
+    distill.distill,
+    pretrain.pretrain,
+    evaluate.evaluate,
+    predict.predict,
+    serve.serve,
+    calibrate.calibrate,
+    quantize.quantize,
+    adopt.adopt,
+    export.export,
+    report.report,
+    params.params,
+    lr_find.lr_find,
+    plugins.plugins,
+    doctor.doctor,
 ):
-    module.add_to(app)
+    app.command(_command.__name__.replace("_", "-"))(_command)
+app.add_typer(vectors.app)
+app.add_typer(vocabulary.app)
 
 
 @app.callback()
 def options(
     context: typer.Context,
-    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads; by default all processors, at most 8.")] = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads; by default one per processor, at most 8.")] = None,
     block: Annotated[  # noqa: ARG001 - read ahead of the parser, in main
-        Optional[list[str]], typer.Option(metavar="PLUGIN", help="Do not load this plugin; repeat for more.")
+        Optional[list[str]], typer.Option(metavar="PLUGIN", help="Plugin not to load; repeat for more.")
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Tune, watch and serve domain embeddings on PaddleNLP."""
+    """Tune, monitor and serve domain embeddings on PaddleNLP."""
     if version:
         print(f"embtune {paddlenlp_embtune.__version__}")
         raise typer.Exit
@@ -113,8 +113,8 @@ def options(
 def main() -> None:
     """Run the command line; every failure becomes one line on stderr and an exit code.
 
-    What nobody foresaw is written, with its traceback, into a file of its own in the folder for temporary files, which only
-    its owner can read; with the variable ``EMBTUNE_TRACEBACK`` every failure shows its traceback instead.
+    The traceback of an unexpected error is written to a file in the folder for temporary files, which only its owner can
+    read; with the variable ``EMBTUNE_TRACEBACK`` every failure shows its traceback instead.
     """
     warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
@@ -140,7 +140,7 @@ def _run() -> None:
         app()
     except SystemExit:
         with name_output_errors():
-            sys.stdout.flush()  # a full disk is told here, and not by the interpreter when it ends
+            sys.stdout.flush()  # so that a full disk is reported here, and not by the interpreter at exit
         raise
 
 

@@ -1,4 +1,4 @@
-"""The part of a recipe that says how an encoder is tuned by few parameters: the adapter."""
+"""The part of a recipe about adapters, which tune an encoder with few parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a recipe that says by which teacher a student is taught."""
+"""The part of a recipe about distillation: the teacher, and how the student learns from it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class DistillSpec:
     Args:
         teacher: path of a bundle, or of a run.
         temperature: T, above 0; the logits of both are divided by it. 1 leaves the answers as they are, more lets the student
-            see how the teacher ranks what it holds for wrong.
+            see how the teacher ranks the other labels.
         alpha: weight of the teacher against the labels of the rows, above 0, at most 1.
-        unlabelled: paths of texts without labels for the teacher to answer, ``.txt`` with one text a line, or a format with the
+        unlabelled: paths of texts without labels for the teacher to answer, one per line in ``.txt``, or a format with the
             column ``data.text_column``; those that are among the training or the development rows are left out.
         hidden: weight of the mean squared distance between the teacher's vector of a text and what a linear map, which is
             trained with the student and then dropped, makes of the student's; 0 leaves it out. The teacher's vectors are

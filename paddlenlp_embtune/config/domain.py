@@ -20,7 +20,7 @@ class Domain:
     Args:
         name: what recipes and ``Taskflow("domain_sentiment", model=name)`` call it.
         labels: the labels in order, from one end of the scale to the other.
-        ordered: whether the order means anything (levels), or the labels are a mere set.
+        ordered: whether the order means anything (levels), or the labels are just a set.
         term_groups: terms that belong together, by group name; health checks watch them.
         lexicon: a weight for each term, negative to positive.
         bundle: folder of the bundle that serves the domain by default; None if there is none.
@@ -44,5 +44,5 @@ class Domain:
             raise RecipeError("the name of a domain must not be empty")
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise RecipeError(
-                f"domain {shorten(self.name)} has the labels {shorten(self.labels)}; expected two or more, each once"
+                f"domain {shorten(self.name)} has the labels {shorten(self.labels)}; expected two or more different ones"
             )

@@ -29,7 +29,7 @@ class FreezeSpec:
         every_epochs: for ``gradual``, epochs between two releases; None with an epoch means 1.
         every_steps: for ``gradual``, steps between two releases; None with a step means the same number again.
         refreeze_at_epoch: freeze the groups again at the start of this epoch.
-        refreeze_at_step: freeze the groups again after so many steps.
+        refreeze_at_step: the number of steps after which the groups are frozen again.
         warmup_steps: steps over which the rate of a released group climbs to its schedule again.
         cached: compute what the frozen lowest layers give for a text once and look it up from then on, for as long as they and
             the embedding stay frozen; these layers then see no dropout.
@@ -65,7 +65,7 @@ class FreezeSpec:
         self._check_refreeze()
 
     def describe(self, place: int) -> str:
-        """Say in words until when the group at a place of the list stays frozen."""
+        """Describe until when the group at this place of the list stays frozen."""
         if self.permanent:
             return "frozen"
         later = place if self.gradual else 0

@@ -67,7 +67,7 @@ class TextSpec:
             ``sentencepiece``.
         vocabulary: path of the ``vocab.txt`` that WordPiece needs, or of a SentencePiece model; None trains the latter on the
             training texts.
-        terms: path of domain terms, one a line in UTF-8, that are kept whole, each with a row of its own.
+        terms: path of domain terms, one per line in UTF-8, that are kept whole, each with a row of its own.
         lowercase: fold case before looking a token up.
         min_count: keep characters, or words, that occur at least this often in the training texts.
         pieces: size of a SentencePiece model that is trained, 100 to 1,000,000.
@@ -111,7 +111,7 @@ class VectorSpec:
     Args:
         source: ``lac`` (the table inside jieba), ``random``, or the path of a file, a checkpoint's folder or a bundle.
         format: a registered vector format; None finds it by the content.
-        tokens: path of the tokens of a source that holds none, one a line.
+        tokens: path of the tokens of a source that has none, one per line.
         tensor: name of the table in a source that holds several; None finds the only one that it can be.
         fallbacks: what is tried, in this order, for a token that the source lacks: ``case``, ``marker``, ``width``, ``script``,
             ``subwords``, ``pieces``, ``edit``; None tries the first four, and ``subwords`` where the source can compose.

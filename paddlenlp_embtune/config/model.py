@@ -29,7 +29,7 @@ class ModelSpec:
             with ``./`` or ``/`` in front; its tokenizer and its embedding come with it, and ``text.terms`` extend them.
         start: path of a bundle that training continues from, with its tokenizer, its embedding and all its weights;
             ``text.terms`` extend it; the rest of ``text`` but the lengths, ``vectors`` and ``name`` are then the bundle's.
-            What a model fits before training, as the text CNN its regression over n-grams, is fitted anew to the run's rows.
+            What a model fits before training, such as the n-gram regression of the text CNN, is fitted again to the run's rows.
         options: passed to the model as they are; the model refuses those it does not know.
     """
 

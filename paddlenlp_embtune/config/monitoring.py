@@ -1,4 +1,4 @@
-"""The parts of a recipe that guard training: early stopping, averaging, alarms and health."""
+"""The parts of a recipe about monitoring: early stopping, weight averaging, alarms and embedding health."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EarlyStoppingSpec:
         min_delta: an improvement counts when it is larger than this.
         patience_evals: stop after this many evaluations without improvement, 1 or more; None takes a third of the epochs, 4 at
             least.
-        start_delay_evals: the first so many evaluations count for the best weights but not against patience. Evaluations
+        start_delay_evals: this many first evaluations count for the best weights but not against patience. Evaluations
             while groups still wait for their release never count against it, nor for this delay.
         divergence_ratio: stop when the training loss stays above this many times what it was in the first steps, or what a
             guess has (ln C for C classes) if that is more; above 1; None never does. A loss that is not finite always stops.
@@ -161,15 +161,15 @@ class AlarmSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HealthSpec:
-    """Watch the embedding.
+    """Monitor the health of the embedding.
 
     Args:
-        every_epochs: a check at the end of every so many epochs, 1 or more; epochs with fewer steps than a hundredth of the
-            watched rows are passed over, so that watching stays within a hundredth of the time. The last is always checked.
-        geometry_every_steps: the costlier measures (isotropy, rank, neighbours, term groups) are part of a check when so many
+        every_epochs: epochs between two checks, 1 or more; epochs with fewer steps than a hundredth of the
+            monitored rows are skipped, so that monitoring takes at most a hundredth of the time. The last is always checked.
+        geometry_every_steps: the costlier measures (isotropy, rank, neighbours, term groups) are part of a check when this many
             steps have passed since the last time, 1 or more; None takes a 25th of the watched rows, 100 at least. The last
             check of a run always has them.
-        gradient_every_steps: look at gradients and batches at every so many steps, 1 or more.
+        gradient_every_steps: steps between two samples of gradients and batches, 1 or more.
         drift_alarm: the threshold of the alarm ``drift``, a mean cosine drift above 0 and at most 2.
         alarms: alarms by name, over those in the box and those of plugins; null takes one away.
     """

@@ -23,13 +23,13 @@ MODES = ("max", "min")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlateauSpec:
-    """When a metric counts as not improving any more.
+    """When a metric counts as having stopped improving.
 
     Args:
         metric: name of an evaluation metric, with or without ``eval_``.
         mode: ``max`` or ``min``; never guessed from the name.
         min_delta: an improvement counts when it is larger than this.
-        patience_evals: so many evaluations in a row without improvement make a plateau, 1 or more.
+        patience_evals: evaluations in a row without improvement that make a plateau, 1 or more.
     """
 
     metric: str = "f1_macro"
@@ -47,12 +47,12 @@ class PlateauSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """How rates move over the run.
+    """How learning rates change over the run.
 
     Args:
         kind: ``linear`` or ``cosine`` falls to 0 at the end, ``constant`` stays, ``plateau`` is multiplied by ``factor``
             whenever the metric stops improving.
-        warmup_ratio: share of all steps over which the rates climb from 0, 0 or more and below 1.
+        warmup_ratio: share of all steps over which the learning rates rise from 0, 0 or more and below 1.
         plateau: for kind ``plateau``, when the metric has stopped improving; None takes the defaults.
         factor: for kind ``plateau``, above 0 and below 1.
         floor: for kind ``plateau``, the least share of the peak rate, above 0 and at most 1.

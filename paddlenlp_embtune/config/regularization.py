@@ -1,4 +1,4 @@
-"""The part of a recipe that says how training is made harder, so that the model generalises better."""
+"""The part of a recipe about regularization: dropout of tokens, label smoothing, R-Drop, adversarial training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AdversarialSpec", "RegularizationSpec"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdversarialSpec:
-    """Train also on the worst small change of the embedded tokens, found anew for every batch.
+    """Train also on the worst small change of the embedded tokens, found for every batch.
 
     What is looked up is changed, never the table: each text's rows as one vector, in the unit of the table, padding excepted.
     All passes of a step draw the same dropout masks.
@@ -28,7 +28,7 @@ class AdversarialSpec:
         steps: for ``freelb``, 1 or more; None takes 3.
     Source:
         fgm: Miyato, Dai and Goodfellow 2017, "Adversarial Training Methods for Semi-Supervised Text Classification", section 3,
-        without the normalisation of the table, whose rows are somebody's; freelb: Zhu et al. 2020, "FreeLB: Enhanced
+        without normalising the table, whose rows are pretrained; freelb: Zhu et al. 2020, "FreeLB: Enhanced
         Adversarial Training for Natural Language Understanding", algorithm 1 and section 3.3
     """
 
@@ -65,7 +65,7 @@ class AdversarialSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegularizationSpec:
-    """What is done to training steps, and to nothing else: evaluation, export and stored weights know none of it.
+    """Regularization of training steps; evaluation, export and stored weights are not affected.
 
     Args:
         embedding_dropout: the chance that a token of the vocabulary is dropped from a batch wherever it stands, 0 or more and

@@ -67,7 +67,7 @@ class TrainSpec:
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")
 
     def resolved(self, rows: int, *, encoder: bool) -> TrainSpec:
-        """Put numbers where there is None, for so many rows of a small model, or of an encoder."""
+        """Fill in the numbers that are None, for this many rows and a small model or an encoder."""
         batch_size, eval_batch_size, steps, least, most = (32, 32, 240, 3, 20) if encoder else (64, 256, 1200, 8, 40)
         batch_size = self.batch_size or batch_size
         steps_per_epoch = -(-rows // (batch_size * self.accumulation_steps))

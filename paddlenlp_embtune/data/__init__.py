@@ -1,4 +1,4 @@
-"""Labelled rows: reading and checking them (no Paddle), and, in ``data.batching``, batches of them (Paddle)."""
+"""Labelled rows and texts: readers and checks (no Paddle), datasets and batches (Paddle)."""
 
 from __future__ import annotations
 

@@ -64,18 +64,16 @@ class Table:
             yield number, dict(zip(header, itertools.chain(cells, itertools.repeat("")), strict=False))
 
     def _header(self, source: Iterator[Line]) -> list[str] | None:
-        """Read the names of the columns, and settle the delimiter; None of an empty file."""
+        """Read the names of the columns and detect the delimiter; None for an empty file."""
         line = self._first_line(source)
         if line is None:
             return None
         first = self._lines.number
-        self._settle_delimiter(line)
+        self._detect_delimiter(line)
         _, header = next(_records(iter([(line, "")]), lambda: first, self._name, self.delimiter, quoted=self._quoted))
         for column in header:
             if column and header.count(column) > 1:
-                raise DataError(
-                    f"{self._name} has {header.count(column)} columns called {column!r}; expected each name once; rename one"
-                )
+                raise DataError(f"{self._name} has {header.count(column)} columns called {column!r}; rename one of them")
         for column in self._columns:
             if column not in header:
                 raise missing_column(header, column, f"line {first} of {self._name}", self._columns, self.delimiter)
@@ -90,13 +88,15 @@ class Table:
                 return line
         return None
 
-    def _settle_delimiter(self, header: str) -> None:
+    def _detect_delimiter(self, header: str) -> None:
         if self._has_columns(header, self.delimiter):
             return
         for other in _OTHERS:
             if self._has_columns(header, other):
                 usual = _NAMES.get(self.delimiter, repr(self.delimiter))
-                self.notes.append(f"{self._name} has a {_NAMES[other]} between its fields, not a {usual}, and was read so")
+                self.notes.append(
+                    f"{self._name} has a {_NAMES[other]} between its fields, not a {usual}, and was read accordingly"
+                )
                 self.delimiter, self._quoted = other, True
                 return
 
@@ -136,12 +136,12 @@ def missing_column(
 
 
 def looks_quoted(lines: LineReader, delimiter: str) -> tuple[bool, int]:
-    """Tell whether all quotes of a table stand as CSV writers put them; read to the end for that.
+    """Whether all quotes of a table are placed as CSV writers place them; reads to the end.
 
     They quote either all fields of text, or those alone that hold a delimiter, a line end, a quote (doubled) or a comma.
 
     Returns:
-        whether it does, and how many fields stand in quotes.
+        whether they are, and the number of quoted fields.
     """
     needed = needless = bare = plain_commas = by_comma = 0
     try:
@@ -191,7 +191,7 @@ def _fields(source: Iterator[Line], delimiter: str) -> Iterator[list[tuple[str, 
 
 
 def _parse(line: str, end: str, source: Iterator[Line], delimiter: str, *, strict: bool = False) -> Iterator[tuple[str, bool]]:
-    """Take a record apart, with further lines where a quoted field goes on; yield each field and whether it was quoted."""
+    """Split a record, with further lines where a quoted field continues; yield each field and whether it was quoted."""
     at = 0
     while True:
         if line.startswith('"', at):

@@ -22,7 +22,7 @@ TEACHER_LOGITS, TEACHER_VECTORS = "teacher_logits", "teacher_vectors"
 
 
 Row = tuple[Any, ...]
-"""Ids, the class number, and what a teacher said by name, if one was asked."""
+"""Ids, the class number, and what a teacher predicted, by name, if there is one."""
 
 
 class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
@@ -30,8 +30,8 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
 
     Args:
         ids: N lists of ids.
-        labels: N class numbers; -100 for a row without a label, which only a teacher can answer for.
-        teacher_outputs: what a teacher said of each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
+        labels: N class numbers; -100 for a row without a label, for which only a teacher has a target.
+        teacher_outputs: teacher's outputs for each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
         cut: how many of the texts had more ids, which were left out.
     """
 
@@ -73,7 +73,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         return logits, np.asarray(labels, dtype=np.int64)
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
-        """Return the texts with others behind them, and what a teacher said of all of them in this order."""
+        """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
         ids, cut = [*self.ids, *compact(others.ids)], self.cut + others.cut
         return EncodedDataset(ids, [*self.labels, *others.labels], teacher_outputs=teacher_outputs, cut=cut)
 
@@ -94,7 +94,7 @@ def collate(rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
     """Make one batch.
 
     Shapes:
-        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; what a teacher said by its names,
+        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; the teacher's outputs by name,
             (B, ...) float32
     """
     ids, labels, *outputs = zip(*rows, strict=True)

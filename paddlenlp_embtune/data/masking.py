@@ -1,4 +1,4 @@
-"""Hiding tokens of texts, for an encoder to guess."""
+"""Masking tokens of texts, for masked-language training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MaskingSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MaskedBatch:
-    """A batch with hidden tokens.
+    """A batch with masked tokens.
 
     Args:
         ids: (B, L) int64, with the mask, another token or the token itself where one was chosen.

@@ -25,7 +25,7 @@ class Examples:
         labels: N labels.
         source: the path they came from.
         skipped_empty: rows that were left out because their text was empty.
-        skipped_blank: rows without a character in any field, as spreadsheets leave behind; they are passed over.
+        skipped_blank: rows without a character in any field, as spreadsheets leave behind; they are skipped.
         notes: what a user may want to know about how the file was read.
     """
 
@@ -49,7 +49,7 @@ class Examples:
         if self.skipped_empty:
             lines.append(f"{self.source}: {self.skipped_empty} rows with an empty text were left out")
         if self.skipped_blank:
-            lines.append(f"{self.source}: {self.skipped_blank} rows without any text or label were passed over")
+            lines.append(f"{self.source}: {self.skipped_blank} rows without any text or label were skipped")
         return lines
 
 

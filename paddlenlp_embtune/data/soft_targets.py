@@ -1,4 +1,4 @@
-"""What a teacher said of texts that a student is to learn from."""
+"""Soft targets: the predictions of a teacher that a student learns from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SoftTargets:
 
     Args:
         logits: logarithms of its probabilities of the student's labels, at temperature 1.
-        vectors: its vectors of the texts, centred, with a mean square of 1; None where nobody wants them.
+        vectors: its vectors of the texts, centred, with a mean square of 1; None where they are not needed.
         unlabelled: the texts without labels, U of them.
         rows: how many training rows and how many development rows there are.
     Shapes:

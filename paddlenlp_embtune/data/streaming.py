@@ -1,4 +1,4 @@
-"""Texts without labels, one after the other, so that a file may be larger than memory."""
+"""Unlabelled texts, streamed, so that a file may be larger than memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stream_texts(
 ) -> Iterator[str]:
     """Yield texts without labels: as many as the file has rows, blank ones too, so that answers line up with it.
 
-    A ``.txt`` file is one text a line, other formats need the column. All but ``.json`` are read as they are asked for.
+    A ``.txt`` file has one text per line; other formats need the column. All but ``.json`` are read lazily.
 
     Args:
         path: of the file; a pipe will do.
@@ -66,7 +66,7 @@ def stream_standard_input(*, encoding: str | None = None) -> Iterator[str]:
     """Yield the lines of stdin as they come.
 
     Raises:
-        DataError: the encoding of stdin cannot be told, or a line is too long.
+        DataError: the encoding of stdin cannot be detected, or a line is too long.
         RecipeError: there is no such encoding.
     """
     declared = check_reading(encoding, "auto", where="--", error=RecipeError)

@@ -76,7 +76,7 @@ def read_unlabelled(
     if not kept:
         told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
         raise DataError(
-            f"{', '.join(paths)} holds no text that could be taught ({told or 'empty'}); expected at least one that is not "
-            "among the labelled rows; give other texts, or leave distill.unlabelled out"
+            f"{', '.join(paths)} contains no text to learn from ({told or 'empty'}); expected at least one that is not "
+            "among the labelled rows; give other texts, or leave out distill.unlabelled"
         )
     return UnlabelledTexts(tuple(kept), **counts)

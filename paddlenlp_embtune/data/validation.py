@@ -1,4 +1,4 @@
-"""Looking at labelled rows before anything is trained on them."""
+"""Checks of labelled rows before training: duplicates, conflicts, leaks, rare labels."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PART = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class DataReport:
-    """What a look at the rows found.
+    """What the checks of labelled rows found.
 
     Args:
         rows: training and development rows.
         classes: training rows of each label, in label order.
-        duplicates: training rows whose text stands there before, after cleaning.
+        duplicates: training rows whose text, after cleaning, occurs earlier.
         conflicts: training texts that carry more than one label.
         leaks: development rows whose text is among the training rows.
     """
@@ -47,11 +47,11 @@ class DataReport:
     leaks: int
 
     def warnings(self) -> list[str]:
-        """Return one line for all that a careful person would look at."""
+        """Return one line for each finding that deserves a look."""
         train, dev = self.rows
         lines = []
         if self.leaks:
-            lines.append(f"{self.leaks} of {dev} dev rows are in the training data: dev figures will be too good")
+            lines.append(f"{self.leaks} of {dev} dev rows are in the training data: metrics on them will be too good")
         if self.conflicts:
             lines.append(f"{self.conflicts} texts of the training data carry more than one label")
         if self.duplicates:
@@ -145,7 +145,7 @@ def check_examples(train: Examples, dev: Examples, labels: Sequence[str]) -> Dat
 def text_key(text: str) -> str:
     """A text without case, width, white space and what only parts sentences: texts with equal keys are one text.
 
-    What may tell meanings apart stays: signs, arrows, emoji, question marks, spaces between Latin words, and whatever stands
+    What may change the meaning stays: signs, arrows, emoji, question marks, spaces between Latin words, and whatever stands
     between two digits. +5% is not -5%, 10:1 is not 101, and a question is not its statement.
     """
     folded = clean(text, lowercase=True).replace("\u2212", "-")

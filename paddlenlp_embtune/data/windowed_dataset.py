@@ -1,4 +1,4 @@
-"""Long texts in training as in serving: read in windows, each with its text's label, and judged as whole texts."""
+"""Long texts in training as in serving: read in windows with the label of their text, evaluated as whole texts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WindowedDataset(EncodedDataset):
         reading: N texts in W windows.
         truth: N class numbers.
         windows: how probabilities are put together.
-        teacher_outputs: what a teacher said of each text, by name, (N, ...); its windows learn that.
+        teacher_outputs: what the teacher predicted for each text, by name, (N, ...); shared by its windows.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class WindowedDataset(EncodedDataset):
         return rows
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
-        """Return the texts with others behind them, and what a teacher said of all of them in this order."""
+        """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
         more = others.reading if isinstance(others, WindowedDataset) else Reading(others.ids, np.arange(len(others) + 1))
         first = np.concatenate([self.reading.first, more.first[1:] + len(self)])
         truth = [*self._truth, *others.truth]
@@ -71,7 +71,7 @@ class WindowedDataset(EncodedDataset):
     def by_length(self) -> WindowedDataset:
         """Return the same texts, those with the shortest windows first; the windows of a text stay together.
 
-        For evaluation: what a teacher said is left behind.
+        For evaluation: the teacher's outputs are dropped.
         """
         first = self.reading.first
         order = np.argsort(np.maximum.reduceat(self.lengths, first[:-1]), kind="stable")

@@ -1,4 +1,4 @@
-"""Evaluation: what a classifier is worth on labelled rows."""
+"""Evaluation on labelled rows: metrics, calibration, significance, comparison, error analysis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of two classifiers on the same rows: whether one is better, or chance is enough to make it look so.
+"""Significance tests of two classifiers on the same rows.
 
 Rows enter only as counts of what happened to them (right label, answer of A, answer of B), so that ten thousand resamples of
 ten thousand rows take seconds. The tests presume that rows are drawn independently of each other.
@@ -6,13 +6,14 @@ ten thousand rows take seconds. The tests presume that rows are drawn independen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.evaluation._scipy import import_scipy
 
 __all__ = [
     "approximate_randomization",
@@ -42,16 +43,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p-value of McNemar's test in its exact form.
 
     Args:
-        only_a: rows that only the one has right.
-        only_b: rows that only the other has right.
+        only_a: rows that only A has right.
+        only_b: rows that only B has right.
+    Raises:
+        MissingDependencyError: scipy is not installed.
     Source:
-        McNemar (1947), "Note on the sampling error of the difference between correlated proportions"; the exact binomial form,
-        twice the smaller tail
+        McNemar (1947), "Note on the sampling error of the difference between correlated proportions"; the exact binomial form
     """
     rows = only_a + only_b
-    if not rows:
-        return 1.0
-    return min(1.0, 2.0 * float(np.exp(_log_binomial(rows, 0.5)[: min(only_a, only_b) + 1]).sum()))
+    return float(_stats().binomtest(only_a, rows).pvalue) if rows else 1.0
 
 
 def detectable_difference(discordant: int, rows: int, *, level: float = 0.05, power: float = 0.8) -> float | None:
@@ -66,20 +66,23 @@ def detectable_difference(discordant: int, rows: int, *, level: float = 0.05, po
         power: the chance to find the difference.
     Returns:
         0 to 1; None where so few rows are discordant that the test can find nothing.
+    Raises:
+        MissingDependencyError: scipy is not installed.
     Source:
         ours: the power of the exact test given the number of discordant rows, solved for the share that one side has of them
     """
     if not discordant or 0.5 ** (discordant - 1) > level:
         return None
-    tails = np.cumsum(np.exp(_log_binomial(discordant, 0.5)))
+    binomial = _stats().binom
+    tails = binomial.cdf(np.arange(discordant + 1), discordant, 0.5)
     last = int(np.searchsorted(tails, level / 2, side="right")) - 1  # the test rejects up to here, or as far from the end
-    low, high = 0.5, 1.0
-    while high - low > 1e-9:
-        share = (low + high) / 2
-        chances = np.exp(_log_binomial(discordant, share))
-        found = float(chances[: last + 1].sum() + chances[discordant - last :].sum())
-        low, high = (low, share) if found >= power else (share, high)
-    return (2 * high - 1) * discordant / rows
+
+    def excess_power(share: float) -> float:
+        found = binomial.cdf(last, discordant, share) + binomial.sf(discordant - last - 1, discordant, share)
+        return float(found - power)
+
+    share = import_scipy("optimize", what="comparing classifiers").brentq(excess_power, 0.5, 1.0, xtol=1e-9)
+    return float((2 * share - 1) * discordant / rows)
 
 
 def paired_bootstrap(
@@ -193,15 +196,8 @@ def _one_hot(numbers: Ids, count: int) -> Floats:
     return exact
 
 
-def _log_binomial(trials: int, share: float) -> Floats:
-    """Natural logarithms of the chances of 0 to ``trials`` successes."""
-    sums = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
-    successes = np.arange(trials + 1)
-    if share >= 1.0:
-        return np.where(successes == trials, 0.0, -np.inf)
-    ways: Floats = sums[trials] - sums - sums[::-1]
-    logarithms: Floats = ways + successes * math.log(share) + (trials - successes) * math.log1p(-share)
-    return logarithms
+def _stats() -> Any:
+    return import_scipy("stats", what="comparing classifiers")
 
 
 def _parts(count: int, width: int) -> Iterator[slice]:

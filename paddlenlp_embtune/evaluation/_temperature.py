@@ -1,16 +1,15 @@
-"""A temperature for a classifier's logits that the rows it is fitted on can bear out."""
+"""A temperature for the logits of a classifier, as far as the rows that it is fitted on support it."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.evaluation._scipy import import_scipy
 
 __all__ = [
     "FEW_ERRORS",
@@ -26,7 +25,7 @@ __all__ = [
 
 LOWEST, HIGHEST = 0.05, 20.0
 FEW_ERRORS = 10
-"""Wrong rows below which a fit is said to stand on few: ten events for each parameter that is fitted."""
+"""Wrong rows below which a fit is called weak: ten events for each parameter that is fitted."""
 
 _UNSEEN_ERRORS = 4
 """Errors that rows of the same kind are taken to hold beside those that were seen."""
@@ -40,13 +39,13 @@ AtTemperature = Callable[[float], npt.NDArray[np.float32]]
 
 @dataclasses.dataclass(frozen=True)
 class TemperatureFit:
-    """A temperature and what it stands on.
+    """A temperature, and what supports it.
 
     Args:
-        temperature: 1 where the rows do not bear another one out.
+        temperature: 1 where the rows do not support another one.
         errors: rows whose label was wrong.
         held_out: (N, C) probabilities of each row at a temperature that was not fitted on it.
-        note: why the temperature is 1, or stands on little; None where there is nothing to say.
+        note: why the temperature is 1, or weakly supported; None where neither holds.
     """
 
     temperature: float
@@ -62,7 +61,7 @@ def negative_log_likelihood(probabilities: Floats, truth: Ids) -> float:
 
 
 def fit_temperature(at: AtTemperature, truth: Ids) -> float:
-    """Find the temperature that makes the right labels likeliest, as far as the rows bear it out.
+    """Find the temperature that makes the right labels likeliest, as far as the rows support it.
 
     Without errors there is no such temperature: the likelihood grows for ever as the temperature falls. So the targets are
     smoothed, and it is 1 where no row is wrong. Below 1 it falls only as far as the mean score of the answers stays below the
@@ -82,7 +81,7 @@ def fit_temperature(at: AtTemperature, truth: Ids) -> float:
     """
     before = at(1.0)
     right = int((before.argmax(axis=1) == truth).sum())
-    optimize = _scipy("optimize")
+    optimize = import_scipy("optimize", what="calibration")
     if right == len(truth):
         return 1.0
     found = optimize.minimize_scalar(
@@ -110,7 +109,7 @@ def _held_back(at: AtTemperature, logarithm: float, *, most: float) -> float:
         return logarithm
     if excess(0.0) >= 0:
         return 0.0
-    return float(_scipy("optimize").brentq(excess, logarithm, 0.0, xtol=1e-5))
+    return float(import_scipy("optimize", what="calibration").brentq(excess, logarithm, 0.0, xtol=1e-5))
 
 
 def fit_validated_temperature(at: AtTemperature, truth: Ids) -> TemperatureFit:
@@ -154,7 +153,7 @@ def cross_fit_probabilities(at: AtTemperature, truth: Ids) -> npt.NDArray[np.flo
 
 
 def folds(rows: int) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Part rows in five at random, always the same way; yield for each part which rows are not in it, and which are."""
+    """Split rows in five at random, always the same way; yield for each part which rows are not in it, and which are."""
     part = np.random.default_rng(0).permutation(rows) % _FOLDS
     for number in range(_FOLDS):
         yield part != number, part == number
@@ -167,12 +166,3 @@ def _smoothed_likelihood(probabilities: Floats, truth: Ids) -> float:
     chosen = logs[np.arange(rows), truth]
     rest = 1 / (rows + 2)
     return float(-((1 - rest) * chosen + rest / (classes - 1) * (logs.sum(axis=1) - chosen)).mean())
-
-
-def _scipy(part: str) -> Any:
-    try:
-        return importlib.import_module(f"scipy.{part}")
-    except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'calibration needs scipy; install it with: pip install "paddlenlp-embtune[cpu]", or: pip install scipy'
-        ) from None

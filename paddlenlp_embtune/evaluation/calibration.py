@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: a temperature, thresholds for a wanted precision, and how far off they are."""
+"""Calibration: temperature, thresholds for a target precision, and calibration error."""
 
 from __future__ import annotations
 

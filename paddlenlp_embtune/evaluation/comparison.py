@@ -1,4 +1,4 @@
-"""Two classifiers on the same rows, and two tables under one model: figures, their intervals, and a verdict in words."""
+"""Two classifiers on the same rows, and two tables under one model: metrics, their intervals, and a verdict."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Figure:
         a, b: of each.
         interval_a, interval_b: where each would lie on other rows of the same kind.
         difference: b - a.
-        interval: of the difference, which is narrower than the other two make believe, because both saw the same rows.
+        interval: of the difference, narrower than the other two suggest, because both classifiers saw the same rows.
         p: how often chance alone gives a difference as large, in either direction.
     """
 
@@ -153,7 +153,7 @@ def compare_tables(
 
 
 def verdict(found: Comparison, names: Sequence[str] = ("A", "B")) -> str:
-    """Say in a sentence what the figures allow to be said.
+    """Summarize in one sentence which differences are significant.
 
     Args:
         found: the comparison.
@@ -161,7 +161,7 @@ def verdict(found: Comparison, names: Sequence[str] = ("A", "B")) -> str:
     """
     rows = f"{found.rows} rows"
     if not found.differ:
-        return f"the two answer alike on all {rows}"
+        return f"both give the same answers on all {rows}"
     figures = {"accuracy": found.accuracy, "macro-F1": found.f1_macro}
     real = {name: figure for name, figure in figures.items() if figure.p < _LEVEL}
     ps = ", ".join(f"p = {figure.p:.2g} ({name})" for name, figure in figures.items() if name not in real)
@@ -173,7 +173,7 @@ def verdict(found: Comparison, names: Sequence[str] = ("A", "B")) -> str:
     ]
     if ps:
         where = f" in {' and '.join(name for name in figures if name not in real)}" if real else ""
-        told.append(f"no difference{where} can be told apart from chance: {ps}{'' if real else f' on {rows}'}")
+        told.append(f"no significant difference{where}: {ps}{'' if real else f' on {rows}'}")
     if "accuracy" not in real:
         told.append(
             f"{found.only_a + found.only_b} rows on which one alone is right are too few for any test"

@@ -1,4 +1,4 @@
-"""Where a classifier is right, how sure it is, and what it gets wrong: from probabilities to plain JSON. Needs numpy only."""
+"""Error analysis: metrics, calibration, and the rows to look at, from probabilities to plain JSON. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def analyze_predictions(
     hardest: int = 20,
     uncertain: int = 20,
 ) -> dict[str, Any]:
-    """Describe what a classifier said about N labelled rows.
+    """Analyze the predictions of a classifier on N labelled rows.
 
     Args:
         probabilities: (N, C), each row adding up to 1.
@@ -35,8 +35,8 @@ def analyze_predictions(
         labels: the class names, C.
         texts: N texts; of a longer one the first 400 characters are kept.
         bins: bins of equal width for the calibration, 1 or more.
-        hardest: at most so many wrong rows are listed, 0 or more.
-        uncertain: at most so many rows without a clear label are listed, 0 or more.
+        hardest: list at most this many wrong rows, 0 or more.
+        uncertain: list at most this many rows without a clear label, 0 or more.
     Returns:
         ``n``, ``labels``, ``accuracy``, ``f1_macro``, ``confusion`` (C rows of truth by C columns of prediction), ``per_class``
         (by label: ``precision``, ``recall``, ``f1``, ``support``, ``predicted``), ``calibration`` (``ece``, ``confidence``:

@@ -1,4 +1,4 @@
-"""Figures for a classifier: accuracy, macro-F1, per class, and the confusion matrix."""
+"""Metrics of a classifier: accuracy, F1, per class, confusion matrix, and agreement beyond chance."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def classification_report(truth: Sequence[int], predicted: Sequence[int], labels
 
 
 def monitored_metrics(truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
-    """Return what a recipe can watch: ``accuracy``, ``f1_macro``, and what :func:`agreement` gives."""
+    """Return the metrics that a recipe can monitor: ``accuracy``, ``f1_macro``, and what :func:`agreement` gives."""
     report = classification_report(truth, predicted, labels)
     return {**{name: report[name] for name in ("accuracy", "f1_macro")}, **agreement(truth, predicted, len(labels))}
 
 
 def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -> dict[str, float]:
-    """Say whether predictions agree with the truth more than chance would, and how one-sided they are.
+    """Measure how far predictions agree with the truth beyond chance, and how one-sided they are.
 
     Args:
         truth: N class numbers.

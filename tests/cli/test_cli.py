@@ -29,7 +29,7 @@ def test_a_recipe_prints_one_object_and_leaves_a_run(tiny_run: TinyRun) -> None:
 def test_training_on_data_alone(work: Path, run: Run) -> None:
     code, out, err = run("train", "--data", "train.tsv", "--epochs", "2", "--out", "run")
     assert (code, out) == (0, "run/bundle\n"), err
-    assert "6 to watch" in err
+    assert "6 development rows" in err
 
 
 def test_dev_rows_labels_in_order_and_overwriting(work: Path, run: Run) -> None:

@@ -35,7 +35,9 @@ def test_a_student_is_taught_from_the_command_line(work: Path, run: Run, tiny_ru
 def test_what_cannot_be_is_said_in_one_line(work: Path, run: Run, tiny_run: TinyRun) -> None:
     data = ("--data", "train.tsv", "--out", "student")
     assert "is not a bundle" in error_of(run("distill", work, *data), 1)
-    assert "distill.alpha is 2.0" in error_of(run("distill", tiny_run.folder, *data, "--alpha", "2"), 2)
+    assert "distill.alpha must be above 0 and at most 1, got 2.0" in error_of(
+        run("distill", tiny_run.folder, *data, "--alpha", "2"), 2
+    )
     assert "there is no file none.txt" in error_of(run("distill", tiny_run.folder, *data, "--unlabelled", "none.txt"), 1)
     (work / "two.tsv").write_text("text\tlabel\n公司\t利好\n集团\t利空\n", encoding="utf-8")
     told = error_of(run("distill", tiny_run.folder, "--data", "two.tsv", "--dev", "two.tsv", "--out", "student"), 1)

@@ -25,7 +25,7 @@ UNSEEN: dict[str, tuple[Exception, list[str]]] = {
     "nothing": (KeyError(), ["unexpected KeyError;", "details in"]),
     "long": (ValueError("x" * 10_000), ["unexpected ValueError: xxx", "details in"]),
     "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "smaller sizes"]),
-    "depth": (RecursionError("maximum recursion depth exceeded"), ["nests too deep", "write it flatter"]),
+    "depth": (RecursionError("maximum recursion depth exceeded"), ["nested too deeply", "flatten it"]),
     "null": (ValueError("embedded null byte"), ["a path holds a null character"]),
     "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some space"]),
     "no name": (OSError(errno.ENOSPC, "No space left on device"), ["the output: No space left on device; free some space"]),

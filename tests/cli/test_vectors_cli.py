@@ -230,7 +230,7 @@ def test_restore_single_rows_in_place_with_labelled_rows(work: Path, run: Run, n
         builder.replace_embedding(finance, embedding_table(finance))  # for the engine paddle alone
         builder.prove()
     options = ("--row", "股", "--row", "息", "--data", "dev.tsv", "--store", "run")
-    says = "light/bundle is there already; replace it with --overwrite"
+    says = "light/bundle already exists; replace it with --overwrite"
     assert says in error_of(run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", *options), 1)
     code, out, err = run("vectors", "restore", "latest", "--bundle", "light", "--out", "light/bundle", "--overwrite", *options)
     assert (code, out) == (0, "light/bundle\n"), err
@@ -271,7 +271,7 @@ def test_ab_finds_that_a_ruined_table_is_worse(work: Path, run: Run, finance: Bu
     assert answer["accuracy"]["p"] < 1e-3
     assert answer["verdict"].startswith("end is better in accuracy")
     same = told(run("vectors", "ab", "end", "end", "--bundle", "run", "--data", "test.tsv", "--json"))
-    assert same["verdict"] == "the two answer alike on all 236 rows"
+    assert same["verdict"] == "both give the same answers on all 236 rows"
 
 
 FAILURES: list[tuple[tuple[str, ...], int, str]] = [
@@ -293,11 +293,11 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("diff", "end", "noisy", "--store", "run", "--groups", "dev.tsv"), 1, "dev.tsv"),
     (("diff", "end", "noisy", "--store", "run", "--data", "dev.tsv"), 2, "--data needs --bundle"),
     (("diff", "end", "noisy", "--store", "run", "--groups", "g", "--domain", "finance"), 2, "--groups or --domain, not both"),
-    (("merge", "end", "noisy", "--name", "m", "--store", "run"), 2, "say which rows to take"),
+    (("merge", "end", "noisy", "--name", "m", "--store", "run"), 2, "pass the rows to take"),
     (("merge", "end", "noisy", "--name", "m", "--store", "run", "--row", "公司"), 1, "'end' has no row for '公司'"),
     (("merge", "end", "noisy", "--name", "m", "--store", "run", "--group", "esing"), 1, "no group of terms 'esing'"),
     (("merge", "end", "noisy", "--name", "m", "--store", "run", "--rows-file", "absent"), 1, "there is no file absent"),
-    (("merge", "end", "noisy", "--name", "m", "--store", "run", "--rows-file", "empty"), 1, "empty names no token"),
+    (("merge", "end", "noisy", "--name", "m", "--store", "run", "--rows-file", "empty"), 1, "empty contains no token"),
     (("merge", "end", "noisy", "--name", "end", "--store", "run", "--row", "股"), 1, "has a version 'end' already"),
     (("merge", "end", "wide", "--name", "m", "--store", "run", "--row", "股"), 1, "rows of width 4 cannot go into"),
     (("restore", "end", "--bundle", "run", "--out", "out", "--row", "龘"), 1, "has no row for '龘'"),

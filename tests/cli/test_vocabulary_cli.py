@@ -89,7 +89,7 @@ def test_compare_as_a_table(work: Path, run: Run) -> None:
         assert part in out, part
     assert "sentencepiece" not in out
     assert "char cuts 控股股东: 控 股 股 东" in err
-    assert "vocabulary out of these texts: char, word; of other texts they know less" in err
+    assert "built from these texts: char, word; they cover other texts less well" in err
 
 
 def test_compare_without_sizes_or_terms_takes_what_the_texts_give(work: Path, run: Run) -> None:
@@ -192,7 +192,7 @@ def test_cut_keeps_what_the_texts_use(work: Path, run: Run, whole: Path) -> None
     )
     assert (code, out) == (0, "small\n")
     assert f"dropped {len(answer['dropped']):,} tokens: " in err
-    assert f"{len(TEXTS)} texts: 0 are cut otherwise than before; unknown 0.000% -> 0.000%" in err
+    assert f"{len(TEXTS)} texts: 0 are split differently than before; unknown 0.000% -> 0.000%" in err
     assert Bundle.open("small").manifest.calibration is not None
 
 
@@ -208,7 +208,7 @@ def test_rows_that_cannot_be_used_are_refused_before_anything_is_exported(
 
 
 FAILURES: list[tuple[tuple[str, ...], int, str]] = [
-    (("compare",), 2, "say which texts are cut: --data ROWS or --texts TEXTS"),
+    (("compare",), 2, "pass the texts to compare on: --data ROWS or --texts TEXTS"),
     (("compare", "--data", "train.tsv", "--texts", "texts.txt"), 2, "--data and --texts do not go together"),
     (("compare", "--texts", "absent.txt"), 1, "there is no file absent.txt"),
     (("compare", "--texts", "blank.txt"), 1, "blank.txt holds no text"),
@@ -221,18 +221,18 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("compare", "--texts", "texts.txt", "--pieces", "5"), 1, "size is 5"),
     (("compare", "--texts", "texts.txt", "--terms", "blank.txt"), 1, "blank.txt holds no term"),
     (("propose", "--texts", "absent.txt"), 1, "there is no file absent.txt"),
-    (("propose", "--texts", "corpus.txt", "--out", "terms.txt"), 1, "terms.txt is there already; replace it with --overwrite"),
-    (("propose", "--texts", "corpus.txt", "--known", "blank.txt"), 1, "blank.txt names no token"),
+    (("propose", "--texts", "corpus.txt", "--out", "terms.txt"), 1, "terms.txt already exists; replace it with --overwrite"),
+    (("propose", "--texts", "corpus.txt", "--known", "blank.txt"), 1, "blank.txt contains no token"),
     (("propose", "--texts", "corpus.txt", "--known", "vocab.txt", "--bundle", "run"), 2, "--known and --bundle do not go"),
     (("propose", "--texts", "corpus.txt", "--bundle", "absent"), 1, "absent is not a bundle"),
-    (("propose", "--texts", "few.txt", "--out", "found.txt"), 1, "few.txt holds no term that occurs 10 times"),
+    (("propose", "--texts", "few.txt", "--out", "found.txt"), 1, "few.txt contains no term that occurs 10 times"),
     (("propose", "--texts", "few.txt", "--background", "absent.txt"), 1, "there is no file absent.txt"),
     (("extend", "absent", "--terms", "terms.txt", "--out", "b"), 1, "absent is not a bundle"),
     (("extend", "run", "--terms", "absent.txt", "--out", "b"), 1, "cannot read the terms absent.txt"),
     (("extend", "run", "--terms", "single.txt", "--out", "b"), 1, "is a single character that has an id"),
     (("extend", "run", "--terms", "terms.txt", "--out", "texts.txt"), 1, "is no bundle, so it will not be replaced"),
     (("extend", "run", "--terms", "terms.txt", "--out", "b", "--data", "other.tsv"), 1, "has the label '涨'"),
-    (("cut", "run", "--out", "b"), 2, "say what the vocabulary must serve"),
+    (("cut", "run", "--out", "b"), 2, "pass the texts that the vocabulary must cover"),
     (("cut", "run", "--out", "b", "--texts", "texts.txt", "--data", "train.tsv"), 2, "--texts and --data do not go together"),
     (("cut", "run", "--out", "b", "--texts", "blank.txt"), 1, "blank.txt holds no text"),
     (("cut", "run", "--out", "b", "--texts", "texts.txt"), 1, "hashes ids"),

@@ -54,6 +54,19 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+def test_every_figure_has_its_command_and_date() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert "**Machine**" in page
+    known = set(
+        re.findall(r'^    "(\w+)": "tests\.benchmarks', (ROOT / "tests/benchmarks/__main__.py").read_text(), re.MULTILINE)
+    )
+    for section in page.split("\n## ")[1:]:
+        first = section.split("\n\n")[1]
+        assert re.search(r"`[^`]+`.*, [A-Z][a-z]+ 20\d\d\.", first), first
+        for names in re.findall(r"`python -m tests\.benchmarks ([^`]+)`", first):
+            assert set(names.split()) <= known, names
+
+
 ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
@@ -100,7 +113,7 @@ def test_commands_about_vectors_and_vocabulary_run(tmp_path: Path) -> None:
         shell(f"embtune train small.yaml --domain finance --data train.tsv --dev dev.tsv --out runs/{name}", tmp_path)
     rows = "data: {train: train.tsv, dev: dev.tsv}\ndomain: finance\n"
     rest = SMALL.partition("\n")[2]  # the model brings its own options
-    (tmp_path / "go_on.yaml").write_text(f"{rows}model: {{start: longer}}\n{rest}", encoding="utf-8")
+    (tmp_path / "continue.yaml").write_text(f"{rows}model: {{start: longer}}\n{rest}", encoding="utf-8")
     shell(block_with("embtune vocabulary extend"), tmp_path)
     shell("embtune vectors save runs/x --name monday --store store", tmp_path)
     assert "减" in shell(block_with("embtune vectors diff"), tmp_path)

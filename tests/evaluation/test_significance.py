@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import time
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.evaluation._significance import (
     approximate_randomization,
     detectable_difference,
@@ -45,14 +47,24 @@ def invented(rows: int, labels: int, *, skill: tuple[float, float], seed: int, s
 @pytest.mark.parametrize(
     ("one", "other"), [(0, 1), (0, 5), (0, 6), (3, 3), (7, 8), (10, 25), (400, 460), (0, 2_000), (9_000, 9_300)]
 )
-def test_mcnemar_is_the_two_sided_binomial_test(one: int, other: int) -> None:
-    expected = stats.binomtest(one, one + other).pvalue
+def test_mcnemar_is_twice_the_smaller_binomial_tail(one: int, other: int) -> None:
+    rows, ways, tail = one + other, 1, 0
+    for successes in range(min(one, other) + 1):
+        tail += ways
+        ways = ways * (rows - successes) // (successes + 1)
+    expected = min(1.0, float(Fraction(2 * tail, 2**rows)))
     assert mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
     assert mcnemar(other, one) == mcnemar(one, other)
 
 
 def test_mcnemar_without_discordant_rows() -> None:
     assert mcnemar(0, 0) == 1.0
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(MissingDependencyError, match=r"comparing classifiers needs scipy.*paddlenlp-embtune\[cpu\]"):
+        mcnemar(3, 5)
 
 
 @pytest.mark.parametrize("discordant", [6, 7, 13, 40, 200, 1_000])
@@ -252,14 +264,14 @@ def test_a_difference_is_told_with_its_interval() -> None:
 
 def test_no_difference_is_told_with_what_would_have_been_found() -> None:
     told = judged(skill=(0.7, 0.7))
-    assert told.startswith("no difference can be told apart from chance: p = ")
+    assert told.startswith("no significant difference: p = ")
     assert "on 2000 rows; a difference of " in told
     assert told.endswith(" points of accuracy would have been found with a power of 80%")
 
 
 def test_two_that_answer_alike() -> None:
     truth, a, _ = invented(100, 3, skill=(0.7, 0.7), seed=0)
-    assert verdict(compare(truth, a, a, 3, resamples=100)) == "the two answer alike on all 100 rows"
+    assert verdict(compare(truth, a, a, 3, resamples=100)) == "both give the same answers on all 100 rows"
 
 
 def test_too_few_discordant_rows() -> None:
@@ -281,7 +293,7 @@ def test_figures_that_disagree_are_told_apart() -> None:
     found = compare(*invented(500, 3, skill=(0.7, 0.75), seed=0), 3, resamples=500)
     told = verdict(mixed(found, accuracy=0.01, f1=0.3))
     assert told.startswith("B is better in accuracy: ")
-    assert told.endswith("no difference in macro-F1 can be told apart from chance: p = 0.3 (macro-F1)")
+    assert told.endswith("no significant difference in macro-F1: p = 0.3 (macro-F1)")
     told = verdict(mixed(found, accuracy=0.3, f1=0.01))
     assert told.startswith("B is better in macro-F1: ")
-    assert "no difference in accuracy can be told apart from chance: p = 0.3 (accuracy); a difference of " in told
+    assert "no significant difference in accuracy: p = 0.3 (accuracy); a difference of " in told

@@ -50,7 +50,7 @@ def test_texts_are_kept_once_and_those_of_labelled_rows_left_out(tmp_path: Path)
 
 def test_files_of_texts_that_teach_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("公司拟回购股份\n\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"old\.txt holds no text that could be taught \(2 read, 1 blank, 1 in train\)"):
+    with pytest.raises(DataError, match=r"old\.txt contains no text to learn from \(2 read, 1 blank, 1 in train\)"):
         read_unlabelled([str(tmp_path / "old.txt")], TRAIN.texts, DEV.texts, text_column="text")
     with pytest.raises(DataError, match=r"there is no file .*none\.txt"):
         read_unlabelled([str(tmp_path / "none.txt")], TRAIN.texts, DEV.texts, text_column="text")
@@ -240,13 +240,13 @@ def test_paths_of_a_recipe_are_resolved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 0}, "distill.alpha is 0.*above 0, at most 1"),
-        ({"alpha": 1.2}, "distill.alpha is 1.2"),
-        ({"temperature": 0}, "distill.temperature is 0"),
+        ({"alpha": 0}, "distill.alpha must be above 0 and at most 1, got 0"),
+        ({"alpha": 1.2}, "distill.alpha must be .* got 1.2"),
+        ({"temperature": 0}, "distill.temperature must be above 0 .* got 0"),
         ({"temperature": float("inf")}, "distill.temperature must be a finite number"),
-        ({"hidden": -1}, "distill.hidden is -1"),
-        ({"teacher": ""}, "distill.teacher is ''"),
-        ({"unlabelled": [""]}, "distill.unlabelled is"),
+        ({"hidden": -1}, "distill.hidden must be 0 or more, got -1"),
+        ({"teacher": ""}, "distill.teacher must be the path of a bundle"),
+        ({"unlabelled": [""]}, "distill.unlabelled must be"),
         ({"unlabelled": "a.txt"}, "distill.unlabelled"),
     ],
 )

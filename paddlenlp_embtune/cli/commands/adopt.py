@@ -1,4 +1,4 @@
-"""``embtune adopt``."""
+"""``embtune adopt``: a bundle from a checkpoint that PaddleNLP fine-tuned."""
 
 from __future__ import annotations
 
@@ -9,40 +9,36 @@ import typer
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import print_event
-from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import ParityTextsOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["add_to"]
+__all__ = ["adopt"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("adopt")(adopt)
-
-
+@reads_data(labels=False)
 def adopt(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder that save_pretrained or a Trainer of PaddleNLP left.")],
+    data_format: DataFormat,
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that PaddleNLP's save_pretrained or Trainer wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     labels: Annotated[
-        Optional[str], typer.Option(help="Labels in the order of their numbers, a,b,c; by default those of config.json.")
+        Optional[str], typer.Option(help="Labels in the order of their ids, a,b,c; by default those of config.json.")
     ] = None,
-    ordered: Annotated[bool, typer.Option("--ordered", help="The order of the labels means something.")] = False,
+    ordered: Annotated[bool, typer.Option("--ordered", help="The labels are ordered, as on a scale.")] = False,
     domain: Annotated[Optional[str], typer.Option(help="Name of the domain.")] = None,
     max_length: Annotated[
-        Optional[int], typer.Option(min=3, help="The most tokens of a text; by default the checkpoint's own.")
+        Optional[int], typer.Option(min=3, help="Maximum number of tokens; by default the checkpoint's own.")
     ] = None,
     engine: Annotated[
-        Optional[list[str]], typer.Option(help="onnxruntime (default) or paddle_inference; may be given several times.")
+        Optional[list[str]],
+        typer.Option(help="Engine: onnxruntime (default) or paddle_inference; repeat for more."),
     ] = None,
-    data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
+    data: ParityTextsOption = None,
 ) -> None:
-    """Make a bundle of a sequence classifier that was fine-tuned with PaddleNLP alone; nothing in its folder is executed.
+    """Turn a sequence classifier that was fine-tuned with PaddleNLP alone into a bundle; nothing in its folder is executed.
 
-    Each setting of its files is understood or refused, and ids and answers are compared with PaddleNLP's own before anything is
+    Each setting in its files is understood or refused, and ids and answers are compared with PaddleNLP's own before anything is
     written.
     """
     compat.require_paddle()
@@ -57,9 +53,7 @@ def adopt(
         domain=domain,
         max_length=max_length,
         engines=tuple(dict.fromkeys(engine or ("onnxruntime",))),
-        sample_texts=read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:256]
-        if data is not None
-        else (),
+        sample_texts=read_texts(data, **data_format.for_texts())[:256] if data is not None else (),
     )
     for name, parity in written.manifest.parity.items():
         print_event({"event": "parity", "engine": name, **to_plain(parity)})

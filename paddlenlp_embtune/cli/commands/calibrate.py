@@ -1,4 +1,4 @@
-"""``embtune calibrate``."""
+"""``embtune calibrate``: scores that match how often answers are right."""
 
 from __future__ import annotations
 
@@ -9,36 +9,30 @@ import typer
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import print_event
-from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import BundleArgument, BundleOutOption
 from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["add_to"]
+__all__ = ["calibrate"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("calibrate")(calibrate)
-
-
+@reads_data(labels=True)
 def calibrate(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    data_format: DataFormat,
+    bundle: BundleArgument,
     data: Annotated[Path, typer.Option(help="Labelled rows that the model was not trained on: .tsv, .csv, .json or .jsonl.")],
     target_precision: Annotated[
         Optional[float],
-        typer.Option(help="Mark answers as abstained below the scores that give each label this precision on these rows."),
+        typer.Option(help="Also fit a threshold per label that reaches this precision; answers below it abstain."),
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    label_column: Annotated[str, typer.Option(help="Column or key of the label.")] = "label",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
+    out: BundleOutOption = None,
 ) -> None:
-    """Fit a bundle's temperature on labelled rows, so that its scores mean what they say; and thresholds for a precision."""
+    """Calibrate a bundle on labelled rows: fit its temperature and, on request, thresholds for a target precision."""
     from paddlenlp_embtune.export import calibrate as fit
 
     opened = Bundle.open(bundle)
-    rows = load_examples(data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples(data, data_format)
     written = fit(opened, rows.texts, rows.labels, target_precision=target_precision, target=out)
     manifest = written.manifest
     event = {"event": "calibrated", "temperature": manifest.temperature, "thresholds": dict(manifest.thresholds)}

@@ -1,4 +1,4 @@
-"""``embtune demo``."""
+"""``embtune demo``: the whole way from rows to Taskflow on the finance texts in the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paddlenlp_embtune.cli._console import RunDisplay, err, per_class_table
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.data import read_examples
 
-__all__ = ["add_to"]
+__all__ = ["demo"]
 
 _EXAMPLES = (
     "公司拟以不低于十亿元回购股份并全部注销，金额约为市值的一成",
@@ -25,16 +25,11 @@ _EXAMPLES = (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
-
-
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run there is replaced.")] = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Seeds data order, dropout and initialisation.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier one is replaced.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option(help="Random seed of data order, dropout and initialisation.")] = 0,
 ) -> None:
-    """Train on the finance texts in the package, export, prove parity, and ask Taskflow."""
+    """Train on the finance texts in the package, export, verify parity, and query Taskflow."""
     compat.require_paddle()
     compat.quiet_logging()
     from paddlenlp_embtune.training import train

@@ -1,4 +1,4 @@
-"""``embtune distill``."""
+"""``embtune distill``: a small model trained on the predictions of a large one."""
 
 from __future__ import annotations
 
@@ -8,62 +8,60 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._options import EncodingOption, MaybeQuotingOption
+from paddlenlp_embtune.cli._data_format import states_data_format
+from paddlenlp_embtune.cli._options import (
+    DevelopmentRowsOption,
+    EpochsOption,
+    JsonOption,
+    MaxLengthOption,
+    ReplaceRunOption,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+)
 from paddlenlp_embtune.cli.commands.train import run
 from paddlenlp_embtune.config import PRETRAINED, DataSpec, DistillSpec, ModelSpec, Recipe, TextSpec, TrainSpec
 from paddlenlp_embtune.plugin import registry
 
-__all__ = ["add_to"]
+__all__ = ["distill"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("distill")(distill)
-
-
+@states_data_format
 def distill(
-    teacher: Annotated[str, typer.Argument(help="Folder of a bundle, or of its run; its labels are those of --data.")],
-    data: Annotated[str, typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")],
+    data_format: dict[str, str],
+    teacher: Annotated[str, typer.Argument(help="Folder of a bundle, or of its run, with the labels of --data.")],
+    data: Annotated[str, typer.Option(help="Training set: .tsv, .csv, .json or .jsonl.")],
     student: Annotated[
-        str, typer.Option(help="A registered model, or a smaller encoder: its name, or a folder such as ./ernie.")
+        str, typer.Option(help="Student: a registered model, or a smaller encoder, by name or as a folder such as ./ernie.")
     ] = "textcnn",
-    dev: Annotated[Optional[str], typer.Option(help="Rows to watch; without them, a tenth of --data is held out.")] = None,
+    dev: DevelopmentRowsOption = None,
     unlabelled: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="FILE", help="Texts for the teacher to answer, one a line in a .txt file; repeat for more."),
+        typer.Option(metavar="FILE", help="Texts for the teacher to label, one per line in a .txt file; repeat for more."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/student"),
-    temperature: Annotated[Optional[float], typer.Option(help="How far both answers are softened, above 0.")] = None,
+    out: RunOption = Path("runs/student"),
+    temperature: Annotated[Optional[float], typer.Option(help="Distillation temperature, above 0.")] = None,
     alpha: Annotated[
-        Optional[float], typer.Option(help="Weight of the teacher against the labels, above 0, at most 1.")
+        Optional[float], typer.Option(help="Weight of the teacher's predictions against the labels, above 0 and at most 1.")
     ] = None,
     hidden: Annotated[
-        Optional[float], typer.Option(help="Weight of the distance between the vectors of both; 0 leaves it out.")
+        Optional[float],
+        typer.Option(help="Weight of the distance between their text vectors; 0 leaves it out."),
     ] = None,
     answers: Annotated[
-        Optional[str], typer.Option(help="File that keeps the teacher's answers for further students (.safetensors).")
+        Optional[str], typer.Option(help="File in which to keep the teacher's predictions for further students (.safetensors).")
     ] = None,
-    text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
-    label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
-    encoding: EncodingOption = None,
-    quoting: MaybeQuotingOption = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Passes over labelled and unlabelled texts.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Seeds data order, dropout and initialisation.")] = None,
-    max_length: Annotated[Optional[int], typer.Option(help="The student's texts are cut to this many tokens.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last checkpoint of a run that was killed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    max_length: MaxLengthOption = None,
+    overwrite: ReplaceRunOption = False,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train a small model on the answers of a large one; a recipe with a part "distill" does the same."""
+    """Train a small model on the predictions of a large one; a recipe with "distill" does the same."""
     builds = student != PRETRAINED and student in registry.current().names("model")
     recipe = Recipe(
-        data=DataSpec(
-            **_given(
-                train=data, dev=dev, text_column=text_column, label_column=label_column, encoding=encoding, quoting=quoting
-            )
-        ),
+        data=DataSpec(**_given(train=data, dev=dev, **data_format)),
         text=TextSpec(**_given(max_length=max_length)),
         model=ModelSpec(name=student) if builds else ModelSpec(encoder=student),
         train=TrainSpec(**_given(epochs=epochs)),

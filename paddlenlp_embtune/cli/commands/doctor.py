@@ -1,28 +1,23 @@
-"""``embtune doctor``."""
+"""``embtune doctor``: what is broken or slow in this environment."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from paddlenlp_embtune.cli._options import JsonLinesOption
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.compat import diagnostics
 
-__all__ = ["add_to"]
+__all__ = ["doctor"]
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "broken": "[bold red]broken[/]"}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
-
-
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False) -> None:
-    """Name what is broken or slow in this environment, and the exact fix; exit code 1 if something is broken."""
+def doctor(as_json: JsonLinesOption = False) -> None:
+    """Show what is broken or slow in this environment and how to fix it; exits with 1 if something is broken."""
     findings = diagnostics.examine()
     for finding in findings:
         if as_json:

@@ -1,4 +1,4 @@
-"""``embtune export``."""
+"""``embtune export``: further engines for a bundle, or a model repository for Triton."""
 
 from __future__ import annotations
 
@@ -10,40 +10,36 @@ import typer
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import err, print_event
-from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import BundleArgument, BundleOutOption, ParityTextsOption
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["add_to"]
+__all__ = ["export"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export)
-
-
+@reads_data(labels=False)
 def export(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    data_format: DataFormat,
+    bundle: BundleArgument,
     engine: Annotated[
-        Optional[list[str]], typer.Option(help="onnxruntime or paddle_inference; may be given several times.")
+        Optional[list[str]], typer.Option(help="Engine: onnxruntime or paddle_inference; repeat for more.")
     ] = None,
     triton: Annotated[
-        Optional[Path], typer.Option(metavar="DIR", help="Write a model repository for NVIDIA Triton instead; needs no Paddle.")
+        Optional[Path],
+        typer.Option(metavar="DIR", help="Write a model repository for NVIDIA Triton instead; needs no Paddle."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model for Triton.")] = "domain_sentiment",
-    precision: Annotated[str, typer.Option(help="Program for Triton: fp32, or what the bundle was quantized to.")] = "fp32",
+    name: Annotated[str, typer.Option(help="Name of the model in Triton.")] = "domain_sentiment",
+    precision: Annotated[str, typer.Option(help="Precision in Triton: fp32, or one that the bundle has.")] = "fp32",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --triton: replace the model of another bundle that has the name.")
+        bool, typer.Option("--overwrite", help="With --triton, replace a model of that name from another bundle.")
     ] = False,
-    out: Annotated[Optional[Path], typer.Option(help="Write the bundle here instead of replacing it.")] = None,
-    data: Annotated[Optional[Path], typer.Option(help="Texts for the parity check, beside random ones.")] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
+    out: BundleOutOption = None,
+    data: ParityTextsOption = None,
 ) -> None:
-    """Export a bundle's weights for engines, prove that they agree, and put them into the bundle; or export to Triton."""
+    """Add engines to a bundle after verifying that they agree with its model; or write a Triton model repository."""
     if (triton is None) == (not engine):
         raise RecipeError("give --engine, one or several, or --triton")
     if triton is not None:
@@ -64,7 +60,7 @@ def export(
     compat.quiet_logging()
     from paddlenlp_embtune.export import add_engines
 
-    texts = read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting)[:512] if data is not None else ()
+    texts = read_texts(data, **data_format.for_texts())[:512] if data is not None else ()
     written = add_engines(opened, out or bundle, engines=engines, sample_texts=texts)
     for chosen in engines:
         print_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})

@@ -1,4 +1,4 @@
-"""``embtune lr-find``."""
+"""``embtune lr-find``: the learning-rate range test."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import err, print_notes
+from paddlenlp_embtune.cli._options import RecipeArgument, TrainingRowsOption
 from paddlenlp_embtune.cli._plot import draw, draw_png
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
@@ -21,27 +22,23 @@ from paddlenlp_embtune.errors import RecipeError
 if TYPE_CHECKING:
     from paddlenlp_embtune.training import LearningRateCurve
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("lr-find")(lr_find)
+__all__ = ["lr_find"]
 
 
 def lr_find(
-    recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
-    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
+    recipe: RecipeArgument = None,
+    data: TrainingRowsOption = None,
     group: Annotated[
-        Optional[list[str]], typer.Option(help="Raise the rate of this group alone; repeat for more. Default: all together.")
+        Optional[list[str]],
+        typer.Option(help="Group to test alone; repeat for more. By default all groups together."),
     ] = None,
-    lowest: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
-    highest: Annotated[float, typer.Option(help="The last rate.")] = 1.0,
-    steps: Annotated[int, typer.Option(help="Number of rates in between, one batch each.")] = 100,
-    plot: Annotated[Optional[Path], typer.Option(help="Also draw the curves into this file (.png, .svg or .pdf).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each curve, with all its points.")] = False,
+    lowest: Annotated[float, typer.Option(help="Lowest learning rate.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Number of learning rates to test, one batch each.")] = 100,
+    plot: Annotated[Optional[Path], typer.Option(help="Also plot the curves into this file (.png, .svg or .pdf).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per curve, with all its points.")] = False,
 ) -> None:
-    """Find learning rates: raise the rate batch by batch, watch the loss, propose (range test). Nothing is kept."""
+    """Run the learning-rate range test: raise the learning rate batch by batch, and propose one. Keeps no weights."""
     chosen = Recipe.load(recipe) if recipe is not None else Recipe()
     if data is not None:
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, train=data))

@@ -1,4 +1,4 @@
-"""``embtune params``."""
+"""``embtune params``: the parameters of a model and their groups."""
 
 from __future__ import annotations
 
@@ -11,25 +11,21 @@ from rich.table import Table
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
+from paddlenlp_embtune.cli._options import JsonLinesOption
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training import pretrained_encoder
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("params")(params)
+__all__ = ["params"]
 
 
 def params(
-    model: Annotated[str, typer.Argument(help="Folder of a bundle, a recipe (YAML), or the name of a registered model.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    model: Annotated[str, typer.Argument(help="Folder of a bundle, recipe (YAML), or name of a registered model.")],
+    as_json: JsonLinesOption = False,
 ) -> None:
-    """List a model's parameters and the group, rate and weight decay of each."""
+    """List the parameters of a model with the group, learning rate and weight decay of each."""
     compat.require_paddle()
     layer, recipe = _layer(model)
     from paddlenlp_embtune.models.adapters import add_adapter

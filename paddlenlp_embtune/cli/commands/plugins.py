@@ -1,25 +1,19 @@
-"""``embtune plugins``."""
+"""``embtune plugins``: which plugins are loaded, and what they registered."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-import typer
 from rich.table import Table
 
+from paddlenlp_embtune.cli._options import JsonOption
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.plugin import owners, registry
 
-__all__ = ["add_to"]
+__all__ = ["plugins"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("plugins")(plugins)
-
-
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def plugins(as_json: JsonOption = False) -> None:
     """List plugins, the hooks they implement, and everything they registered."""
     current = registry.current()
     loaded = [{"name": name, "source": source, "hooks": hooks} for name, source, hooks in owners(current.manager)]

@@ -1,4 +1,4 @@
-"""``embtune predict``, and what its explanations look like in a terminal and on a page."""
+"""``embtune predict``, and its explanations in a terminal and in an HTML file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from rich.text import Text
 
 from paddlenlp_embtune.cli._console import err, print_notes
-from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import BundleArgument, DeviceOption, EngineOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.inference import Explanation, Predictor, without_scores
 from paddlenlp_embtune.utils.atomic_io import write_text
 
-__all__ = ["add_to"]
+__all__ = ["predict"]
 
 _SHOWN_TERMS = 8
 _UNSHOWABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
@@ -47,48 +48,42 @@ them. Point at a character for its own.</p>
 """
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("predict")(predict)
-
-
+@reads_data(labels=False)
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    data_format: DataFormat,
+    bundle: BundleArgument,
     data: Annotated[
         Optional[Path],
-        typer.Option(help="Texts: .txt (one a line), .tsv, .csv, .json or .jsonl; without it, stdin, one a line."),
+        typer.Option(help="Texts: .txt (one per line), .tsv, .csv, .json or .jsonl; by default stdin, one per line."),
     ] = None,
-    text_column: Annotated[str, typer.Option(help="Column or key of the text.")] = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
-    engine: Annotated[str, typer.Option(help="onnxruntime, paddle_inference or paddle.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="fp32, or what the bundle was quantized to.")] = "fp32",
-    device: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="Processors to use; by default all, at most 8.")] = None,
+    engine: EngineOption = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="Precision: fp32, or one that the bundle has.")] = "fp32",
+    device: DeviceOption = "auto",
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads; by default one per processor, at most 8.")] = None,
     windows: Annotated[
         Optional[bool],
-        typer.Option("--windows/--cut", help="Read long texts in windows, or cut them; by default as the bundle says."),
+        typer.Option("--windows/--cut", help="Read long texts in windows, or truncate them; by default as the bundle states."),
     ] = None,
     abstain_below: Annotated[
         Optional[float],
-        typer.Option(min=0, max=1, help="Leave out labels with a lower score; by default the bundle's thresholds."),
+        typer.Option(min=0, max=1, help="Abstain below this score; by default below the bundle's thresholds."),
     ] = None,
-    scores: Annotated[bool, typer.Option("--scores", help="Also give the probability of every label.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Also print the probability of every label.")] = False,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Also tell which characters carried the decision: a column, and colours on stderr."),
+        typer.Option("--explain", help="Also show which characters decided: a column, and colours on stderr."),
     ] = False,
     explain_label: Annotated[
-        Optional[str], typer.Option("--label", help="Explain this label, whichever a text gets; implies --explain.")
+        Optional[str], typer.Option("--label", help="Explain this label instead of the predicted one; implies --explain.")
     ] = None,
     page: Annotated[
         Optional[Path], typer.Option("--html", help="Write the explanations to this HTML file; implies --explain.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line instead of label, tab, score, tab, text.")
+        bool, typer.Option("--json", help="Print one JSON object per line instead of label, score and text separated by tabs.")
     ] = False,
 ) -> None:
-    """Label texts: one answer a line, in the order of the input, blanks included."""
+    """Label texts: one answer per line, in the order of the input, blanks included."""
     predictor = Predictor(
         bundle,
         engine=engine,
@@ -100,9 +95,9 @@ def predict(
     )
     notes = list[str]()
     if data is not None:
-        texts = stream_texts(data, text_column=text_column, encoding=encoding, quoting=quoting, notes=notes)
+        texts = stream_texts(data, **data_format.for_texts(), notes=notes)
     else:
-        texts = stream_standard_input(encoding=encoding)
+        texts = stream_standard_input(encoding=data_format.encoding)
     explain = explain or explain_label is not None or page is not None
     if explain:
         predictor.explain_answers([], label=explain_label)  # refuses a wrong label before anything is printed
@@ -127,7 +122,7 @@ def predict(
     if cut:
         notes.append(
             f"{cut:,} of {answered:,} texts have more than the {predictor.bundle.manifest.max_length} tokens that the model "
-            "reads; the rest of them was left out; --windows reads all of it"
+            "reads and were cut; --windows reads all of them"
         )
     print_notes(notes)
     if page is not None:
@@ -136,7 +131,7 @@ def predict(
 
 
 def _watched(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Show on a terminal how many texts are done, unless the answers go there themselves."""
+    """Show on a terminal how many texts are done, unless the answers are printed there."""
     if err.is_terminal and not sys.stdout.isatty():
         columns = (TextColumn("labelled"), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True) as progress:
@@ -146,7 +141,7 @@ def _watched(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _visible(text: str) -> str:
-    """Replace what would steer a terminal or a page, or has no place in one."""
+    """Replace characters that would control a terminal or a page."""
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
@@ -185,7 +180,7 @@ def _coloured(explanation: Explanation) -> Text:
 
 
 def _section(explanation: Explanation) -> str:
-    """Lay out one text, every token with its figure."""
+    """Return the HTML of one explained text."""
 
     def escaped(start: int, end: int) -> str:
         return html.escape(_visible(explanation.text[start:end]))

@@ -1,4 +1,4 @@
-"""``embtune pretrain``."""
+"""``embtune pretrain``: continued masked-language training of an encoder."""
 
 from __future__ import annotations
 
@@ -11,43 +11,36 @@ import typer
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import RunDisplay, err
-from paddlenlp_embtune.cli._options import ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import JsonOption, OverwriteOption
 from paddlenlp_embtune.cli._texts import load_texts
 from paddlenlp_embtune.training import pretrained_encoder
 
-__all__ = ["add_to"]
+__all__ = ["pretrain"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("pretrain")(pretrain)
-
-
+@reads_data(labels=False)
 def pretrain(
-    encoder: Annotated[
-        str, typer.Argument(help="A registered encoder, PaddleNLP's name for one, or a folder such as ./ernie.")
-    ],
-    texts: Annotated[list[Path], typer.Option(help="Texts of the domain, one a line in a .txt file; repeat for more files.")],
-    out: Annotated[Path, typer.Option(help="Folder of the trained encoder, for model.encoder.")],
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
-    epochs: Annotated[int, typer.Option(help="Passes over the texts, after one for the new head alone.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Texts in a step.")] = 32,
-    max_length: Annotated[int, typer.Option(help="Longer texts are read in windows of so many tokens.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="The encoder's peak learning rate.")] = 1e-4,
-    seed: Annotated[int, typer.Option(help="Seeds order, hidden tokens and dropout.")] = 0,
+    data_format: DataFormat,
+    encoder: Annotated[str, typer.Argument(help="Encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie.")],
+    texts: Annotated[list[Path], typer.Option(help="Texts of the domain, one per line in a .txt file; repeat for more.")],
+    out: Annotated[Path, typer.Option(help="Folder of the trained encoder, to use as model.encoder.")],
+    epochs: Annotated[int, typer.Option(help="Passes over the texts, after one that trains the new head alone.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Texts per step.")] = 32,
+    max_length: Annotated[int, typer.Option(help="Tokens per window; longer texts are read in several.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the encoder.")] = 1e-4,
+    seed: Annotated[int, typer.Option(help="Random seed of data order, masking and dropout.")] = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Continue the masked-language training of an encoder on texts without labels; a killed run continues where it was."""
+    """Continue masked-language training of an encoder on unlabelled texts; an interrupted run resumes where it stopped."""
     compat.require_paddle()
     compat.quiet_logging()
     from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
     spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=learning_rate, seed=seed)
     found = pretrained_encoder(encoder)
-    read = [text for file in texts for text in load_texts(file, text_column, encoding=encoding, quoting=quoting)]
+    read = [text for file in texts for text in load_texts(file, data_format)]
     result = continue_pretraining(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])
     err.print(
         f"{result.texts:,} windows, {result.steps:,} steps, {result.seconds:.0f} s; loss of hidden tokens in "

@@ -1,4 +1,4 @@
-"""``embtune report``."""
+"""``embtune report``: one HTML file about a run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ import typer
 from paddlenlp_embtune.cli._console import err
 from paddlenlp_embtune.plugin import registry
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
+__all__ = ["report"]
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    out: Annotated[Optional[Path], typer.Option(help="The HTML file; by default report.html in the run's folder.")] = None,
-    png: Annotated[Optional[Path], typer.Option(help="Also write every figure as a PNG file into this folder.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="HTML file; by default report.html in the folder of the run.")] = None,
+    png: Annotated[Optional[Path], typer.Option(help="Also write each figure as a PNG file into this folder.")] = None,
     method: Annotated[
-        str, typer.Option(help="How the term map is drawn: pca, tsne (needs scikit-learn) or umap (needs umap-learn).")
+        str, typer.Option(help="Projection of the term map: pca, tsne (needs scikit-learn) or umap (needs umap-learn).")
     ] = "pca",
 ) -> None:
-    """Write one HTML file about a run that opens without a network: results, curves, rates, health, terms, export."""
+    """Write one self-contained HTML file about a run: results, curves, learning rates, embedding health, terms, export."""
     from paddlenlp_embtune.report import write_report
 
     sections = registry.current().all_guarded("report section")

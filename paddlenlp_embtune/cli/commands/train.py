@@ -1,4 +1,4 @@
-"""``embtune train``."""
+"""``embtune train``: from labelled rows, or a recipe, to a bundle."""
 
 from __future__ import annotations
 
@@ -11,59 +11,60 @@ import typer
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import RunDisplay, err, print_notes, progress_bar
-from paddlenlp_embtune.cli._options import EncodingOption, MaybeQuotingOption
+from paddlenlp_embtune.cli._data_format import states_data_format
+from paddlenlp_embtune.cli._options import (
+    DevelopmentRowsOption,
+    EpochsOption,
+    JsonOption,
+    MaxLengthOption,
+    RecipeArgument,
+    ReplaceRunOption,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+    SkipEmptyOption,
+    TrainingRowsOption,
+)
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
 
-__all__ = ["add_to"]
+__all__ = ["train"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
-
-
+@states_data_format
 def train(
-    recipe: Annotated[Optional[Path], typer.Argument(help="A recipe (YAML); without one, the defaults.")] = None,
-    data: Annotated[Optional[str], typer.Option(help="Training rows: .tsv, .csv, .json or .jsonl.")] = None,
-    dev: Annotated[Optional[str], typer.Option(help="Rows to watch; without them, a tenth of --data is held out.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")] = Path("runs/last"),
-    text_column: Annotated[Optional[str], typer.Option(help="Column or key of the text.")] = None,
-    label_column: Annotated[Optional[str], typer.Option(help="Column or key of the label.")] = None,
-    encoding: EncodingOption = None,
-    quoting: MaybeQuotingOption = None,
-    labels: Annotated[Optional[str], typer.Option(help="The labels, with commas; by default those of the data.")] = None,
+    data_format: dict[str, str],
+    recipe: RecipeArgument = None,
+    data: TrainingRowsOption = None,
+    dev: DevelopmentRowsOption = None,
+    out: RunOption = Path("runs/last"),
+    labels: Annotated[Optional[str], typer.Option(help="Labels, separated by commas; by default those of the data.")] = None,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="The order of the labels means something: answers get a level.")
+        bool, typer.Option("--ordered", help="The labels are ordered, as on a scale; answers get a level.")
     ] = False,
-    domain: Annotated[Optional[str], typer.Option(help="A registered domain, for its labels.")] = None,
+    domain: Annotated[Optional[str], typer.Option(help="Registered domain whose labels are used.")] = None,
     encoder: Annotated[
         Optional[str],
-        typer.Option(help="A pretrained encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie."),
+        typer.Option(help="Pretrained encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie."),
     ] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Passes over the training rows.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Seeds data order, dropout and initialisation.")] = None,
-    max_length: Annotated[Optional[int], typer.Option(help="Longer texts are cut to this many tokens.")] = None,
-    skip_empty: Annotated[bool, typer.Option("--skip-empty", help="Leave rows with an empty text out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last checkpoint of a run that was killed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    max_length: MaxLengthOption = None,
+    skip_empty: SkipEmptyOption = False,
+    overwrite: ReplaceRunOption = False,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Tune a classifier, watch its embedding, export it with proof."""
+    """Train a classifier, monitor its embedding, and export a verified bundle."""
     chosen = Recipe.load(recipe) if recipe is not None else Recipe()
     changes: dict[str, Any] = {
         "data": {
             "train": data,
             "dev": dev,
-            "text_column": text_column,
-            "label_column": label_column,
             "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
             "ordered": ordered or None,
             "skip_empty": skip_empty or None,
-            "encoding": encoding,
-            "quoting": quoting,
+            **data_format,
         },
         "train": {"epochs": epochs},
         "text": {"max_length": max_length},
@@ -85,7 +86,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     compat.quiet_logging()
     from paddlenlp_embtune.training import train as run_recipe
 
-    with progress_bar("reading vectors") as progress, progress_bar("asking the teacher") as teaching:
+    with progress_bar("reading vectors") as progress, progress_bar("querying the teacher") as teaching:
         result = run_recipe(
             recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )

@@ -1,4 +1,4 @@
-"""``embtune vectors``: versions of embeddings, kept beside the run; and files of vectors."""
+"""``embtune vectors``: vector files, and versions of embeddings in a store beside the run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from rich.markup import escape
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import embedding_table
 from paddlenlp_embtune.cli._console import err, print_event
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
-    ColumnOption,
-    EncodingOption,
+    CalibrationRowsOption,
     JsonOption,
-    LabelledOption,
-    LabelOption,
+    NewBundleOption,
     OverwriteOption,
-    QuotingOption,
     StoreOption,
+    TermGroupsOption,
 )
 from paddlenlp_embtune.cli._store import (
     domain_groups,
@@ -36,35 +35,30 @@ from paddlenlp_embtune.cli._store import (
     version_as_dict,
 )
 from paddlenlp_embtune.cli._texts import read_tokens
-from paddlenlp_embtune.cli.commands import vectors_compare as comparing, vectors_convert, vectors_train
+from paddlenlp_embtune.cli.commands import vectors_compare, vectors_convert, vectors_coverage, vectors_inspect, vectors_train
 from paddlenlp_embtune.embeddings.store import VectorStore, check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["add_to", "app"]
+__all__ = ["app"]
 
 app = typer.Typer(
     name="vectors",
-    help="Files of vectors, and versions of embeddings: train, look into, convert, save, compare, bring back, mix.",
+    help="Vector files and versions of embeddings: train, inspect, convert, save, compare, restore, merge.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def add_to(main: typer.Typer) -> None:
-    """Add the commands."""
-    main.add_typer(app)
-
-
 @app.command("save")
 def save(
-    source: Annotated[Path, typer.Argument(help="Folder of a run, or of a bundle.")],
+    source: Annotated[Path, typer.Argument(help="Folder of a bundle, or of its run.")],
     name: Annotated[str, typer.Option(help="Name of the version: letters, digits, '.', '_' and '-'.")],
     store: StoreOption = None,
-    note: Annotated[str, typer.Option(help="What to remember about it.")] = "",
+    note: Annotated[str, typer.Option(help="Note to keep with the version.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Save the embedding of a bundle as a version; the store is made if there is none. Needs no Paddle."""
+    """Save the embedding of a bundle as a version; creates the store if there is none. Needs no Paddle."""
     bundle = open_bundle(source)
     opened = VectorStore.open(store_path(store, beside=source), create=True)
     table, groups = embedding_table(bundle), domain_groups(bundle.manifest.domain)
@@ -79,7 +73,7 @@ def list_versions(
     check: Annotated[bool, typer.Option("--check", help="Also read every file, and fail if one is damaged.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the versions of a store, and what it takes on the disk."""
+    """List the versions in a store and their size on disk."""
     opened = find_store(store)
     size, damage = opened.size(), opened.damage() if check else opened.unreadable()
     if as_json:
@@ -95,7 +89,9 @@ def list_versions(
         for message in damage:
             err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
     if check and damage:
-        raise VectorError(f"the store {opened.path} is damaged: {damage[0]}; bring the file back, or remove those versions")
+        raise VectorError(
+            f"the store {opened.path} is damaged: {damage[0]}; restore the file from a copy, or remove those versions"
+        )
 
 
 @app.command("remove")
@@ -106,35 +102,33 @@ def remove(
     """Remove a version, and the files that no other version needs."""
     opened = find_store(store)
     freed = opened.remove(name)
-    err.print(f"removed {name}: {freed} bytes came free in {opened.path}", markup=False)
+    err.print(f"removed {name}: {freed} bytes freed in {opened.path}", markup=False)
     print(freed)
 
 
 @app.command("merge")
 def merge(
-    base: Annotated[str, typer.Argument(help="The version to begin with.")],
-    other: Annotated[str, typer.Argument(help="The version to take rows from.")],
+    base: Annotated[str, typer.Argument(help="Version to start from.")],
+    other: Annotated[str, typer.Argument(help="Version to take rows from.")],
     name: Annotated[str, typer.Option(help="Name of the new version.")],
     row: Annotated[
         Optional[list[str]], typer.Option(metavar="TOKEN", help="Take the row of this token; repeat for more.")
     ] = None,
     group: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="NAME", help="Take the rows that the terms of this group are made of; repeat."),
+        typer.Option(metavar="NAME", help="Take the rows of the terms of this group; repeat for more."),
     ] = None,
-    rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of these tokens, one a line.")] = None,
-    groups: Annotated[Optional[Path], typer.Option(help="Groups of terms: JSON or YAML, a list of terms by name.")] = None,
-    domain: Annotated[Optional[str], typer.Option(help="The groups of terms of this domain.")] = None,
-    bundle: Annotated[
-        Optional[Path], typer.Option(help="Cut the terms of groups with the tokenizer of this bundle, or run.")
-    ] = None,
+    rows_file: Annotated[Optional[Path], typer.Option(help="Take the rows of the tokens in this file, one per line.")] = None,
+    groups: TermGroupsOption = None,
+    domain: Annotated[Optional[str], typer.Option(help="Use the term groups of this domain.")] = None,
+    bundle: Annotated[Optional[Path], typer.Option(help="Bundle, or run, whose tokenizer splits the terms.")] = None,
     store: StoreOption = None,
-    note: Annotated[str, typer.Option(help="What to remember about it.")] = "",
+    note: Annotated[str, typer.Option(help="Note to keep with the version.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make a new version of one with chosen rows from another; rows go by their tokens."""
+    """Make a new version from one version and chosen rows of another, matched by token."""
     if not (row or group or rows_file):
-        raise RecipeError("say which rows to take: --row TOKEN, --group NAME or --rows-file FILE")
+        raise RecipeError("pass the rows to take: --row TOKEN, --group NAME or --rows-file FILE")
     opened = find_store(store, beside=bundle)
     versions = [opened.version(base), opened.version(other)]
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
@@ -159,29 +153,23 @@ def merge(
 
 
 @app.command("restore")
+@reads_data(labels=True)
 def restore(
+    data_format: DataFormat,
     version: Annotated[str, typer.Argument(help="Name or id of the version, or latest.")],
     bundle: Annotated[Path, typer.Option(help="Folder of the bundle, or of its run.")],
-    to: Annotated[Path, typer.Option("--out", help="Write the new bundle here.")],
+    to: NewBundleOption,
     overwrite: OverwriteOption = False,
     row: Annotated[
-        Optional[list[str]], typer.Option(metavar="TOKEN", help="Bring back the row of this token only; repeat for more.")
+        Optional[list[str]], typer.Option(metavar="TOKEN", help="Restore only the row of this token; repeat for more.")
     ] = None,
     store: StoreOption = None,
-    data: LabelledOption = None,
-    text_column: ColumnOption = "text",
-    label_column: LabelOption = "label",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
+    data: CalibrationRowsOption = None,
 ) -> None:
-    """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and proven anew."""
+    """Write a bundle with the embedding of a version, or single rows of it; every engine is exported and verified again."""
     with locked_target(to, overwrite=overwrite):
         opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-        rows = (
-            load_examples_for(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
-            if data is not None
-            else None
-        )
+        rows = load_examples_for(opened, data, data_format) if data is not None else None
         found = saved.version(version)
         tokens, table = saved.load(found.name)
         own = opened.vocabulary.tokens
@@ -217,6 +205,9 @@ def restore(
         print(written.path)
 
 
-comparing.add_to(app)
-vectors_convert.add_to(app)
-vectors_train.add_to(app)
+app.command("diff")(vectors_compare.diff)
+app.command("ab")(vectors_compare.ab)
+app.command("inspect")(vectors_inspect.inspect)
+app.command("convert")(vectors_convert.convert)
+app.command("coverage")(vectors_coverage.coverage)
+app.command("train")(vectors_train.train)

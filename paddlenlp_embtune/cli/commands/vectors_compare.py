@@ -16,7 +16,8 @@ from rich.table import Table
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import err
-from paddlenlp_embtune.cli._options import ColumnOption, EncodingOption, LabelOption, QuotingOption, StoreOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import JsonOption, StoreOption, TermGroupsOption
 from paddlenlp_embtune.cli._store import (
     find_store,
     folding_table,
@@ -30,44 +31,33 @@ from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.embeddings.store import VectorStore, difference, shared_rows
 from paddlenlp_embtune.errors import RecipeError, VectorError
 
-__all__ = ["add_to"]
+__all__ = ["ab", "diff"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("diff")(diff)
-    app.command("ab")(ab)
-
-
+@reads_data(labels=False)
 def diff(
-    before: Annotated[str, typer.Argument(help="Name or id of the one version.")],
-    after: Annotated[str, typer.Argument(help="Name or id of the other, or latest.")],
+    data_format: DataFormat,
+    before: Annotated[str, typer.Argument(help="Name or id of the first version.")],
+    after: Annotated[str, typer.Argument(help="Name or id of the second version, or latest.")],
     store: StoreOption = None,
-    groups: Annotated[Optional[Path], typer.Option(help="Groups of terms: JSON or YAML, a list of terms by name.")] = None,
+    groups: TermGroupsOption = None,
     domain: Annotated[
         Optional[str],
-        typer.Option(help="The groups of terms of this domain; by default those that the version was saved with."),
+        typer.Option(help="Use the term groups of this domain; by default those saved with the version."),
     ] = None,
-    bundle: Annotated[
-        Optional[Path], typer.Option(help="Cut terms and texts with the tokenizer of this bundle, or run.")
-    ] = None,
-    data: Annotated[Optional[Path], typer.Option(help="Training texts, to sort the drift by how often tokens occur.")] = None,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
-    count: Annotated[int, typer.Option(min=1, max=100, help="Tokens and terms to list.")] = 20,
-    neighbours: Annotated[int, typer.Option(min=1, help="Neighbours to list.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    bundle: Annotated[Optional[Path], typer.Option(help="Bundle, or run, whose tokenizer splits terms and texts.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Training texts, to group the drift by token frequency.")] = None,
+    count: Annotated[int, typer.Option(min=1, max=100, help="Number of tokens and terms to list.")] = 20,
+    neighbours: Annotated[int, typer.Option(min=1, help="Number of neighbours to list.")] = 5,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what differs: the tokens that moved most, their neighbours before and after, and what each group of terms did."""
+    """Compare two versions: the tokens that moved most, their neighbours before and after, and the drift of term groups."""
     if data is not None and bundle is None:
         raise RecipeError("--data needs --bundle, whose tokenizer cuts the texts")
     opened = find_store(store, beside=bundle)
     pair = opened.version(before), opened.version(after)
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
-    counts = (
-        _counts(data, text_column, cut, encoding=encoding, quoting=quoting) if data is not None and cut is not None else None
-    )
+    counts = _counts(data, data_format, cut) if data is not None and cut is not None else None
     found = difference(
         opened.load(pair[0].name),
         opened.load(pair[1].name),
@@ -84,23 +74,21 @@ def diff(
         _show(answer)
 
 
+@reads_data(labels=True)
 def ab(
-    a: Annotated[str, typer.Argument(help="Name or id of the one version.")],
-    b: Annotated[str, typer.Argument(help="Name or id of the other, or latest.")],
-    bundle: Annotated[Path, typer.Option(help="The bundle, or the run, whose model both are put under.")],
-    data: Annotated[Path, typer.Option(help="Labelled rows that neither version was tuned on.")],
+    data_format: DataFormat,
+    a: Annotated[str, typer.Argument(help="Name or id of the first version.")],
+    b: Annotated[str, typer.Argument(help="Name or id of the second version, or latest.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle, or run, whose model runs with both versions.")],
+    data: Annotated[Path, typer.Option(help="Labelled rows that neither version was trained on.")],
     store: StoreOption = None,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap and of the randomization test.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Seeds the resamples.")] = 0,
-    text_column: ColumnOption = "text",
-    label_column: LabelOption = "label",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Resamples of the bootstrap and the randomization test.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the resamples.")] = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Label the same rows with two versions under the same model, and say whether chance is enough for the difference."""
+    """Evaluate two versions with the same model on the same rows, and test whether they differ significantly."""
     opened, saved = open_bundle(bundle), find_store(store, beside=bundle)
-    rows = load_examples_for(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples_for(opened, data, data_format)
     names = saved.version(a).name, saved.version(b).name
     tables = [_table_for(opened, saved, name) for name in names]
     compat.require_paddle()
@@ -148,11 +136,9 @@ def _table_for(bundle: Bundle, store: VectorStore, name: str) -> npt.NDArray[np.
     return whole
 
 
-def _counts(
-    data: Path, text_column: str, cut: Callable[[str], Sequence[str]], *, encoding: str | None, quoting: str
-) -> Counter[str]:
+def _counts(data: Path, data_format: DataFormat, cut: Callable[[str], Sequence[str]]) -> Counter[str]:
     seen: Counter[str] = Counter()
-    for text in read_texts(data, text_column=text_column, encoding=encoding, quoting=quoting):
+    for text in read_texts(data, **data_format.for_texts()):
         seen.update(cut(text))
     return seen
 

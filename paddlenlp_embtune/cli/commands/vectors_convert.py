@@ -1,4 +1,4 @@
-"""``embtune vectors convert``: files of vectors in other formats, whole or cut down to what a domain uses."""
+"""``embtune vectors convert``: vector files in other formats, whole or reduced to the rows that a domain uses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune.cli._console import err, print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CasedOption,
-    ColumnOption,
     DamagedOption,
-    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
-    LeastOption,
+    MinCountOption,
     OverwriteOption,
-    QuotingOption,
     TensorOption,
     TokenizerOption,
     TokensOption,
@@ -34,7 +32,7 @@ from paddlenlp_embtune.cli._vector_sources import (
     resolve_format,
     size_in_bytes,
 )
-from paddlenlp_embtune.cli.commands import vectors_coverage, vectors_inspect
+from paddlenlp_embtune.cli.commands import vectors_coverage
 from paddlenlp_embtune.cli.commands.vectors_coverage import CoverageReport, coverage_report, print_coverage
 from paddlenlp_embtune.embeddings.init import wanted
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
@@ -43,7 +41,7 @@ from paddlenlp_embtune.text import UNK
 from paddlenlp_embtune.training import possible_fallbacks
 from paddlenlp_embtune.utils.locks import exclusive
 
-__all__ = ["add_to", "target_format"]
+__all__ = ["convert", "target_format"]
 
 _ENDINGS = {
     ".vec": "word2vec",
@@ -56,29 +54,21 @@ _ENDINGS = {
 _WRITABLE = tuple(dict.fromkeys(_ENDINGS.values()))
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    vectors_inspect.add_to(app)
-    app.command("convert")(convert)
-    vectors_coverage.add_to(app)
-
-
+@reads_data(labels=False)
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; .gz compresses text and word2vec-binary.")],
+    data_format: DataFormat,
+    source: Annotated[str, typer.Argument(metavar="IN", help="File of vectors, folder of a checkpoint, bundle, or lac.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; .gz compresses text and word2vec-binary.")],
     format: FormatOption = None,  # noqa: A002
     to: Annotated[
-        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its ending.")
+        Optional[str], typer.Option(help=f"Format of OUT: {', '.join(_WRITABLE)}; by default that of its extension.")
     ] = None,
-    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one a line.")] = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Keep the rows of these tokens, one per line.")] = None,
     keep_texts: Annotated[Optional[Path], typer.Option(help="Keep the rows that these texts use: .txt, or rows.")] = None,
     tokenizer: TokenizerOption = None,
     vocabulary: VocabularyOption = None,
-    min_count: LeastOption = 1,
+    min_count: MinCountOption = 1,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     tokens: TokensOption = None,
@@ -86,7 +76,7 @@ def convert(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write vectors in another format; with --keep-vocabulary or --keep-texts only the rows that these can use."""
+    """Write vectors in another format; with --keep-vocabulary or --keep-texts, only the rows needed."""
     form = target_format(target, to, overwrite=overwrite)
     kept = only_option(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
     given = {
@@ -97,20 +87,18 @@ def convert(
     }
     stray = [name for name, value in given.items() if value is not None]
     if stray and keep_texts is None:
-        raise RecipeError(f"{' and '.join(stray)} say how --keep-texts is read; give that too, or leave them out")
+        raise RecipeError(f"{' and '.join(stray)} set how --keep-texts is read; add it, or leave them out")
     if fallbacks is not None and kept is None:
-        raise RecipeError("--fallbacks says which rows are kept; give --keep-vocabulary or --keep-texts too, or leave it out")
+        raise RecipeError("--fallbacks decides which rows are kept; add --keep-vocabulary or --keep-texts, or leave it out")
     tried, found, used = parse_fallbacks(fallbacks, tokenizer), resolve_format(source, format), None
     if keep_texts is not None:
         used = tokens_in_texts(
             keep_texts,
+            data_format,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             min_count=min_count,
             cased=cased,
-            text_column=text_column,
-            encoding=encoding,
-            quoting=quoting,
         )
     elif keep_vocabulary is not None:
         used = tokens_in_file(keep_vocabulary)
@@ -157,14 +145,14 @@ def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:
     if to is not None and to not in _WRITABLE:
         raise RecipeError(f"--to is {to!r}; {expected_names(to, _WRITABLE)}")
     if to is None and ending not in _ENDINGS:
-        raise RecipeError(f"the ending of {target} says no format; {expected_names(ending, _ENDINGS)}; or say it with --to")
+        raise RecipeError(f"the extension of {target} is unknown; {expected_names(ending, _ENDINGS)}; or pass --to")
     form = to or _ENDINGS[ending]
     if packed and form in ("npz", "safetensors"):
-        raise RecipeError(f"{target} would be compressed, and {form} is read in place; give a name without .gz")
+        raise RecipeError(f"{target} cannot be compressed: {form} is read in place; choose a name without .gz")
     if target.is_dir():
         raise VectorError(f"{target} is a folder; expected the name of a file")
     if target.exists() and not overwrite:
-        raise VectorError(f"{target} is there already; replace it with --overwrite, or choose another name")
+        raise VectorError(f"{target} already exists; replace it with --overwrite, or choose another name")
     return form
 
 
@@ -173,11 +161,11 @@ def _write(vectors: VectorTable, account: CoverageReport | None, target: Path, f
     composed = account.composed(vectors) if account is not None else {}
     if account is not None and not account.matches:
         raise VectorError(
-            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; are both of one kind?"
+            f"none of the {len(account.used.tokens):,} tokens to keep has a row in {vectors.source}; check the tokenizer"
         )
     names, numbers = list(vectors.rows), list(vectors.rows.values())
     if not names and not composed:
-        raise VectorError(f"{vectors.source} has no rows, only subwords; say which tokens to compose with --keep-vocabulary")
+        raise VectorError(f"{vectors.source} has no rows, only subwords; pass the tokens to compose with --keep-vocabulary")
     table = vectors.table if numbers == list(range(len(vectors.table))) else vectors.table[numbers]
     if composed:
         table = vectors_coverage.append_rows(table, list(composed.values()))

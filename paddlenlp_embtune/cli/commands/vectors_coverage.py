@@ -1,4 +1,4 @@
-"""``embtune vectors coverage``: what a source of vectors would give a vocabulary, before any training."""
+"""``embtune vectors coverage``: how much of a vocabulary a source of vectors covers, before any training."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import typer
 from rich.console import Console
 
 from paddlenlp_embtune.cli._console import print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CasedOption,
-    ColumnOption,
     DamagedOption,
-    EncodingOption,
     FallbacksOption,
     FormatOption,
     JsonOption,
-    LeastOption,
-    QuotingOption,
+    MinCountOption,
     TensorOption,
+    TextFileOption,
+    TextRowsOption,
     TokenizerOption,
     TokensOption,
+    VectorsArgument,
     VocabularyOption,
 )
 from paddlenlp_embtune.cli._store import folding_table, out, print_json
@@ -39,7 +40,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
 from paddlenlp_embtune.training import possible_fallbacks
 
-__all__ = ["CoverageReport", "add_to", "append_rows", "coverage_report", "print_coverage"]
+__all__ = ["CoverageReport", "append_rows", "coverage", "coverage_report", "print_coverage"]
 
 _EXAMPLES = 5
 _MISSING = 20
@@ -49,7 +50,7 @@ Table = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class CoverageReport:
-    """What vectors give the tokens that are needed.
+    """How well vectors cover the tokens that are needed.
 
     Args:
         used: the tokens.
@@ -118,23 +119,17 @@ class CoverageReport:
         return {token: row for token, row in made.items() if token not in vectors.rows}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("coverage")(coverage)
-
-
+@reads_data(labels=False)
 def coverage(
-    file: Annotated[str, typer.Argument(help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
-    data: Annotated[Optional[Path], typer.Option(help="Rows whose texts count: .tsv, .csv, .json or .jsonl.")] = None,
-    texts: Annotated[Optional[Path], typer.Option(help="Texts, one a line: .txt.")] = None,
-    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="Instead of texts: tokens, one a line.")] = None,
+    data_format: DataFormat,
+    file: VectorsArgument,
+    data: TextRowsOption = None,
+    texts: TextFileOption = None,
+    keep_vocabulary: Annotated[Optional[Path], typer.Option(help="File of tokens, one per line, instead of texts.")] = None,
     tokenizer: TokenizerOption = None,
     vocabulary: VocabularyOption = None,
-    min_count: LeastOption = 1,
+    min_count: MinCountOption = 1,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     fallbacks: FallbacksOption = None,
     damaged: DamagedOption = "refuse",
     format: FormatOption = None,  # noqa: A002
@@ -142,24 +137,24 @@ def coverage(
     tensor: TensorOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show where the row of each token would come from, and how much of the texts these rows stand for. Trains nothing."""
+    """Show where the row of each token would come from, and how much of the texts that covers. Trains nothing."""
     kind = only_option(data=data, texts=texts, keep_vocabulary=keep_vocabulary)
     if kind is None:
-        raise RecipeError("say what is to be covered: --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
+        raise RecipeError("pass one of --data ROWS, --texts TEXTS or --keep-vocabulary TOKENS")
     source = data or texts
     if source is None and (tokenizer is not None or vocabulary is not None or min_count > 1 or cased):
-        raise RecipeError("--tokenizer, --vocabulary, --min-count and --cased say how texts are read; there are none")
+        raise RecipeError(
+            "--tokenizer, --vocabulary, --min-count and --cased set how texts are read; add --data or --texts, or omit them"
+        )
     tried, found = parse_fallbacks(fallbacks, tokenizer), resolve_format(file, format)
     if source is not None:
         used = tokens_in_texts(
             source,
+            data_format,
             tokenizer=tokenizer,
             vocabulary=vocabulary,
             min_count=min_count,
             cased=cased,
-            text_column=text_column,
-            encoding=encoding,
-            quoting=quoting,
         )
     else:
         assert keep_vocabulary is not None
@@ -175,7 +170,7 @@ def coverage(
 
 
 def coverage_report(used: NeededTokens, vectors: VectorTable, fallbacks: Sequence[str]) -> CoverageReport:
-    """Look every token up."""
+    """Look up every token and report where its row comes from."""
     ordinary = [token for token in used.tokens if token not in (PAD, UNK)]
     matches = align(ordinary, vectors, fallbacks)
     known = Vocabulary([PAD, UNK, *ordinary])
@@ -188,7 +183,7 @@ def append_rows(table: Table, rows: Sequence[Table]) -> Table:
 
 
 def print_coverage(seen: CoverageReport, console: Console) -> None:
-    """Print the account as tables."""
+    """Print a coverage report as tables."""
     told = seen.plain()
     where = f"{told['texts']:,} texts, by {told['tokenizer']}: " if told["tokenizer"] else ""
     console.print(f"{where}{told['vocabulary']:,} tokens; {told['source']}", markup=False, soft_wrap=True)

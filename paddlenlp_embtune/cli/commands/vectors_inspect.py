@@ -1,4 +1,4 @@
-"""``embtune vectors inspect``: a file of vectors before it is used."""
+"""``embtune vectors inspect``: what a file of vectors holds."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune.cli._console import err, print_notes
-from paddlenlp_embtune.cli._options import FormatOption, JsonOption, TensorOption, TokensOption
+from paddlenlp_embtune.cli._options import FormatOption, JsonOption, TensorOption, TokensOption, VectorsArgument
 from paddlenlp_embtune.cli._store import folding_table, out, print_json
 from paddlenlp_embtune.cli._texts import printable
 from paddlenlp_embtune.cli._vector_sources import RowFilter, read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.embeddings.metrics import close_to, describe
 
-__all__ = ["add_to"]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("inspect")(inspect)
+__all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(help="A file of vectors, a checkpoint's folder, a bundle, or lac.")],
+    file: VectorsArgument,
     format: FormatOption = None,  # noqa: A002
     term: Annotated[
-        Optional[list[str]], typer.Option(metavar="TERM", help="Show what stands next to this token; repeat for more.")
+        Optional[list[str]], typer.Option(metavar="TERM", help="Show the nearest neighbours of this token; repeat for more.")
     ] = None,
-    neighbours: Annotated[int, typer.Option(min=1, max=1000, help="Neighbours to show of each.")] = 10,
-    most: Annotated[Optional[int], typer.Option(min=1, help="Look at this many first rows only; by default at all.")] = None,
+    neighbours: Annotated[int, typer.Option(min=1, max=1000, help="Number of neighbours to show.")] = 10,
+    most: Annotated[Optional[int], typer.Option(min=1, help="Read only this many rows; by default all.")] = None,
     tokens: TokensOption = None,
     tensor: TensorOption = None,
     as_json: JsonOption = False,

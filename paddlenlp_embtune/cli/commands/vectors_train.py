@@ -1,4 +1,4 @@
-"""``embtune vectors train``: vectors learnt from texts of the domain."""
+"""``embtune vectors train``: skip-gram vectors from texts of the domain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
-from paddlenlp_embtune.cli._options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import CasedOption, JsonOption, OverwriteOption
 from paddlenlp_embtune.cli._store import print_json
 from paddlenlp_embtune.cli._texts import load_texts
 from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
@@ -22,39 +23,33 @@ from paddlenlp_embtune.text import build_tokenizer
 from paddlenlp_embtune.training import possible_fallbacks, usual_fallbacks
 from paddlenlp_embtune.utils.locks import exclusive
 
-__all__ = ["add_to"]
+__all__ = ["train"]
 
 _TOKENIZERS = ("char", "word")
 _NGRAMS = {"char": (0, 0), "word": (1, 3)}
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
-
-
+@reads_data(labels=False)
 def train(
-    texts: Annotated[list[Path], typer.Argument(help="Texts of the domain, one a line in a .txt file; or rows.")],
-    target: Annotated[Path, typer.Option("--out", help="The file to write, for vectors.source; its ending says the format.")],
-    tokenizer: Annotated[str, typer.Option(help=f"What cuts the texts: {' or '.join(_TOKENIZERS)}, as the recipe's.")] = "char",
-    width: Annotated[int, typer.Option(help="Values of a vector.")] = 128,
+    data_format: DataFormat,
+    texts: Annotated[list[Path], typer.Argument(help="Texts of the domain, one per line in a .txt file, or rows.")],
+    target: Annotated[Path, typer.Option("--out", help="File to write, for vectors.source; its extension sets the format.")],
+    tokenizer: Annotated[str, typer.Option(help=f"Tokenizer: {' or '.join(_TOKENIZERS)}, as in the recipe.")] = "char",
+    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 128,
     epochs: Annotated[int, typer.Option(help="Passes over the texts.")] = 5,
-    window: Annotated[int, typer.Option(help="The most places between two tokens that predict each other.")] = 5,
-    negatives: Annotated[int, typer.Option(help="Drawn tokens that each pair is told apart from.")] = 5,
-    min_count: Annotated[int, typer.Option(help="Leave tokens out that the texts have fewer times.")] = 2,
+    window: Annotated[int, typer.Option(help="Largest distance between tokens that predict each other.")] = 5,
+    negatives: Annotated[int, typer.Option(help="Negative samples per pair.")] = 5,
+    min_count: Annotated[int, typer.Option(help="Drop tokens rarer than this.")] = 2,
     start: Annotated[
         Optional[str], typer.Option(metavar="SOURCE", help="Vectors to continue from: a file, a bundle, or lac.")
     ] = None,
-    to: Annotated[Optional[str], typer.Option(help="Format of the file; by default that of its ending.")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds what is drawn.")] = 0,
+    to: Annotated[Optional[str], typer.Option(help="Format of the file; by default that of its extension.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn vectors of tokens from texts without labels: skip-gram, and for words their n-grams of 1 to 3 characters too."""
+    """Train token vectors on unlabelled texts with skip-gram, for words with n-grams of 1 to 3 characters."""
     if tokenizer not in _TOKENIZERS:
         raise RecipeError(f"--tokenizer is {tokenizer!r}; {expected_names(tokenizer, _TOKENIZERS)}")
     form = vectors_convert.target_format(target, to, overwrite=overwrite)
@@ -69,8 +64,8 @@ def train(
         longest=longest,
         seed=seed,
     )
-    read = [text for file in texts for text in load_texts(file, text_column, encoding=encoding, quoting=quoting)]
-    # Words that are too rare to be learnt are cut into their characters, as the recipe's tokenizer cuts them.
+    read = [text for file in texts for text in load_texts(file, data_format)]
+    # Words that are too rare are split into characters, as the recipe's tokenizer does.
     built = build_tokenizer(tokenizer, texts=read, lowercase=not cased, min_count=min_count)
     first, fallbacks = (None, None) if start is None else _start(start, tokenizer, built.vocabulary.tokens)
     with progress_bar("learning") as progress:
@@ -87,7 +82,7 @@ def train(
 
 
 def _start(source: str, tokenizer: str, needed: Sequence[str]) -> tuple[VectorTable, list[str]]:
-    """Read the rows that the texts can use, and say what is tried for tokens without one."""
+    """Read the rows that the texts can use, and return the fallbacks for tokens without one."""
     fallbacks = usual_fallbacks(tokenizer)
     keep = wanted(needed, fallbacks)
     vectors = read_source(source, f"reading {source}", read_options(resolve_format(source, None), keep, None, None, "refuse"))

@@ -1,4 +1,4 @@
-"""``embtune vocabulary``: how texts are cut, which terms a domain has, and bundles with more or fewer tokens."""
+"""``embtune vocabulary``: comparing tokenizers, proposing terms, and bundles with more or fewer tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import typer
 from rich.markup import escape
 
 from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
-from paddlenlp_embtune.cli._options import CasedOption, ColumnOption, EncodingOption, JsonOption, OverwriteOption, QuotingOption
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
+from paddlenlp_embtune.cli._options import (
+    CasedOption,
+    JsonLinesOption,
+    JsonOption,
+    OverwriteOption,
+    TextFileOption,
+    TextRowsOption,
+)
 from paddlenlp_embtune.cli._store import folding_table, open_bundle, out, print_json
 from paddlenlp_embtune.cli._texts import load_texts, only_option, printable, read_tokens
 from paddlenlp_embtune.cli.commands import vocabulary_resize
@@ -31,52 +39,49 @@ from paddlenlp_embtune.text import (
 )
 from paddlenlp_embtune.utils.atomic_io import write_text
 
-__all__ = ["add_to", "app"]
+__all__ = ["app"]
 
 _PIECES = 8000
 _BUILT = ("char", "word", "sentencepiece")
 
 app = typer.Typer(
     name="vocabulary",
-    help="Vocabularies: compare tokenizers, propose terms of a domain, add tokens to a bundle or take them away.",
+    help="Vocabularies: compare tokenizers, propose domain terms, add tokens to a bundle or remove them.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def add_to(main: typer.Typer) -> None:
-    """Add the commands."""
-    main.add_typer(app)
-
-
 @app.command("compare")
+@reads_data(labels=False)
 def compare(
-    data: Annotated[Optional[Path], typer.Option(help="Rows whose texts count: .tsv, .csv, .json or .jsonl.")] = None,
-    texts: Annotated[Optional[Path], typer.Option(help="Texts, one a line: .txt.")] = None,
-    terms: Annotated[Optional[Path], typer.Option(help="Terms, one a line: how many does each keep whole?")] = None,
+    data_format: DataFormat,
+    data: TextRowsOption = None,
+    texts: TextFileOption = None,
+    terms: Annotated[Optional[Path], typer.Option(help="Terms, one per line; shows how many stay whole.")] = None,
     vocabulary: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="NAME=FILE", help="A vocab.txt (wordpiece) or .model (sentencepiece); repeat for more."),
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A vocab.txt (wordpiece) or .model file (sentencepiece); repeat for more.",
+        ),
     ] = None,
     pieces: Annotated[
         Optional[int],
-        typer.Option(min=0, help=f"Size of the SentencePiece model that is trained; 0 trains none. [default: {_PIECES}]"),
+        typer.Option(min=0, help=f"Size of the SentencePiece model to train, {_PIECES:,} by default; 0 trains none."),
     ] = None,
-    min_count: Annotated[int, typer.Option(min=1, help="Rarer characters and words are unknown to char and word.")] = 1,
-    max_length: Annotated[Optional[int], typer.Option(min=1, help="Also show the share of texts that are longer.")] = None,
+    min_count: Annotated[int, typer.Option(min=1, help="Drop characters and words rarer than this.")] = 1,
+    max_length: Annotated[Optional[int], typer.Option(min=1, help="Also show the share of texts with more tokens.")] = None,
     cased: CasedOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Cut the same texts by every tokenizer, and show lengths, unknown tokens, terms kept whole, and speed."""
+    """Compare tokenizers on the same texts: lengths, unknown tokens, terms kept whole, and speed."""
     if only_option(data=data, texts=texts) is None:
-        raise RecipeError("say which texts are cut: --data ROWS or --texts TEXTS")
+        raise RecipeError("pass the texts to compare on: --data ROWS or --texts TEXTS")
     files = _named_files(vocabulary or ())
     listed = read_term_list(terms) if terms is not None else None
     wanted = listed.terms if listed is not None else ()
-    read = load_texts(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
+    read = load_texts(data or texts or Path(), data_format)
     if listed is not None:
         unused = unused_terms(wanted, read, lowercase=not cased)
         print_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
@@ -90,34 +95,33 @@ def compare(
         return
     _show(rows)
     own = [name for name in _BUILT if name in built]
-    err.print(f"vocabulary out of these texts: {', '.join(own)}; of other texts they know less", soft_wrap=True)
+    err.print(f"built from these texts: {', '.join(own)}; they cover other texts less well", soft_wrap=True)
     if wanted:
-        err.print("every tokenizer keeps the terms whole that a recipe names as text.terms", soft_wrap=True)
+        err.print("every tokenizer keeps whole the terms that a recipe lists as text.terms", soft_wrap=True)
 
 
 @app.command("propose")
+@reads_data(labels=False)
 def propose(
-    texts: Annotated[Path, typer.Option(help="Unlabelled texts of the domain, as many as there are: .txt, or rows.")],
+    data_format: DataFormat,
+    texts: Annotated[Path, typer.Option(help="Unlabelled texts of the domain, the more the better: .txt, or rows.")],
     background: Annotated[
-        Optional[Path], typer.Option(help="Texts of other kinds: propose only what is more frequent in the domain.")
+        Optional[Path], typer.Option(help="Texts of other domains; proposes only what is more frequent in this one.")
     ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Propose at most so many, the best.")] = 200,
-    least_count: Annotated[int, typer.Option(min=2, help="Rarer strings are no terms.")] = 10,
-    max_characters: Annotated[int, typer.Option(min=2, help="The longest term.")] = 8,
-    all_words: Annotated[bool, typer.Option("--all", help="Also propose words that are in jieba's dictionary.")] = False,
-    known: Annotated[Optional[Path], typer.Option(help="Do not propose these tokens, one a line: a vocab.txt.")] = None,
-    bundle: Annotated[Optional[Path], typer.Option(help="Do not propose the tokens of this bundle, or run.")] = None,
-    to: Annotated[Optional[Path], typer.Option("--out", help="Also write the terms to this file, one a line.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Maximum number of proposals.")] = 200,
+    least_count: Annotated[int, typer.Option(min=2, help="Ignore strings rarer than this.")] = 10,
+    max_characters: Annotated[int, typer.Option(min=2, help="Maximum characters of a term.")] = 8,
+    all_words: Annotated[bool, typer.Option("--all", help="Also propose words of jieba's dictionary.")] = False,
+    known: Annotated[Optional[Path], typer.Option(help="Leave out these tokens, one per line, such as a vocab.txt.")] = None,
+    bundle: Annotated[Optional[Path], typer.Option(help="Leave out the tokens of this bundle, or run.")] = None,
+    to: Annotated[Optional[Path], typer.Option("--out", help="Also write the terms to this file, one per line.")] = None,
     overwrite: OverwriteOption = False,
-    text_column: ColumnOption = "text",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
-    """Propose terms of a domain: strings that hang together and stand free, and that no general dictionary has."""
+    """Propose domain terms: cohesive, free-standing strings that no general dictionary has."""
     only_option(known=known, bundle=bundle)
     if to is not None and to.exists() and not overwrite:
-        raise DataError(f"{to} is there already; replace it with --overwrite, or choose another name")
+        raise DataError(f"{to} already exists; replace it with --overwrite, or choose another name")
     tokens = frozenset(read_tokens(known)) if known is not None else frozenset[str]()
     if bundle is not None:
         tokens = frozenset(open_bundle(bundle).vocabulary.tokens)
@@ -125,18 +129,16 @@ def propose(
         tokens |= common_words()
     with progress_bar("counting") as progress:
         found = propose_terms(
-            stream_texts(texts, text_column=text_column, encoding=encoding, quoting=quoting),
+            stream_texts(texts, **data_format.for_texts()),
             known=tokens,
-            background=stream_texts(background, text_column=text_column, encoding=encoding, quoting=quoting)
-            if background is not None
-            else (),
+            background=stream_texts(background, **data_format.for_texts()) if background is not None else (),
             least_count=least_count,
             most=most,
             max_characters=max_characters,
             progress=progress,
         )
     if not found:
-        raise DataError(f"{texts} holds no term that occurs {least_count} times; give more texts, or a lower --least-count")
+        raise DataError(f"{texts} contains no term that occurs {least_count} times; give more texts, or lower --least-count")
     if to is not None:
         write_text(to, "".join(f"{proposal.term}\n" for proposal in found))
     if as_json:
@@ -146,7 +148,7 @@ def propose(
         _show_proposals(found)
     if to is not None:
         err.print(
-            f"{len(found)} terms: {to}; read them, strike what is none, then use them as text.terms",
+            f"{len(found)} terms: {to}; review them, delete wrong ones, then use the file as text.terms",
             markup=False,
             soft_wrap=True,
         )
@@ -164,13 +166,15 @@ def _named_files(given: Sequence[str]) -> Mapping[str, Path]:
         if not (name and sign and file):
             raise RecipeError(f"--vocabulary is {each!r}; expected NAME=FILE, such as ernie=vocab.txt")
         if name in files or name in _BUILT:
-            raise RecipeError(f"--vocabulary names {name!r}, which is taken; expected each once, none of {', '.join(_BUILT)}")
+            raise RecipeError(
+                f"--vocabulary uses the name {name!r}, which is taken; choose another one, none of {', '.join(_BUILT)}"
+            )
         files[name] = Path(file)
     return files
 
 
 def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: bool) -> dict[str, Tokenizer]:
-    """Build what is made of the texts themselves; what needs a package that is not there is left out."""
+    """Build the tokenizers that are made from the texts; leave out one whose package is not installed."""
     built: dict[str, Tokenizer] = {}
     for name in _BUILT:
         trained = name == "sentencepiece"
@@ -180,7 +184,7 @@ def _built(texts: Sequence[str], *, pieces: int | None, min_count: int, cased: b
         try:
             built[name] = build_tokenizer(name, texts=texts, lowercase=not cased, min_count=min_count, size=size)
         except (MissingDependencyError, DataError) as error:
-            # Of a size that nobody asked for, failing would be odd.
+            # Fail only for a size that was asked for.
             if isinstance(error, DataError) and not (trained and pieces is None):
                 raise
             err.print(f"[yellow]note:[/] {name} left out: {escape(str(error))}", markup=True, soft_wrap=True)
@@ -202,7 +206,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     out.print(table)
     for row in rows if terms else ():
         cut = ", ".join(f"{each['term']}: {' '.join(map(printable, each['pieces']))}" for each in row["terms_cut"])
-        err.print(f"{row['name']} cuts {cut or 'no term'}", markup=False, soft_wrap=True)
+        err.print(f"{row['name']} splits {cut or 'no term'}", markup=False, soft_wrap=True)
 
 
 def _show_proposals(found: Sequence[Proposal]) -> None:
@@ -214,4 +218,5 @@ def _show_proposals(found: Sequence[Proposal]) -> None:
     out.print(table)
 
 
-vocabulary_resize.add_to(app)
+app.command("extend")(vocabulary_resize.extend)
+app.command("cut")(vocabulary_resize.cut)

@@ -10,14 +10,13 @@ import typer
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import err, print_event, print_notes
+from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
-    ColumnOption,
-    EncodingOption,
+    BundleOrRunArgument,
+    CalibrationRowsOption,
     JsonOption,
-    LabelledOption,
-    LabelOption,
+    NewBundleOption,
     OverwriteOption,
-    QuotingOption,
 )
 from paddlenlp_embtune.cli._store import load_examples_for, locked_target, open_bundle, print_json
 from paddlenlp_embtune.cli._texts import load_texts, only_option, printable
@@ -30,42 +29,31 @@ from paddlenlp_embtune.utils.schema import to_plain
 if TYPE_CHECKING:
     from paddlenlp_embtune.export import Resized
 
-__all__ = ["add_to"]
+__all__ = ["cut", "extend"]
 
 _SHOWN = 20
 
-BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, or of its run.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Write the new bundle here.")]
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("extend")(extend)
-    app.command("cut")(cut)
-
-
+@reads_data(labels=True)
 def extend(
-    bundle: BundleArgument,
-    terms: Annotated[Path, typer.Option(help="Terms to add, one a line, or a dictionary in jieba's format.")],
-    to: OutOption,
+    data_format: DataFormat,
+    bundle: BundleOrRunArgument,
+    terms: Annotated[Path, typer.Option(help="File of terms to add, one per line, or a dictionary in jieba's format.")],
+    to: NewBundleOption,
     overwrite: OverwriteOption = False,
-    data: LabelledOption = None,
+    data: CalibrationRowsOption = None,
     vectors: Annotated[
-        Optional[str], typer.Option(help="Pretrained vectors, for the rows of terms that they have; a file, a folder, or lac.")
+        Optional[str], typer.Option(help="Pretrained vectors that give terms their rows: a file, a folder, or lac.")
     ] = None,
-    text_column: ColumnOption = "text",
-    label_column: LabelOption = "label",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Give terms tokens and rows of their own in a bundle; all old rows stay as they are, and every engine is proven anew."""
+    """Add terms to a bundle as tokens with rows of their own; old rows stay unchanged, and every engine is verified again."""
     with locked_target(to, overwrite=overwrite):
         opened, listed = open_bundle(bundle), read_term_list(terms)
         wanted = listed.terms
         print_notes(listed.remarks())
         before = _size(opened)
-        labelled = _labelled(opened, data, text_column, label_column, encoding=encoding, quoting=quoting)
+        labelled = _labelled(opened, data, data_format)
         table = None
         if vectors is not None:
             keep = known_names([*opened.vocabulary.tokens, *wanted])
@@ -86,32 +74,26 @@ def extend(
         _finish(done, before, told, as_json=as_json)
 
 
+@reads_data(labels=True)
 def cut(
-    bundle: BundleArgument,
-    to: OutOption,
+    data_format: DataFormat,
+    bundle: BundleOrRunArgument,
+    to: NewBundleOption,
     overwrite: OverwriteOption = False,
-    texts: Annotated[Optional[Path], typer.Option(help="Texts of the domain, one a line: .txt.")] = None,
-    data: Annotated[
-        Optional[Path], typer.Option(help="Rows whose texts are the domain's: .tsv, .csv, .json or .jsonl.")
-    ] = None,
-    min_count: Annotated[
-        int, typer.Option(min=1, help="Drop tokens that the texts have fewer times, unless they are single characters.")
-    ] = 1,
-    check_data: LabelledOption = None,
-    text_column: ColumnOption = "text",
-    label_column: LabelOption = "label",
-    encoding: EncodingOption = None,
-    quoting: QuotingOption = "auto",
+    texts: Annotated[Optional[Path], typer.Option(help="File of texts of the domain, one per line (.txt).")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="File of rows of the domain: .tsv, .csv, .json or .jsonl.")] = None,
+    min_count: Annotated[int, typer.Option(min=1, help="Drop tokens rarer than this, except single characters.")] = 1,
+    check_data: CalibrationRowsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take the tokens and rows that a domain does not use out of a bundle; every engine is proven anew."""
+    """Remove tokens and rows that a domain does not use from a bundle; every engine is verified again."""
     if only_option(texts=texts, data=data) is None:
-        raise RecipeError("say what the vocabulary must serve: --texts TEXTS or --data ROWS")
+        raise RecipeError("pass the texts that the vocabulary must cover: --texts TEXTS or --data ROWS")
     with locked_target(to, overwrite=overwrite):
         opened = open_bundle(bundle)
         before = _size(opened)
-        domain = load_texts(texts or data or Path(), text_column, encoding=encoding, quoting=quoting)
-        labelled = _labelled(opened, check_data, text_column, label_column, encoding=encoding, quoting=quoting)
+        domain = load_texts(texts or data or Path(), data_format)
+        labelled = _labelled(opened, check_data, data_format)
         _prepare()
         from paddlenlp_embtune.export import cut_bundle
         from paddlenlp_embtune.text import Cut
@@ -123,18 +105,16 @@ def cut(
         told: dict[str, Any] = {"dropped": list(change.dropped), **{name: getattr(change, name) for name in figures}}
         _say(f"dropped {len(change.dropped):,} tokens", told["dropped"])
         err.print(
-            f"{change.texts:,} texts: {change.resegmented:,} are cut otherwise than before; unknown "
+            f"{change.texts:,} texts: {change.resegmented:,} are split differently than before; unknown "
             f"{change.unknown_before:.3%} -> {change.unknown_after:.3%}"
         )
         _finish(done, before, told, as_json=as_json)
 
 
-def _labelled(
-    bundle: Bundle, data: Path | None, text_column: str, label_column: str, *, encoding: str | None, quoting: str
-) -> dict[str, Any]:
+def _labelled(bundle: Bundle, data: Path | None, data_format: DataFormat) -> dict[str, Any]:
     if data is None:
         return {}
-    rows = load_examples_for(bundle, data, text_column, label_column, encoding=encoding, quoting=quoting)
+    rows = load_examples_for(bundle, data, data_format)
     return {"texts": rows.texts, "labels": rows.labels}
 
 
@@ -154,7 +134,7 @@ def _say(what: str, named: list[str]) -> None:
 
 
 def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_json: bool) -> None:
-    """Say what every change has in common, and print the place of the bundle, or all as JSON."""
+    """Print what every change has in common, and the path of the bundle, or all of it as JSON."""
     path, after = done.bundle.path, _size(done.bundle)
     for engine, record in done.bundle.manifest.parity.items():
         print_event({"event": "parity", "engine": engine, **to_plain(record)})
@@ -162,7 +142,7 @@ def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_j
     megabytes = " -> ".join(f"{size['bytes'] / 1e6:.2f}" for size in (before, after))
     err.print(f"tokens {before['tokens']:,} -> {after['tokens']:,}, bundle {megabytes} MB")
     err.print(
-        f"to train on, write model: {{start: {path}}} into a recipe, then: embtune train RECIPE --out RUN",
+        f"to continue training, set model: {{start: {path}}} in a recipe and run: embtune train RECIPE --out RUN",
         markup=False,
         soft_wrap=True,
     )

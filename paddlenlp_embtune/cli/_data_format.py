@@ -1,0 +1,94 @@
+"""How a command reads its data: the options for columns, encoding and quoting, which commands get as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Optional, TypeVar
+
+import typer
+
+__all__ = ["DataFormat", "reads_data", "states_data_format"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_COLUMN = {"text_column": "text", "label_column": "label"}
+_HELP = {
+    "text_column": "Column or key that holds the text.",
+    "label_column": "Column or key that holds the label.",
+    "encoding": "Encoding of the data, such as gb18030 or big5; by default UTF-8, or another one that is evident.",
+    "quoting": "Meaning of double quotes in TSV and CSV data: quotes around fields (csv), part of the text (none), or detected "
+    "(auto).",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFormat:
+    """How labelled rows or texts are read.
+
+    Args:
+        text_column: column or key of the text.
+        label_column: column or key of the label.
+        encoding: of the files; None detects it.
+        quoting: ``auto``, ``csv`` or ``none``.
+    """
+
+    text_column: str = "text"
+    label_column: str = "label"
+    encoding: str | None = None
+    quoting: str = "auto"
+
+    def for_texts(self) -> dict[str, Any]:
+        """Return the arguments of the functions that read texts without labels."""
+        return {"text_column": self.text_column, "encoding": self.encoding, "quoting": self.quoting}
+
+    def for_examples(self) -> dict[str, Any]:
+        """Return the arguments of the functions that read labelled rows."""
+        return dataclasses.asdict(self)
+
+
+def reads_data(*, labels: bool) -> Callable[[Command], Command]:
+    """Add ``--text-column``, ``--encoding`` and ``--quoting`` to a command, whose first parameter gets a :class:`DataFormat`.
+
+    Args:
+        labels: also add ``--label-column``.
+    """
+    names = [name for name in _HELP if labels or name != "label_column"]
+    defaults = {name: getattr(DataFormat(), name) for name in names}
+    return functools.partial(_with_options, defaults=defaults, collect=DataFormat)
+
+
+def states_data_format(command: Command) -> Command:
+    """Add the options of :func:`reads_data` to a command that changes a recipe; its first parameter gets what was given."""
+    return _with_options(command, defaults=dict.fromkeys(_HELP), collect=_given)
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _with_options(command: Command, *, defaults: dict[str, Any], collect: Callable[..., Any]) -> Command:
+    """Replace the first parameter of a command by options; Typer reads the signature and the annotations."""
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    @functools.wraps(command)
+    def wrapper(**arguments: Any) -> Any:
+        stated = collect(**{name: arguments.pop(name) for name in defaults})
+        return command(stated, **arguments)
+
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_option(name, default))
+        for name, default in defaults.items()
+    ]
+    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    wrapper.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added)}
+    return wrapper  # type: ignore[return-value]
+
+
+def _option(name: str, default: str | None) -> Any:
+    kind: Any = str if default is not None else Optional[str]
+    metavar = "auto|csv|none" if name == "quoting" else None
+    return Annotated[kind, typer.Option(metavar=metavar, help=_HELP[name])]
