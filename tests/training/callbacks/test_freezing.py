@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 from paddlenlp_embtune.config.optimization import PlateauSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import FreezeCallback, ResumeCallback
+from tests.host import TrainerCallback
 from tests.toy import Snapshots, Toy, make_trainer, new_process
 
 ACCURACY = PlateauSpec(metric="accuracy")

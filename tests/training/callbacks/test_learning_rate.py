@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config.recipe import LayerwiseSpec, Recipe, ScheduleSpec
+from tests.host import Trainer, TrainerCallback
 from tests.toy import Toy, ToyData, make_trainer
 from tests.training.callbacks.test_freezing import Interrupt, Steps, assert_equal, named, script_accuracy
 from tests.training.test_depth import Deep
