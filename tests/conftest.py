@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import paddlenlp_embtune
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from tests.helpers import QUICK, ROWS, Run, TinyRun, call_main, train_tiny, tsv
 
@@ -21,11 +22,11 @@ with warnings.catch_warnings():
     # Paddle and PaddleNLP warn about their own insides while they load; everything after that is an error.
     warnings.simplefilter("ignore")
     import paddle  # noqa: F401
-    import paddlenlp.trainer  # noqa: F401
-    from paddlenlp.utils.log import logger
+
+    import tests.host  # noqa: F401
 
 # pytest formats and keeps what the Trainer logs of every step: a tenth of the time of all tests that train.
-logger.set_level("WARNING")
+compat.quiet_logging()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.builtin import FINANCE
@@ -19,6 +18,7 @@ from paddlenlp_embtune.embeddings.io.lac import read_lac
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.plugin.registry import load
 from tests.helpers import tsv
+from tests.host import TrainerCallback
 
 RATES = {"embedding": 1e-3, "backbone": 2e-3, "head": 2e-3}
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
+
+from tests.host import ARGUMENTS, Trainer, TrainerCallback, TrainingArguments
 
 ROWS, LENGTH, VOCABULARY, WIDTH, LABELS = 64, 6, 30, 8, 3
 
@@ -88,6 +89,7 @@ def make_trainer(out: Path, *callbacks: Any, model: Any = None, rows: int = ROWS
         "seed": 0,
         "disable_tqdm": True,
         "report_to": [],
+        **ARGUMENTS,
         **arguments,
     }
     paddle.seed(0)

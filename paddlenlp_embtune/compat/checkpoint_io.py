@@ -15,10 +15,12 @@ from typing import Any
 
 from paddlenlp_embtune.compat._checkpoint_states import MODEL, check_parameters, read_model, read_state, write_state
 from paddlenlp_embtune.compat._paddle_load_guard import loads_guarded
+from paddlenlp_embtune.compat._paddleformers import splits_checkpoints, state_as_json, use_plain_checkpoints
 from paddlenlp_embtune.compat.host import HOSTS, trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.compat.rng_state import restore_random_state
 from paddlenlp_embtune.compat.trainer import inner_optimizer
+from paddlenlp_embtune.compat.trainer_state import TRAINER_STATE
 from paddlenlp_embtune.errors import HostError
 
 __all__ = ["keep_callback_last", "resumed_from", "use_safe_checkpoints", "wait_for_all_processes"]
@@ -49,6 +51,7 @@ def use_safe_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]])
         trainer: a Trainer.
         checks: asked about a checkpoint's folder before anything of it is loaded, as callbacks cannot be; may raise.
     """
+    use_plain_checkpoints(trainer)
     _take_over_saving(trainer)
     _Loads(trainer)
     train = trainer.train
@@ -60,7 +63,7 @@ def use_safe_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]])
         concerns = _of_checkpoints(trainer, folder, checks)
         if folder is not None:
             concerns(Path(folder))
-        with loads_guarded(concerns):
+        with loads_guarded(concerns), state_as_json(trainer, TRAINER_STATE):
             return train(folder, *arguments, **options)
 
     trainer.train = train_guarded
@@ -125,8 +128,10 @@ def _resumed(trainer: Any, given: Any) -> str | None:
 
 
 def _is_special(trainer: Any) -> bool:
-    return type(trainer.model).__module__.startswith(_ADAPTERS) or any(
-        bool(getattr(trainer.args, name, False)) for name in _SPECIAL
+    return (
+        type(trainer.model).__module__.startswith(_ADAPTERS)
+        or splits_checkpoints(trainer.args)
+        or any(bool(getattr(trainer.args, name, False)) for name in _SPECIAL)
     )
 
 
@@ -176,10 +181,13 @@ def _saves_routed(trainer: Any, folder: Path) -> Iterator[None]:
 
 def _routes(trainer: Any) -> dict[str, Callable[[Path, Any], None]]:
     """Who writes what, by the name that the Trainer gives it."""
-    # Nobody reads the Trainer's arguments, and ResumeCallback writes random states.
+    # Nobody reads the Trainer's arguments, and ResumeCallback writes random states. PaddleNLP numbers their file by the count
+    # of processes, PaddleFormers by the process.
+    numbers = (trainer.args.world_size, trainer.args.process_index)
     routes: dict[str, Callable[[Path, Any], None]] = dict.fromkeys(
-        ("training_args.bin", "rng_state.pth", f"rng_state_{trainer.args.world_size}.pth"), _leave_out
+        ("training_args.bin", "rng_state.pth", *(f"rng_state_{number}.pth" for number in numbers)), _leave_out
     )
+    routes[TRAINER_STATE] = lambda folder, state: state.save_to_json(str(folder / TRAINER_STATE))
     if not _is_special(trainer):
         routes["optimizer.pdopt"] = lambda folder, state: write_state(
             folder, "optimizer", {name: value for name, value in state.items() if name != "LR_Scheduler"}

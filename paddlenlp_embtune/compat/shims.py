@@ -6,6 +6,8 @@ import functools
 import types
 from typing import Any
 
+from paddlenlp_embtune.compat._paddleformers import fix_synchronize
+from paddlenlp_embtune.compat.host import HOSTS
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.utils.import_hooks import after_import
 
@@ -19,10 +21,11 @@ def install_shims() -> None:
 
     aistudio-sdk 0.3 dropped ``aistudio_sdk.hub.download``, which ``import paddlenlp`` needs; paddleocr needs 0.3. VisualDL
     writes true and false as whole numbers, which protobuf no longer takes: a Trainer that reports there would end before its
-    first step.
+    first step. PaddleFormers' Trainer waits for a device where there is none.
     """
     after_import("aistudio_sdk.hub", _restore_aistudio_download)
     after_import("visualdl.writer.writer", _plain_hparams)
+    after_import(f"{HOSTS['paddleformers']}.trainer", fix_synchronize)
 
 
 def _plain_hparams(module: types.ModuleType) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import PluginError, Recipe, hookimpl, train
@@ -23,6 +22,7 @@ from paddlenlp_embtune.plugin.contracts import CONTRACTS
 from paddlenlp_embtune.training.initialize import pretrained_encoder, read_source
 from tests.encoders import encoder_of_rows
 from tests.helpers import QUICK, ROWS, Run, error_of, tsv
+from tests.host import TrainerCallback
 
 
 def plugin(**functions: Callable[..., Any]) -> types.SimpleNamespace:

@@ -19,7 +19,7 @@ from tests.hostile.damages import DAMAGES, PICKLED, as_foreign, flips, payload, 
 from tests.toy import make_trainer, new_process
 
 # isort: split
-from paddlenlp.trainer import TrainerCallback
+from tests.host import TrainerCallback
 
 RECIPE = embtune.Recipe.from_dict(
     {

@@ -14,10 +14,9 @@ import paddle
 import paddlenlp_embtune as embtune  # before paddlenlp, which lacks something beside aistudio-sdk 0.3
 
 # isort: split
-from paddlenlp.trainer import TrainerCallback
-
 from paddlenlp_embtune.training.callbacks import EarlyStoppingCallback
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+from tests.host import TrainerCallback
 from tests.toy import Toy, make_trainer
 
 RECIPE = embtune.Recipe.from_dict(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddlenlp.trainer import Trainer, TrainerCallback
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config.regularization import RegularizationSpec
 from paddlenlp_embtune.training.regularization.apply import regularize
+from tests.host import Trainer, TrainerCallback
 from tests.toy import LABELS, LENGTH, VOCABULARY, WIDTH, make_trainer
 
 functional = paddle.nn.functional

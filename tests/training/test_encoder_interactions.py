@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback, TrainingArguments
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import compat
@@ -28,6 +27,7 @@ from paddlenlp_embtune.training.callbacks import cpu_kernels
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.encoders import encoder_of_rows, texts, tiny_encoder
 from tests.helpers import Run
+from tests.host import Trainer, TrainerCallback, TrainingArguments
 from tests.toy import new_process
 
 BELOW = ["embedding", "layer.0"]

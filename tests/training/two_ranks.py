@@ -13,8 +13,6 @@ import paddle.distributed
 import paddlenlp_embtune as embtune  # before paddlenlp, which lacks something beside aistudio-sdk 0.3
 
 # isort: split
-from paddlenlp.trainer import TrainerCallback
-
 from paddlenlp_embtune.training.callbacks import (
     EarlyStoppingCallback,
     FreezingCallback,
@@ -22,6 +20,7 @@ from paddlenlp_embtune.training.callbacks import (
     ResumeCallback,
 )
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+from tests.host import TrainerCallback
 from tests.toy import Toy, make_trainer
 
 ARGUMENTS: dict[str, Any] = {

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback, GlobalNormClippingCallback, ResumeCallback
+from tests.host import TrainerCallback
 from tests.toy import Snapshots, Toy, make_trainer, new_process
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EarlyStoppingCallback, StopReason
+from tests.host import Trainer, TrainerCallback, TrainerControl, TrainerState
 from tests.toy import Snapshots, States, Toy, assert_equal, make_trainer, new_process, state_of
 
 STEPS = 4

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.monitoring import AlarmSpec
@@ -25,6 +24,7 @@ from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import EmbeddingHealthCallback
 from paddlenlp_embtune.training.callbacks._batch_stats import StepSampler
 from paddlenlp_embtune.training.callbacks.monitored_rows import MOST_ROWS, MonitoredRows
+from tests.host import TrainerCallback
 from tests.toy import LABELS, VOCABULARY, WIDTH, Snapshots, Steps, Toy, assert_equal, make_trainer, named, new_process
 
 EMBEDDING = "embedding.weight"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 from paddlenlp_embtune.config.optimization import PlateauSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import FreezingCallback, ResumeCallback
+from tests.host import TrainerCallback
 from tests.toy import Interrupt, Snapshots, Steps, Toy, assert_equal, make_trainer, named, new_process, script_accuracy
 
 ACCURACY = PlateauSpec(metric="accuracy")

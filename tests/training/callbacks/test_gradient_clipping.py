@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import ClipSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training.callbacks import GradientClippingCallback, clip_norm, clip_rows
+from tests.host import TrainerCallback
 from tests.toy import ROWS, Snapshots, Toy, make_trainer
 
 Gradients = dict[str, npt.NDArray[Any]]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainingArguments
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.data.dataset import EncodedDataset, collate
@@ -16,6 +15,7 @@ from paddlenlp_embtune.models.layer_cache import LayerCache, cacheable_layers
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import pad
 from tests.encoders import texts, tiny_encoder
+from tests.host import Trainer, TrainingArguments
 
 ROWS = 24
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config.recipe import LayerwiseSpec, Recipe, ScheduleSpec
+from tests.host import Trainer, TrainerCallback
 from tests.toy import Deep, Interrupt, Steps, Toy, ToyData, assert_equal, make_trainer, named, script_accuracy
 
 RATES = {"embedding": 5e-5, "norm": 2e-4, "body": 1e-3, "head": 1e-2}

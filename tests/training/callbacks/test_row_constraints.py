@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.freezing import RowsSpec
 from paddlenlp_embtune.errors import PatternError, RecipeError
 from paddlenlp_embtune.training.callbacks import RowConstraintsCallback
 from paddlenlp_embtune.training.callbacks.row_constraints import row_numbers, turn_back
+from tests.host import TrainerCallback
 from tests.toy import VOCABULARY, WIDTH, Snapshots, Toy, make_trainer, new_process
 
 TOKENS = ["[PAD]", "的", "了", "降", "准", "加息", "息", "3", *(f"字{number}" for number in range(8, VOCABULARY))]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer
 
 from paddlenlp_embtune import HostError, Recipe, attach, compat
 from paddlenlp_embtune.training import RunRecord
 from paddlenlp_embtune.training.callbacks import SparseEmbeddingCallback
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+from tests.host import Trainer
 from tests.toy import VOCABULARY, WIDTH, Toy, make_trainer, new_process
 
 GROUPS = [

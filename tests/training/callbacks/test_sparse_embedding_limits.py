@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback
 
 from paddlenlp_embtune import Recipe, attach, compat
 from paddlenlp_embtune.training import RunRecord, resolve_groups
 from paddlenlp_embtune.training.callbacks import SparseEmbeddingCallback
 from paddlenlp_embtune.training.lr_finder import find_learning_rates
 from paddlenlp_embtune.training.parameter_groups import group_specs
+from tests.host import Trainer, TrainerCallback
 from tests.toy import VOCABULARY, WIDTH, Toy, make_trainer, new_process
 
 GROUPS = [

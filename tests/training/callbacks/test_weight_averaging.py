@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback, TrainerState
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import AverageSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.training.callbacks import WeightAveragingCallback
+from tests.host import TrainerCallback, TrainerState
 from tests.toy import States, Toy, make_trainer, named, new_process
 
 STEPS = 4

@@ -14,10 +14,9 @@ import paddle.distributed
 import paddlenlp_embtune as embtune  # before paddlenlp, which lacks something beside aistudio-sdk 0.3
 
 # isort: split
-from paddlenlp.trainer import TrainerCallback
-
 from paddlenlp_embtune.config.regularization import RegularizationSpec
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+from tests.host import TrainerCallback
 from tests.training.regularized import make_regularized
 
 ON = {"embedding_dropout": 0.2, "label_smoothing": 0.1, "r_drop": 1.0}

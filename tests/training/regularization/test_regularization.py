@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 
 from paddlenlp_embtune import HostError, Recipe, RecipeError, attach
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
@@ -22,6 +21,7 @@ from paddlenlp_embtune.training.regularization._label_smoothing import smoothed
 from paddlenlp_embtune.training.regularization._r_drop import symmetric_divergence
 from paddlenlp_embtune.training.regularization.apply import regularize
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+from tests.host import TrainerCallback
 from tests.toy import LABELS, Toy, make_trainer, new_process
 from tests.training.regularized import Gradients, Padded, Small, expected_gradients, make_regularized
 
