@@ -14,7 +14,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle.reader import MANIFEST, Bundle
 from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils.atomic_io import bring_back, write_arrays
+from paddlenlp_embtune.utils.atomic_io import restore_interrupted, write_safetensors
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
 __all__ = ["bundle_folder", "draft_with_embedding", "embedding_table", "model_name", "read_bundle_weights", "read_model"]
@@ -30,7 +30,7 @@ def bundle_folder(path: Path) -> Path:
     inner = path / "bundle"
     if not (path / MANIFEST).is_file() and not (inner / MANIFEST).is_file():
         with contextlib.suppress(OSError, EmbtuneError):  # opening it tells what is wrong
-            bring_back(inner)
+            restore_interrupted(inner)
     return inner if (inner / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
 
 
@@ -104,7 +104,7 @@ def draft_with_embedding(bundle: Bundle, table: Table, folder: Path) -> Bundle:
         shutil.copyfile(bundle.path / file, folder / file)
     bundle.check_current(*kept, _WEIGHTS, _MODEL)
     arrays = {**weights, name: np.ascontiguousarray(table)}
-    write_arrays(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
+    write_safetensors(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
     draft = dataclasses.replace(manifest, engines=live, parity={}, quantized={}, files=kept)
     return Bundle(folder, draft, bundle.vocabulary)
 

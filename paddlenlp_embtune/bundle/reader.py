@@ -261,7 +261,7 @@ class Bundle:
         """
         if (name := "fixtures.jsonl") not in self.manifest.files:
             return [self.vocabulary.unknown_id]
-        first = read_bounded(self.path / name, error=BundleError, most_bytes=_MOST_BYTES).split(b"\n", 1)[0]
+        first = read_bounded(self.path / name, error=BundleError, max_bytes=_MOST_BYTES).split(b"\n", 1)[0]
         example = parse_json(first, f"the first line of {self.path / name}", error=BundleError)
         try:
             ids = [int(number) for number in example["windows"][0]["ids"]]
@@ -320,7 +320,7 @@ def _reopen(path: str, fingerprint: str) -> Bundle:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
-        content = read_bounded(file, error=BundleError, most_bytes=_MOST_BYTES)
+        content = read_bounded(file, error=BundleError, max_bytes=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; give the bundle folder of a run") from None
     value = read_sealed(content, str(file))

@@ -80,7 +80,7 @@ def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0
             RANDOM_STATES,
         )
         return
-    states = read_json(file, error=HostError, most_bytes=_MOST_BYTES)
+    states = read_json(file, error=HostError, max_bytes=_MOST_BYTES)
     if isinstance(states, list) and len(states) != world_size:
         logger.warning("%s is of %d processes, and there are %d now; random draws do not go on", file, len(states), world_size)
         return

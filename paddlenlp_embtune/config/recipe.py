@@ -140,7 +140,7 @@ class Recipe:
         if path.is_dir():
             raise RecipeError(f"cannot read the recipe {path}: it is a folder; give the path of a YAML file")
         try:
-            content = read_bounded(path, error=RecipeError, most_bytes=_MOST_BYTES)
+            content = read_bounded(path, error=RecipeError, max_bytes=_MOST_BYTES)
         except OSError as error:
             raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; give the path of a YAML file") from None
         value = parse_yaml(content, str(path), error=RecipeError)

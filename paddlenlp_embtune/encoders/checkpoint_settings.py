@@ -13,11 +13,11 @@ from typing import Any
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["MODEL_SETTINGS", "SPECIAL_TOKENS", "TOKENIZER", "TOKENIZERS", "Settings", "check_settings", "content_of"]
+__all__ = ["MODEL_SETTINGS", "SPECIAL_TOKENS", "TOKENIZER", "TOKENIZERS", "KnownSettings", "check_settings", "token_content"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class KnownSettings:
     """What is known about the settings of one file.
 
     Args:
@@ -38,7 +38,7 @@ _OFF = (None, False)
 _TRAIN_AGAIN = "fine-tune it without that setting"
 _OURS = "leave it out if the model was not trained with it, otherwise use another tokenizer"
 
-MODEL_SETTINGS = Settings(
+MODEL_SETTINGS = KnownSettings(
     understood={
         "architectures": "the class that is built",
         "model_type": "the family, where no class is named",
@@ -203,7 +203,7 @@ _NAMES_WHY = {
     for name, token in _NAMED.items()
 }
 
-TOKENIZER = Settings(
+TOKENIZER = KnownSettings(
     understood={
         "tokenizer_class": "the tokenizer",
         "init_class": "the tokenizer, by its older name",
@@ -272,7 +272,7 @@ TOKENIZER = Settings(
 )
 """``tokenizer_config.json``."""
 
-SPECIAL_TOKENS = Settings(understood=_TOKENS, only=_NAMES, reasons=_NAMES_WHY, harmless=frozenset())
+SPECIAL_TOKENS = KnownSettings(understood=_TOKENS, only=_NAMES, reasons=_NAMES_WHY, harmless=frozenset())
 """``special_tokens_map.json``."""
 
 TOKENIZERS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
@@ -292,7 +292,7 @@ TOKENIZERS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 
 def check_settings(
     values: Mapping[str, Any],
-    known: Settings,
+    known: KnownSettings,
     *,
     file: Path,
     also: Collection[str] = (),
@@ -329,13 +329,13 @@ def check_settings(
             )
 
 
-def content_of(token: Any) -> Any:
+def token_content(token: Any) -> Any:
     """Return the text of a token that may be stated with its flags."""
     return token["content"] if isinstance(token, Mapping) and "content" in token else token
 
 
 def _same(value: Any, allowed: Any) -> bool:
-    value = content_of(value)
+    value = token_content(value)
     return type(value) is type(allowed) and bool(value == allowed)
 
 

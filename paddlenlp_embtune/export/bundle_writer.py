@@ -17,7 +17,7 @@ from paddlenlp_embtune.inference import EngineOptions
 from paddlenlp_embtune.models import load_layer
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import Tokenizer, WindowSpec
-from paddlenlp_embtune.utils.atomic_io import write_arrays, write_text
+from paddlenlp_embtune.utils.atomic_io import write_safetensors, write_text
 
 __all__ = ["BundleContent", "add_engines", "write_bundle"]
 
@@ -175,7 +175,7 @@ def _export(
 def _save_weights(folder: Path, content: BundleContent) -> None:
     """Write the weights, and with them the tokens that their rows stand for."""
     arrays = {key: value.numpy() for key, value in content.model.state_dict().items()}
-    write_arrays(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
+    write_safetensors(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
     description = {"name": content.model_name, "config": content.model.config()}
     write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
 

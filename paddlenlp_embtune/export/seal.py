@@ -15,7 +15,7 @@ from paddlenlp_embtune.export._interface import write_interface
 from paddlenlp_embtune.inference import EngineOptions
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.utils.atomic_io import clear_leftovers, replace_folder, sha256_of, write_text
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.locks import exclusive_lock
 from paddlenlp_embtune.utils.os_errors import next_step
 from paddlenlp_embtune.utils.schema import to_plain
 
@@ -60,7 +60,7 @@ def bundle_lock(target: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         with _worded(target):
-            held.enter_context(exclusive(target, error=BundleError))
+            held.enter_context(exclusive_lock(target, error=BundleError))
             clear_leftovers(target)
         check_place(target)
         yield

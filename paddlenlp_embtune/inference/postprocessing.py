@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.text import Reading, WindowSpec
+from paddlenlp_embtune.text import TokenizedTexts, WindowSpec
 
 __all__ = [
     "above_threshold",
@@ -38,7 +38,7 @@ def softmax(logits: Floats) -> Floats:
     return probabilities
 
 
-def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats, Ids]:
+def aggregate(windows: Floats, reading: TokenizedTexts, *, method: str) -> tuple[Floats, Ids]:
     """Make one answer of each text's windows.
 
     Args:
@@ -52,7 +52,7 @@ def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats
     return result.astype(np.float32, copy=False), decisive
 
 
-def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tuple[npt.NDArray[Any], Ids]:
+def _aggregated(windows: npt.NDArray[Any], reading: TokenizedTexts, method: str) -> tuple[npt.NDArray[Any], Ids]:
     first = reading.first[:-1]
     if len(first) == len(windows):
         return windows, first
@@ -71,7 +71,9 @@ def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tup
     return result, np.asarray(decisive, dtype=np.int64)
 
 
-def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
+def probabilities_of(
+    logits: Floats, reading: TokenizedTexts, *, temperature: float, windows: WindowSpec | None
+) -> tuple[Floats, Ids]:
     """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
 
     No temperature changes a text's label or its decisive window: it acts on the answer of all windows together, and where
@@ -155,7 +157,7 @@ def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np
 
 def format_predictions(
     texts: Sequence[str],
-    reading: Reading,
+    reading: TokenizedTexts,
     logits: Floats,
     *,
     labels: Sequence[str],

@@ -13,7 +13,7 @@ from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.training._finalize import OWN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.locks import exclusive_lock
 
 __all__ = [
     "RECORD",
@@ -44,7 +44,7 @@ def run_lock(out: Path) -> Iterator[None]:
         RecipeError: another process is writing there.
     """
     refusal = f"another run is writing {out}; wait until it has ended, or choose another --out"
-    with exclusive(out, wait_seconds=0, error=RecipeError, refusal=refusal):
+    with exclusive_lock(out, wait_seconds=0, error=RecipeError, refusal=refusal):
         yield
 
 

@@ -21,7 +21,16 @@ from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import CLEANING, UNK, Tokenizer, own_ids, read_term_list, tell_unused, unknown_report, unused_terms
+from paddlenlp_embtune.text import (
+    CLEANING,
+    UNK,
+    Tokenizer,
+    content_ids,
+    describe_unused_terms,
+    read_term_list,
+    unknown_report,
+    unused_terms,
+)
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.atomic_io import sha256_of
@@ -70,7 +79,7 @@ class Prepared:
     def origins(self) -> dict[str, Any]:
         """Where the rows of the embedding came from, also weighed by how often the training texts use them."""
         tokens, unknown = self.tokenizer.vocabulary.tokens, self.tokenizer.vocabulary.unknown_id
-        ids = Counter(chain.from_iterable(own_ids(self.tokenizer, text) for text in self.train.texts))
+        ids = Counter(chain.from_iterable(content_ids(self.tokenizer, text) for text in self.train.texts))
         outside = ids.pop(unknown, 0)
         counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
         return self.coverage.summary(counts=counts)
@@ -147,7 +156,7 @@ def _terms_unused(recipe: Recipe, tokenizer: Tokenizer, texts: Sequence[str]) ->
     listed = read_term_list(Path(recipe.text.terms))
     cleaning = getattr(tokenizer, "cleaning", CLEANING)
     unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
-    told = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
+    told = [describe_unused_terms(listed.path.name, unused, len(set(listed.terms)))] if unused else []
     return (*listed.remarks(), *told), unused
 
 
@@ -221,7 +230,7 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
         "unused_terms": len(prepared.unused_terms),
         "vocabulary": len(prepared.tokenizer.vocabulary),
-        "dev_unknown_rate": round(unknown.rate, 6),
+        "dev_unknown_rate": round(unknown.share, 6),
         "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
     }
 

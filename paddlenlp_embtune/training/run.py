@@ -18,7 +18,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, HostError, RecipeError, TrainingError
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import own_ids
+from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._finalize import deliver
 from paddlenlp_embtune.training._outcome import checking_outcome, outcome_notes
 from paddlenlp_embtune.training._preflight import (
@@ -321,7 +321,7 @@ def _monitored_rows(recipe: Recipe, prepared: Prepared) -> MonitoredRows:
 
     vocabulary, groups = prepared.tokenizer.vocabulary, {}
     for name, terms in term_groups(recipe).items():
-        rows = [own_ids(prepared.tokenizer, term) for term in terms]
+        rows = [content_ids(prepared.tokenizer, term) for term in terms]
         known = [list(row) for row in rows if len(row) and vocabulary.unknown_id not in row]
         if len(known) >= 2:
             groups[name] = known

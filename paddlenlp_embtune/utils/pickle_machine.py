@@ -15,9 +15,9 @@ from typing import IO, Any, ClassVar, cast
 
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["MOST_STEPS", "Global", "PickleError", "PickleReader", "Span"]
+__all__ = ["MAX_STEPS", "Global", "PickleError", "PickleReader", "Span"]
 
-MOST_STEPS = 1_000_000
+MAX_STEPS = 1_000_000
 """Opcodes that are followed in one file; an array takes about 40."""
 
 _LONG = 4096
@@ -142,8 +142,8 @@ class PickleReader:
             PickleError: it was more than ``MOST_STEPS`` in all.
         """
         self._steps += steps
-        if self._steps > MOST_STEPS:
-            raise PickleError(f"it has more than {MOST_STEPS:,} steps; arrays take about 40 each")
+        if self._steps > MAX_STEPS:
+            raise PickleError(f"it has more than {MAX_STEPS:,} steps; arrays take about 40 each")
 
     def content(self, value: Any) -> Any:
         """Return a string that may have stayed in the file.

@@ -70,7 +70,7 @@ def _reader(archive: zipfile.ZipFile) -> _TensorReader:
     entries = [member for member in archive.infolist() if member.filename.endswith("/data.pkl")]
     if len(entries) != 1:
         raise PickleError(f"it has {len(entries)} members data.pkl, expected one")
-    content = read_member(archive, entries[0], most_bytes=_MOST_PICKLE)
+    content = read_member(archive, entries[0], max_bytes=_MOST_PICKLE)
     return _TensorReader(content, archive, entries[0].filename.removesuffix("data.pkl"))
 
 
@@ -120,7 +120,7 @@ class _TensorReader(PickleReader):
 
     def _byte_order(self) -> str:
         member = self._members.get(f"{self._folder}byteorder")
-        stated = b"little" if member is None else read_member(self._archive, member, most_bytes=16)
+        stated = b"little" if member is None else read_member(self._archive, member, max_bytes=16)
         if stated not in (b"little", b"big"):
             raise PickleError(f"its order of bytes is {shorten(stated)}")
         return "<" if stated == b"little" else ">"

@@ -24,9 +24,9 @@ from paddlenlp_embtune.text import (
     build_tokenizer,
     common_words,
     compare_tokenizers,
+    describe_unused_terms,
     propose_terms,
     read_term_list,
-    tell_unused,
     unused_terms,
 )
 from paddlenlp_embtune.utils.atomic_io import write_text
@@ -79,7 +79,9 @@ def compare(
     read = load_texts(data or texts or Path(), text_column, encoding=encoding, quoting=quoting)
     if listed is not None:
         unused = unused_terms(wanted, read, lowercase=not cased)
-        print_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
+        print_notes(
+            [*listed.remarks(), *([describe_unused_terms(listed.path.name, unused, len(set(wanted)))] if unused else ())]
+        )
     built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
     for name, file in files.items():
         kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"
