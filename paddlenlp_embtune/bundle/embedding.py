@@ -14,7 +14,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle.reader import MANIFEST, Bundle
 from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils.atomic_io import restore_interrupted, write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted, write_safetensors
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
 __all__ = ["bundle_folder", "draft_with_embedding", "embedding_table", "model_name", "read_bundle_weights", "read_model"]

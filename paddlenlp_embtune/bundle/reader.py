@@ -16,7 +16,7 @@ from paddlenlp_embtune.bundle.snapshot import MANIFEST, Generation, check_genera
 from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, expected_names
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, WindowSpec, tokenizer_files, tokenizer_from_config
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, to_plain
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
-from paddlenlp_embtune.utils.atomic_io import restore_interrupted
+from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["MANIFEST", "Generation", "check_generation", "generation_of", "read_one_generation"]

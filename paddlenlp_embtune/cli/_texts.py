@@ -10,7 +10,7 @@ from paddlenlp_embtune.cli._console import print_notes
 from paddlenlp_embtune.data import Examples, read_examples, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
     "NeededTokens",

@@ -11,9 +11,9 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
 from paddlenlp_embtune.utils.safetensors_io import LazyArray, SafetensorsFile, write_safetensors_file
 
 __all__ = ["MODEL", "check_parameters", "read_model", "read_state", "write_state"]

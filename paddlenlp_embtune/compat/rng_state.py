@@ -15,7 +15,7 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["restore_random_state", "write_random_states"]

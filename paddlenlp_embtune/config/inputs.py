@@ -7,8 +7,8 @@ import dataclasses
 from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import WindowSpec
-from paddlenlp_embtune.utils.read_options import check_read_options
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["DataSpec", "TextSpec", "VectorSpec", "is_path"]
 

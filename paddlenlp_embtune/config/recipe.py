@@ -19,7 +19,7 @@ from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, Layerwise
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
 from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, check_types, require, to_plain
 

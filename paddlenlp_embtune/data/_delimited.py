@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from paddlenlp_embtune.errors import DataError, any_of, expected_names, suggestion
-from paddlenlp_embtune.utils.line_reader import MAX_LINE_LENGTH, LineReader
+from paddlenlp_embtune.utils.text_files.line_reader import MAX_LINE_LENGTH, LineReader
 
 __all__ = ["DELIMITERS", "Table", "looks_quoted", "missing_column"]
 

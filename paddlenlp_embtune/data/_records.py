@@ -8,10 +8,10 @@ from typing import Any
 
 from paddlenlp_embtune.data._delimited import DELIMITERS, Table, looks_quoted, missing_column
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
-from paddlenlp_embtune.utils.decoding import file_blocks
 from paddlenlp_embtune.utils.json_yaml import MAX_BYTES, parse_json, shorten
-from paddlenlp_embtune.utils.line_reader import LineReader
-from paddlenlp_embtune.utils.read_options import check_read_options
+from paddlenlp_embtune.utils.text_files.decoding import file_blocks
+from paddlenlp_embtune.utils.text_files.line_reader import LineReader
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["FORMATS", "Records", "line_reader", "text_of"]
 

@@ -11,8 +11,8 @@ from typing import cast
 
 from paddlenlp_embtune.data._records import Records, line_reader, text_of
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.decoding import BLOCK
-from paddlenlp_embtune.utils.read_options import check_read_options
+from paddlenlp_embtune.utils.text_files.decoding import BLOCK
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["read_texts", "stream_standard_input", "stream_texts"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS as MODEL_SETTINGS
     from paddlenlp_embtune.encoders.architectures import (
         WORDPIECE_CLASSES as WORDPIECE_CLASSES,
         convert_weights as convert_weights,
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
         read_json_object as read_json_object,
         read_weights as read_weights,
     )
-    from paddlenlp_embtune.encoders.checkpoint_settings import (
-        MODEL_SETTINGS as MODEL_SETTINGS,
-        check_settings as check_settings,
-    )
+    from paddlenlp_embtune.encoders.checkpoint_settings import check_settings as check_settings
     from paddlenlp_embtune.encoders.file_layout import SENTENCEPIECE_FILE as SENTENCEPIECE_FILE, EncoderFiles as EncoderFiles
     from paddlenlp_embtune.encoders.labels import choose_labels as choose_labels, read_labels as read_labels
     from paddlenlp_embtune.encoders.loading import load_encoder as load_encoder
@@ -49,7 +47,8 @@ else:
                 "CONFIG TOKENIZER_CONFIG TOKENIZER_JSON VOCABULARY check_sizes check_weight_sizes find_weights "
                 "read_json_object read_weights"
             ),
-            "checkpoint_settings": "MODEL_SETTINGS check_settings",
+            "_model_settings": "MODEL_SETTINGS",
+            "checkpoint_settings": "check_settings",
             "file_layout": "EncoderFiles SENTENCEPIECE_FILE",
             "labels": "choose_labels read_labels",
             "loading": "load_encoder",

@@ -15,9 +15,9 @@ from paddlenlp_embtune.errors import BundleError, DataError, VectorError
 from paddlenlp_embtune.text import PAD, Vocabulary
 from paddlenlp_embtune.utils import json_yaml
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.line_reader import read_lines
-from paddlenlp_embtune.utils.safe_pickle import read_arrays
-from paddlenlp_embtune.utils.safe_torch import read_torch_arrays
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays
+from paddlenlp_embtune.utils.pickles.torch_arrays import read_torch_arrays
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
     "CONFIG",

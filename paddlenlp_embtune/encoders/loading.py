@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.encoders._hub import find_hub_files
+from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
 from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, convert_weights
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, check_sizes, read_weights
-from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, check_settings
+from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
 from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, POOLING_KEY, EncoderFiles, find_folder_files
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer

@@ -10,7 +10,7 @@ from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCA
 from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, OWN_TOKENIZER, POOLING_KEY
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import WordPieceTokenizer
-from paddlenlp_embtune.utils.atomic_io import replace_folder, write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_safetensors
 
 __all__ = ["save_encoder"]
 

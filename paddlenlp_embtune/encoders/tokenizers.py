@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.encoders import checkpoint_settings
+from paddlenlp_embtune.encoders._tokenizer_settings import SPECIAL_TOKENS, TOKENIZER, TOKENIZERS
 from paddlenlp_embtune.encoders.architectures import WORDPIECE_CLASSES
 from paddlenlp_embtune.encoders.checkpoint import (
     SPECIAL_TOKENS_MAP,
@@ -15,6 +15,7 @@ from paddlenlp_embtune.encoders.checkpoint import (
     read_json_object,
     read_tokens,
 )
+from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
 from paddlenlp_embtune.encoders.file_layout import OWN_TOKENIZER, EncoderFiles
 from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS, ReferenceTokenizer, read_reference_tokenizer
 from paddlenlp_embtune.errors import BundleError, DataError
@@ -146,9 +147,9 @@ def comparison_texts(tokenizer: Tokenizer, reference: ReferenceTokenizer) -> Ite
 
 def _check_files(files: EncoderFiles) -> None:
     """Refuse settings of the tokenizer that we do not understand."""
-    only = checkpoint_settings.TOKENIZERS.get(files.tokenizer)
+    only = TOKENIZERS.get(files.tokenizer)
     where = (files.folder or files.vocabulary.parent) / TOKENIZER_CONFIG
-    checkpoint_settings.check_settings(files.options, checkpoint_settings.TOKENIZER, file=where, only=only)
+    check_settings(files.options, TOKENIZER, file=where, only=only)
     accents, lowercase = files.options.get("strip_accents"), files.options.get("do_lower_case", True)
     if files.tokenizer == "ErnieTokenizer" and accents is not None and accents != lowercase:
         raise BundleError(
@@ -156,9 +157,7 @@ def _check_files(files: EncoderFiles) -> None:
             "the model was trained with that class, otherwise name the class that it was trained with as tokenizer_class"
         )
     if files.folder is not None and (special := files.folder / SPECIAL_TOKENS_MAP).is_file():
-        checkpoint_settings.check_settings(
-            read_json_object(special), checkpoint_settings.SPECIAL_TOKENS, file=special, only=_only_special(only)
-        )
+        check_settings(read_json_object(special), SPECIAL_TOKENS, file=special, only=_only_special(only))
 
 
 def _only_special(only: Any) -> Any:

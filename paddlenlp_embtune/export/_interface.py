@@ -10,7 +10,7 @@ from typing import Any
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, tokenizer_steps
 from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
 from paddlenlp_embtune.text import PAD_ID, tokenize_texts
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]

@@ -17,7 +17,7 @@ from paddlenlp_embtune.inference import EngineOptions
 from paddlenlp_embtune.models import load_layer
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import Tokenizer, WindowSpec
-from paddlenlp_embtune.utils.atomic_io import write_safetensors, write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_safetensors, write_text
 
 __all__ = ["BundleContent", "add_engines", "write_bundle"]
 

@@ -14,9 +14,9 @@ from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export._interface import write_interface
 from paddlenlp_embtune.inference import EngineOptions
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.utils.atomic_io import clear_leftovers, replace_folder, sha256_of, write_text
-from paddlenlp_embtune.utils.locks import exclusive_lock
-from paddlenlp_embtune.utils.os_errors import next_step
+from paddlenlp_embtune.utils.files.atomic_io import clear_leftovers, replace_folder, sha256_of, write_text
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import next_step
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["best_engine", "bundle_lock", "check_place", "reseal", "revise", "revising", "seal", "write_manifest", "writing"]

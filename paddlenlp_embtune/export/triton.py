@@ -8,9 +8,9 @@ from pathlib import Path
 
 from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.utils.atomic_io import replace_folder, write_text
-from paddlenlp_embtune.utils.locks import exclusive_lock
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_text
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 
 __all__ = ["write_triton"]
 

@@ -16,7 +16,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, HostError, MissingDependencyError
 from paddlenlp_embtune.inference.inputs import check_name, check_num_threads
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.fork_safety import keep_forever, watch_forks
 
 __all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInferenceEngine", "gpu_providers"]

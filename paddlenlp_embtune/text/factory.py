@@ -15,8 +15,8 @@ from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.word import WordTokenizer
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
-from paddlenlp_embtune.utils.line_reader import read_lines
 from paddlenlp_embtune.utils.schema import require_at_most
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = ["TOKENIZERS", "build_tokenizer"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._term_matcher import TermMatcher, unique_terms
 from paddlenlp_embtune.text.normalization import CLEANING, clean
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = ["TermList", "describe_unused_terms", "read_term_list", "unused_terms"]
 

@@ -21,7 +21,7 @@ from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary, term_groups
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import dump_json
 from paddlenlp_embtune.utils.schema import to_plain
 

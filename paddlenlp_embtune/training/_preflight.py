@@ -13,7 +13,7 @@ from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.training._finalize import OWN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = [
     "RECORD",

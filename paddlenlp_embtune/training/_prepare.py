@@ -33,7 +33,7 @@ from paddlenlp_embtune.text import (
 )
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["Prepared", "check_names", "data_summary", "prepare", "resolve_defaults", "term_groups"]
 

@@ -23,8 +23,8 @@ from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunk_texts, tokenize_texts
-from paddlenlp_embtune.utils.atomic_io import replace_file
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.atomic_io import replace_file
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = [
     "ANSWERS",

@@ -35,8 +35,8 @@ from paddlenlp_embtune.training._preflight import (
 from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare, resolve_defaults, term_groups
 from paddlenlp_embtune.training._teacher import ANSWERS, check_student, compute_teacher_logits, save_soft_targets
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import replace_folder
-from paddlenlp_embtune.utils.os_errors import next_step
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files.os_errors import next_step
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
+from paddlenlp_embtune.utils.files.os_errors import naming
 from paddlenlp_embtune.utils.json_yaml import dump_json
-from paddlenlp_embtune.utils.os_errors import naming
 
 __all__ = ["RunRecord"]
 

@@ -22,7 +22,7 @@ from paddlenlp_embtune.export.seal import revise, seal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.models.paddle_engine import load_layer
-from paddlenlp_embtune.utils.atomic_io import write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import write_safetensors
 from tests.helpers import Run, error_of, hidden, python
 
 Table = npt.NDArray[np.float32]

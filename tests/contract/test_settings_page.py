@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, SPECIAL_TOKENS, TOKENIZER, KnownSettings
+from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
+from paddlenlp_embtune.encoders._tokenizer_settings import SPECIAL_TOKENS, TOKENIZER
+from paddlenlp_embtune.encoders.checkpoint_settings import KnownSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoint_settings.md"
 HEAD = """# Settings of a checkpoint

@@ -30,7 +30,7 @@ from paddlenlp_embtune.encoders.file_layout import find_folder_files
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
 from tests.embeddings.io.fasttext_files import pack
 from tests.hostile import mutations
 from tests.hostile.crafted_pickles import SEVERAL, WHOLE, named, torch_file

@@ -14,8 +14,8 @@ from paddlenlp_embtune.bundle.embedding import bundle_folder, embedding_table
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export.seal import revising
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.utils.atomic_io import replace_folder
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from tests.server.client import turned
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.errors import DataError, RecipeError
-from paddlenlp_embtune.utils.decoding import check_encoding, file_blocks
-from paddlenlp_embtune.utils.line_reader import MAX_LINE_LENGTH, LineReader, read_lines, split_lines
+from paddlenlp_embtune.utils.text_files.decoding import check_encoding, file_blocks
+from paddlenlp_embtune.utils.text_files.line_reader import MAX_LINE_LENGTH, LineReader, read_lines, split_lines
 
 SIMPLIFIED = "公司的业绩大好，我们都要买入；市场上没有人说不好。\n这个股票今天还会涨。\n"
 TRADITIONAL = "公司的業績大好，我們都要買入；市場上沒有人說不好。\n這個股票今天還會漲。\n"

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.utils import atomic_io, folder_swap
-from paddlenlp_embtune.utils.atomic_io import replace_file, replace_folder, restore_interrupted, write_text
-from paddlenlp_embtune.utils.locks import exclusive_lock
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files import atomic_io, folder_swap
+from paddlenlp_embtune.utils.files.atomic_io import replace_file, replace_folder, restore_interrupted, write_text
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 
 CALLS = ("replace", "rename", "fsync", "unlink", "remove", "rmdir", "link", "mkdir")
 

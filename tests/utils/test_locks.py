@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils import locks
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files import locks
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.locks import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -96,7 +96,7 @@ def test_threads_exclude_each_other_and_one_thread_may_enter_again(tmp_path: Pat
 COUNT = """
 import sys
 from pathlib import Path
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.locks import exclusive
 path = Path(sys.argv[1])
 for _ in range(100):
     with exclusive(path):

@@ -18,7 +18,7 @@ from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import EncodingOption, QuotingOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.inference import Explanation, Predictor, without_scores
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 
 __all__ = ["add_to"]
 

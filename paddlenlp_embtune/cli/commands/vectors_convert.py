@@ -41,7 +41,7 @@ from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
 from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
 from paddlenlp_embtune.text import UNK
 from paddlenlp_embtune.training import possible_fallbacks
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["add_to", "target_format"]
 

@@ -20,7 +20,7 @@ from paddlenlp_embtune.embeddings.skipgram import SkipGramConfig, SkipGramResult
 from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
 from paddlenlp_embtune.text import build_tokenizer
 from paddlenlp_embtune.training import possible_fallbacks, usual_fallbacks
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["add_to"]
 

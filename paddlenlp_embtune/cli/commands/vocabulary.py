@@ -29,7 +29,7 @@ from paddlenlp_embtune.text import (
     read_term_list,
     unused_terms,
 )
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 
 __all__ = ["add_to", "app"]
 

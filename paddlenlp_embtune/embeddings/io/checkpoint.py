@@ -27,9 +27,9 @@ from paddlenlp_embtune.embeddings.io.safetensors_files import (
 )
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import BundleError, VectorError
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.json_yaml import read_bounded
-from paddlenlp_embtune.utils.safe_pickle import read_arrays
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays
 
 __all__ = ["BUNDLE", "CHECKPOINT"]
 

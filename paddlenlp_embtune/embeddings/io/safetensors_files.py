@@ -16,7 +16,7 @@ from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io.options import ReadOptions
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
     "FLOAT_DTYPES",

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError, expected_names
-from paddlenlp_embtune.utils.atomic_io import replace_file
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.atomic_io import replace_file
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["write_vectors"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from paddlenlp_embtune.embeddings.store._row_packs import Pack, find_key_damage
 from paddlenlp_embtune.embeddings.store.version import Version
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["damage_error", "describe_damage", "describe_key_damage", "read_checked"]
 

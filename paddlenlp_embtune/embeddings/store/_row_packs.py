@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import write_blocks
+from paddlenlp_embtune.utils.files.atomic_io import write_blocks
 
 __all__ = [
     "Pack",

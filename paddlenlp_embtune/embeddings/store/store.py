@@ -35,8 +35,8 @@ from paddlenlp_embtune.embeddings.store.version import (
     write_version,
 )
 from paddlenlp_embtune.errors import VectorError, expected_names
-from paddlenlp_embtune.utils.atomic_io import write_blocks
-from paddlenlp_embtune.utils.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.atomic_io import write_blocks
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.utils.schema import to_plain
 

@@ -15,7 +15,7 @@ import numpy as np
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.embeddings.store._row_packs import Pack
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build
 

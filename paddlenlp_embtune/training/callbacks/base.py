@@ -15,7 +15,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 from paddlenlp_embtune.utils.safetensors_io import SafetensorsFile, write_safetensors_file
 from paddlenlp_embtune.utils.schema import differences

@@ -11,7 +11,7 @@ from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.text import describe_vocabulary_difference
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["VOCABULARY", "VocabularyGuardCallback"]

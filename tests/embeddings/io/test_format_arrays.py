@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, numpy_files, read_vectors, write_vectors
-from paddlenlp_embtune.utils.atomic_io import write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import write_safetensors
 from tests.pickles import Bomb
 
 TOKENS = ["[PAD]", "涨", "a b", "\u2028", "\r", "$"]

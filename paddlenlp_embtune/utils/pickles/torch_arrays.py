@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.pickle_machine import Global, PickleError, PickleReader
-from paddlenlp_embtune.utils.safe_pickle import check_shape
+from paddlenlp_embtune.utils.pickles.numpy_arrays import check_shape
+from paddlenlp_embtune.utils.pickles.reader import PickleReader
+from paddlenlp_embtune.utils.pickles.values import Global, PickleError
 from paddlenlp_embtune.utils.zip_files import ZipError, open_zip, read_member, read_member_into
 
 if TYPE_CHECKING:

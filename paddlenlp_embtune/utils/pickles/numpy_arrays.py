@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.pickle_machine import Global, PickleError, PickleReader, Span
+from paddlenlp_embtune.utils.pickles.reader import PickleReader
+from paddlenlp_embtune.utils.pickles.values import Global, PickleError, Span
 
 if TYPE_CHECKING:
     import numpy as np

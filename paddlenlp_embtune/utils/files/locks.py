@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.os_errors import naming
+from paddlenlp_embtune.utils.files.os_errors import naming
 
 __all__ = ["WAIT_SECONDS", "exclusive_lock", "hidden_name"]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from paddlenlp_embtune.utils.folder_swap import (
+from paddlenlp_embtune.utils.files.folder_swap import (
     leftovers,
     recover,
     recoverable,
@@ -24,8 +24,8 @@ from paddlenlp_embtune.utils.folder_swap import (
     sync_tree,
     temporary_sibling,
 )
-from paddlenlp_embtune.utils.locks import exclusive_lock, hidden_name
-from paddlenlp_embtune.utils.os_errors import naming
+from paddlenlp_embtune.utils.files.locks import exclusive_lock, hidden_name
+from paddlenlp_embtune.utils.files.os_errors import naming
 
 __all__ = [
     "clear_leftovers",
@@ -107,7 +107,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, Any], *, metadata: Mappin
 def replace_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary sibling folder, then put it in the place of ``path``, in one step.
 
-    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.locks.exclusive_lock`), so anything else
+    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.files.locks.exclusive_lock`), so anything else
     beside it was left by killed processes: it is removed, or put back where a kill has left ``path`` empty. An exception
     inside the block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden
     ``.NAME~XXXX`` folder, never a half-written ``path``.

@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from paddlenlp_embtune.utils.locks import hidden_name
+from paddlenlp_embtune.utils.files.locks import hidden_name
 
 __all__ = ["leftovers", "recover", "recoverable", "swap_into_place", "sweep", "sync_folder", "sync_tree", "temporary_sibling"]
 

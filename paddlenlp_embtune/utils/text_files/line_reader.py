@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.decoding import BlockDecoder, file_blocks
 from paddlenlp_embtune.utils.json_yaml import MAX_BYTES
+from paddlenlp_embtune.utils.text_files.decoding import BlockDecoder, file_blocks
 
 __all__ = ["MAX_LINE_LENGTH", "LineReader", "read_lines", "split_lines"]
 
@@ -26,7 +26,7 @@ class LineReader:
         blocks: of bytes, of any size.
         name: of the file, for messages.
         error: the exception to raise.
-        encoding: declared, as :func:`paddlenlp_embtune.utils.decoding.check_encoding` returns it; None finds out.
+        encoding: declared, as :func:`paddlenlp_embtune.utils.text_files.decoding.check_encoding` returns it; None finds out.
         advice: what to do about an encoding that cannot be told.
         longest: characters that a line may have.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.atomic_io import sha256_of, write_text
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of, write_text
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 
 __all__ = ["find_damage", "write_seal"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paddlenlp_embtune.errors import EmbtuneError, expected_names
-from paddlenlp_embtune.utils.decoding import check_encoding
+from paddlenlp_embtune.utils.text_files.decoding import check_encoding
 
 __all__ = ["QUOTING", "check_read_options"]
 
