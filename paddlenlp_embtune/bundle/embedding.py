@@ -16,7 +16,7 @@ from paddlenlp_embtune.bundle.reader import Bundle
 from paddlenlp_embtune.bundle.snapshot import MANIFEST
 from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils.atomic_io import bring_back, write_arrays
+from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted, write_safetensors
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
 
 __all__ = [
@@ -41,7 +41,7 @@ def bundle_folder(path: Path) -> Path:
     inner = path / "bundle"
     if not (path / MANIFEST).is_file() and not (inner / MANIFEST).is_file():
         with contextlib.suppress(OSError, EmbtuneError):  # opening it tells what is wrong
-            bring_back(inner)
+            restore_interrupted(inner)
     return inner if (inner / MANIFEST).is_file() and not (path / MANIFEST).is_file() else path
 
 
@@ -138,7 +138,7 @@ def write_embedding(bundle: Bundle, table: Table, folder: Path) -> None:
     _check(bundle, table, weights[name].shape)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {**weights, name: np.ascontiguousarray(table)}
-    write_arrays(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
+    write_safetensors(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
 
 
 def _check(bundle: Bundle, table: Table, shape: tuple[int, ...]) -> None:

@@ -18,7 +18,7 @@ from paddlenlp_embtune.bundle.snapshot import MANIFEST, Generation, check_genera
 from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError, expected_names
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, tokenizer_files, tokenizer_from_config
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, to_plain
 
@@ -121,7 +121,7 @@ class Bundle:
         """
         if (name := "fixtures.jsonl") not in self.manifest.files:
             return [self.vocabulary.unknown_id]
-        first = read_bounded(self.path / name, error=BundleError, most_bytes=_MOST_BYTES).split(b"\n", 1)[0]
+        first = read_bounded(self.path / name, error=BundleError, max_bytes=_MOST_BYTES).split(b"\n", 1)[0]
         example = parse_json(first, f"the first line of {self.path / name}", error=BundleError)
         try:
             ids = [int(number) for number in example["windows"][0]["ids"]]
@@ -180,7 +180,7 @@ def _reopen(path: str, fingerprint: str) -> Bundle:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
-        content = read_bounded(file, error=BundleError, most_bytes=_MOST_BYTES)
+        content = read_bounded(file, error=BundleError, max_bytes=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; give the bundle folder of a run") from None
     value = read_sealed(content, str(file))

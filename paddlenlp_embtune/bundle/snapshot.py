@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
-from paddlenlp_embtune.utils.atomic_io import bring_back
+from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["MANIFEST", "Generation", "check_generation", "generation_of", "read_one_generation"]
@@ -105,6 +105,6 @@ def _bring_back(path: Path, whole: Callable[[Path], bool] | None) -> bool:
     if path.exists():
         return generation_of(path) is not None  # put in place since; a folder without a manifest is no bundle
     try:
-        return bring_back(path, whole=whole)
+        return restore_interrupted(path, whole=whole)
     except (OSError, EmbtuneError):  # a folder that cannot be written, or a process that is still making the bundle
         return False

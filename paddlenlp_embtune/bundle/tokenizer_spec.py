@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paddlenlp_embtune.text import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, spelled
+from paddlenlp_embtune.text import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, describe_ranges
 
 __all__ = ["tokenizer_steps"]
 
-_REPLACED = f"Replace {spelled(BLANKS)} by U+0020, and each of these by what follows it: " + " ".join(
+_REPLACED = f"Replace {describe_ranges(BLANKS)} by U+0020, and each of these by what follows it: " + " ".join(
     f"U+{code:04X} U+{ord(ideograph):04X}," for code, ideograph in sorted(RADICALS.items())
 ).rstrip(",")
 _WANTED = {
-    1: (f"Remove {spelled(FORMER_CONTROLS)}.",),
-    2: (f"Remove {spelled(tuple(sorted((*CONTROLS, *IGNORABLE))))}.", f"{_REPLACED}."),
+    1: (f"Remove {describe_ranges(FORMER_CONTROLS)}.",),
+    2: (f"Remove {describe_ranges(tuple(sorted((*CONTROLS, *IGNORABLE))))}.", f"{_REPLACED}."),
 }
 _FOLDING = (
     "Of each run of characters with a canonical combining class other than 0, keep the first 30.",
@@ -24,7 +24,7 @@ _FOLDING = (
 )
 _BLANK = (
     "A text has no ids, and so no label, where each of its characters is white space (Unicode's White_Space, and U+001C to "
-    f"U+001F) or one of {spelled(tuple(sorted((*CONTROLS, *IGNORABLE, *BLANKS))))}."
+    f"U+001F) or one of {describe_ranges(tuple(sorted((*CONTROLS, *IGNORABLE, *BLANKS))))}."
 )
 _LOOK_UP = "Look each token up in `vocabulary`: its line, counted from 0; `unknown_id` if it has none."
 _KEEP = "Keep the first `max_length` ids. A text without ids has no label."

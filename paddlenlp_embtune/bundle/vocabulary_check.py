@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.text import Vocabulary, describe_difference
+from paddlenlp_embtune.text import Vocabulary, describe_vocabulary_difference
 from paddlenlp_embtune.utils.json_yaml import parse_json
 
 __all__ = ["token_metadata", "vocabulary_mismatch"]
@@ -36,4 +36,4 @@ def vocabulary_mismatch(folder: Path, vocabulary: Vocabulary) -> str:
         return ""
     if not isinstance(trained, list) or not all(isinstance(token, str) for token in trained):
         return ""
-    return describe_difference(trained, vocabulary.tokens)
+    return describe_vocabulary_difference(trained, vocabulary.tokens)

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from paddlenlp_embtune.cli._terminal import err, visible
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 
 __all__ = ["describe_error", "exit_with_error", "name_output_errors"]
 

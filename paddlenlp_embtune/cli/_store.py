@@ -15,7 +15,7 @@ from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.cli._terminal import out
 from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.data import Examples
-from paddlenlp_embtune.embeddings.store import MARK, VectorStore, Version
+from paddlenlp_embtune.embeddings.store import STORE_FILE, VectorStore, Version
 from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, expected_names
 from paddlenlp_embtune.export import bundle_lock
 from paddlenlp_embtune.plugin import registry
@@ -53,7 +53,7 @@ def find_store(store: Path | None, beside: Path | None = None) -> VectorStore:
         VectorError: there is none.
     """
     place = store_path(store, beside)
-    if store is None and not (place / MARK).is_file():
+    if store is None and not (place / STORE_FILE).is_file():
         raise VectorError(
             f"there is no store of vectors in {place}; say where with --store, or make one with: embtune vectors save RUN "
             "--name NAME"
@@ -67,7 +67,7 @@ def store_path(store: Path | None, beside: Path | None = None) -> Path:
     if store is None and beside is not None:
         place = bundle_folder(beside).resolve().parent / _STORE
     inner = place / _STORE
-    return inner if (inner / MARK).is_file() and not (place / MARK).is_file() else place
+    return inner if (inner / STORE_FILE).is_file() and not (place / STORE_FILE).is_file() else place
 
 
 def domain_groups(name: str | None) -> Groups:
@@ -98,7 +98,7 @@ def select_term_groups(file: Path | None, domain: str | None, versions: Sequence
 
 def _read_groups(file: Path) -> Groups:
     try:
-        content = read_bounded(file, error=DataError, most_bytes=_MOST_BYTES)
+        content = read_bounded(file, error=DataError, max_bytes=_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"there is no file {file}; expected JSON or YAML with a list of terms for each group") from None
     parse = parse_json if file.suffix.lower() == ".json" else parse_yaml  # JSON is YAML, read slowly

@@ -11,7 +11,7 @@ from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.data import Examples, read_examples, stream_texts
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import PAD, TOKENIZERS, UNK, build_tokenizer
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
     "NeededTokens",

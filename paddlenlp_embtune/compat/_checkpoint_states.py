@@ -11,10 +11,10 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
-from paddlenlp_embtune.utils.safetensors_io import ArrayFile, LaterArray, write_array_file
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
+from paddlenlp_embtune.utils.safetensors_io import LazyArray, SafetensorsFile, write_safetensors_file
 
 __all__ = ["MODEL", "check_parameters", "read_model", "read_state", "write_state"]
 
@@ -64,7 +64,7 @@ def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
         else:
             rest[key] = value.item() if isinstance(value, numpy.generic) else value
     if arrays:
-        write_array_file(folder / f"{name}.safetensors", arrays)
+        write_safetensors_file(folder / f"{name}.safetensors", arrays)
     if rest:
         try:
             text = json.dumps(rest, indent=1)
@@ -91,7 +91,7 @@ def read_state(folder: Path, name: str, *, like: Mapping[str, Any] | None = None
         if not isinstance(state, dict):
             raise HostError(f"{rest} is damaged: it holds no JSON object; {_NEXT_STEP}")
         nested = state.pop("nested", [])
-        for key, value in (ArrayFile(arrays, error=HostError).read_all() if _is_file(arrays) else {}).items():
+        for key, value in (SafetensorsFile(arrays, error=HostError).read_all() if _is_file(arrays) else {}).items():
             outer, slash, inner = key.partition("/")
             if slash and outer in nested:
                 state.setdefault(outer, {})[inner] = value
@@ -118,7 +118,7 @@ def read_model(folder: Path, model: Any) -> dict[str, Any]:
     """
     file = folder / f"{MODEL}.safetensors"
     if _is_file(file):
-        stored = ArrayFile(file, error=HostError)
+        stored = SafetensorsFile(file, error=HostError)
         _compare({name: (one.shape, one.dtype) for name, one in stored.arrays.items()}, model, str(file))
         return stored.read_all()
     if _is_file(folder / _PICKLED[MODEL]):
@@ -181,8 +181,8 @@ def _same_kind(value: Any, now: Any) -> bool:
     return type(value) is int or (type(value) is float and (not isinstance(now, int) or value.is_integer()))
 
 
-def _later(tensor: Any) -> LaterArray:
-    return LaterArray(_type(tensor), tuple(int(size) for size in tensor.shape), tensor.numpy)
+def _later(tensor: Any) -> LazyArray:
+    return LazyArray(_type(tensor), tuple(int(size) for size in tensor.shape), tensor.numpy)
 
 
 def _type(tensor: Any) -> str:

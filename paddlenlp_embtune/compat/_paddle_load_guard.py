@@ -11,7 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.utils.safe_pickle import read_values
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_values
 
 __all__ = ["loads_guarded"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["restore_random_state", "write_random_states"]
@@ -80,7 +80,7 @@ def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0
             RANDOM_STATES,
         )
         return
-    states = read_json(file, error=HostError, most_bytes=_MOST_BYTES)
+    states = read_json(file, error=HostError, max_bytes=_MOST_BYTES)
     if isinstance(states, list) and len(states) != world_size:
         logger.warning("%s is of %d processes, and there are %d now; random draws do not go on", file, len(states), world_size)
         return

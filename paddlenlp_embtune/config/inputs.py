@@ -7,8 +7,8 @@ import dataclasses
 from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import WindowSpec
-from paddlenlp_embtune.utils.read_options import check_reading
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["DataSpec", "TextSpec", "VectorSpec", "is_path"]
 
@@ -51,7 +51,7 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         check_types(self, where="data", error=RecipeError)
-        check_reading(self.encoding, self.quoting, where="data.", error=RecipeError)
+        check_read_options(self.encoding, self.quoting, where="data.", error=RecipeError)
         require(0.0 < self.dev_ratio < 1.0, "data.dev_ratio", self.dev_ratio, "above 0 and below 1")
         if self.labels is not None:
             require(len(self.labels) >= 2, "data.labels", self.labels, "two or more labels")

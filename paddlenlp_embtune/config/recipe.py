@@ -19,7 +19,7 @@ from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, Layerwise
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
 from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, check_types, require, to_plain
 
@@ -140,7 +140,7 @@ class Recipe:
         if path.is_dir():
             raise RecipeError(f"cannot read the recipe {path}: it is a folder; give the path of a YAML file")
         try:
-            content = read_bounded(path, error=RecipeError, most_bytes=_MOST_BYTES)
+            content = read_bounded(path, error=RecipeError, max_bytes=_MOST_BYTES)
         except OSError as error:
             raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; give the path of a YAML file") from None
         value = parse_yaml(content, str(path), error=RecipeError)

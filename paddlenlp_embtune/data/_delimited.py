@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from paddlenlp_embtune.errors import DataError, any_of, expected_names, suggestion
-from paddlenlp_embtune.utils.line_reader import LONGEST_LINE, LineReader
+from paddlenlp_embtune.utils.text_files.line_reader import MAX_LINE_LENGTH, LineReader
 
 __all__ = ["DELIMITERS", "Table", "looks_quoted", "missing_column"]
 
@@ -221,7 +221,7 @@ def _quoted_field(line: str, end: str, source: Iterator[Line], start: int) -> tu
             parts += [line[start:], end]
             size += len(line) - start
             following = next(source, None)
-            if following is None or size > LONGEST_LINE:
+            if following is None or size > MAX_LINE_LENGTH:
                 raise csv.Error("the quote that opens a field in line {first} is not closed")
             (line, end), start = following, 0
         elif line.startswith('"', stop + 1):

@@ -8,10 +8,10 @@ from typing import Any
 
 from paddlenlp_embtune.data._delimited import DELIMITERS, Table, looks_quoted, missing_column
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
-from paddlenlp_embtune.utils.decoding import file_blocks
-from paddlenlp_embtune.utils.json_yaml import MOST_BYTES, parse_json, shorten
-from paddlenlp_embtune.utils.line_reader import LineReader
-from paddlenlp_embtune.utils.read_options import check_reading
+from paddlenlp_embtune.utils.json_yaml import MAX_BYTES, parse_json, shorten
+from paddlenlp_embtune.utils.text_files.decoding import file_blocks
+from paddlenlp_embtune.utils.text_files.line_reader import LineReader
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["FORMATS", "Records", "line_reader", "text_of"]
 
@@ -46,7 +46,7 @@ class Records:
     def __init__(self, path: Path, columns: Sequence[str], *, encoding: str | None = None, quoting: str = "auto") -> None:
         self.notes: list[str] = []
         self._path, self._columns, self._quoting = path, columns, quoting
-        self._encoding = check_reading(encoding, quoting, where="--", error=RecipeError)
+        self._encoding = check_read_options(encoding, quoting, where="--", error=RecipeError)
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield each record's place, for messages, and the record, which has all the columns.
@@ -76,12 +76,12 @@ class Records:
             yield line
         self._note_encoding(reader)
 
-    def _reader(self, most_bytes: int | None = None) -> LineReader:
-        return line_reader(self._blocks(most_bytes), str(self._path), self._encoding)
+    def _reader(self, max_bytes: int | None = None) -> LineReader:
+        return line_reader(self._blocks(max_bytes), str(self._path), self._encoding)
 
-    def _blocks(self, most_bytes: int | None) -> Iterator[bytes]:
+    def _blocks(self, max_bytes: int | None) -> Iterator[bytes]:
         try:
-            yield from file_blocks(self._path, error=DataError, most_bytes=most_bytes)
+            yield from file_blocks(self._path, error=DataError, max_bytes=max_bytes)
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"there is no file {self._path}; expected a path to a {', '.join(FORMATS)} file") from None
 
@@ -129,7 +129,7 @@ class Records:
             yield place, value
 
     def _whole(self) -> Iterator[tuple[str, Any]]:
-        reader = self._reader(MOST_BYTES)
+        reader = self._reader(MAX_BYTES)
         content = "".join(part for line in reader for part in line)
         self._note_encoding(reader)
         if not content.strip():

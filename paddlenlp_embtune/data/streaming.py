@@ -11,8 +11,8 @@ from typing import cast
 
 from paddlenlp_embtune.data._records import Records, line_reader, text_of
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.decoding import BLOCK
-from paddlenlp_embtune.utils.read_options import check_reading
+from paddlenlp_embtune.utils.text_files.decoding import BLOCK
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = ["read_texts", "stream_standard_input", "stream_texts"]
 
@@ -69,7 +69,7 @@ def stream_standard_input(*, encoding: str | None = None) -> Iterator[str]:
         DataError: the encoding of stdin cannot be detected, or a line is too long.
         RecipeError: there is no such encoding.
     """
-    declared = check_reading(encoding, "auto", where="--", error=RecipeError)
+    declared = check_read_options(encoding, "auto", where="--", error=RecipeError)
     stdin = cast(io.BufferedReader, sys.stdin.buffer)
     blocks = iter(lambda: stdin.read1(BLOCK), b"")
     for line, _ in line_reader(blocks, "stdin", declared):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.data.dataset import EncodedDataset, compact
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import probabilities_of
-from paddlenlp_embtune.text import Reading, Tokenizer, WindowSpec, read_texts
+from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, WindowSpec, tokenize_texts
 
 __all__ = ["WindowedDataset", "dataset_from_reading", "encode_texts"]
 
@@ -34,7 +34,7 @@ class WindowedDataset(EncodedDataset):
 
     def __init__(
         self,
-        reading: Reading,
+        reading: TokenizedTexts,
         truth: Sequence[int],
         windows: WindowSpec,
         *,
@@ -61,11 +61,11 @@ class WindowedDataset(EncodedDataset):
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
         """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
-        more = others.reading if isinstance(others, WindowedDataset) else Reading(others.ids, np.arange(len(others) + 1))
+        more = others.reading if isinstance(others, WindowedDataset) else TokenizedTexts(others.ids, np.arange(len(others) + 1))
         first = np.concatenate([self.reading.first, more.first[1:] + len(self)])
         truth = [*self._truth, *others.truth]
         return WindowedDataset(
-            Reading([*self.ids, *compact(more.ids)], first), truth, self.windows, teacher_outputs=teacher_outputs
+            TokenizedTexts([*self.ids, *compact(more.ids)], first), truth, self.windows, teacher_outputs=teacher_outputs
         )
 
     def by_length(self) -> WindowedDataset:
@@ -76,7 +76,7 @@ class WindowedDataset(EncodedDataset):
         first = self.reading.first
         order = np.argsort(np.maximum.reduceat(self.lengths, first[:-1]), kind="stable")
         ids = [self.ids[row] for text in order for row in range(first[text], first[text + 1])]
-        reading = Reading(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
+        reading = TokenizedTexts(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
         return WindowedDataset(reading, [self._truth[text] for text in order], self.windows)
 
     def by_text(
@@ -101,7 +101,7 @@ class WindowedDataset(EncodedDataset):
                 "to null"
             )
         starts = self.reading.first[self.reading.first < seen]
-        part = Reading(self.ids[:seen], np.append(starts, seen))
+        part = TokenizedTexts(self.ids[:seen], np.append(starts, seen))
         probabilities, _ = probabilities_of(logits.astype(np.float32), part, temperature=1.0, windows=self.windows)
         return np.log(np.maximum(probabilities, _LEAST)), np.asarray(labels, dtype=np.int64)[starts]
 
@@ -120,10 +120,12 @@ def encode_texts(
     Raises:
         TypeError: something is not a text; the message gives its index.
     """
-    return dataset_from_reading(read_texts(texts, tokenizer, max_length=max_length, windows=windows), truth, windows=windows)
+    return dataset_from_reading(
+        tokenize_texts(texts, tokenizer, max_length=max_length, windows=windows), truth, windows=windows
+    )
 
 
-def dataset_from_reading(reading: Reading, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
+def dataset_from_reading(reading: TokenizedTexts, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
     """Put class numbers beside texts that have been turned into ids.
 
     Args:

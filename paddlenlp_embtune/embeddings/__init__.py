@@ -8,14 +8,14 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.embeddings.resize import (
-        extended as extended,
+        add_tokens as add_tokens,
+        fill_terms_from_pieces as fill_terms_from_pieces,
         read_terms as read_terms,
-        terms_from_pieces as terms_from_pieces,
     )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "resize": "extended read_terms terms_from_pieces",
+            "resize": "add_tokens read_terms fill_terms_from_pieces",
         },
     )

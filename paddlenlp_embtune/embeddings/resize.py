@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.new_rows import extend_table
-from paddlenlp_embtune.embeddings.init.transfer import initialise_into
+from paddlenlp_embtune.embeddings.init.transfer import initialize_by_transfer
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
-from paddlenlp_embtune.text import Extension, TermTokenizer, Tokenizer, Vocabulary, extend, own_ids, read_term_list
+from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids, read_term_list
 
-__all__ = ["extended", "read_terms", "terms_from_pieces"]
+__all__ = ["add_tokens", "fill_terms_from_pieces", "read_terms"]
 
 Table = npt.NDArray[np.float32]
 
@@ -25,9 +25,9 @@ def read_terms(path: Path) -> tuple[str, ...]:
     return read_term_list(path).terms
 
 
-def extended(
+def add_tokens(
     tokenizer: Tokenizer, table: Table, terms: Sequence[str], vectors: VectorTable | None = None
-) -> tuple[TermTokenizer, Extension, Table, Coverage]:
+) -> tuple[TermTokenizer, AddedTerms, Table, Coverage]:
     """Add terms to a tokenizer, and rows for them to its table; old ids and rows stay, bit for bit.
 
     Args:
@@ -41,8 +41,8 @@ def extended(
     Returns:
         the tokenizer, what became of the terms, the table, and where its new rows came from
     """
-    longer, change = extend(tokenizer, terms)
-    pieces = [own_ids(tokenizer, term) for term in change.added]
+    longer, change = add_terms(tokenizer, terms)
+    pieces = [content_ids(tokenizer, term) for term in change.added]
     tokens, excluded = tokenizer.vocabulary.tokens, _without_text(tokenizer.vocabulary)
     grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
     if vectors is not None and change.added:
@@ -56,14 +56,14 @@ def _from_vectors(
     """Put rows of pretrained vectors in the place of those made of pieces, where there are any; say so."""
     edge = len(known)
     reference = {token: row for token, row in tokenizer.vocabulary.ids.items() if row < edge}
-    mapped, found = initialise_into(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
+    mapped, found = initialize_by_transfer(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
     new = [at for at in range(edge, len(grown)) if found.origins[at] != Origin.SAMPLED]
     grown[new] = mapped[new]
     told = coverage.replaced([at - edge for at in new], [found.origins[at] for at in new], [found.sources[at] for at in new])
     return dataclasses.replace(told, source=vectors.source, projection=found.projection)
 
 
-def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
+def fill_terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
     """Make the rows of added terms that the vectors lack of the rows of their pieces."""
     if not isinstance(tokenizer, TermTokenizer):
         return table, coverage
@@ -72,7 +72,7 @@ def terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) ->
     if not new:
         return table, coverage
     terms = [tokenizer.vocabulary.tokens[at] for at in new]
-    pieces = [own_ids(tokenizer.base, term) for term in terms]
+    pieces = [content_ids(tokenizer.base, term) for term in terms]
     base = tokenizer.base.vocabulary
     grown, made = extend_table(table[:edge], pieces, terms=terms, tokens=base.tokens, excluded=_without_text(base))
     table[new] = grown[edge:]

@@ -21,10 +21,10 @@ from typing import Any
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.encoders.architectures import FAMILIES, WORDPIECE_CLASSES, Family
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from paddlenlp_embtune.encoders.file_layout import PIECES, EncoderFiles, files_of_folder
+from paddlenlp_embtune.encoders.file_layout import SENTENCEPIECE_FILE, EncoderFiles, find_folder_files
 from paddlenlp_embtune.errors import BundleError, HostError, expected_names
 
-__all__ = ["FETCH_SECONDS", "files_of_name"]
+__all__ = ["FETCH_SECONDS", "find_hub_files"]
 
 FETCH_SECONDS = "EMBTUNE_FETCH_SECONDS"
 """The environment variable that says how many seconds nothing may arrive before fetching is given up; 0 never tries."""
@@ -60,14 +60,14 @@ class _Listed:
             architecture=self.family.architecture,
             weights=where["model_state"],
             vocabulary=where["vocab_file"],
-            pieces=where.get("sentencepiece_model_file", where["vocab_file"].with_name(PIECES)),
+            pieces=where.get("sentencepiece_model_file", where["vocab_file"].with_name(SENTENCEPIECE_FILE)),
             tokenizer=self.tokenizer,
             options=self.options,
             folder=None,
         )
 
 
-def files_of_name(name: str, *, known: Sequence[str] = (), limit_seconds: float | None = None) -> EncoderFiles:
+def find_hub_files(name: str, *, known: Sequence[str] = (), limit_seconds: float | None = None) -> EncoderFiles:
     """Find the files of a model of PaddleNLP in its cache, or fetch them into it, as its Auto classes would.
 
     Files are fetched by PaddleNLP's own function in a process of its own, which is ended when nothing arrives any more; they
@@ -86,10 +86,16 @@ def files_of_name(name: str, *, known: Sequence[str] = (), limit_seconds: float 
     folder = cache / name
     if listed is None:
         if (folder / CONFIG).is_file() and any((folder / file).is_file() for file in WEIGHTS):
-            return files_of_folder(folder, source=name)
+            return find_folder_files(folder, source=name)
         address = f"{_endpoint()}/models/community/{name}/{CONFIG}"
-        _fetch(name, address, [[CONFIG], [TOKENIZER_CONFIG], [VOCABULARY], [PIECES], list(WEIGHTS)], known=known, limit=limit)
-        return files_of_folder(folder, source=name)
+        _fetch(
+            name,
+            address,
+            [[CONFIG], [TOKENIZER_CONFIG], [VOCABULARY], [SENTENCEPIECE_FILE], list(WEIGHTS)],
+            known=known,
+            limit=limit,
+        )
+        return find_folder_files(folder, source=name)
     missing = [address for path, address in listed.addresses.values() if not path.is_file()]
     if missing:
         _fetch(name, missing[0], [[address] for address in missing], known=known, limit=limit)

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FAMILIES", "WORDPIECE_CLASSES", "Family", "family_of", "is_of_torch", "own_weights", "reserved_positions"]
+__all__ = [
+    "FAMILIES",
+    "WORDPIECE_CLASSES",
+    "Family",
+    "convert_weights",
+    "find_family",
+    "is_torch_weights",
+    "reserved_positions",
+]
 
 Weights = Mapping[str, npt.NDArray[Any]]
 
@@ -68,7 +76,7 @@ _RENAMED = (
 _OF_TORCH = re.compile(r"(?:^|\.)(?:encoder\.layer\.\d+\.|encoder\.layers\.\d+\.self_attn\.self_attn\.)")
 
 
-def family_of(settings: Mapping[str, Any]) -> Family | None:
+def find_family(settings: Mapping[str, Any]) -> Family | None:
     """Return the family that a ``config.json`` is of, by its ``architectures`` or else its ``model_type``; None of others."""
     architectures = settings.get("architectures")
     names = [str(name) for name in architectures] if isinstance(architectures, list) else []
@@ -86,16 +94,16 @@ def reserved_positions(architecture: str) -> int:
     Args:
         architecture: name of its class, with a head or without.
     """
-    family = family_of({"architectures": [architecture]})
+    family = find_family({"architectures": [architecture]})
     return 0 if family is None else family.reserved
 
 
-def is_of_torch(weights: Weights) -> bool:
+def is_torch_weights(weights: Weights) -> bool:
     """Tell by their names whether weights are PyTorch's, which keeps matrices as (out, in)."""
     return any(_OF_TORCH.search(name) for name in weights)
 
 
-def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:
+def convert_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:
     """Give the weights of an encoder their names in PaddleNLP's class without a head.
 
     Where the names are PyTorch's, they are mapped and matrices are transposed, which PyTorch keeps as (out, in).
@@ -106,7 +114,7 @@ def own_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]
     Returns:
         Weights by their names there; those of heads keep the names that they have.
     """
-    of_torch = is_of_torch(weights)
+    of_torch = is_torch_weights(weights)
     found = dict[str, npt.NDArray[Any]]()
     for name, value in weights.items():
         own = name.removeprefix(f"{family.kind}.")

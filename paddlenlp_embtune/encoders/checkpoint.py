@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.io import FLOATS, open_tensors, widen
+from paddlenlp_embtune.embeddings.io import FLOAT_DTYPES, open_safetensors, to_float32
 from paddlenlp_embtune.errors import BundleError, DataError, VectorError
 from paddlenlp_embtune.text import PAD, Vocabulary
 from paddlenlp_embtune.utils import json_yaml
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.line_reader import read_lines
-from paddlenlp_embtune.utils.safe_pickle import read_arrays
-from paddlenlp_embtune.utils.safe_torch import read_torch_arrays
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays
+from paddlenlp_embtune.utils.pickles.torch_arrays import read_torch_arrays
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
     "CONFIG",
@@ -26,13 +26,13 @@ __all__ = [
     "TOKENIZER_JSON",
     "VOCABULARY",
     "WEIGHTS",
+    "build_vocabulary",
     "check_sizes",
-    "check_sizes_of_weights",
+    "check_weight_sizes",
     "find_weights",
-    "read_json",
+    "read_json_object",
     "read_tokens",
     "read_weights",
-    "vocabulary_of_rows",
 ]
 
 CONFIG, TOKENIZER_CONFIG, VOCABULARY = "config.json", "tokenizer_config.json", "vocab.txt"
@@ -54,7 +54,7 @@ _NEXT_STEP = "give the folder that save_pretrained wrote"
 _logger = logging.getLogger(__name__)
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json_object(file: Path) -> dict[str, Any]:
     """Read a mapping.
 
     Raises:
@@ -86,7 +86,7 @@ def check_sizes(settings: Mapping[str, Any], file: Path) -> None:
             raise BundleError(f"{name} in {file} must be {least} to {most:,}, got {shorten(size)}; save the model again")
 
 
-def check_sizes_of_weights(settings: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], file: Path) -> None:
+def check_weight_sizes(settings: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], file: Path) -> None:
     """Refuse sizes in a ``config.json`` that ask for far more than its weights have, before anything so large is built.
 
     Raises:
@@ -135,7 +135,7 @@ def read_weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
         raise BundleError(f"{file} is of no kind that weights are read of; expected {', '.join(WEIGHTS)}")
     # Paddle has no numpy type for bfloat16 and saves its bits as uint16.
     return {
-        name: widen(value, bfloat16=value.dtype == np.uint16)
+        name: to_float32(value, bfloat16=value.dtype == np.uint16)
         for name, value in read(file, error=BundleError).items()
         if value.dtype.kind == "f" or value.dtype == np.uint16
     }
@@ -155,7 +155,7 @@ def read_tokens(file: Path) -> list[str]:
         ) from None
 
 
-def vocabulary_of_rows(tokens: list[str], *, rows: int, file: Path) -> tuple[Vocabulary, int]:
+def build_vocabulary(tokens: list[str], *, rows: int, file: Path) -> tuple[Vocabulary, int]:
     """Make the vocabulary for a table of so many rows, padding first.
 
     Tables may be a little longer than the vocabulary, to be of a round size: under one row in a hundred without a token is
@@ -199,11 +199,11 @@ def _programs(folder: Path) -> list[str]:
 
 def _from_safetensors(file: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
-        stored = open_tensors(file)
+        stored = open_safetensors(file)
         return {
-            name: np.array(widen(tensor.map(), bfloat16=tensor.dtype == "BF16"), dtype=np.float32)
+            name: np.array(to_float32(tensor.map(), bfloat16=tensor.dtype == "BF16"), dtype=np.float32)
             for name, tensor in stored.items()
-            if tensor.dtype in FLOATS
+            if tensor.dtype in FLOAT_DTYPES
         }
     except (VectorError, OSError, ValueError) as error:
         raise BundleError(f"{file} cannot be read: {error}") from None

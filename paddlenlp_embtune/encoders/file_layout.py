@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.encoders.architectures import FAMILIES, family_of
-from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, find_weights, read_json
+from paddlenlp_embtune.encoders.architectures import FAMILIES, find_family
+from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, find_weights, read_json_object
 from paddlenlp_embtune.errors import BundleError
 
-__all__ = ["EMBEDDING", "OWN_TOKENIZER", "PIECES", "POOLING", "EncoderFiles", "files_of_folder"]
+__all__ = ["EMBEDDING_KEY", "OWN_TOKENIZER", "POOLING_KEY", "SENTENCEPIECE_FILE", "EncoderFiles", "find_folder_files"]
 
 OWN_TOKENIZER = "EmbtuneTokenizer"
 """The ``tokenizer_class`` of folders of ours whose tokenizer PaddleNLP does not have."""
 
-POOLING = "embtune_pooling"
+POOLING_KEY = "embtune_pooling"
 """The key of ``config.json`` that folders of ours state their pooling under."""
 
-PIECES = "sentencepiece.bpe.model"
-EMBEDDING = "embtune_embedding"
+SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
+EMBEDDING_KEY = "embtune_embedding"
 """The key of ``config.json`` that folders of ours state the name of the token embedding under."""
 
 _BUNDLE = "bundle.json"
@@ -53,7 +53,7 @@ class EncoderFiles:
     folder: Path | None
 
 
-def files_of_folder(folder: Path, *, source: str) -> EncoderFiles:
+def find_folder_files(folder: Path, *, source: str) -> EncoderFiles:
     """Find the parts of an encoder in a folder of PaddleNLP, of PyTorch or of ours.
 
     Raises:
@@ -64,18 +64,18 @@ def files_of_folder(folder: Path, *, source: str) -> EncoderFiles:
             f"{folder} is a bundle, no pretrained encoder; expected a folder that save_pretrained wrote; to continue from a "
             f"bundle, name it in the recipe as model.start: {folder}"
         )
-    settings = read_json(folder / CONFIG)
+    settings = read_json_object(folder / CONFIG)
     architecture = _architecture(settings, folder / CONFIG)
-    options = read_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).is_file() else {}
+    options = read_json_object(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).is_file() else {}
     named = options.get("tokenizer_class") or settings.get("tokenizer_class")
-    family = family_of(settings)
+    family = find_family(settings)
     return EncoderFiles(
         source=source,
         settings=settings,
         architecture=architecture,
         weights=find_weights(folder),
         vocabulary=folder / VOCABULARY,
-        pieces=folder / PIECES,
+        pieces=folder / SENTENCEPIECE_FILE,
         tokenizer=str(named or (family.tokenizer if family else None)).removesuffix("Fast"),
         options=options,
         folder=folder,
@@ -85,9 +85,9 @@ def files_of_folder(folder: Path, *, source: str) -> EncoderFiles:
 def _architecture(settings: Mapping[str, Any], file: Path) -> str:
     """The class that a folder's settings are of; folders of ours may be of any."""
     names = settings.get("architectures")
-    if POOLING in settings and isinstance(names, list) and len(names) == 1:
+    if POOLING_KEY in settings and isinstance(names, list) and len(names) == 1:
         return str(names[0])
-    family = family_of(settings)
+    family = find_family(settings)
     if family is None:
         raise BundleError(
             f"{file} is of architectures {names!r} and model_type {settings.get('model_type')!r}, no family that folders are "

@@ -10,10 +10,10 @@ from typing import Any
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["choose_labels", "named_labels"]
+__all__ = ["choose_labels", "read_labels"]
 
 
-def named_labels(settings: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+def read_labels(settings: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     """The labels that ``config.json`` names; empty where it does not.
 
     Raises:
@@ -56,7 +56,7 @@ def choose_labels(settings: Mapping[str, Any], named: tuple[str, ...], given: tu
 
     Args:
         settings: its ``config.json``.
-        named: what :func:`named_labels` made of them.
+        named: what :func:`read_labels` made of them.
         given: by the user; empty takes ``named``.
         file: for messages.
     Raises:

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.encoders._hub import files_of_name
-from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, own_weights
+from paddlenlp_embtune.encoders._hub import find_hub_files
+from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
+from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, convert_weights
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, check_sizes, read_weights
-from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, check_settings
-from paddlenlp_embtune.encoders.file_layout import EMBEDDING, POOLING, EncoderFiles, files_of_folder
+from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
+from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, POOLING_KEY, EncoderFiles, find_folder_files
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
 from paddlenlp_embtune.errors import BundleError
@@ -27,7 +28,7 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 __all__ = ["load_encoder"]
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
-_NOT_SETTINGS = ("architectures", POOLING, EMBEDDING)
+_NOT_SETTINGS = ("architectures", POOLING_KEY, EMBEDDING_KEY)
 # The head is left out, and where padding is comes with the tokenizer.
 _OF_HEADS = frozenset({"problem_type", "num_labels", "num_classes", "id2label", "label2id", "summary_type", "pad_token_id"})
 _TABLE, _POSITIONS, _POOLER = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight", "pooler."
@@ -56,7 +57,7 @@ def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return _read(files_of_folder(folder, source=source))
+        return _read(find_folder_files(folder, source=source))
     if folder.is_file():
         raise BundleError(
             f"the encoder {source!r} is a file; expected the folder that save_pretrained wrote, or a name of PaddleNLP"
@@ -66,7 +67,7 @@ def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float
             f"the encoder {source!r} is no folder on this machine; expected the path of a folder that save_pretrained wrote, a "
             f"registered encoder ({', '.join(sorted(known)) or 'none'}), or a name of PaddleNLP such as ernie-3.0-medium-zh"
         )
-    return _read(files_of_name(source, known=known, limit_seconds=limit_seconds))
+    return _read(find_hub_files(source, known=known, limit_seconds=limit_seconds))
 
 
 def _is_path(source: str) -> bool:
@@ -78,19 +79,19 @@ def _is_path(source: str) -> bool:
 def _read(files: EncoderFiles) -> Pretrained:
     family = next((family for family in FAMILIES if family.architecture == files.architecture), None)
     settings, shapes = _settings_and_shapes(files)
-    tokenizer, padding, origin = read_tokenizer(files, rows=int(settings["vocab_size"]))
+    tokenizer, padding, reference = read_tokenizer(files, rows=int(settings["vocab_size"]))
     stated = settings.get("pad_token_id", padding)
     if stated != padding:
         raise BundleError(
             f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; expected the "
             "same; fix pad_token_id, or put the vocabulary of the checkpoint there"
         )
-    check_tokenizer(tokenizer, files, origin, padding=padding)
+    check_tokenizer(tokenizer, files, reference, padding=padding)
     stored = read_weights(files.weights)
-    weights = _checked(own_weights(stored, family) if family else stored, shapes, files)
+    weights = _checked(convert_weights(stored, family) if family else stored, shapes, files)
     if padding:
         settings = _padding_first(settings, weights, padding, family)
-    pooling = files.settings.get(POOLING) or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first")
+    pooling = files.settings.get(POOLING_KEY) or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first")
     return Pretrained(
         architecture=files.architecture,
         settings=settings,
@@ -98,14 +99,14 @@ def _read(files: EncoderFiles) -> Pretrained:
         tokenizer=tokenizer,
         source=files.source,
         pooling=pooling,
-        embedding=str(files.settings.get(EMBEDDING, _TABLE)),
+        embedding=str(files.settings.get(EMBEDDING_KEY, _TABLE)),
     )
 
 
 def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
     """The settings that PaddleNLP's class takes, defaults included, and the shapes of its parameters."""
     given = files.settings
-    for name in _SIZES[:2] if POOLING in given else _SIZES:
+    for name in _SIZES[:2] if POOLING_KEY in given else _SIZES:
         if type(given.get(name)) is not int or given[name] < 1:
             raise BundleError(
                 f"{name} of {files.source} is {shorten(given.get(name))}; expected 1 or more; put the checkpoint's "
@@ -125,7 +126,7 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
         raise BundleError(f"PaddleNLP has no class {files.architecture!r}, which {files.source} is of; upgrade paddlenlp")
     options = inspect.signature(kind.config_class.__init__).parameters.values()
     names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
-    if POOLING not in given:  # those are our own
+    if POOLING_KEY not in given:  # those are our own
         where = (files.folder or files.weights.parent) / CONFIG
         check_settings(given, MODEL_SETTINGS, file=where, also=names, without=_OF_HEADS)
     try:
@@ -137,7 +138,7 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
             f"PaddleNLP cannot build {files.architecture} from the settings of {files.source}: {error or type(error).__name__}"
         ) from error
     shapes = {name: tuple(parameter.shape) for name, parameter in network.state_dict().items()}
-    if POOLING in given:
+    if POOLING_KEY in given:
         return {key: value for key, value in given.items() if key not in _NOT_SETTINGS}, shapes
     return {name: getattr(config, name) for name in names}, shapes
 

@@ -15,7 +15,7 @@ from paddlenlp_embtune.encoders.checkpoint import TOKENIZER_JSON, read_tokens
 from paddlenlp_embtune.encoders.file_layout import EncoderFiles
 from paddlenlp_embtune.errors import BundleError
 
-__all__ = ["CORE_TOKENS", "Origin", "read_origin"]
+__all__ = ["CORE_TOKENS", "ReferenceTokenizer", "read_reference_tokenizer"]
 
 CORE_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FAST = {"BertTokenizer": ("bert", "BertTokenizerFast"), "ErnieTokenizer": ("ernie", "ErnieTokenizerFast")}
@@ -26,7 +26,7 @@ Encode = Callable[..., Mapping[str, list[int]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Origin:
+class ReferenceTokenizer:
     """A checkpoint's own tokenizer.
 
     Args:
@@ -46,7 +46,7 @@ class Origin:
     longest: int | None
 
 
-def read_origin(files: EncoderFiles) -> Origin:
+def read_reference_tokenizer(files: EncoderFiles) -> ReferenceTokenizer:
     """Let PaddleNLP read the tokenizer of a checkpoint; the settings must have been checked.
 
     Raises:
@@ -57,7 +57,7 @@ def read_origin(files: EncoderFiles) -> Origin:
     return _of_vocabulary(files)
 
 
-def _of_vocabulary(files: EncoderFiles) -> Origin:
+def _of_vocabulary(files: EncoderFiles) -> ReferenceTokenizer:
     listed = read_tokens(files.vocabulary)
     theirs = _load(files)
     added = {str(token): int(number) for token, number in dict(theirs.added_tokens_encoder).items()}
@@ -83,7 +83,7 @@ def _of_vocabulary(files: EncoderFiles) -> Origin:
         "words": basic is not None,
         "fold_whole": bool(getattr(theirs, "do_lower_case", False)),
     }
-    return Origin(
+    return ReferenceTokenizer(
         name=f"PaddleNLP's {files.tokenizer}",
         encode=theirs,
         tokens=tokens,
@@ -133,7 +133,7 @@ def _longest(theirs: Any) -> int | None:
     return int(stated) if isinstance(stated, (int, float)) and 0 < stated < _LARGEST else None
 
 
-def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> Origin:
+def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> ReferenceTokenizer:
     """Read the pipeline that PaddleNLP's class makes of ``tokenizer.json``."""
     file = folder / TOKENIZER_JSON
     if files.tokenizer not in _FAST:
@@ -157,7 +157,7 @@ def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> Origin:
     ids = {**pipeline["model"].get("vocab", {}), **{each["content"]: each["id"] for each in pipeline["added_tokens"]}}
     if sorted(ids.values()) != list(range(len(ids))):
         raise BundleError(f"{file} gives {len(ids)} tokens ids other than 0 to {len(ids) - 1}; give each one its own")
-    return Origin(
+    return ReferenceTokenizer(
         name=f"PaddleNLP's {name}",
         encode=theirs,
         tokens=sorted(ids, key=ids.__getitem__),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from paddlenlp_embtune.encoders.file_layout import EMBEDDING, OWN_TOKENIZER, POOLING
+from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, OWN_TOKENIZER, POOLING_KEY
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import WordPieceTokenizer
-from paddlenlp_embtune.utils.atomic_io import replace_folder, write_arrays
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_safetensors
 
 __all__ = ["save_encoder"]
 
@@ -33,11 +33,11 @@ def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
     settings = {
         **pretrained.settings,
         "architectures": [pretrained.architecture],
-        POOLING: pretrained.pooling,
-        EMBEDDING: pretrained.embedding,
+        POOLING_KEY: pretrained.pooling,
+        EMBEDDING_KEY: pretrained.embedding,
     }
     with replace_folder(folder) as temporary:
-        write_arrays(temporary / WEIGHTS[0], pretrained.weights, metadata={"format": "np"})
+        write_safetensors(temporary / WEIGHTS[0], pretrained.weights, metadata={"format": "np"})
         tokenizer.vocabulary.save(temporary / VOCABULARY)
         for name, content in tokenizer.files().items():
             (temporary / name).write_bytes(content)

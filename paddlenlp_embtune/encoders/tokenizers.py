@@ -6,24 +6,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.encoders import checkpoint_settings
+from paddlenlp_embtune.encoders._tokenizer_settings import SPECIAL_TOKENS, TOKENIZER, TOKENIZERS
 from paddlenlp_embtune.encoders.architectures import WORDPIECE_CLASSES
 from paddlenlp_embtune.encoders.checkpoint import (
     SPECIAL_TOKENS_MAP,
     TOKENIZER_CONFIG,
-    read_json,
+    build_vocabulary,
+    read_json_object,
     read_tokens,
-    vocabulary_of_rows,
 )
+from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
 from paddlenlp_embtune.encoders.file_layout import OWN_TOKENIZER, EncoderFiles
-from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS, Origin, read_origin
+from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS, ReferenceTokenizer, read_reference_tokenizer
 from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.text import Tokenizer, Vocabulary, WordPieceTokenizer, tokenizer_from_config
 
-__all__ = ["CHECKED_TEXTS", "check_tokenizer", "proof_texts", "read_tokenizer"]
+__all__ = ["COMPARISON_TEXTS", "check_tokenizer", "comparison_texts", "read_tokenizer"]
 
 _ERNIE_M = "ErnieMTokenizer"
-CHECKED_TEXTS = (
+COMPARISON_TEXTS = (
     "公司拟回购股份，控股股东减持2.5%。",
     "今天天气不错，我们去公园散步吧！",
     "The quick brown fox jumps over 13 lazy dogs.",
@@ -50,7 +51,7 @@ _MOST_ADDED = 200
 _LENGTHS = (3, 8)
 
 
-def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tuple[Tokenizer, int, Origin | None]:
+def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tuple[Tokenizer, int, ReferenceTokenizer | None]:
     """Build our tokenizer from a checkpoint's files; every setting in them is understood or refused.
 
     Args:
@@ -72,48 +73,53 @@ def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tup
             "tokenizer of its own through the hook embtune_register_encoders"
         )
     if files.tokenizer == OWN_TOKENIZER:
-        vocabulary, padding = vocabulary_of_rows(read_tokens(files.vocabulary), rows=rows, file=files.vocabulary)
+        vocabulary, padding = build_vocabulary(read_tokens(files.vocabulary), rows=rows, file=files.vocabulary)
         return _guarded(files, vocabulary, None, core=core), padding, None
     _check_files(files)
-    origin = read_origin(files)
-    _check_rows(origin, files, rows=rows)
-    vocabulary, padding = vocabulary_of_rows(list(origin.tokens), rows=rows, file=files.vocabulary)
-    return _guarded(files, vocabulary, origin, core=core), padding, origin
+    reference = read_reference_tokenizer(files)
+    _check_rows(reference, files, rows=rows)
+    vocabulary, padding = build_vocabulary(list(reference.tokens), rows=rows, file=files.vocabulary)
+    return _guarded(files, vocabulary, reference, core=core), padding, reference
 
 
 def check_tokenizer(
-    tokenizer: Tokenizer, files: EncoderFiles, origin: Origin | None, *, padding: int, texts: Sequence[str] | None = None
+    tokenizer: Tokenizer,
+    files: EncoderFiles,
+    reference: ReferenceTokenizer | None,
+    *,
+    padding: int,
+    texts: Sequence[str] | None = None,
 ) -> int:
     """Compare the ids of texts with those of PaddleNLP's tokenizer; folders with a tokenizer of ours have nothing to compare.
 
     Args:
         tokenizer: ours.
         files: of the checkpoint, for messages.
-        origin: PaddleNLP's.
+        reference: PaddleNLP's.
         padding: the row of padding there, which has changed places with row 0.
-        texts: None compares :func:`proof_texts`.
+        texts: None compares :func:`comparison_texts`.
     Returns:
         The number of texts.
     Raises:
         BundleError: PaddleNLP gives other ids; the message shows the text and both.
     """
-    if origin is None:
+    if reference is None:
         return 0
-    compared = list(proof_texts(tokenizer, origin) if texts is None else texts)
+    compared = list(comparison_texts(tokenizer, reference) if texts is None else texts)
     swap = {0: padding, padding: 0}
     for text in compared:
         for length in (None, *_LENGTHS):
             given = {} if length is None else {"max_length": length, "truncation": True}
-            expected = [swap.get(number, number) for number in origin.encode(text, **given)["input_ids"]]
+            expected = [swap.get(number, number) for number in reference.encode(text, **given)["input_ids"]]
             ours = tokenizer.encode(text, max_length=length) or [*tokenizer.prefix, *tokenizer.suffix]
             if ours != expected:
-                raise BundleError(_difference(text, expected, ours, files, origin))
+                raise BundleError(_difference(text, expected, ours, files, reference))
     return len(compared)
 
 
-def proof_texts(tokenizer: Tokenizer, origin: Origin) -> Iterator[str]:
+def comparison_texts(tokenizer: Tokenizer, reference: ReferenceTokenizer) -> Iterator[str]:
     """Give texts of all kinds, texts that hold the tokens which are found whole, and texts out of the vocabulary."""
-    yield from CHECKED_TEXTS
+    yield from COMPARISON_TEXTS
     whole = getattr(tokenizer, "whole", ())
     for token in whole[:_MOST_ADDED]:
         yield from (
@@ -125,11 +131,11 @@ def proof_texts(tokenizer: Tokenizer, origin: Origin) -> Iterator[str]:
             token[:-1] + token + token[1:],
             token * 5,
         )
-    added = [token for token in origin.tokens if token in set(origin.whole) and token not in CORE_TOKENS]
+    added = [token for token in reference.tokens if token in set(reference.whole) and token not in CORE_TOKENS]
     if added:
         yield "".join(added[:50])
         yield " ".join(reversed(added[:50]))
-    plain = [token.removeprefix("##") for token in origin.tokens if token not in CORE_TOKENS and token not in added]
+    plain = [token.removeprefix("##") for token in reference.tokens if token not in CORE_TOKENS and token not in added]
     step = max(1, len(plain) // 200)
     for first in range(0, len(plain), 20 * step):
         part = plain[first : first + 20 * step : step]
@@ -141,9 +147,9 @@ def proof_texts(tokenizer: Tokenizer, origin: Origin) -> Iterator[str]:
 
 def _check_files(files: EncoderFiles) -> None:
     """Refuse settings of the tokenizer that we do not understand."""
-    only = checkpoint_settings.TOKENIZERS.get(files.tokenizer)
+    only = TOKENIZERS.get(files.tokenizer)
     where = (files.folder or files.vocabulary.parent) / TOKENIZER_CONFIG
-    checkpoint_settings.check_settings(files.options, checkpoint_settings.TOKENIZER, file=where, only=only)
+    check_settings(files.options, TOKENIZER, file=where, only=only)
     accents, lowercase = files.options.get("strip_accents"), files.options.get("do_lower_case", True)
     if files.tokenizer == "ErnieTokenizer" and accents is not None and accents != lowercase:
         raise BundleError(
@@ -151,9 +157,7 @@ def _check_files(files: EncoderFiles) -> None:
             "the model was trained with that class, otherwise name the class that it was trained with as tokenizer_class"
         )
     if files.folder is not None and (special := files.folder / SPECIAL_TOKENS_MAP).is_file():
-        checkpoint_settings.check_settings(
-            read_json(special), checkpoint_settings.SPECIAL_TOKENS, file=special, only=_only_special(only)
-        )
+        check_settings(read_json_object(special), SPECIAL_TOKENS, file=special, only=_only_special(only))
 
 
 def _only_special(only: Any) -> Any:
@@ -161,49 +165,51 @@ def _only_special(only: Any) -> Any:
     return {name: only[name]} if only and name in only else None
 
 
-def _check_rows(origin: Origin, files: EncoderFiles, *, rows: int) -> None:
-    for number, token in enumerate(origin.tokens):
-        if number >= rows and token in origin.whole:
+def _check_rows(reference: ReferenceTokenizer, files: EncoderFiles, *, rows: int) -> None:
+    for number, token in enumerate(reference.tokens):
+        if number >= rows and token in reference.whole:
             raise BundleError(
                 f"the added token {token!r} of {files.source} has the id {number}, the model has rows 0 to {rows - 1}; call "
                 "model.resize_token_embeddings(len(tokenizer)), fine-tune it and save it again"
             )
-    if files.tokenizer == _ERNIE_M and (added := [token for token in origin.whole if token not in CORE_TOKENS]):
+    if files.tokenizer == _ERNIE_M and (added := [token for token in reference.whole if token not in CORE_TOKENS]):
         raise BundleError(f"{files.source} has the added token {added[0]!r}, which is not supported for {_ERNIE_M}; remove it")
 
 
-def _guarded(files: EncoderFiles, vocabulary: Vocabulary, origin: Origin | None, *, core: bool) -> Tokenizer:
+def _guarded(files: EncoderFiles, vocabulary: Vocabulary, reference: ReferenceTokenizer | None, *, core: bool) -> Tokenizer:
     try:
-        return _build(files, vocabulary, origin, core=core)
+        return _build(files, vocabulary, reference, core=core)
     except (DataError, OSError) as error:
         raise BundleError(f"the tokenizer of {files.source} cannot be built: {error}") from None
 
 
-def _build(files: EncoderFiles, vocabulary: Vocabulary, origin: Origin | None, *, core: bool) -> Tokenizer:
+def _build(files: EncoderFiles, vocabulary: Vocabulary, reference: ReferenceTokenizer | None, *, core: bool) -> Tokenizer:
     options = files.options
-    if origin is None:
+    if reference is None:
         return tokenizer_from_config(dict(options.get("embtune") or {}), vocabulary, _reader(files.vocabulary.parent))
     if files.tokenizer == _ERNIE_M:
         from paddlenlp_embtune.text import ErnieMTokenizer
 
         return ErnieMTokenizer(vocabulary, files.pieces.read_bytes(), lowercase=bool(options.get("do_lower_case", False)))
-    whole = [token for token in origin.whole if core or token not in CORE_TOKENS]
-    return WordPieceTokenizer(vocabulary, **{**origin.options, "whole": whole})
+    whole = [token for token in reference.whole if core or token not in CORE_TOKENS]
+    return WordPieceTokenizer(vocabulary, **{**reference.options, "whole": whole})
 
 
 def _reader(folder: Path) -> Any:
     return lambda name: (folder / name).read_bytes()
 
 
-def _difference(text: str, expected: Sequence[int], ours: Sequence[int], files: EncoderFiles, origin: Origin) -> str:
+def _difference(
+    text: str, expected: Sequence[int], ours: Sequence[int], files: EncoderFiles, reference: ReferenceTokenizer
+) -> str:
     shown = text if len(text) <= 80 else text[:80] + "..."
     at = next(
         (at for at, pair in enumerate(zip(expected, ours, strict=False)) if pair[0] != pair[1]), min(len(expected), len(ours))
     )
     first = max(0, at - 4)
     return (
-        f"the tokenizer of {files.source} gives other ids with {origin.name} than with ours: for {shown!r}, from token {first} "
-        f"on, {list(expected[first : first + 16])} there, {list(ours[first : first + 16])} here; its options are "
-        f"{dict(origin.options)}; nothing was written; a plugin can declare the encoder with a tokenizer of its own by the "
+        f"the tokenizer of {files.source} gives other ids with {reference.name} than with ours: for {shown!r}, from token "
+        f"{first} on, {list(expected[first : first + 16])} there, {list(ours[first : first + 16])} here; its options are "
+        f"{dict(reference.options)}; nothing was written; a plugin can declare the encoder with a tokenizer of its own by the "
         "hook embtune_register_encoders"
     )

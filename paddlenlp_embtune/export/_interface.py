@@ -9,8 +9,8 @@ from typing import Any
 
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, tokenizer_steps
 from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
-from paddlenlp_embtune.text import PAD_ID, read_texts
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.text import PAD_ID, tokenize_texts
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]
@@ -91,7 +91,7 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
         engine: computes the logits.
     """
     manifest = bundle.manifest
-    reading = read_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
+    reading = tokenize_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
     runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, num_threads=1)
     logits = runner.submit(reading.ids)()
     scores, _ = probabilities_of(logits, reading, temperature=manifest.temperature, windows=manifest.windows)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, generation_of
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.utils.atomic_io import clear_leftovers, replace_folder
-from paddlenlp_embtune.utils.locks import exclusive
-from paddlenlp_embtune.utils.os_errors import next_step
+from paddlenlp_embtune.utils.files.atomic_io import clear_leftovers, replace_folder
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import next_step
 
 __all__ = ["bundle_lock", "locked_bundle", "replace_bundle"]
 
@@ -24,7 +24,7 @@ def bundle_lock(target: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         with _naming_bundle(target):
-            held.enter_context(exclusive(target, error=BundleError))
+            held.enter_context(exclusive_lock(target, error=BundleError))
             clear_leftovers(target)
         _check_place(target)
         yield

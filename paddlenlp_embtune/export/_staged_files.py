@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, copy_files
 from paddlenlp_embtune.export._interface import FIXTURES, INTERFACE
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["StagedFiles"]
 

@@ -28,7 +28,7 @@ from paddlenlp_embtune.export.quantization import check_quantization, measured_p
 from paddlenlp_embtune.export.seal import best_engine, seal
 from paddlenlp_embtune.inference import Engine, EngineOptions, gpu_providers
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import Reading, Tokenizer, Vocabulary
+from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, Vocabulary
 
 __all__ = ["BundleBuilder", "edit_bundle", "exporters_of", "new_bundle"]
 
@@ -110,7 +110,7 @@ class BundleBuilder:
             self._engines[key] = registry.current().guarded("engine", name)(self.draft, options)
         return self._engines[key]
 
-    def rows(self, texts: Sequence[str], labels: Sequence[str], *, reading: Reading | None = None) -> LabelledRows:
+    def rows(self, texts: Sequence[str], labels: Sequence[str], *, reading: TokenizedTexts | None = None) -> LabelledRows:
         """Return labelled rows for :meth:`calibrate`, :meth:`quantize` and figures, which share what engines answer to them.
 
         Args:

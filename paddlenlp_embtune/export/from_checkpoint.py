@@ -16,25 +16,25 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.encoders import (
     CONFIG,
     MODEL_SETTINGS,
-    PIECES,
+    SENTENCEPIECE_FILE,
     TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     VOCABULARY,
     WORDPIECE_CLASSES,
     EncoderFiles,
-    Origin,
+    ReferenceTokenizer,
     check_settings,
     check_sizes,
-    check_sizes_of_weights,
     check_tokenizer,
+    check_weight_sizes,
     choose_labels,
-    family_of,
+    comparison_texts,
+    convert_weights,
+    find_family,
     find_weights,
-    is_of_torch,
-    named_labels,
-    own_weights,
-    proof_texts,
-    read_json,
+    is_torch_weights,
+    read_json_object,
+    read_labels,
     read_tokenizer,
     read_weights,
     reserved_positions,
@@ -71,7 +71,7 @@ class Checkpoint:
     positions: int
     longest: int
     files: EncoderFiles
-    origin: Origin
+    origin: ReferenceTokenizer
 
 
 def bundle_checkpoint(
@@ -113,7 +113,7 @@ def bundle_checkpoint(
 
     found = read_checkpoint(folder)
     check_sizes(found.settings, folder / CONFIG)
-    check_sizes_of_weights(found.settings, found.weights, folder / CONFIG)
+    check_weight_sizes(found.settings, found.weights, folder / CONFIG)
     names = choose_labels(found.settings, found.labels, tuple(labels), folder / CONFIG)
     if max_length is None:
         max_length = found.longest
@@ -135,7 +135,7 @@ def bundle_checkpoint(
         model,
         found.tokenizer,
         found.origin.encode,
-        texts=[*proof_texts(found.tokenizer, found.origin), *sample_texts],
+        texts=[*comparison_texts(found.tokenizer, found.origin), *sample_texts],
         max_length=max_length,
         source=str(folder),
     )
@@ -159,7 +159,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         BundleError: the folder lacks something, or is of a kind or has a setting that is not known.
     """
-    settings = read_json(folder / CONFIG)
+    settings = read_json_object(folder / CONFIG)
     names = settings.get("architectures") or []
     sized = all(type(settings.get(name)) is int for name in ("vocab_size", "hidden_size"))
     if not isinstance(names, list) or len(names) != 1 or not sized:
@@ -182,7 +182,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(
         architecture=architecture,
         settings=settings,
-        labels=named_labels(settings, folder / CONFIG),
+        labels=read_labels(settings, folder / CONFIG),
         weights=_paddle_layout(read_weights(files.weights), settings),
         tokenizer=tokenizer,
         positions=positions,
@@ -194,7 +194,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _files(folder: Path, settings: Mapping[str, Any], architecture: str) -> EncoderFiles:
     """Where the parts lie; the tokenizer is named by its own file, or else by ``config.json``."""
-    options = read_json(folder / TOKENIZER_CONFIG)
+    options = read_json_object(folder / TOKENIZER_CONFIG)
     named = options.get("tokenizer_class") or options.get("init_class") or settings.get("tokenizer_class")
     kind = str(named).removesuffix("Fast") if named else named
     if kind not in WORDPIECE_CLASSES:
@@ -210,7 +210,7 @@ def _files(folder: Path, settings: Mapping[str, Any], architecture: str) -> Enco
         architecture=architecture,
         weights=find_weights(folder),
         vocabulary=folder / VOCABULARY,
-        pieces=folder / PIECES,
+        pieces=folder / SENTENCEPIECE_FILE,
         tokenizer=str(kind),
         options=options,
         folder=folder,
@@ -229,10 +229,10 @@ def _options_of(architecture: str) -> tuple[str, ...]:
 
 def _paddle_layout(weights: Weights, settings: Mapping[str, Any]) -> Weights:
     """Weights by the names of PaddleNLP's class; those of PyTorch are renamed, and their matrices transposed."""
-    family = family_of(settings)
-    if family is None or not is_of_torch(weights):
+    family = find_family(settings)
+    if family is None or not is_torch_weights(weights):
         return weights
-    own = own_weights(weights, family)
+    own = convert_weights(weights, family)
     # What was the encoder's stands under its name again; the head's names are the same in both.
     encoders = {name.removeprefix(f"{family.kind}.") for name in weights if name.startswith(f"{family.kind}.")}
     heads = {name for name in weights if not name.startswith(f"{family.kind}.")}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.evaluation import encode_labels
 from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
-from paddlenlp_embtune.text import Reading, read_texts
+from paddlenlp_embtune.text import TokenizedTexts, tokenize_texts
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.export.builder import BundleBuilder
@@ -35,7 +35,7 @@ class LabelledRows:
     """
 
     def __init__(
-        self, builder: BundleBuilder, texts: Sequence[str], labels: Sequence[str], *, reading: Reading | None = None
+        self, builder: BundleBuilder, texts: Sequence[str], labels: Sequence[str], *, reading: TokenizedTexts | None = None
     ) -> None:
         self.texts, self.labels = texts, labels
         self._builder, self._reading = builder, reading
@@ -70,7 +70,7 @@ class LabelledRows:
         """
         manifest = self._builder.manifest
         if self._reading is None:
-            self._reading = read_texts(
+            self._reading = tokenize_texts(
                 self.texts, self._builder.tokenizer, max_length=manifest.max_length, windows=manifest.windows
             )
         reading, loaded = self._reading, self._builder.engine(engine, precision=precision, device=device)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, model_name
-from paddlenlp_embtune.embeddings import extended
+from paddlenlp_embtune.embeddings import add_tokens
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import BundleError, DataError
@@ -22,7 +22,7 @@ from paddlenlp_embtune.export.builder import new_bundle
 from paddlenlp_embtune.export.bundle_content import BundleContent
 from paddlenlp_embtune.export.replace_embedding import measure_again
 from paddlenlp_embtune.models import embedding_name, load_layer, with_table
-from paddlenlp_embtune.text import Cut, Extension, Tokenizer, cut_tokenizer, tokenizer_files
+from paddlenlp_embtune.text import AddedTerms, PrunedTokenizer, Tokenizer, prune_tokenizer, tokenizer_files
 
 __all__ = ["Resized", "cut_bundle", "extend_bundle"]
 
@@ -41,7 +41,7 @@ class Resized:
     """
 
     bundle: Bundle
-    change: Extension | Cut
+    change: AddedTerms | PrunedTokenizer
     coverage: Coverage | None
     notes: tuple[str, ...]
 
@@ -64,7 +64,7 @@ def extend_bundle(
         bundle: an opened bundle.
         target: where the result goes; may be the bundle's own folder.
         terms: what is added; those that are tokens already are left out.
-        vectors: pretrained rows for them, as in :func:`paddlenlp_embtune.embeddings.extended`.
+        vectors: pretrained rows for them, as in :func:`paddlenlp_embtune.embeddings.add_tokens`.
         texts: labelled rows that the model was not trained on, to fit the calibration and measure on; none, or 20 or more.
         labels: their labels.
     Raises:
@@ -76,7 +76,7 @@ def extend_bundle(
     with locked_bundle(bundle, target) as current:
         _check_rows(current, texts, labels)
         model = load_layer(current.path)
-        tokenizer, change, table, coverage = extended(current.tokenizer, _table(model), terms, vectors)
+        tokenizer, change, table, coverage = add_tokens(current.tokenizer, _table(model), terms, vectors)
         if not change.added:
             raise BundleError(f"all {len(terms)} terms are tokens of {current.path} already; there is nothing to add")
         origin = {"extended": {"terms": len(change.added), "origins": dict(coverage.counts())}}
@@ -116,7 +116,7 @@ def cut_bundle(
                 f"the {type(model).__name__} of {current.path} hashes ids, so they cannot be numbered anew; train it with a "
                 "larger text.min_count, or with model.options {ngram_buckets: 0}"
             )
-        cut = cut_tokenizer(current.tokenizer, domain_texts, min_count=min_count)
+        cut = prune_tokenizer(current.tokenizer, domain_texts, min_count=min_count)
         origin = {"cut": {"dropped": len(cut.dropped), "rows": len(cut.rows), "texts": cut.texts, "min_count": min_count}}
         written, notes = _rewrite(current, target, model, cut.tokenizer, _table(model)[cut.rows], origin, texts, labels)
         return Resized(written, cut, None, notes)

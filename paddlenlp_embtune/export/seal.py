@@ -9,7 +9,7 @@ from pathlib import Path
 from paddlenlp_embtune.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Manifest, sealed_text
 from paddlenlp_embtune.export._interface import write_interface
 from paddlenlp_embtune.inference import Engine
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["best_engine", "seal", "write_manifest"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle, copy_files
 from paddlenlp_embtune.errors import BundleError, DataError
-from paddlenlp_embtune.utils.atomic_io import replace_folder, write_text
-from paddlenlp_embtune.utils.locks import exclusive
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_text
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 
 __all__ = ["write_triton"]
 
@@ -62,7 +62,7 @@ def write_triton(
     by_text, by_ids = repository / name, repository / f"{name}_ids"
     classes = len(bundle.manifest.labels)
     try:
-        with exclusive(by_ids, error=BundleError), exclusive(by_text, error=BundleError):
+        with exclusive_lock(by_ids, error=BundleError), exclusive_lock(by_text, error=BundleError):
             for place in (by_text, by_ids):
                 if place.exists() and not _is_ours(place / "config.pbtxt"):
                     raise BundleError(

@@ -16,8 +16,8 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, HostError, MissingDependencyError
 from paddlenlp_embtune.inference.inputs import check_name, check_num_threads
-from paddlenlp_embtune.utils.atomic_io import sha256_of
-from paddlenlp_embtune.utils.fork_safety import keep_for_ever, watch_forks
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
+from paddlenlp_embtune.utils.fork_safety import keep_forever, watch_forks
 
 __all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInferenceEngine", "gpu_providers"]
 
@@ -131,7 +131,7 @@ class OnnxRuntimeEngine:
                 "removed meanwhile; open a new Predictor in this process"
             )
         for session in (self._session, self._alone):
-            keep_for_ever(session)
+            keep_forever(session)
         self._session = _session(self._runtime, self._file, self._providers, num_threads=1)
         if self._alone is not None:
             self._alone = _session(self._runtime, self._file, self._providers, num_threads=self._num_threads)

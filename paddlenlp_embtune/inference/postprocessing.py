@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.text import Reading, WindowSpec
+from paddlenlp_embtune.text import TokenizedTexts, WindowSpec
 
 __all__ = [
     "above_threshold",
@@ -38,7 +38,7 @@ def softmax(logits: Floats) -> Floats:
     return probabilities
 
 
-def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats, Ids]:
+def aggregate(windows: Floats, reading: TokenizedTexts, *, method: str) -> tuple[Floats, Ids]:
     """Combine the windows of each text into one answer.
 
     Args:
@@ -53,7 +53,7 @@ def aggregate(windows: Floats, reading: Reading, *, method: str) -> tuple[Floats
     return result.astype(np.float32, copy=False), decisive
 
 
-def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tuple[npt.NDArray[Any], Ids]:
+def _aggregated(windows: npt.NDArray[Any], reading: TokenizedTexts, method: str) -> tuple[npt.NDArray[Any], Ids]:
     first = reading.first[:-1]
     if len(first) == len(windows):
         return windows, first
@@ -72,7 +72,9 @@ def _aggregated(windows: npt.NDArray[Any], reading: Reading, method: str) -> tup
     return result, np.asarray(decisive, dtype=np.int64)
 
 
-def probabilities_of(logits: Floats, reading: Reading, *, temperature: float, windows: WindowSpec | None) -> tuple[Floats, Ids]:
+def probabilities_of(
+    logits: Floats, reading: TokenizedTexts, *, temperature: float, windows: WindowSpec | None
+) -> tuple[Floats, Ids]:
     """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
 
     The temperature changes neither a text's label nor its decisive window: it acts on the combined answer, and where float32
@@ -156,7 +158,7 @@ def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np
 
 def format_predictions(
     texts: Sequence[str],
-    reading: Reading,
+    reading: TokenizedTexts,
     logits: Floats,
     *,
     labels: Sequence[str],

@@ -23,7 +23,7 @@ from paddlenlp_embtune.inference.explain import Attribution, Explanation, explai
 from paddlenlp_embtune.inference.inputs import as_iterable, as_list, check_bundle_argument, check_name, whole_number
 from paddlenlp_embtune.inference.postprocessing import format_predictions, probabilities_of, thresholds_of
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import Reading, WindowSpec, chunks, read_texts
+from paddlenlp_embtune.text import TokenizedTexts, WindowSpec, chunk_texts, tokenize_texts
 
 __all__ = ["Predictor"]
 
@@ -151,7 +151,7 @@ class Predictor:
             TypeError: something is not a text; the message gives its index. Answers to the texts before it are yielded first.
         """
         texts = as_iterable(texts)
-        running: deque[tuple[list[str], Reading, Callable[[], Floats]]] = deque()
+        running: deque[tuple[list[str], TokenizedTexts, Callable[[], Floats]]] = deque()
 
         def finish(most: int) -> Iterator[Answer]:
             while len(running) > most:
@@ -164,7 +164,7 @@ class Predictor:
                 yield from answers
 
         try:
-            for start, chunk in chunks(texts):
+            for start, chunk in chunk_texts(texts):
                 good = list(itertools.takewhile(lambda text: isinstance(text, str), chunk))
                 reading = self._read(good, start=start)
                 running.append((good, reading, self._runner.submit(reading.ids)))
@@ -260,11 +260,11 @@ class Predictor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _read(self, texts: Sequence[str], *, start: int = 0) -> Reading:
+    def _read(self, texts: Sequence[str], *, start: int = 0) -> TokenizedTexts:
         manifest = self.bundle.manifest
-        return read_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
+        return tokenize_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
 
-    def _format(self, texts: Sequence[str], reading: Reading, logits: Floats, *, scores: bool) -> list[Answer]:
+    def _format(self, texts: Sequence[str], reading: TokenizedTexts, logits: Floats, *, scores: bool) -> list[Answer]:
         manifest = self.bundle.manifest
         return format_predictions(
             texts,

@@ -14,7 +14,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import EmbtuneError, HostError, PluginError, RecipeError, expected_names
 from paddlenlp_embtune.plugin import cause, registry
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.schema import MOST, convert
+from paddlenlp_embtune.utils.schema import MAX_COUNT, convert
 
 paddle = compat.require_paddle()
 
@@ -42,8 +42,10 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
         raise registry.current().breach("model", name, f"is {shorten(builder)}, which cannot be called")
     sizes = {"vocabulary_size": vocabulary_size, "dimension": dimension, "num_labels": num_labels}
     for size, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-            raise RecipeError(f"{size} of the model {name!r} must be a whole number from 1 to {MOST:,}, got {shorten(value)}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+            raise RecipeError(
+                f"{size} of the model {name!r} must be a whole number from 1 to {MAX_COUNT:,}, got {shorten(value)}"
+            )
     checked = _checked_options(builder, name, options)
     try:
         model = builder(**sizes, **checked)

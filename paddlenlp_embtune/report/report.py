@@ -13,7 +13,7 @@ from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 from paddlenlp_embtune.report.plots._term_map import check_method
 from paddlenlp_embtune.report.run_reader import INSIGHT, Run, read_run
 from paddlenlp_embtune.report.sections import _embedding, _health, _overview, _provenance, _results, _training
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["REPORT", "SECTIONS", "Section", "SectionWriter", "write_report"]

@@ -31,7 +31,7 @@ class Run:
         manifest: ``bundle/bundle.json``, or None.
         sizes: bytes of every file of the bundle, by its path in there.
         dev: what the bundle said about the development rows (``evaluation.analyze_predictions``), or None.
-        movement: how the embedding moved (``vectors.movement``), or None.
+        movement: how the embedding moved (``describe_drift``), or None.
     """
 
     path: Path

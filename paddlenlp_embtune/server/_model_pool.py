@@ -15,7 +15,7 @@ from paddlenlp_embtune.bundle import MANIFEST, read_one_generation
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.server.settings import ServerSettings
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["LoadedBundle", "ServedModel", "load_models"]
 

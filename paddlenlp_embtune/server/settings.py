@@ -13,7 +13,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
-from paddlenlp_embtune.utils.schema import MOST, build, check_types, require_at_most, to_plain
+from paddlenlp_embtune.utils.schema import MAX_COUNT, build, check_types, require_at_most, to_plain
 
 __all__ = ["TOKEN_VARIABLE", "ServerSettings", "host_name", "named_bundles", "read_token"]
 
@@ -98,7 +98,7 @@ class ServerSettings:
         for name, least in _LEAST.items():
             if not (value := getattr(self, name)) >= least:
                 raise RecipeError(f"{name} is {value}; expected {least} or more")
-            require_at_most(name, value, _MOST.get(name, MOST))
+            require_at_most(name, value, _MOST.get(name, MAX_COUNT))
         if self.port > 65_535:
             raise RecipeError(f"port is {self.port}; expected 0 to 65535")
         if self.max_texts > self.max_queued_texts:

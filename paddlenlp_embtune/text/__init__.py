@@ -7,23 +7,31 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.text.added_terms import Extension as Extension, TermTokenizer as TermTokenizer, extend as extend
+    from paddlenlp_embtune.text.added_terms import (
+        AddedTerms as AddedTerms,
+        TermTokenizer as TermTokenizer,
+        add_terms as add_terms,
+    )
     from paddlenlp_embtune.text.base import (
         CharTokenizer as CharTokenizer,
         Tokenizer as Tokenizer,
         UnknownReport as UnknownReport,
-        own_ids as own_ids,
+        content_ids as content_ids,
         pad as pad,
         unknown_report as unknown_report,
     )
     from paddlenlp_embtune.text.comparison import compare_tokenizers as compare_tokenizers
-    from paddlenlp_embtune.text.encoding import Reading as Reading, chunks as chunks, read_texts as read_texts
+    from paddlenlp_embtune.text.encoding import (
+        TokenizedTexts as TokenizedTexts,
+        chunk_texts as chunk_texts,
+        tokenize_texts as tokenize_texts,
+    )
     from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer as ErnieMTokenizer
     from paddlenlp_embtune.text.factory import TOKENIZERS as TOKENIZERS, build_tokenizer as build_tokenizer
-    from paddlenlp_embtune.text.identity import describe_difference as describe_difference
+    from paddlenlp_embtune.text.identity import describe_vocabulary_difference as describe_vocabulary_difference
     from paddlenlp_embtune.text.jieba_segmenter import common_words as common_words
     from paddlenlp_embtune.text.normalization import CLEANING as CLEANING, clean as clean, is_blank as is_blank
-    from paddlenlp_embtune.text.pruning import Cut as Cut, cut_tokenizer as cut_tokenizer
+    from paddlenlp_embtune.text.pruning import PrunedTokenizer as PrunedTokenizer, prune_tokenizer as prune_tokenizer
     from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer as SentencePieceTokenizer
     from paddlenlp_embtune.text.sentencepiece_model import (
         PieceKind as PieceKind,
@@ -36,8 +44,8 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.text.term_extraction import Proposal as Proposal, propose_terms as propose_terms
     from paddlenlp_embtune.text.term_lists import (
         TermList as TermList,
+        describe_unused_terms as describe_unused_terms,
         read_term_list as read_term_list,
-        tell_unused as tell_unused,
         unused_terms as unused_terms,
     )
     from paddlenlp_embtune.text.unicode_classes import (
@@ -46,7 +54,7 @@ if TYPE_CHECKING:
         FORMER_CONTROLS as FORMER_CONTROLS,
         IGNORABLE as IGNORABLE,
         RADICALS as RADICALS,
-        spelled as spelled,
+        describe_ranges as describe_ranges,
     )
     from paddlenlp_embtune.text.vocabulary import (
         PAD as PAD,
@@ -62,22 +70,22 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "added_terms": "Extension TermTokenizer extend",
-            "base": "CharTokenizer Tokenizer UnknownReport own_ids pad unknown_report",
+            "added_terms": "AddedTerms TermTokenizer add_terms",
+            "base": "CharTokenizer Tokenizer UnknownReport content_ids pad unknown_report",
             "comparison": "compare_tokenizers",
-            "encoding": "Reading chunks read_texts",
+            "encoding": "TokenizedTexts chunk_texts tokenize_texts",
             "ernie_m": "ErnieMTokenizer",
             "factory": "TOKENIZERS build_tokenizer",
-            "identity": "describe_difference",
+            "identity": "describe_vocabulary_difference",
             "jieba_segmenter": "common_words",
             "normalization": "CLEANING clean is_blank",
-            "pruning": "Cut cut_tokenizer",
+            "pruning": "PrunedTokenizer prune_tokenizer",
             "sentencepiece": "SentencePieceTokenizer",
             "sentencepiece_model": "PieceKind sentencepiece_package",
             "serialization": "tokenizer_files tokenizer_from_config",
             "term_extraction": "Proposal propose_terms",
-            "term_lists": "TermList read_term_list tell_unused unused_terms",
-            "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS spelled",
+            "term_lists": "TermList describe_unused_terms read_term_list unused_terms",
+            "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS describe_ranges",
             "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary",
             "windows": "WindowSpec split_windows",
             "word": "WordTokenizer",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["WholeTokens"]
+__all__ = ["AddedTokenMatcher"]
 
 # Their lower case depends on the neighbours, or is two characters.
 _UNEVEN = re.compile("[\u03a3\u0130]")
 
 
-class WholeTokens:
+class AddedTokenMatcher:
     """Finds tokens in a text: the leftmost first, of those the longest, also within a word.
 
     Args:

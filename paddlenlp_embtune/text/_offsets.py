@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 
-__all__ = ["aligned", "append_place", "locate"]
+__all__ = ["append_span", "is_aligned", "locate"]
 
 
 def locate(text: str, *, lowercase: bool, cleaning: int = CLEANING, limit: int | None = None) -> list[tuple[int, int]]:
@@ -33,7 +33,7 @@ def locate(text: str, *, lowercase: bool, cleaning: int = CLEANING, limit: int |
     return places[:-1] if places and last == " " else places
 
 
-def aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEANING) -> bool:
+def is_aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEANING) -> bool:
     """Tell, fast, whether each character of a cleaned text comes from the one at its place in the text as given.
 
     False may be wrong where it is rare; True never is.
@@ -47,7 +47,7 @@ def aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEANIN
     return len(text) == len(cleaned) and text.translate(_single_folds(lowercase, cleaning)) == cleaned
 
 
-def append_place(places: list[tuple[int, int]], begin: int, end: int) -> None:
+def append_span(places: list[tuple[int, int]], begin: int, end: int) -> None:
     """Append a place; those that overlap it, and it, become the place of all of them together."""
     count = 1
     while places and places[-1][1] > begin:

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._offsets import aligned, locate
+from paddlenlp_embtune.text._offsets import is_aligned, locate
 from paddlenlp_embtune.text._term_matcher import TermMatcher, clean_term
 from paddlenlp_embtune.text.base import Tokenizer
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 
-__all__ = ["Extension", "TermTokenizer", "extend"]
+__all__ = ["AddedTerms", "TermTokenizer", "add_terms"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ class TermTokenizer:
         found = self._matcher.spans(cleaned)
         if not found:
             return [], True
-        if aligned(text, cleaned, lowercase=self.lowercase, cleaning=self.cleaning):
+        if is_aligned(text, cleaned, lowercase=self.lowercase, cleaning=self.cleaning):
             return [(begin, end, cleaned[begin:end]) for begin, end in found], True
         places = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
         named = [
@@ -166,7 +166,7 @@ class TermTokenizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Extension:
+class AddedTerms:
     """What became of terms that were to be added.
 
     Args:
@@ -180,7 +180,7 @@ class Extension:
     repeated: tuple[str, ...]
 
 
-def extend(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, Extension]:
+def add_terms(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, AddedTerms]:
     """Add terms to a tokenizer behind its last id; old ids stay, and terms that are tokens already are left out.
 
     Args:
@@ -208,4 +208,4 @@ def extend(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, E
             added[term] = None
     former = tokenizer if isinstance(tokenizer, TermTokenizer) else TermTokenizer(tokenizer, ())
     extended = TermTokenizer(former.base, (*former.terms, *added), former.cleaning)
-    return extended, Extension(tuple(added), tuple(known), tuple(repeated))
+    return extended, AddedTerms(tuple(added), tuple(known), tuple(repeated))

@@ -15,7 +15,7 @@ from paddlenlp_embtune.text._offsets import locate
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import PAD_ID, Vocabulary
 
-__all__ = ["NO_FILES", "CharTokenizer", "Tokenizer", "UnknownReport", "own_ids", "pad", "unknown_report"]
+__all__ = ["NO_FILES", "CharTokenizer", "Tokenizer", "UnknownReport", "content_ids", "pad", "unknown_report"]
 
 NO_FILES: Mapping[str, bytes] = types.MappingProxyType({})
 
@@ -109,7 +109,7 @@ class CharTokenizer:
         return counts
 
 
-def own_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+def content_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     """Return the ids of a text's own tokens, without those that ``encode`` puts around them."""
     ids = tokenizer.encode(text)
     return ids[len(tokenizer.prefix) : len(ids) - len(tokenizer.suffix)]
@@ -146,7 +146,7 @@ class UnknownReport:
     worst: tuple[tuple[str, int], ...]
 
     @property
-    def rate(self) -> float:
+    def share(self) -> float:
         """Share of unknown tokens, 0 to 1."""
         return self.unknown / self.tokens if self.tokens else 0.0
 

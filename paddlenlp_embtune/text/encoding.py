@@ -12,13 +12,13 @@ from paddlenlp_embtune.text.base import Tokenizer
 from paddlenlp_embtune.text.normalization import is_blank
 from paddlenlp_embtune.text.windows import WindowSpec, split_windows
 
-__all__ = ["Reading", "chunks", "read_texts"]
+__all__ = ["TokenizedTexts", "chunk_texts", "tokenize_texts"]
 
 _TEXTS_PER_CHUNK, _CHARACTERS_PER_CHUNK = 2048, 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Reading:
+class TokenizedTexts:
     """What the model gets of N texts, in W windows.
 
     Args:
@@ -34,9 +34,9 @@ class Reading:
     cut: Sequence[int] = ()
 
 
-def read_texts(
+def tokenize_texts(
     texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, windows: WindowSpec | None, start: int = 0
-) -> Reading:
+) -> TokenizedTexts:
     """Turn texts into the ids that the model gets.
 
     Args:
@@ -67,10 +67,10 @@ def read_texts(
             ids.extend(tokenizer.encode(text[begin:end], max_length=max_length) for begin, end in parts)
             places.extend(parts)
         first.append(len(ids))
-    return Reading(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None, cut)
+    return TokenizedTexts(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None, cut)
 
 
-def chunks(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def chunk_texts(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield (number of the first, about two thousand texts, fewer where they are long)."""
     chunk, start, characters = list[str](), 0, 0
     try:

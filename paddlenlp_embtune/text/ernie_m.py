@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._offsets import append_place
+from paddlenlp_embtune.text._offsets import append_span
 from paddlenlp_embtune.text.sentencepiece import SENTENCEPIECE_MODEL, piece_spans, text_pieces, valid_text, without_spaces
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel, sentencepiece_package
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
@@ -98,7 +98,7 @@ class ErnieMTokenizer:
                 if first == last:
                     empty += count
                     continue
-                append_place(places, origins[first], origins[last - 1] + 1)
+                append_span(places, origins[first], origins[last - 1] + 1)
                 places += [places[-1]] * (empty + count - 1)
                 empty = 0
         if places:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text._term_matcher import unique_terms
-from paddlenlp_embtune.text.added_terms import extend
+from paddlenlp_embtune.text.added_terms import add_terms
 from paddlenlp_embtune.text.base import CharTokenizer, Tokenizer
 from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer
 from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.word import WordTokenizer
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
-from paddlenlp_embtune.utils.line_reader import read_lines
 from paddlenlp_embtune.utils.schema import require_at_most
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = ["TOKENIZERS", "build_tokenizer"]
 
@@ -68,7 +68,7 @@ def build_tokenizer(
     else:
         counts = CharTokenizer.count(texts, lowercase=lowercase)
         tokenizer = CharTokenizer(_vocabulary(vocabulary_file) if vocabulary_file else limits(counts), lowercase)
-    return extend(tokenizer, user_terms)[0] if user_terms else tokenizer
+    return add_terms(tokenizer, user_terms)[0] if user_terms else tokenizer
 
 
 def _check(name: str, *, vocabulary_file: Path | None, size: int | None, max_length: int | None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["describe_difference"]
+__all__ = ["describe_vocabulary_difference"]
 
 
-def describe_difference(trained: Sequence[str], now: Sequence[str], *, most: int = 3) -> str:
+def describe_vocabulary_difference(trained: Sequence[str], now: Sequence[str], *, most: int = 3) -> str:
     """Say where two vocabularies differ first; empty where they are the same.
 
     Args:

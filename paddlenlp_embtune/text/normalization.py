@@ -6,7 +6,7 @@ import functools
 import re
 import unicodedata
 
-from paddlenlp_embtune.text.unicode_classes import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, in_class
+from paddlenlp_embtune.text.unicode_classes import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, regex_class
 
 __all__ = ["CLEANING", "clean", "is_blank"]
 
@@ -16,14 +16,14 @@ CLEANING = 2
 _SPACE = re.compile(r"\s+")
 _LONE = r"\ud800-\udfff"
 _SURROGATE = re.compile(f"[{_LONE}]")
-_UNWANTED = {1: re.compile(f"[{in_class(FORMER_CONTROLS)}]"), 2: re.compile(f"[{in_class(CONTROLS, IGNORABLE)}]")}
+_UNWANTED = {1: re.compile(f"[{regex_class(FORMER_CONTROLS)}]"), 2: re.compile(f"[{regex_class(CONTROLS, IGNORABLE)}]")}
 _REPLACED = RADICALS | {code: " " for first, last in BLANKS for code in range(first, last + 1)}
 _FOLDED = "".join(map(chr, _REPLACED))
 _ODD = {
-    1: re.compile(f"[{in_class(FORMER_CONTROLS)}{_LONE}]"),
-    2: re.compile(f"[{in_class(CONTROLS, IGNORABLE)}{_LONE}{_FOLDED}]"),
+    1: re.compile(f"[{regex_class(FORMER_CONTROLS)}{_LONE}]"),
+    2: re.compile(f"[{regex_class(CONTROLS, IGNORABLE)}{_LONE}{_FOLDED}]"),
 }
-_VISIBLE = re.compile(rf"[^\s{in_class(CONTROLS, IGNORABLE, BLANKS)}]")
+_VISIBLE = re.compile(rf"[^\s{regex_class(CONTROLS, IGNORABLE, BLANKS)}]")
 _MOST_MARKS = 30
 
 

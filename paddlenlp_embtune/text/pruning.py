@@ -15,12 +15,12 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.added_terms import TermTokenizer
 from paddlenlp_embtune.text.base import CharTokenizer, Tokenizer
 from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer
-from paddlenlp_embtune.text.sentencepiece_model import PieceModel, cut_sentencepiece
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel, prune_sentencepiece
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.word import WordTokenizer
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["Cut", "cut_tokenizer"]
+__all__ = ["PrunedTokenizer", "prune_tokenizer"]
 
 _SPECIAL = re.compile(r"\[(PAD|UNK|CLS|SEP|MASK)\]")
 _MARKED = "##"
@@ -28,7 +28,7 @@ _SPACE = "\u2581"
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class PrunedTokenizer:
     """A smaller tokenizer, and what was dropped.
 
     Args:
@@ -49,7 +49,7 @@ class Cut:
     unknown_after: float
 
 
-def cut_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], *, min_count: int = 1) -> Cut:
+def prune_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], *, min_count: int = 1) -> PrunedTokenizer:
     """Keep the tokens that texts use, the characters that they are made of, special tokens, and added terms.
 
     With ``min_count`` 1, the texts are cut into the same tokens as before. Other texts may be cut into smaller pieces, or hold
@@ -74,7 +74,7 @@ def cut_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], *, min_count: int 
     small = _cut(tokenizer, used | {token for token in tokens if _bare(token) in characters or _SPECIAL.fullmatch(token)})
     rows = np.array([tokenizer.vocabulary.ids[token] for token in small.vocabulary.tokens], dtype=np.int64)
     again = [small.encode(text) for text in texts]
-    return Cut(
+    return PrunedTokenizer(
         tokenizer=small,
         rows=rows,
         dropped=tuple(token for token in tokens if token not in small.vocabulary),
@@ -103,7 +103,7 @@ def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
         return TermTokenizer(_cut(tokenizer.base, keep), tokenizer.terms, tokenizer.cleaning)
     if isinstance(tokenizer, SentencePieceTokenizer):
         there = {piece.text for piece in PieceModel.read(tokenizer.model).pieces}
-        model = cut_sentencepiece(tokenizer.model, there.intersection(keep))
+        model = prune_sentencepiece(tokenizer.model, there.intersection(keep))
         names = {piece.text for piece in PieceModel.read(model).pieces}
         keep = {token for token in vocabulary.tokens if token in names or _SPECIAL.fullmatch(token)}
         return SentencePieceTokenizer(_only(vocabulary, keep), model, tokenizer.markers)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._offsets import append_place
+from paddlenlp_embtune.text._offsets import append_span
 from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, sentencepiece_package
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
@@ -103,7 +103,7 @@ class SentencePieceTokenizer:
             if begin == end:
                 empty += 1
                 continue
-            append_place(places, begin, end)
+            append_span(places, begin, end)
             places += [places[-1]] * empty
             empty = 0
         if places:

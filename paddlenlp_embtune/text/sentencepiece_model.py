@@ -14,7 +14,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 
-__all__ = ["Piece", "PieceKind", "PieceModel", "cut_sentencepiece", "sentencepiece_package", "train_sentencepiece"]
+__all__ = ["Piece", "PieceKind", "PieceModel", "prune_sentencepiece", "sentencepiece_package", "train_sentencepiece"]
 
 _PIECE, _TRAINER, _NORMALIZER, _SELF_TEST = 1, 2, 3, 4
 _MODEL_TYPE, _VOCABULARY_SIZE = 3, 4
@@ -137,7 +137,7 @@ def train_sentencepiece(
     return written.getvalue()
 
 
-def cut_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
+def prune_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
     """Remove pieces from a model, so that texts that were made of kept pieces alone are made of the same ones as before.
 
     What stays beside ``keep``: control, unknown and byte pieces; the single characters of kept pieces; the pieces that

@@ -10,9 +10,9 @@ from pathlib import Path
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._term_matcher import TermMatcher, unique_terms
 from paddlenlp_embtune.text.normalization import CLEANING, clean
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
-__all__ = ["TermList", "read_term_list", "tell_unused", "unused_terms"]
+__all__ = ["TermList", "describe_unused_terms", "read_term_list", "unused_terms"]
 
 _SHOWN = 5
 # Parts of speech as jieba's dictionaries have them, after ICTCLAS.
@@ -95,7 +95,7 @@ def unused_terms(terms: Iterable[str], texts: Iterable[str], *, lowercase: bool,
     return tuple(term for term in wanted if term in left)
 
 
-def tell_unused(name: str, unused: Sequence[str], count: int) -> str:
+def describe_unused_terms(name: str, unused: Sequence[str], count: int) -> str:
     """Word for people how many of a list's terms no text contains, with the first of them."""
     shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
     return f"{len(unused)} of {count} terms of {name} are in no text: {shown}"

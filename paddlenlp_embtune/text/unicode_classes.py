@@ -6,7 +6,7 @@ Source:
 
 from __future__ import annotations
 
-__all__ = ["BLANKS", "CONTROLS", "FORMER_CONTROLS", "IGNORABLE", "RADICALS", "in_class", "spelled"]
+__all__ = ["BLANKS", "CONTROLS", "FORMER_CONTROLS", "IGNORABLE", "RADICALS", "describe_ranges", "regex_class"]
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -68,12 +68,12 @@ RADICALS: dict[int, str] = {ord(radical): ideograph for radical, ideograph in zi
 """Equivalent_Unified_Ideograph of the code points of radicals and strokes that have one."""
 
 
-def in_class(*ranges: Ranges) -> str:
+def regex_class(*ranges: Ranges) -> str:
     """Spell ranges as the inside of a regular expression's class."""
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for each in ranges for first, last in each)
 
 
-def spelled(ranges: Ranges) -> str:
+def describe_ranges(ranges: Ranges) -> str:
     """Spell ranges for people: ``U+0000 to U+0008, U+00AD and U+FEFF``."""
     names = [f"U+{first:04X}" + (f" to U+{last:04X}" if last > first else "") for first, last in ranges]
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]

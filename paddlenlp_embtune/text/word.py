@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._offsets import append_place, locate
+from paddlenlp_embtune.text._offsets import append_span, locate
 from paddlenlp_embtune.text._term_matcher import TermMatcher, unique_terms
 from paddlenlp_embtune.text.base import NO_FILES
 from paddlenlp_embtune.text.jieba_segmenter import WordCutter, dictionary_sha256, word_cutter
@@ -95,7 +95,7 @@ class WordTokenizer:
         places, first = list[tuple[int, int]](), 0
         for length in lengths:
             end = first + length
-            append_place(places, characters[first][0], characters[end - 1][1])
+            append_span(places, characters[first][0], characters[end - 1][1])
             first = end
         return places[:limit]
 

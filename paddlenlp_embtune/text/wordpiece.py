@@ -8,8 +8,8 @@ from itertools import chain
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._added_tokens import WholeTokens
-from paddlenlp_embtune.text._offsets import append_place
+from paddlenlp_embtune.text._added_tokens import AddedTokenMatcher
+from paddlenlp_embtune.text._offsets import append_span
 from paddlenlp_embtune.text._wordpiece_tables import CharacterTable, WordRules, WordTable
 from paddlenlp_embtune.text.base import NO_FILES
 from paddlenlp_embtune.text.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ class WordPieceTokenizer:
         words: cut at punctuation, symbols and ideographs, as with ``do_basic_tokenize``; without, at white space alone.
         frame: put ``[CLS]`` before a text and ``[SEP]`` behind it.
         whole: tokens that are found in a text before anything else, the longest first.
-        fold_whole: they are found in the text with its case folded, see :class:`WholeTokens`.
+        fold_whole: they are found in the text with its case folded, see :class:`AddedTokenMatcher`.
     Raises:
         DataError: the vocabulary lacks ``[CLS]`` or ``[SEP]``, or a token of ``whole``.
     Source:
@@ -81,7 +81,7 @@ class WordPieceTokenizer:
         self._rules = rules
         self._characters = CharacterTable(rules)
         self._words = WordTable(vocabulary, rules.strip_accents)
-        self._whole = WholeTokens(whole, fold=fold_whole) if whole else None
+        self._whole = AddedTokenMatcher(whole, fold=fold_whole) if whole else None
 
     def on(self, vocabulary: Vocabulary) -> WordPieceTokenizer:
         """Build the same tokenizer on another vocabulary."""
@@ -189,7 +189,7 @@ class WordPieceTokenizer:
             for piece in self._words.pieces("".join(word[at] for at in order)):
                 end = first + len(piece) - (2 if first else 0)
                 under = [origins[at] for at in order[first:end]]
-                append_place(places, min(under)[0], max(under)[1])
+                append_span(places, min(under)[0], max(under)[1])
                 first = end
         return places[:limit]
 

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.config import Recipe
-from paddlenlp_embtune.embeddings.metrics import movement
+from paddlenlp_embtune.embeddings.metrics import describe_drift
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.text import Reading, own_ids
+from paddlenlp_embtune.text import TokenizedTexts, content_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import write_text
-from paddlenlp_embtune.utils.json_yaml import write_json
+from paddlenlp_embtune.utils.files.atomic_io import write_text
+from paddlenlp_embtune.utils.json_yaml import dump_json
 from paddlenlp_embtune.utils.run_layout import BUNDLE, INSIGHT, METRICS, RUN_VERSIONS, VERSIONS
 from paddlenlp_embtune.utils.schema import to_plain
 
@@ -77,7 +77,7 @@ def deliver(
     }
     if teacher:
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
-    write_text(folder / METRICS, write_json(metrics, indent=1) + "\n")
+    write_text(folder / METRICS, dump_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
     _write_insight(prepared, trainer, folder, analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts))
@@ -106,10 +106,10 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
     )
 
 
-def _reading(rows: EncodedDataset) -> Reading:
+def _reading(rows: EncodedDataset) -> TokenizedTexts:
     """The ids of encoded rows, as an engine of the bundle gets them."""
-    windowed: Reading | None = getattr(rows, "reading", None)
-    return windowed if windowed is not None else Reading(rows.ids, np.arange(len(rows) + 1))
+    windowed: TokenizedTexts | None = getattr(rows, "reading", None)
+    return windowed if windowed is not None else TokenizedTexts(rows.ids, np.arange(len(rows) + 1))
 
 
 def _measure_live(builder: BundleBuilder, rows: LabelledRows, prepared: Prepared, truth: list[int]) -> Mapping[str, Any]:
@@ -244,15 +244,15 @@ def _write_insight(prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[
     end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
     ids = np.fromiter(itertools.chain.from_iterable(trainer.train_dataset.ids), dtype=np.int64)
     counts = np.bincount(ids, minlength=len(prepared.table))
-    moved = movement(
+    moved = describe_drift(
         prepared.table,
         end.numpy(),
         prepared.tokenizer.vocabulary.tokens,
         prepared.term_groups,
         counts=counts,
-        rows_of=lambda term: own_ids(prepared.tokenizer, term),
+        rows_of=lambda term: content_ids(prepared.tokenizer, term),
     )
-    write_text(folder / INSIGHT, write_json({"dev": dev, "movement": moved}) + "\n")
+    write_text(folder / INSIGHT, dump_json({"dev": dev, "movement": moved}) + "\n")
 
 
 def _without_folders(recipe: Recipe) -> Recipe:

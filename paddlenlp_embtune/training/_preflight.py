@@ -12,8 +12,8 @@ from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, HostError, RecipeError
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step, last_checkpoint
-from paddlenlp_embtune.utils.locks import exclusive
-from paddlenlp_embtune.utils.os_errors import next_step
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import next_step
 from paddlenlp_embtune.utils.run_layout import RECORD, RUN_VERSIONS, VERSIONS
 
 __all__ = [
@@ -36,7 +36,7 @@ def run_lock(out: Path) -> Iterator[None]:
         RecipeError: another process is writing there.
     """
     refusal = f"another run is writing {out}; wait until it has ended, or choose another --out"
-    with exclusive(out, wait_seconds=0, error=RecipeError, refusal=refusal):
+    with exclusive_lock(out, wait_seconds=0, error=RecipeError, refusal=refusal):
         yield
 
 

@@ -24,18 +24,18 @@ from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import (
     CLEANING,
     UNK,
-    Reading,
     TermList,
+    TokenizedTexts,
     Tokenizer,
-    own_ids,
-    read_texts,
-    tell_unused,
+    content_ids,
+    describe_unused_terms,
+    tokenize_texts,
     unknown_report,
     unused_terms,
 )
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.data import EncodedDataset
@@ -71,8 +71,8 @@ class Prepared:
     recipe: Recipe
     train: Examples
     dev: Examples
-    train_ids: Reading
-    dev_ids: Reading
+    train_ids: TokenizedTexts
+    dev_ids: TokenizedTexts
     labels: tuple[str, ...]
     ordered: bool
     report: DataReport
@@ -87,7 +87,7 @@ class Prepared:
     unused_terms: tuple[str, ...] = ()
     term_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
-    def dataset(self, rows: Examples, ids: Reading) -> EncodedDataset:
+    def dataset(self, rows: Examples, ids: TokenizedTexts) -> EncodedDataset:
         """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
         from paddlenlp_embtune.data import dataset_from_reading
 
@@ -177,8 +177,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         recipe=_resolved(recipe, start.bundle, rows=len(texts)),
         train=rows,
         dev=dev,
-        train_ids=read_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
-        dev_ids=read_texts(dev.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
+        train_ids=tokenize_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
+        dev_ids=tokenize_texts(dev.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
         labels=labels,
         ordered=_ordered(recipe, labels, domain, start.bundle or teacher),
         report=report,
@@ -194,14 +194,14 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     )
 
 
-def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: Reading) -> Iterator[Sequence[int]]:
+def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: TokenizedTexts) -> Iterator[Sequence[int]]:
     """Yield the ids of each text's own tokens, all of them; only texts that were cut or split are encoded again."""
     begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(reading.cut)
     for number, text in enumerate(texts):
         first, after = int(reading.first[number]), int(reading.first[number + 1])
         ids = reading.ids[first]
         whole = bool(ids) and after - first == 1 and number not in cut
-        yield ids[begin : len(ids) - behind] if whole else own_ids(tokenizer, text)
+        yield ids[begin : len(ids) - behind] if whole else content_ids(tokenizer, text)
 
 
 def _terms_unused(
@@ -212,7 +212,7 @@ def _terms_unused(
         return (), ()
     cleaning = getattr(tokenizer, "cleaning", CLEANING)
     unused = unused_terms(listed.terms, texts, lowercase=tokenizer.lowercase, cleaning=cleaning)
-    lines = [tell_unused(listed.path.name, unused, len(set(listed.terms)))] if unused else []
+    lines = [describe_unused_terms(listed.path.name, unused, len(set(listed.terms)))] if unused else []
     return (*listed.remarks(), *lines), unused
 
 
@@ -280,7 +280,7 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
         "unused_terms": len(prepared.unused_terms),
         "vocabulary": len(prepared.tokenizer.vocabulary),
-        "dev_unknown_rate": round(unknown.rate, 6),
+        "dev_unknown_rate": round(unknown.share, 6),
         "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
     }
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune.data import SoftTargets
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.utils.atomic_io import replace_file
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.atomic_io import replace_file
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._teacher import Teaching
@@ -24,7 +24,7 @@ def save_soft_targets(path: Path, soft_targets: SoftTargets, teaching: Teaching)
     arrays: dict[str, Any] = {"logits": soft_targets.logits}
     if soft_targets.vectors is not None:
         arrays["vectors"] = soft_targets.vectors
-    with exclusive(path, error=RecipeError), replace_file(path) as file:
+    with exclusive_lock(path, error=RecipeError), replace_file(path) as file:
         file.write(save(arrays, metadata={"teaching": json.dumps(_key(teaching))}))
 
 

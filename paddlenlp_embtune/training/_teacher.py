@@ -22,7 +22,7 @@ from paddlenlp_embtune.data import Examples, SoftTargets, UnlabelledTexts, read_
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.text import chunks, read_texts
+from paddlenlp_embtune.text import chunk_texts, tokenize_texts
 from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
 from paddlenlp_embtune.utils.run_layout import TEACHER_ANSWERS
 
@@ -251,8 +251,10 @@ def _asked(teaching: Teaching, progress: Progress | None) -> SoftTargets:
     logits = np.empty((len(teaching.texts), classes), np.float32)
     vectors = np.empty((len(teaching.texts), width), np.float32) if width else None
     try:
-        for start, chunk in chunks(teaching.texts):
-            reading = read_texts(chunk, teaching.teacher.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
+        for start, chunk in chunk_texts(teaching.texts):
+            reading = tokenize_texts(
+                chunk, teaching.teacher.tokenizer, max_length=manifest.max_length, windows=manifest.windows
+            )
             found, rows = runner.submit(reading.ids)(), slice(start, start + len(chunk))
             answers, _ = probabilities_of(found[:, :classes], reading, temperature=1.0, windows=manifest.windows)
             logits[rows] = np.log(np.maximum(answers, _LEAST))[:, teaching.columns]

@@ -11,8 +11,15 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, bundle_folder, embedding_table
 from paddlenlp_embtune.config import Recipe, TextSpec, VectorSpec, is_folder, is_path
-from paddlenlp_embtune.embeddings import extended, terms_from_pieces
-from paddlenlp_embtune.embeddings.init import DEFAULT_FALLBACKS, Coverage, Origin, initialise, initialise_random, wanted
+from paddlenlp_embtune.embeddings import add_tokens, fill_terms_from_pieces
+from paddlenlp_embtune.embeddings.init import (
+    DEFAULT_FALLBACKS,
+    Coverage,
+    Origin,
+    initialize_from_vectors,
+    initialize_random,
+    token_filter,
+)
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, read_vectors
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
@@ -23,8 +30,8 @@ from paddlenlp_embtune.text import (
     Tokenizer,
     Vocabulary,
     WordTokenizer,
+    add_terms,
     build_tokenizer,
-    extend,
     read_term_list,
 )
 from paddlenlp_embtune.utils.json_yaml import shorten
@@ -105,14 +112,14 @@ def _start(recipe: Recipe, texts: Sequence[str], terms: Sequence[str], progress:
     if spec.source == "random":
         tokenizer = _with_terms(base, terms)
         width = spec.dimension or _RANDOM_DIMENSION
-        return Start(tokenizer, *initialise_random(tokenizer.vocabulary, width, rms=spec.rms, seed=recipe.seed))
+        return Start(tokenizer, *initialize_random(tokenizer.vocabulary, width, rms=spec.rms, seed=recipe.seed))
     fallbacks = spec.fallbacks if spec.fallbacks is not None else usual_fallbacks(text.tokenizer)
     further = _Further(base, text, texts)
-    needed = wanted([*base.vocabulary.tokens, *terms], fallbacks)
+    needed = token_filter([*base.vocabulary.tokens, *terms], fallbacks)
     # Not `or`: every name must be shown to both.
     vectors = read_source(recipe, keep=lambda name: any([needed(name), further.take(name)]), progress=progress)
     tokenizer = _with_terms(further.appended(base), terms)
-    table, coverage = initialise(
+    table, coverage = initialize_from_vectors(
         tokenizer.vocabulary,
         vectors,
         rms=spec.rms,
@@ -120,7 +127,7 @@ def _start(recipe: Recipe, texts: Sequence[str], terms: Sequence[str], progress:
         fallbacks=possible_fallbacks(fallbacks, vectors, asked=spec.fallbacks is not None),
         dimension=spec.dimension,
     )
-    return Start(tokenizer, *terms_from_pieces(tokenizer, table, coverage))
+    return Start(tokenizer, *fill_terms_from_pieces(tokenizer, table, coverage))
 
 
 def read_source(recipe: Recipe, *, keep: Callable[[str], bool] | None = None, progress: Progress | None = None) -> VectorTable:
@@ -204,7 +211,7 @@ def _with_terms(base: Tokenizer, terms: Sequence[str]) -> Tokenizer:
     """Add those terms that are no tokens yet."""
     if isinstance(base, WordTokenizer) or not terms:
         return base
-    longer, change = extend(base, terms)
+    longer, change = add_terms(base, terms)
     return longer if change.added else base
 
 
@@ -262,7 +269,7 @@ def _continue_from(source: str, tokenizer: Tokenizer, table: Table, terms: Seque
     kept = Coverage(source, (Origin.KEPT,) * len(table), (), tokenizer.vocabulary.tokens)
     if not terms:
         return tokenizer, table, kept
-    longer, change, grown, made = extended(tokenizer, table, terms)
+    longer, change, grown, made = add_tokens(tokenizer, table, terms)
     if not change.added:
         return tokenizer, table, kept
     coverage = dataclasses.replace(

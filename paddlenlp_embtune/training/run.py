@@ -28,7 +28,7 @@ from paddlenlp_embtune.training._preflight import (
 from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare
 from paddlenlp_embtune.training._teacher import with_teacher_answers
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
 from paddlenlp_embtune.utils.run_layout import BUNDLE, RECIPE, RECORD, checkpoints_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.utils.atomic_io import write_text
-from paddlenlp_embtune.utils.json_yaml import write_json
-from paddlenlp_embtune.utils.os_errors import naming
+from paddlenlp_embtune.utils.files.atomic_io import write_text
+from paddlenlp_embtune.utils.files.os_errors import naming
+from paddlenlp_embtune.utils.json_yaml import dump_json
 
 __all__ = ["RunRecord"]
 
@@ -36,7 +36,7 @@ class RunRecord:
         self.events.append(entry)
         if self.path is not None:
             with naming(self.path), self.path.open("a", encoding="utf-8") as file:
-                file.write(write_json(entry) + "\n")
+                file.write(dump_json(entry) + "\n")
         for listener in self.listeners:
             listener(entry)
 
@@ -48,7 +48,7 @@ class RunRecord:
         self.events.extend(dict(event) for event in events)
         if self.path is not None:
             # The file may hold what the earlier process wrote after its checkpoint, which did not happen any more.
-            write_text(self.path, "".join(write_json(event) + "\n" for event in self.events))
+            write_text(self.path, "".join(dump_json(event) + "\n" for event in self.events))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         """Return the events of one kind in order."""

@@ -6,7 +6,7 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "keep_for_ever", "watch_forks"]
+__all__ = ["Forkable", "keep_forever", "watch_forks"]
 
 
 class Forkable(Protocol):
@@ -30,7 +30,7 @@ def watch_forks(watched: Forkable) -> None:
     _watched.add(watched)
 
 
-def keep_for_ever(thing: object) -> None:
+def keep_forever(thing: object) -> None:
     """Never destroy an object: in a forked process, its destructor would wait for threads that are not there."""
     import ctypes
 

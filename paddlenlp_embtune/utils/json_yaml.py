@@ -16,12 +16,12 @@ from paddlenlp_embtune.errors import EmbtuneError
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["MOST_BYTES", "MOST_DEPTH", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten", "write_json"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_json", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten"]
 
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Levels of nesting that a document may have."""
 
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """Bytes that a document may have, unless its reader states another bound."""
 
 _MOST_NODES = 1_000_000
@@ -49,7 +49,7 @@ def shorten(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def write_json(value: Any, *, indent: int | None = None) -> str:
+def dump_json(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON that every encoding of Unicode can hold: lone surrogates are escaped, all else is as it is."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -64,7 +64,7 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], f
         error: the exception to raise.
         finite: refuse ``NaN`` and ``Infinity``, which are no JSON, although Python writes them.
     Raises:
-        EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MOST_DEPTH``, holds a number that is
+        EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MAX_DEPTH``, holds a number that is
             not finite or has thousands of digits, or names a key twice in one object.
     """
     try:
@@ -73,23 +73,23 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], f
         value = json.loads(text, parse_constant=constant, parse_float=_finite, object_pairs_hook=_once)
         _check_depth(value)
     except RecursionError:
-        raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None
+        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; write it flatter") from None
     except ValueError as fault:
         raise error(f"{where} is not valid JSON: {_one_line(fault)}; correct it, or write it again") from None
     return value
 
 
-def read_json(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOST_BYTES, finite: bool = True) -> Any:
+def read_json(path: Path, *, error: type[EmbtuneError], max_bytes: int = MAX_BYTES, finite: bool = True) -> Any:
     """Read one JSON document from a file, as :func:`parse_json` does.
 
     Raises:
         EmbtuneError: of the type given; see :func:`parse_json` and :func:`read_bounded`.
     """
-    return parse_json(read_bounded(path, error=error, most_bytes=most_bytes), str(path), error=error, finite=finite)
+    return parse_json(read_bounded(path, error=error, max_bytes=max_bytes), str(path), error=error, finite=finite)
 
 
-def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOST_BYTES) -> bytes:
-    """Read a whole file, but never more than ``most_bytes`` of one, so that a device or a pipe without end is refused.
+def read_bounded(path: Path, *, error: type[EmbtuneError], max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a whole file, but never more than ``max_bytes`` of one, so that a device or a pipe without end is refused.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
@@ -99,13 +99,13 @@ def read_bounded(path: Path, *, error: type[EmbtuneError], most_bytes: int = MOS
         if path.is_fifo():
             raise error(f"{path} is a named pipe; give a file")
         with path.open("rb") as file:
-            content = _read_up_to(file, most_bytes + 1)
+            content = _read_up_to(file, max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError, EmbtuneError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
         raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; give a readable file") from None
-    if len(content) > most_bytes:
-        raise error(f"{path} has more than {most_bytes:,} bytes, the most that is read of such a file; give a smaller one")
+    if len(content) > max_bytes:
+        raise error(f"{path} has more than {max_bytes:,} bytes, the most that is read of such a file; give a smaller one")
     return content
 
 
@@ -133,7 +133,7 @@ def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -
         where: what it came from, for messages.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; it is not YAML, nests deeper than ``MOST_DEPTH`` or refers to itself, grows beyond a
+        EmbtuneError: of the type given; it is not YAML, nests deeper than ``MAX_DEPTH`` or refers to itself, grows beyond a
             million nodes once its aliases are expanded, or names a key twice in one mapping.
     """
     import yaml
@@ -152,7 +152,7 @@ def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -
         finally:
             loader.dispose()
     except RecursionError:
-        raise error(f"{where} nests deeper than {MOST_DEPTH} levels; write it flatter") from None
+        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; write it flatter") from None
     except EmbtuneError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as fault:
@@ -172,7 +172,7 @@ def _loader() -> type[yaml.SafeLoader]:
             self.depth += 1
             self.nodes += 1
             try:
-                if self.depth > MOST_DEPTH:
+                if self.depth > MAX_DEPTH:
                     raise RecursionError
                 if self.nodes > _MOST_NODES:
                     raise ValueError(f"it has more than {_MOST_NODES:,} values")
@@ -254,10 +254,10 @@ def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader, where: str, err
 
 
 def _check_depth(value: Any) -> None:
-    """Refuse what nests deeper than ``MOST_DEPTH``, level by level, without recursion."""
+    """Refuse what nests deeper than ``MAX_DEPTH``, level by level, without recursion."""
     level, depth = [value] if isinstance(value, (dict, list)) else [], 1
     while level:
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             raise RecursionError
         held = (item for holder in level for item in (holder.values() if isinstance(holder, dict) else holder))
         level = [item for item in held if isinstance(item, (dict, list))]

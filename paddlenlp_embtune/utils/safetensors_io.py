@@ -16,7 +16,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
 
-__all__ = ["ArrayFile", "LaterArray", "StoredArray", "write_array_file"]
+__all__ = ["LazyArray", "SafetensorsFile", "StoredArray", "write_safetensors_file"]
 
 _DTYPES = {
     "BOOL": "?",
@@ -39,7 +39,7 @@ _METADATA = "__metadata__"
 
 
 @dataclasses.dataclass(frozen=True)
-class LaterArray:
+class LazyArray:
     """An array that is made only when it is written, so that never more than one stands in memory.
 
     Args:
@@ -73,13 +73,13 @@ class StoredArray:
         return np.dtype(_DTYPES[self.dtype])
 
 
-def write_array_file(path: Path, arrays: Mapping[str, npt.NDArray[Any] | LaterArray]) -> None:
+def write_safetensors_file(path: Path, arrays: Mapping[str, npt.NDArray[Any] | LazyArray]) -> None:
     """Write arrays as safetensors; a file that is there is replaced, not changed in place, but not by one step.
 
     Raises:
         OSError: the disk does not take the file.
     """
-    later = {name: value if isinstance(value, LaterArray) else _now(value) for name, value in arrays.items()}
+    later = {name: value if isinstance(value, LazyArray) else _now(value) for name, value in arrays.items()}
     # The widest first, so that every array begins at a multiple of its own width.
     names = sorted(later, key=lambda name: (-np.dtype(_DTYPES[later[name].dtype]).itemsize, name))
     header, at = {}, 0
@@ -98,11 +98,11 @@ def write_array_file(path: Path, arrays: Mapping[str, npt.NDArray[Any] | LaterAr
             file.write(values.reshape(-1).view(np.uint8).data)
 
 
-def _now(values: npt.NDArray[Any]) -> LaterArray:
-    return LaterArray(_NAMES[values.dtype.newbyteorder("<")], values.shape, lambda: values)
+def _now(values: npt.NDArray[Any]) -> LazyArray:
+    return LazyArray(_NAMES[values.dtype.newbyteorder("<")], values.shape, lambda: values)
 
 
-class ArrayFile:
+class SafetensorsFile:
     """A safetensors file whose header has been checked against the file's size; arrays are read when they are asked for.
 
     Args:

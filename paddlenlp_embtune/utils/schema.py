@@ -10,11 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError, any_of, expected_names
-from paddlenlp_embtune.utils.json_yaml import MOST_DEPTH, shorten
+from paddlenlp_embtune.utils.json_yaml import MAX_DEPTH, shorten
 
-__all__ = ["MOST", "build", "check_types", "convert", "differences", "require", "require_at_most", "require_name", "to_plain"]
+__all__ = [
+    "MAX_COUNT",
+    "build",
+    "check_types",
+    "convert",
+    "differences",
+    "require",
+    "require_at_most",
+    "require_name",
+    "to_plain",
+]
 
-MOST = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """The largest count that a recipe may state where no smaller bound is given."""
 
 _MOST_WHOLE = 2**63 - 1
@@ -89,7 +99,9 @@ def require(condition: bool, name: str, value: object, expected: str, *, error: 
         raise error(f"{name} must be {expected}, got {shorten(value)}")
 
 
-def require_at_most(name: str, value: float | None, most: float = MOST, *, error: type[EmbtuneError] = RecipeError) -> None:
+def require_at_most(
+    name: str, value: float | None, most: float = MAX_COUNT, *, error: type[EmbtuneError] = RecipeError
+) -> None:
     """Refuse a number beyond a bound; None passes.
 
     Raises:
@@ -255,8 +267,8 @@ def _check_plain(value: Any, where: str, error: type[EmbtuneError]) -> None:
     holders = (Mapping, list, tuple)
     level, depth, seen = [value] if isinstance(value, holders) else [], 1, 0
     while level:
-        if depth > MOST_DEPTH:
-            raise error(f"{where} must nest at most {MOST_DEPTH} levels deep, and not hold itself; write it flatter")
+        if depth > MAX_DEPTH:
+            raise error(f"{where} must nest at most {MAX_DEPTH} levels deep, and not hold itself; write it flatter")
         held = [item for holder in level for item in (holder.values() if isinstance(holder, Mapping) else holder)]
         if (seen := seen + len(held)) > _MOST_VALUES:
             raise error(f"{where} must hold at most {_MOST_VALUES:,} values, got more; give fewer")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["MOST_EXPANSION", "ZipError", "open_zip", "read_member", "read_member_into"]
+__all__ = ["MAX_EXPANSION", "ZipError", "open_zip", "read_member", "read_member_into"]
 
-MOST_EXPANSION = 16
+MAX_EXPANSION = 16
 """All members together may have so many times the bytes of the file, or ``_FREE`` if that is more."""
 
 _FREE = 64 << 20
@@ -36,12 +36,12 @@ class _Guarded(io.BufferedReader):
 
 
 @contextmanager
-def open_zip(path: Path, *, most_expansion: int = MOST_EXPANSION) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path, *, max_expansion: int = MAX_EXPANSION) -> Iterator[zipfile.ZipFile]:
     """Open a zip file whose members are stored or deflated, each under a name of its own.
 
     Args:
         path: the file.
-        most_expansion: the bytes of all members together are at most so many times those of the file, or 64 MB.
+        max_expansion: the bytes of all members together are at most so many times those of the file, or 64 MB.
     Raises:
         ZipError: it is something else.
         OSError: the file cannot be read.
@@ -55,29 +55,29 @@ def open_zip(path: Path, *, most_expansion: int = MOST_EXPANSION) -> Iterator[zi
             raise ZipError(_reason(fault)) from None
         stream.most = None
         with archive:
-            _check(archive, path.stat().st_size, most_expansion)
+            _check(archive, path.stat().st_size, max_expansion)
             yield archive
 
 
-def _check(archive: zipfile.ZipFile, size: int, most_expansion: int) -> None:
+def _check(archive: zipfile.ZipFile, size: int, max_expansion: int) -> None:
     members = archive.infolist()
     if len({member.filename for member in members}) < len(members):
         raise ZipError("it has two members of one name")
     if odd := [member for member in members if member.compress_type not in _METHODS or member.flag_bits & 1]:
         raise ZipError(f"its member {shorten(odd[0].filename)} is encrypted, or neither stored nor deflated")
     total = sum(member.file_size for member in members)
-    if total > max(_FREE, most_expansion * size):
+    if total > max(_FREE, max_expansion * size):
         raise ZipError(f"its members say that they have {total:,} bytes, and the file has {size:,}")
 
 
-def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, most_bytes: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, max_bytes: int) -> bytes:
     """Return a member, which has at most so many bytes.
 
     Raises:
         ZipError: it has more, or not as many as the directory says, or is damaged.
     """
-    if member.file_size > most_bytes:
-        raise ZipError(f"its member {shorten(member.filename)} has {member.file_size:,} bytes, and {most_bytes:,} are the most")
+    if member.file_size > max_bytes:
+        raise ZipError(f"its member {shorten(member.filename)} has {member.file_size:,} bytes, and {max_bytes:,} are the most")
     content = bytearray(member.file_size)
     read_member_into(archive, member, memoryview(content))
     return bytes(content)

@@ -18,7 +18,7 @@ embtune.prepare_cpu()
 import numpy as np  # noqa: E402
 
 from paddlenlp_embtune import compat  # noqa: E402
-from paddlenlp_embtune.embeddings.metrics.health_metrics import Checkup, geometry, movement  # noqa: E402
+from paddlenlp_embtune.embeddings.metrics.health_metrics import TermRows, drift_metrics, geometry_metrics  # noqa: E402
 from tests.failure_modes import FAILURE_MODES, plant  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -86,8 +86,8 @@ def cost() -> None:
         start = generator.normal(0, 0.1, (watched, 128)).astype(np.float32)
         now = start + generator.normal(0, 0.01, start.shape).astype(np.float32)
         counts = generator.integers(0, 200, watched)
-        cheap = _median(lambda start=start, now=now, counts=counts: movement(start, now, counts))
-        dear = _median(lambda start=start, now=now: geometry(start, now, Checkup()))
+        cheap = _median(lambda start=start, now=now, counts=counts: drift_metrics(start, now, counts))
+        dear = _median(lambda start=start, now=now: geometry_metrics(start, now, TermRows()))
         often, seldom = watched // 100, max(100, watched // 25)
         share = cheap / (often * STEP_SECONDS) + dear / (seldom * STEP_SECONDS)
         print(f"{rows:>9,} x 128, {watched:,} rows watched, {start.nbytes >> 20} MiB kept:")

@@ -35,7 +35,7 @@ def ours(texts: Texts, shortest: int, longest: int) -> Learnt:
 
     plain, train._Learner = train._Learner, Learner  # type: ignore[misc]
     try:
-        found = train.train_skipgram(texts, train.SkipGram(epochs=EPOCHS, shortest=shortest, longest=longest)).vectors
+        found = train.train_skipgram(texts, train.SkipGramConfig(epochs=EPOCHS, shortest=shortest, longest=longest)).vectors
     finally:
         train._Learner = plain  # type: ignore[misc]
     return dict(found.rows), found.table, *kept[0]

@@ -22,8 +22,8 @@ from paddlenlp_embtune.text import (  # noqa: E402
     Vocabulary,
     WordPieceTokenizer,
     WordTokenizer,
+    add_terms,
     clean,
-    extend,
 )
 from paddlenlp_embtune.text.factory import build_tokenizer  # noqa: E402
 
@@ -137,7 +137,7 @@ def terms(texts: Sequence[str]) -> Encoders:
     """Characters, with and without terms that were added."""
     base = CharTokenizer(Vocabulary.from_counts(CharTokenizer.count(texts, lowercase=True)))
     many = lexicon("finance", "medical")[:TERMS]
-    few, most = (extend(base, many[:count])[0] for count in (100, TERMS))
+    few, most = (add_terms(base, many[:count])[0] for count in (100, TERMS))
     return {
         "ours, characters": lambda: base.encode,
         "ours, characters and 100 terms": lambda: few.encode,

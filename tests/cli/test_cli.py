@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.compat import diagnostics
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from tests.helpers import ROWS, Run, TinyRun, embtune, error_of, hidden, tsv
 
 ENGINES = ("onnxruntime", "paddle_inference", "paddle")

@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_embtune import hookimpl
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import Vocabulary
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from tests.helpers import QUICK, ROWS, Run, TinyRun, edit_manifest, embtune, error_of, hidden, tsv
 
 BAD_DATA: dict[str, tuple[str | bytes, str]] = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, SPECIAL_TOKENS, TOKENIZER, Settings
+from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
+from paddlenlp_embtune.encoders._tokenizer_settings import SPECIAL_TOKENS, TOKENIZER
+from paddlenlp_embtune.encoders.checkpoint_settings import KnownSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoint_settings.md"
 HEAD = """# Settings of a checkpoint
@@ -14,7 +16,7 @@ page is generated from `encoders/settings.py`, and a test holds it to that.
 """
 
 
-def table(name: str, settings: Settings) -> str:
+def table(name: str, settings: KnownSettings) -> str:
     rows = [
         f"| `{key}` | understood: {what} |" for key, what in sorted(settings.understood.items()) if key not in settings.only
     ]

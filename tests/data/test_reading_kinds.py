@@ -182,7 +182,7 @@ def test_pipes(ending: str, tmp_path: Path) -> None:
 
 
 def test_records_that_never_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paddlenlp_embtune.data._delimited.LONGEST_LINE", 1000)
+    monkeypatch.setattr("paddlenlp_embtune.data._delimited.MAX_LINE_LENGTH", 1000)
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"涨,好\n' + "跌,坏\n" * 1000, encoding="utf-8")
     with pytest.raises(DataError, match="line 2 is not closed"):

@@ -22,11 +22,11 @@ from paddlenlp import transformers
 from safetensors.numpy import save_file
 
 from paddlenlp_embtune.encoders import _hub
-from paddlenlp_embtune.encoders.architectures import FAMILIES, own_weights, reserved_positions
+from paddlenlp_embtune.encoders.architectures import FAMILIES, convert_weights, reserved_positions
 from paddlenlp_embtune.encoders.loading import load_encoder
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.saving import save_encoder
-from paddlenlp_embtune.encoders.tokenizers import CHECKED_TEXTS
+from paddlenlp_embtune.encoders.tokenizers import COMPARISON_TEXTS
 from paddlenlp_embtune.errors import BundleError, HostError
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, SentencePieceTokenizer, Vocabulary, pad
@@ -264,7 +264,7 @@ def test_other_precisions_become_float32(copied: Path, bert: tuple[Path, Any], d
 
 
 def test_old_names_of_norms_are_known() -> None:
-    found = own_weights({"bert.encoder.layer.0.output.LayerNorm.gamma": np.ones(3)}, FAMILIES[0])
+    found = convert_weights({"bert.encoder.layer.0.output.LayerNorm.gamma": np.ones(3)}, FAMILIES[0])
     assert list(found) == ["encoder.layers.0.norm2.weight"]
 
 
@@ -302,7 +302,7 @@ def test_real_vocabularies_give_the_ids_of_the_host(shared_data: Path, tmp_path:
     state = model(model.config_class.from_dict(config)).state_dict()
     save_file({key: value.numpy() for key, value in state.items()}, tmp_path / "model.safetensors")
     found = load_encoder(str(tmp_path))  # compares the ids of CHECKED_TEXTS
-    assert all(rows > max(found.tokenizer.encode(text), default=0) for text in CHECKED_TEXTS)
+    assert all(rows > max(found.tokenizer.encode(text), default=0) for text in COMPARISON_TEXTS)
     assert len(found.tokenizer.vocabulary) == rows
 
 

@@ -28,7 +28,7 @@ from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
-from paddlenlp_embtune.text.encoding import Reading
+from paddlenlp_embtune.text.encoding import TokenizedTexts
 from paddlenlp_embtune.text.windows import WindowSpec
 from tests.bundles import names
 
@@ -193,7 +193,7 @@ def test_a_label_that_is_never_right_is_withheld_however_sure() -> None:
     thresholds = fit_thresholds(shares, np.array([0] * 5 + [2] * 5), LABELS, target_precision=0.9)
     answers = format_predictions(
         ["a"] * 10,
-        Reading([[1]] * 10, np.arange(11)),
+        TokenizedTexts([[1]] * 10, np.arange(11)),
         100 * shares,
         labels=LABELS,
         thresholds=thresholds_of(None, LABELS, thresholds),

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from paddlenlp_embtune.bundle.tokenizer_spec import tokenizer_steps
 from paddlenlp_embtune.encoders import load_encoder, save_encoder
-from paddlenlp_embtune.encoders.checkpoint_settings import MODEL_SETTINGS, SPECIAL_TOKENS, TOKENIZER
+from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
+from paddlenlp_embtune.encoders._tokenizer_settings import SPECIAL_TOKENS, TOKENIZER
 from paddlenlp_embtune.encoders.reference_tokenizer import CORE_TOKENS
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer
 from paddlenlp_embtune.errors import BundleError, DataError, ParityError

@@ -14,10 +14,9 @@ from paddlenlp_embtune.bundle.embedding import embedding_table
 from paddlenlp_embtune.bundle.reader import Bundle
 from paddlenlp_embtune.embeddings.init import Origin
 from paddlenlp_embtune.embeddings.io import VectorTable
-from paddlenlp_embtune.embeddings.resize import extended
+from paddlenlp_embtune.embeddings.resize import add_tokens
 from paddlenlp_embtune.export.resize_vocabulary import cut_bundle, extend_bundle
-from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Extension, Vocabulary
-from paddlenlp_embtune.text.pruning import Cut
+from paddlenlp_embtune.text import PAD, UNK, AddedTerms, CharTokenizer, PrunedTokenizer, Vocabulary
 from tests.helpers import ROWS, TinyRun, hidden, tsv
 
 TEXTS = [text for text, _ in ROWS]
@@ -31,7 +30,7 @@ def bundle(tiny_run: TinyRun) -> Bundle:
 
 def test_new_terms_get_tokens_and_rows_and_old_ones_stay_bit_for_bit(bundle: Bundle, tmp_path: Path) -> None:
     done = extend_bundle(bundle, tmp_path / "longer", TERMS)
-    assert isinstance(done.change, Extension)
+    assert isinstance(done.change, AddedTerms)
     assert done.change.added == tuple(TERMS)
     before, after = embedding_table(bundle), embedding_table(done.bundle)
     np.testing.assert_array_equal(after[: len(before)], before)
@@ -70,7 +69,7 @@ def test_pretrained_vectors_give_the_rows_of_terms_that_they_have() -> None:
     place = np.random.default_rng(2).normal(0, 0.1, 16)
     there = (3.0 * np.concatenate([table[2:], place[None]]) @ turn).astype(np.float32)
     vectors = VectorTable(dict(zip([*tokens, "一丁"], range(301), strict=True)), there, "elsewhere")
-    longer, change, grown, coverage = extended(tokenizer, table, ["一丁", "丂七"], vectors)
+    longer, change, grown, coverage = add_tokens(tokenizer, table, ["一丁", "丂七"], vectors)
     assert change.added == ("一丁", "丂七")
     assert coverage.origins == (Origin.EXACT, Origin.PIECES)
     np.testing.assert_array_equal(grown[:302], table)
@@ -145,7 +144,7 @@ def test_cutting_keeps_the_answers_and_drops_the_rest(tiny_run: TinyRun, tmp_pat
     )
     whole = Bundle.open(train(recipe, tmp_path / "run").bundle)
     done = cut_bundle(whole, tmp_path / "small", TEXTS)
-    assert isinstance(done.change, Cut)
+    assert isinstance(done.change, PrunedTokenizer)
     assert len(done.bundle.vocabulary) == len(set("".join(TEXTS))) + 2
     assert (done.change.resegmented, done.change.unknown_after) == (0, 0.0)
     assert len(done.change.dropped) == len(whole.vocabulary) - len(done.bundle.vocabulary) > 400

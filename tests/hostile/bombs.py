@@ -24,7 +24,7 @@ from paddlenlp_embtune.embeddings.io.lac import read_paddle_tensor
 from paddlenlp_embtune.encoders.checkpoint import read_tokens, read_weights
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
 from tests.embeddings.io.fasttext_files import pack
 from tests.hostile.crafted_pickles import (
     ENCODE,

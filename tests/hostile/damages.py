@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL
-from paddlenlp_embtune.utils.folder_seal import write_seal
+from paddlenlp_embtune.utils.files.folder_seal import write_seal
 
 __all__ = ["DAMAGES", "PICKLED", "Payload", "as_foreign", "flips", "payload", "reseal"]
 

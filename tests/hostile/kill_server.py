@@ -24,7 +24,7 @@ CALLS = ("replace", "rename", "fsync", "unlink", "remove", "rmdir", "link", "mkd
 
 def arm(kill_at: int, count: list[int]) -> None:
     """Count every call that changes the file system, and kill this process before the one of a number."""
-    from paddlenlp_embtune.utils import folder_swap
+    from paddlenlp_embtune.utils.files import folder_swap
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         def before(*given: Any, **named: Any) -> Any:
@@ -42,7 +42,7 @@ def arm(kill_at: int, count: list[int]) -> None:
 
 def without_exchange() -> None:
     """Let folders be exchanged in three renames, as on a file system that cannot do it in one."""
-    from paddlenlp_embtune.utils import folder_swap
+    from paddlenlp_embtune.utils.files import folder_swap
 
     folder_swap.exchange = lambda one, other: False
 

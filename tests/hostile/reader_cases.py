@@ -22,15 +22,15 @@ from paddlenlp_embtune.bundle.embedding import embedding_table, model_name
 from paddlenlp_embtune.bundle.vocabulary_check import vocabulary_mismatch
 from paddlenlp_embtune.embeddings.io import ReadOptions, read_vectors
 from paddlenlp_embtune.embeddings.io.lac import read_paddle_tensor
-from paddlenlp_embtune.embeddings.io.safetensors_files import open_tensors
+from paddlenlp_embtune.embeddings.io.safetensors_files import open_safetensors
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.embeddings.store.version import _id_of
-from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_sizes_of_weights, read_json, read_tokens, read_weights
-from paddlenlp_embtune.encoders.file_layout import files_of_folder
+from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_weight_sizes, read_json_object, read_tokens, read_weights
+from paddlenlp_embtune.encoders.file_layout import find_folder_files
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
 from tests.embeddings.io.fasttext_files import pack
 from tests.hostile import mutations
 from tests.hostile.crafted_pickles import SEVERAL, WHOLE, named, torch_file
@@ -161,9 +161,9 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _read_sizes(folder: Path) -> None:
-    settings = read_json(folder / "config.json")
+    settings = read_json_object(folder / "config.json")
     check_sizes(settings, folder / "config.json")
-    check_sizes_of_weights(settings, WEIGHTS, folder / "config.json")
+    check_weight_sizes(settings, WEIGHTS, folder / "config.json")
 
 
 def _lac() -> list[bytes]:
@@ -335,15 +335,15 @@ CASES: dict[str, Case] = {
         special=_TENSORS,
         weight=2,
     ),
-    "header of safetensors": Case(_safetensors, lambda at: open_tensors(at / "file"), special=_TENSORS),
+    "header of safetensors": Case(_safetensors, lambda at: open_safetensors(at / "file"), special=_TENSORS),
     "checkpoint as vectors": Case(
         _pickled_weights, read_vectors, file="model_state.pdparams", beside=_checkpoint, special=_PICKLE, weight=2
     ),
     "sizes in config.json": Case(_config, _read_sizes, file="config.json", special=_JSON * 2, weight=2),
     "encoder's config.json": Case(
-        _config, lambda at: files_of_folder(at, source="x"), file="config.json", beside=_checkpoint, special=_JSON
+        _config, lambda at: find_folder_files(at, source="x"), file="config.json", beside=_checkpoint, special=_JSON
     ),
-    "any JSON of a checkpoint": Case(_config, lambda at: read_json(at / "file"), special=_JSON),
+    "any JSON of a checkpoint": Case(_config, lambda at: read_json_object(at / "file"), special=_JSON),
     "tokens of a checkpoint": Case(_lines, lambda at: read_tokens(at / "file")),
     "LAC": Case(_lac, lambda at: read_paddle_tensor(at / "file")),
     "SentencePiece": Case(_pieces, lambda at: PieceModel.read((at / "file").read_bytes()), weight=2),

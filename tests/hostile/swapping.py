@@ -13,8 +13,8 @@ from typing import Any
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.utils import folder_swap
-from paddlenlp_embtune.utils.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files import folder_swap
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
 
 
 def write(place: Path, one: Path, other: Path) -> str:

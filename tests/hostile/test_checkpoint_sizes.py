@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_sizes_of_weights
+from paddlenlp_embtune.encoders.checkpoint import check_sizes, check_weight_sizes
 from paddlenlp_embtune.errors import BundleError
 from tests.hostile.reader_cases import CONFIG, WEIGHTS
 
@@ -23,8 +23,8 @@ def test_sizes_that_no_encoder_has(name: str, size: object) -> None:
 @pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "intermediate_size", "max_position_embeddings", "num_labels"])
 def test_sizes_that_the_weights_do_not_have(name: str) -> None:
     check_sizes(CONFIG, FILE)
-    check_sizes_of_weights(CONFIG, WEIGHTS, FILE)
+    check_weight_sizes(CONFIG, WEIGHTS, FILE)
     changed = {**CONFIG, name: 2**30}
     check_sizes(changed, FILE)
     with pytest.raises(BundleError, match=r"config\.json describes an encoder of [0-9,]+ values or more, .* have 2[0-9]{2};"):
-        check_sizes_of_weights(changed, WEIGHTS, FILE)
+        check_weight_sizes(changed, WEIGHTS, FILE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 from tests.helpers import TinyRun, embtune, hidden
 from tests.hostile.kill_points import ROOT
 
@@ -20,9 +20,9 @@ WRITE = """
 import gc, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from paddlenlp_embtune.utils.atomic_io import write_blocks
+from paddlenlp_embtune.utils.files.atomic_io import write_blocks
 from paddlenlp_embtune.embeddings.io.write import write_vectors
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 from paddlenlp_embtune.embeddings.store import VectorStore
 here = Path(sys.argv[1])
 tokens, table = [f"t{n}" for n in range(500)], np.random.default_rng(0).normal(size=(500, 32)).astype(np.float32)

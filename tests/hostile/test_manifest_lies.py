@@ -16,7 +16,7 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.bundle.manifest_seal import read_sealed, sealed_text
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, RecipeError
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from tests.helpers import edit_manifest
 
 BUNDLE = FINANCE / "bundle"

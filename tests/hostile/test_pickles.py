@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.errors import BundleError, VectorError
-from paddlenlp_embtune.utils.safe_pickle import read_arrays, read_values
-from paddlenlp_embtune.utils.safe_torch import read_torch_arrays
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays, read_values
+from paddlenlp_embtune.utils.pickles.torch_arrays import read_torch_arrays
 from tests.hostile.crafted_pickles import GOOD, HARMLESS, NOT_READ, SEVERAL, TENSORS_NOT_READ, WHOLE, named, torch_file
 
 

@@ -7,8 +7,8 @@ import pytest
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.data.windowed_dataset import encode_texts
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, WordPieceTokenizer, WordTokenizer, extend
-from paddlenlp_embtune.text.encoding import read_texts
+from paddlenlp_embtune.text import CharTokenizer, Tokenizer, Vocabulary, WordPieceTokenizer, WordTokenizer, add_terms
+from paddlenlp_embtune.text.encoding import tokenize_texts
 from paddlenlp_embtune.text.windows import WindowSpec
 
 LETTERS = "涨跌平停公司利好abc"
@@ -17,8 +17,8 @@ TOKENIZERS: dict[str, Tokenizer] = {
     "char": CharTokenizer(VOCABULARY),
     "word": WordTokenizer(VOCABULARY),
     "wordpiece": WordPieceTokenizer(VOCABULARY),
-    "terms": extend(CharTokenizer(VOCABULARY), ["利好涨停"])[0],
-    "terms on pieces": extend(WordPieceTokenizer(VOCABULARY), ["利好涨停"])[0],
+    "terms": add_terms(CharTokenizer(VOCABULARY), ["利好涨停"])[0],
+    "terms on pieces": add_terms(WordPieceTokenizer(VOCABULARY), ["利好涨停"])[0],
 }
 
 
@@ -28,10 +28,10 @@ def test_cut_texts_are_found_and_read_as_before(name: str) -> None:
     for text in ("涨跌平停利好涨停公司abc涨", "利好涨停" * 5, "aaabbb " * 4, "公司" * 9, "涨"):
         whole = tokenizer.encode(text)
         for most in range(3, len(whole) + 3):
-            reading = read_texts(["平", text], tokenizer, max_length=most, windows=None)
+            reading = tokenize_texts(["平", text], tokenizer, max_length=most, windows=None)
             assert list(reading.ids[1]) == tokenizer.encode(text, max_length=most)
             assert list(reading.cut) == [1] * (len(whole) > most)
-            assert read_texts([text], tokenizer, max_length=most, windows=WindowSpec()).cut == []
+            assert tokenize_texts([text], tokenizer, max_length=most, windows=WindowSpec()).cut == []
             assert encode_texts([text], [0], tokenizer, max_length=most, windows=None).cut == (len(whole) > most)
 
 

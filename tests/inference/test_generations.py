@@ -14,8 +14,8 @@ from paddlenlp_embtune.bundle.embedding import bundle_folder, embedding_table
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export._place import locked_bundle
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.utils.atomic_io import replace_folder
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from tests.server.client import turned
 
 
@@ -59,7 +59,7 @@ def test_nor_is_one_whose_writer_is_alive(place: Path) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def write() -> None:
-        with exclusive(place):
+        with exclusive_lock(place):
             entered.set()
             leave.wait(30)
 
@@ -74,7 +74,7 @@ def test_nor_is_one_whose_writer_is_alive(place: Path) -> None:
 
 
 def test_reading_takes_no_lock(place: Path) -> None:
-    with exclusive(place):
+    with exclusive_lock(place):
         opened: list[Bundle] = []
         reader = threading.Thread(target=lambda: opened.append(Bundle.open(place)))
         reader.start()

@@ -18,7 +18,7 @@ from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.inference.postprocessing import aggregate, level_of, probabilities_of, softmax, thresholds_of
 from paddlenlp_embtune.text import clean
-from paddlenlp_embtune.text.encoding import Reading
+from paddlenlp_embtune.text.encoding import TokenizedTexts
 from paddlenlp_embtune.text.windows import WindowSpec, split_windows
 from tests.bundles import TEXTS
 from tests.helpers import edit_manifest
@@ -273,7 +273,7 @@ def test_nothing_at_all(bundle: Bundle) -> None:
 
 def test_aggregation_of_plain_numbers() -> None:
     windows = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.3, 0.7]], dtype=np.float32)
-    reading = Reading(ids=[[1] * 9, [1], [1], [1, 2]], first=np.array([0, 2, 3, 4]), places=None)
+    reading = TokenizedTexts(ids=[[1] * 9, [1], [1], [1, 2]], first=np.array([0, 2, 3, 4]), places=None)
     for method, expected in (("mean", [0.55, 0.45]), ("length", [0.83, 0.17]), ("max", [0.9 / 1.7, 0.8 / 1.7])):
         found, decisive = aggregate(windows, reading, method=method)
         np.testing.assert_allclose(found, [expected, [0.5, 0.5], [0.3, 0.7]], atol=1e-6)
@@ -294,9 +294,9 @@ def test_the_temperature_of_the_bundle_is_used_once(bundle: Bundle, tmp_path: Pa
     )
 
 
-def spread(counts: list[int]) -> Reading:
+def spread(counts: list[int]) -> TokenizedTexts:
     """Texts with so many windows of one token."""
-    return Reading([[1]] * sum(counts), np.cumsum([0, *counts]))
+    return TokenizedTexts([[1]] * sum(counts), np.cumsum([0, *counts]))
 
 
 @pytest.mark.parametrize("method", ["mean", "length", "max"])

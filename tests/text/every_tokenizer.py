@@ -15,7 +15,7 @@ from paddlenlp_embtune.text import (
     Vocabulary,
     WordPieceTokenizer,
     WordTokenizer,
-    extend,
+    add_terms,
 )
 from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
 from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
@@ -111,7 +111,9 @@ KINDS = [*MAKERS, *(f"{name} + terms" for name in MAKERS)]
 def made(kind: str) -> Tokenizer:
     base = MAKERS[kind.removesuffix(" + terms")]()
     return (
-        extend(base, [term for term in TERMS if len(term) > 1 or term not in base.vocabulary])[0] if "terms" in kind else base
+        add_terms(base, [term for term in TERMS if len(term) > 1 or term not in base.vocabulary])[0]
+        if "terms" in kind
+        else base
     )
 
 

@@ -18,11 +18,11 @@ from paddlenlp_embtune.text import (
     TermTokenizer,
     Vocabulary,
     WordPieceTokenizer,
+    add_terms,
     clean,
-    extend,
     tokenizer_from_config,
 )
-from paddlenlp_embtune.text._offsets import aligned, locate
+from paddlenlp_embtune.text._offsets import is_aligned, locate
 from paddlenlp_embtune.text._term_matcher import TermMatcher
 from tests.text.every_tokenizer import CORPUS, MAKERS, NASTY, TERMS, made, mixtures
 
@@ -98,48 +98,48 @@ def test_places_of_terms() -> None:
 
 def test_terms_of_a_tokenizer_that_keeps_case() -> None:
     base = CharTokenizer(CHAR.vocabulary, lowercase=False)
-    extended, _ = extend(base, ["ETF期权"])
+    extended, _ = add_terms(base, ["ETF期权"])
     assert extended.tokens("etf期权ETF期权") == [*"etf期权", "ETF期权"]
 
 
 def test_a_length_without_room() -> None:
-    extended, _ = extend(made("wordpiece"), ["质押式回购"])
+    extended, _ = add_terms(made("wordpiece"), ["质押式回购"])
     with pytest.raises(DataError, match="max_length is 2; expected 3 or more"):
         extended.encode("质押式回购", max_length=2)
     assert made("char + terms").encode("质押式回购", max_length=0) == []
 
 
 def test_extending_reports_and_appends() -> None:
-    once, report = extend(CHAR, ["质押式回购", "ETF", "质押式回购", "ＥＴＦ"])
+    once, report = add_terms(CHAR, ["质押式回购", "ETF", "质押式回购", "ＥＴＦ"])
     assert (report.added, report.known, report.repeated) == (("质押式回购", "etf"), (), ("质押式回购", "etf"))
     assert once.vocabulary.tokens == (*CHAR.vocabulary.tokens, "质押式回购", "etf")
-    twice, report = extend(once, ["股票质押式回购", "etf"])
+    twice, report = add_terms(once, ["股票质押式回购", "etf"])
     assert (report.added, report.known, report.repeated) == (("股票质押式回购",), ("etf",), ())
     assert twice.vocabulary.tokens == (*once.vocabulary.tokens, "股票质押式回购")
     assert twice.base is CHAR
     base = {"name": "char", "lowercase": True, "cleaning": 2}
     assert twice.config() == {"name": "terms", "count": 3, "base": base, "cleaning": 2}
-    nothing, report = extend(CHAR, [])
+    nothing, report = add_terms(CHAR, [])
     assert nothing.vocabulary.tokens == CHAR.vocabulary.tokens
     assert nothing.encode("质押") == CHAR.encode("质押")
     assert tokenizer_from_config(nothing.config(), nothing.vocabulary).encode("质押") == CHAR.encode("质押")
 
 
 def test_words_and_pieces_that_are_tokens_already_are_known() -> None:
-    _, report = extend(made("word"), ["立案", "立案调查"])
+    _, report = add_terms(made("word"), ["立案", "立案调查"])
     assert (report.added, report.known) == (("立案调查",), ("立案",))
-    _, report = extend(WordPieceTokenizer(Vocabulary([PAD, UNK, "[CLS]", "[SEP]", "tesla", "$", "$"])), ["Tesla", "tesla股"])
+    _, report = add_terms(WordPieceTokenizer(Vocabulary([PAD, UNK, "[CLS]", "[SEP]", "tesla", "$", "$"])), ["Tesla", "tesla股"])
     assert (report.added, report.known) == (("tesla股",), ("tesla",))
 
 
 @pytest.mark.parametrize("term", ["", " ", "\u200b", "回\n购", "x" * 65, "[PAD]", "[UNK]", "[CLS]", "\udc00", "股", "Ａ"])
 def test_illegal_terms_are_refused_with_their_line(term: str) -> None:
     with pytest.raises(DataError, match=r"^line 3: the term .* expected "):
-        extend(CHAR, ["质押式回购", "逆回购", term])
+        add_terms(CHAR, ["质押式回购", "逆回购", term])
 
 
 def test_an_unknown_character_may_be_a_term() -> None:
-    extended, _ = extend(CHAR, ["囧", "囧囧"])
+    extended, _ = add_terms(CHAR, ["囧", "囧囧"])
     assert extended.tokens("a囧囧囧b") == ["a", "囧囧", "囧", "b"]
 
 
@@ -159,19 +159,19 @@ def test_terms_that_cannot_be(terms: tuple[str, ...], message: str) -> None:
 
 def test_terms_do_not_stand_on_terms() -> None:
     with pytest.raises(DataError, match="use extend"):
-        TermTokenizer(extend(CHAR, ["回购"])[0], ("质押",))
+        TermTokenizer(add_terms(CHAR, ["回购"])[0], ("质押",))
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_what_is_called_aligned_is(lowercase: bool) -> None:
     seen = set()
     for text in [*NASTY, *CORPUS, *mixtures(3000, seed=11), "公司，ＡＢＣ 回购", "a\u200b\ufdfa" * 3, "\ufb01\xad"]:
-        found = aligned(text, clean(text, lowercase=lowercase), lowercase=lowercase)
+        found = is_aligned(text, clean(text, lowercase=lowercase), lowercase=lowercase)
         seen.add(found)
         if found:
             assert locate(text, lowercase=lowercase) == [(at, at + 1) for at in range(len(text))], ascii(text)
     assert seen == {True, False}
-    assert aligned("公司，ＡＢＣ 回购", "公司,abc 回购", lowercase=True)
+    assert is_aligned("公司，ＡＢＣ 回购", "公司,abc 回购", lowercase=True)
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_ten_thousand_terms_are_no_burden() -> None:
     characters = [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]
     terms = sorted({"".join(generator.choices(characters, k=generator.randint(2, 6))) for _ in range(10_000)})
     base = CharTokenizer(Vocabulary([PAD, UNK, *characters]))
-    extended, _ = extend(base, terms)
+    extended, _ = add_terms(base, terms)
     texts = []
     for _ in range(1000):
         parts: list[str] = generator.choices(characters, k=100)

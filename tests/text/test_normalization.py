@@ -7,9 +7,17 @@ import unicodedata
 import pytest
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.text import CharTokenizer, Vocabulary, WordPieceTokenizer, clean, extend, is_blank, tokenizer_from_config
+from paddlenlp_embtune.text import (
+    CharTokenizer,
+    Vocabulary,
+    WordPieceTokenizer,
+    add_terms,
+    clean,
+    is_blank,
+    tokenizer_from_config,
+)
 from paddlenlp_embtune.text._offsets import locate
-from paddlenlp_embtune.text.encoding import read_texts
+from paddlenlp_embtune.text.encoding import tokenize_texts
 from paddlenlp_embtune.text.unicode_classes import IGNORABLE, RADICALS
 
 
@@ -122,9 +130,9 @@ def test_what_cannot_be_seen_has_no_ids_by_any_tokenizer(character: str) -> None
     assert clean(character, lowercase=True) == ""
     char = CharTokenizer(VOCABULARY)
     former = CharTokenizer(VOCABULARY, cleaning=1)
-    for tokenizer in (char, former, WordPieceTokenizer(VOCABULARY), extend(char, ["长风"])[0]):
+    for tokenizer in (char, former, WordPieceTokenizer(VOCABULARY), add_terms(char, ["长风"])[0]):
         for text in (character, f" {character}\n{character}\u3000"):
-            assert read_texts([text], tokenizer, max_length=9, windows=None).ids == [[]]
+            assert tokenize_texts([text], tokenizer, max_length=9, windows=None).ids == [[]]
 
 
 def test_every_ignorable_code_point_is_dropped() -> None:
@@ -166,7 +174,7 @@ def test_a_bundle_without_a_rule_keeps_the_first() -> None:
     assert old.encode("⻓涨\u3164") == [VOCABULARY.ids["⻓"], VOCABULARY.ids["涨"], 1]
     new = tokenizer_from_config(CharTokenizer(VOCABULARY).config(), VOCABULARY)
     assert new.encode("⻓涨\u3164") == [VOCABULARY.ids["长"], VOCABULARY.ids["涨"]]
-    longer = extend(old, ["龙见"])[0]
+    longer = add_terms(old, ["龙见"])[0]
     assert longer.cleaning == 1
     again = tokenizer_from_config(longer.config(), longer.vocabulary)
     assert again.encode("⻰见龙见") == longer.encode("⻰见龙见")

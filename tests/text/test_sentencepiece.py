@@ -13,7 +13,7 @@ from sentencepiece import sentencepiece_model_pb2 as protobuf
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
 from paddlenlp_embtune.text import PAD, UNK, SentencePieceTokenizer, Vocabulary, sentencepiece_model, tokenizer_from_config
-from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, cut_sentencepiece, train_sentencepiece
+from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, prune_sentencepiece, train_sentencepiece
 from tests.text.every_tokenizer import CORPUS, NASTY, mixtures
 
 TYPES = ("unigram", "bpe")
@@ -187,7 +187,7 @@ def test_texts_of_kept_pieces_keep_their_pieces_when_a_model_is_cut(kind: str) -
     for seed in range(8):
         chosen = random.Random(seed).sample(texts(), 12)
         keep = {piece for text in chosen for piece in whole.encode(text, out_type=str)}
-        cut = cut_sentencepiece(model(kind), keep & {piece.text for piece in PieceModel.read(model(kind)).pieces})
+        cut = prune_sentencepiece(model(kind), keep & {piece.text for piece in PieceModel.read(model(kind)).pieces})
         part = theirs(cut)
         assert part.get_piece_size() < whole.get_piece_size()
         for text in [*texts(), *CORPUS]:
@@ -200,21 +200,21 @@ def test_texts_of_kept_pieces_keep_their_pieces_when_a_model_is_cut(kind: str) -
 
 def test_a_cut_model_is_a_whole_model() -> None:
     keep = {"公司", "回购"}
-    cut = cut_sentencepiece(model(), keep)
+    cut = prune_sentencepiece(model(), keep)
     proto = protobuf.ModelProto.FromString(cut)
     assert proto.trainer_spec.vocab_size == len(proto.pieces) < 20
     assert proto.normalizer_spec == protobuf.ModelProto.FromString(model()).normalizer_spec
     texts_of_pieces = {piece.piece for piece in proto.pieces}
     assert {"<unk>", "<s>", "</s>", *keep, *"公司回购"} <= texts_of_pieces
-    assert cut_sentencepiece(model(), [piece.text for piece in PieceModel.read(model()).pieces][3:]) == cut_sentencepiece(
-        cut_sentencepiece(model(), [piece.text for piece in PieceModel.read(model()).pieces][3:]),
+    assert prune_sentencepiece(model(), [piece.text for piece in PieceModel.read(model()).pieces][3:]) == prune_sentencepiece(
+        prune_sentencepiece(model(), [piece.text for piece in PieceModel.read(model()).pieces][3:]),
         [piece.text for piece in PieceModel.read(model()).pieces][3:],
     )
 
 
 def test_what_is_not_in_a_model_cannot_be_kept() -> None:
     with pytest.raises(DataError, match=r"lacks \['nowhere'\]"):
-        cut_sentencepiece(model(), ["公司", "nowhere"])
+        prune_sentencepiece(model(), ["公司", "nowhere"])
 
 
 def test_bytes_are_kept_and_give_no_orders() -> None:
@@ -226,7 +226,7 @@ def test_bytes_are_kept_and_give_no_orders() -> None:
     assert found.tokens("公司囧")[-3:] == ["<0xE5>", "<0x9B>", "<0xA7>"]
     assert {found.offsets("公司囧")[at] for at in (-3, -2, -1)} == {(2, 3)}
     assert "<0x41>" not in found.tokens("公司<0x41>")
-    read = PieceModel.read(cut_sentencepiece(proto.SerializeToString(), ["公司"]))
+    read = PieceModel.read(prune_sentencepiece(proto.SerializeToString(), ["公司"]))
     assert sum(piece.kind is PieceKind.BYTE for piece in read.pieces) == 256
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune import DataError
-from paddlenlp_embtune.text.term_lists import read_term_list, tell_unused, unused_terms
+from paddlenlp_embtune.text.term_lists import describe_unused_terms, read_term_list, unused_terms
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_terms_that_no_text_contains() -> None:
     terms = ["质押式回购", "回购", "逆回购", "etf", "长江", "ＥＴＦＳ", "a", "开展"]
     assert unused_terms(terms, texts, lowercase=True) == ("逆回购", "etf")
     assert unused_terms(terms[:3], [], lowercase=True) == ("质押式回购", "回购", "逆回购")
-    assert tell_unused("t.txt", ["a"] * 7, 9) == "7 of 9 terms of t.txt are in no text: a, a, a, a, a, ..."
+    assert describe_unused_terms("t.txt", ["a"] * 7, 9) == "7 of 9 terms of t.txt are in no text: a, a, a, a, a, ..."

@@ -20,7 +20,7 @@ from paddlenlp_embtune.export.bundle_writer import reseal
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import Tokenizer, clean
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from tests.helpers import edit_manifest
 from tests.text.every_tokenizer import CORPUS, NASTY, made
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Vocabulary, WordPieceTokenizer, WordTokenizer, extend
+from paddlenlp_embtune.text import PAD, UNK, CharTokenizer, Vocabulary, WordPieceTokenizer, WordTokenizer, add_terms
 from paddlenlp_embtune.text.comparison import compare_tokenizers
 from tests.text.every_tokenizer import KINDS, TEXTS, made
 
@@ -21,7 +21,7 @@ def compared(**options: Any) -> dict[str, dict[str, Any]]:
         "char": CharTokenizer(VOCABULARY),
         "word": WordTokenizer(VOCABULARY),
         "wordpiece": WordPieceTokenizer(VOCABULARY),
-        "terms": extend(CharTokenizer(VOCABULARY), ["股份回购"])[0],
+        "terms": add_terms(CharTokenizer(VOCABULARY), ["股份回购"])[0],
     }
     return {found["name"]: found for found in compare_tokenizers(tokenizers, ASKED, **options)}
 

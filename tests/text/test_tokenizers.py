@@ -131,9 +131,9 @@ def test_unknown_report() -> None:
     report = unknown_report(CharTokenizer(VOCABULARY), ["涨平平", "Ｂ\u200b平", ""], worst=1)
     assert (report.tokens, report.unknown) == (5, 4)
     assert report.worst == (("平", 3),)
-    assert report.rate == pytest.approx(0.8)
+    assert report.share == pytest.approx(0.8)
 
 
 def test_unknown_report_of_nothing() -> None:
     report = unknown_report(CharTokenizer(VOCABULARY), ["", " "])
-    assert (report.tokens, report.unknown, report.worst, report.rate) == (0, 0, (), 0.0)
+    assert (report.tokens, report.unknown, report.worst, report.share) == (0, 0, (), 0.0)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import DataError, Recipe, RecipeError, VectorError
-from paddlenlp_embtune.embeddings.init import Origin, initialise
+from paddlenlp_embtune.embeddings.init import Origin, initialize_from_vectors
 from paddlenlp_embtune.embeddings.io import read_lac
 from paddlenlp_embtune.embeddings.resize import read_terms
-from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, own_ids
+from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, content_ids
 from paddlenlp_embtune.training.initialize import Start, initialize_embedding
 from tests.helpers import ROWS, SAID, TinyRun
 
@@ -34,7 +34,7 @@ def vectors_file(folder: Path, names: list[str], width: int = 6) -> Path:
 
 def test_the_defaults_are_characters_that_start_from_lac() -> None:
     begun = start(text={"extra_rows": 0})
-    expected, _ = initialise(begun.tokenizer.vocabulary, read_lac(), rms=0.1, seed=0)
+    expected, _ = initialize_from_vectors(begun.tokenizer.vocabulary, read_lac(), rms=0.1, seed=0)
     np.testing.assert_array_equal(begun.table, expected)
     assert sorted(begun.tokenizer.vocabulary.tokens[2:]) == CHARACTERS
     assert begun.bundle is None
@@ -109,7 +109,7 @@ def test_a_bundle_is_gone_on_from_with_new_terms_behind_its_own(tiny_run: TinyRu
     former = begun.bundle.tokenizer
     edge = len(former.vocabulary)
     assert begun.tokenizer.vocabulary.tokens[:edge] == former.vocabulary.tokens
-    assert own_ids(begun.tokenizer, "控股股东") == [edge]
+    assert content_ids(begun.tokenizer, "控股股东") == [edge]
     assert begun.coverage.counts() == {Origin.KEPT: edge, Origin.PIECES: 1}
     assert begun.table.shape[0] == edge + 1
 

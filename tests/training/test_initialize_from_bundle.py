@@ -14,7 +14,7 @@ from paddlenlp.transformers import ErnieConfig, ErnieForSequenceClassification, 
 from paddlenlp_embtune import Recipe, RecipeError, train
 from paddlenlp_embtune.bundle.reader import Bundle
 from paddlenlp_embtune.embeddings.init import Origin
-from paddlenlp_embtune.embeddings.resize import extended
+from paddlenlp_embtune.embeddings.resize import add_tokens
 from paddlenlp_embtune.export.from_checkpoint import bundle_checkpoint
 from paddlenlp_embtune.text import WordTokenizer
 from paddlenlp_embtune.text.factory import build_tokenizer
@@ -159,5 +159,5 @@ def test_the_space_before_a_text_is_no_piece_of_a_term() -> None:
     tokenizer = build_tokenizer("sentencepiece", texts=texts, size=100)
     table = np.random.default_rng(0).normal(size=(len(tokenizer.vocabulary), 4)).astype(np.float32)
     assert "\u2581" in tokenizer.tokens("质押式回购")
-    coverage = extended(tokenizer, table, ["质押式回购"])[3]
+    coverage = add_tokens(tokenizer, table, ["质押式回购"])[3]
     assert "\u2581" not in coverage.sources[0]

@@ -11,7 +11,7 @@ import pytest
 
 from paddlenlp_embtune import Recipe
 from paddlenlp_embtune.data import encode_texts
-from paddlenlp_embtune.text import own_ids
+from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training import _prepare
 from paddlenlp_embtune.training._prepare import prepare
 from tests.helpers import ROWS, tsv
@@ -31,9 +31,9 @@ def test_tokens_are_counted_whole_although_rows_are_encoded_once(
     tmp_path: Path, tokenizer: str, windows: dict[str, Any] | None
 ) -> None:
     prepared = prepare(recipe(tmp_path, tokenizer=tokenizer, windows=windows))
-    found = Counter(chain.from_iterable(_prepare._own_ids_of(prepared.tokenizer, prepared.train.texts, prepared.train_ids)))
-    assert found == Counter(chain.from_iterable(own_ids(prepared.tokenizer, text) for text in prepared.train.texts))
-    assert any(len(own_ids(prepared.tokenizer, text)) > 10 for text in prepared.train.texts)
+    found = Counter(chain.from_iterable(_prepare._content_ids_of(prepared.tokenizer, prepared.train.texts, prepared.train_ids)))
+    assert found == Counter(chain.from_iterable(content_ids(prepared.tokenizer, text) for text in prepared.train.texts))
+    assert any(len(content_ids(prepared.tokenizer, text)) > 10 for text in prepared.train.texts)
 
 
 @pytest.mark.parametrize("windows", [None, {"overlap_tokens": 3}], ids=["cut", "windows"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.utils.atomic_io import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder, sha256_of, write_text
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_an_exception_where_nothing_was_leaves_nothing(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from paddlenlp_embtune.utils.atomic_io import replace_folder
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
 with replace_folder(Path(sys.argv[1])) as temporary:
     (temporary / "half.txt").write_text("half")
     print("inside", flush=True)

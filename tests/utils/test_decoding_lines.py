@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.errors import DataError, RecipeError
-from paddlenlp_embtune.utils.decoding import check_encoding, file_blocks
-from paddlenlp_embtune.utils.line_reader import LONGEST_LINE, LineReader, read_lines, split_lines
+from paddlenlp_embtune.utils.text_files.decoding import check_encoding, file_blocks
+from paddlenlp_embtune.utils.text_files.line_reader import MAX_LINE_LENGTH, LineReader, read_lines, split_lines
 
 SIMPLIFIED = "公司的业绩大好，我们都要买入；市场上没有人说不好。\n这个股票今天还会涨。\n"
 TRADITIONAL = "公司的業績大好，我們都要買入；市場上沒有人說不好。\n這個股票今天還會漲。\n"
@@ -136,7 +136,7 @@ def test_a_line_without_end_is_refused_in_bounded_memory(byte: bytes) -> None:
         return
     with pytest.raises(DataError, match=r"line 2 of stdin has more than 1,048,576 characters"):
         list(reader)
-    assert LONGEST_LINE == 1 << 24
+    assert MAX_LINE_LENGTH == 1 << 24
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
@@ -158,4 +158,4 @@ def test_a_pipe(tmp_path: Path) -> None:
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"a\n" * 100_000)
     with pytest.raises(DataError, match="has more than 1,000 bytes"):
-        list(file_blocks(tmp_path / "a.txt", error=DataError, most_bytes=1000))
+        list(file_blocks(tmp_path / "a.txt", error=DataError, max_bytes=1000))

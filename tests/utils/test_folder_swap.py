@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.utils import atomic_io, folder_swap
-from paddlenlp_embtune.utils.atomic_io import bring_back, replace_file, replace_folder, write_text
-from paddlenlp_embtune.utils.locks import exclusive
-from paddlenlp_embtune.utils.os_errors import describe_os_error
+from paddlenlp_embtune.utils.files import atomic_io, folder_swap
+from paddlenlp_embtune.utils.files.atomic_io import replace_file, replace_folder, restore_interrupted, write_text
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error
 
 CALLS = ("replace", "rename", "fsync", "unlink", "remove", "rmdir", "link", "mkdir")
 
@@ -91,7 +91,7 @@ def test_killed_at_every_point(tmp_path: Path, way: str, there: bool, reader: bo
             fill(path, "old")
         died = killed_at(number, lambda: fill(path, "new"))
         if reader or not died:
-            bring_back(path)
+            restore_interrupted(path)
             seen.add(content(path) if path.exists() else None)
         fill(path, "again")
         assert content(path) == "again"
@@ -115,7 +115,7 @@ def test_killed_while_it_brings_back(tmp_path: Path, way: str) -> None:
             fill(tmp_path / f"x{ending}", ending)
             (tmp_path / f"x{ending}").rename(tmp_path / f".b{ending}")
         died = killed_at(number, lambda: fill(path, "new"))
-        bring_back(path)
+        restore_interrupted(path)
         assert content(path) in ("~ready", "new")
         fill(path, "again")
         assert names(tmp_path) == ["b"]
@@ -127,9 +127,9 @@ def test_killed_while_it_brings_back(tmp_path: Path, way: str) -> None:
 def test_a_folder_above_is_brought_back_too(tmp_path: Path) -> None:
     fill(tmp_path / "run" / "b", "old")
     (tmp_path / "run").rename(tmp_path / ".run~former")
-    assert bring_back(tmp_path / "run" / "b")
+    assert restore_interrupted(tmp_path / "run" / "b")
     assert content(tmp_path / "run" / "b") == "old"
-    assert not bring_back(tmp_path / "elsewhere" / "b")
+    assert not restore_interrupted(tmp_path / "elsewhere" / "b")
 
 
 def test_two_writers_wait_for_each_other_and_neither_is_swept(tmp_path: Path, way: str) -> None:
@@ -159,7 +159,7 @@ def content_or_retry(path: Path) -> str:
         try:
             return (path / "a").read_text(encoding="utf-8")
         except FileNotFoundError:
-            bring_back(path)
+            restore_interrupted(path)
     raise AssertionError("never there")
 
 
@@ -183,7 +183,7 @@ def test_a_place_that_is_being_made_is_not_taken_for_a_dead_ones(tmp_path: Path)
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with exclusive(path):
+        with exclusive_lock(path):
             entered.set()
             leave.wait(30)
 
@@ -191,11 +191,11 @@ def test_a_place_that_is_being_made_is_not_taken_for_a_dead_ones(tmp_path: Path)
     other.start()
     entered.wait(30)
     with pytest.raises(Exception, match="has been writing"):
-        bring_back(path, whole=lambda folder: True)
+        restore_interrupted(path, whole=lambda folder: True)
     leave.set()
     other.join()
-    assert not bring_back(path, whole=lambda folder: False)
-    assert bring_back(path, whole=lambda folder: True)
+    assert not restore_interrupted(path, whole=lambda folder: False)
+    assert restore_interrupted(path, whole=lambda folder: True)
     assert content(path) == "whole"
 
 

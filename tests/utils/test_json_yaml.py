@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.utils.json_yaml import MOST_DEPTH, parse_json, parse_yaml, read_bounded, read_json, shorten
+from paddlenlp_embtune.utils.json_yaml import MAX_DEPTH, parse_json, parse_yaml, read_bounded, read_json, shorten
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("[" * 100_000, "nests deeper"),
-        ("[" * (MOST_DEPTH + 1) + "]" * (MOST_DEPTH + 1), "nests deeper"),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "nests deeper"),
         ('{"a":' * 500 + "1" + "}" * 500, "nests deeper"),
         ("9" * 5_000, "not valid JSON"),
         ("1e400", "too large"),
@@ -32,7 +32,7 @@ def test_json_that_is_refused(content: str | bytes, told: str) -> None:
 
 
 def test_json_that_is_read() -> None:
-    assert parse_json("[" * MOST_DEPTH + "]" * MOST_DEPTH, "x", error=DataError)
+    assert parse_json("[" * MAX_DEPTH + "]" * MAX_DEPTH, "x", error=DataError)
     assert parse_json(b'\xef\xbb\xbf{"a": [1, 2.5, null, "x"]}', "x", error=DataError) == {"a": [1, 2.5, None, "x"]}
     assert parse_json("3", "x", error=DataError) == 3
 
@@ -77,7 +77,7 @@ def test_yaml_that_is_read() -> None:
 
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="more than 1,000 bytes"):
-        read_bounded(Path("/dev/zero"), error=DataError, most_bytes=1000)
+        read_bounded(Path("/dev/zero"), error=DataError, max_bytes=1000)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "absent.json", error=DataError)
     with pytest.raises(DataError, match="cannot read"):

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils import locks
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files import locks
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from paddlenlp_embtune.utils.locks import exclusive
-with exclusive(Path(sys.argv[1])):
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
+with exclusive_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -42,7 +42,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def refused(path: Path) -> bool:
     try:
-        with exclusive(path, wait_seconds=0, refusal="taken"):
+        with exclusive_lock(path, wait_seconds=0, refusal="taken"):
             return False
     except EmbtuneError as error:
         return str(error) == "taken"
@@ -64,7 +64,7 @@ def test_another_process_is_kept_off_by_every_spelling_until_the_holder_is_kille
             pytest.raises(
                 VectorError, match=rf"another process \({process.pid}\) has been writing .*new for more than 0 seconds"
             ),
-            exclusive(Path("new"), wait_seconds=0, error=VectorError),
+            exclusive_lock(Path("new"), wait_seconds=0, error=VectorError),
         ):
             pass
     finally:
@@ -78,7 +78,7 @@ def test_threads_exclude_each_other_and_one_thread_may_enter_again(tmp_path: Pat
 
     def work() -> None:
         for _ in range(20):
-            with exclusive(tmp_path / "x"), exclusive(tmp_path / "x"), exclusive(tmp_path / "." / "x"):
+            with exclusive_lock(tmp_path / "x"), exclusive_lock(tmp_path / "x"), exclusive_lock(tmp_path / "." / "x"):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 time.sleep(0.001)
@@ -96,10 +96,10 @@ def test_threads_exclude_each_other_and_one_thread_may_enter_again(tmp_path: Pat
 COUNT = """
 import sys
 from pathlib import Path
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 path = Path(sys.argv[1])
 for _ in range(100):
-    with exclusive(path):
+    with exclusive_lock(path):
         number = int(path.read_text()) if path.exists() else 0
         path.write_text(str(number + 1))
 """
@@ -119,7 +119,7 @@ def test_who_waits_says_so_and_goes_on(
     monkeypatch.setattr(locks, "_SAY_AFTER_SECONDS", 0.0)
     process = holder(tmp_path / "x")
     threading.Timer(0.3, end, [process]).start()
-    with caplog.at_level(logging.WARNING), exclusive(tmp_path / "x"):
+    with caplog.at_level(logging.WARNING), exclusive_lock(tmp_path / "x"):
         pass
     assert caplog.text.count(f"waiting for another process ({process.pid}) that writes {tmp_path / 'x'}") == 1
 
@@ -145,12 +145,12 @@ def test_a_forked_child_does_not_keep_a_lock_beyond_its_parent(tmp_path: Path) -
 
 def test_a_name_as_long_as_a_file_system_takes(tmp_path: Path) -> None:
     for name in ("涨" * 85, "x" * 255):
-        with exclusive(tmp_path / name):
+        with exclusive_lock(tmp_path / name):
             assert (tmp_path / name).write_text("") == 0
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a folder that cannot be written")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError) as caught, exclusive(Path("/proc/x"), error=BundleError):
+    with pytest.raises(OSError) as caught, exclusive_lock(Path("/proc/x"), error=BundleError):
         pass
     assert caught.value.filename == "/proc/x"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paddlenlp_embtune.utils.os_errors import describe_os_error, naming
+from paddlenlp_embtune.utils.files.os_errors import describe_os_error, naming
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleArgument, DeviceOption, EngineOption
 from paddlenlp_embtune.data import stream_standard_input, stream_texts
 from paddlenlp_embtune.inference import Explanation, Predictor, without_scores
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 
 __all__ = ["predict"]
 

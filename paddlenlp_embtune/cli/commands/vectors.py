@@ -36,7 +36,14 @@ from paddlenlp_embtune.cli._store import (
 )
 from paddlenlp_embtune.cli._texts import read_tokens
 from paddlenlp_embtune.cli.commands import vectors_compare, vectors_convert, vectors_coverage, vectors_inspect, vectors_train
-from paddlenlp_embtune.embeddings.store import VectorStore, check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.embeddings.store import (
+    VectorStore,
+    check_same_space,
+    group_tokens,
+    replace_rows,
+    rows_of_tokens,
+    shared_rows,
+)
 from paddlenlp_embtune.errors import RecipeError, VectorError
 from paddlenlp_embtune.utils.schema import to_plain
 
@@ -139,8 +146,8 @@ def merge(
     wanted = list(
         dict.fromkeys([*named, *group_tokens(known, group or (), [token for token in tokens if token in shared], cut=cut)])
     )
-    check_space(tokens, table, other_tokens, other_table)
-    mixed = take_rows(
+    check_same_space(tokens, table, other_tokens, other_table)
+    mixed = replace_rows(
         table,
         rows_of_tokens(tokens, wanted, where=f"the version {versions[0].name!r}"),
         other_table,
@@ -184,8 +191,8 @@ def restore(
                 raise VectorError(f"{both} share no token; restore one that fits")
         before = embedding_table(opened)
         if len(here) < len(own):
-            check_space(own, before, tokens, table)
-        mixed = take_rows(before, here, table, there)
+            check_same_space(own, before, tokens, table)
+        mixed = replace_rows(before, here, table, there)
         changed = int(np.count_nonzero((mixed != before).any(axis=1)))
         compat.require_paddle()
         compat.quiet_logging()

@@ -28,7 +28,7 @@ from paddlenlp_embtune.cli._store import (
     select_term_groups,
 )
 from paddlenlp_embtune.data import read_texts
-from paddlenlp_embtune.embeddings.store import VectorStore, difference, shared_rows
+from paddlenlp_embtune.embeddings.store import VectorStore, compare_versions, shared_rows
 from paddlenlp_embtune.errors import RecipeError, VectorError
 
 __all__ = ["ab", "diff"]
@@ -58,7 +58,7 @@ def diff(
     pair = opened.version(before), opened.version(after)
     cut = open_bundle(bundle).tokenizer.tokens if bundle is not None else None
     counts = _counts(data, data_format, cut) if data is not None and cut is not None else None
-    found = difference(
+    found = compare_versions(
         opened.load(pair[0].name),
         opened.load(pair[1].name),
         select_term_groups(groups, domain, pair),

@@ -34,12 +34,12 @@ from paddlenlp_embtune.cli._vector_sources import (
 )
 from paddlenlp_embtune.cli.commands import vectors_coverage
 from paddlenlp_embtune.cli.commands.vectors_coverage import CoverageReport, coverage_report, print_coverage
-from paddlenlp_embtune.embeddings.init import wanted
+from paddlenlp_embtune.embeddings.init import token_filter
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
 from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
 from paddlenlp_embtune.text import UNK
 from paddlenlp_embtune.training import possible_fallbacks
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["convert", "target_format"]
 
@@ -102,7 +102,7 @@ def convert(
         )
     elif keep_vocabulary is not None:
         used = tokens_in_file(keep_vocabulary)
-    seen = RowFilter(wanted([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
+    seen = RowFilter(token_filter([*used.tokens, UNK], tried) if used is not None else lambda _name: True)
     keep = seen if used is not None else None
     before = size_in_bytes(Path(source))
     vectors = read_source(source, f"reading {source}", read_options(found, keep, tokens, tensor, damaged))
@@ -118,7 +118,7 @@ def convert(
         if used is not None
         else None
     )
-    with exclusive(target, error=VectorError):
+    with exclusive_lock(target, error=VectorError):
         target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
         written, composed = _write(vectors, account, target, form)
     told["rows"] = {"before": seen.offered if used is not None else written, "after": written, "composed": composed}

@@ -34,7 +34,7 @@ from paddlenlp_embtune.cli._options import (
 from paddlenlp_embtune.cli._store import folding_table, out, print_json
 from paddlenlp_embtune.cli._texts import NeededTokens, only_option, printable, tokens_in_file, tokens_in_texts
 from paddlenlp_embtune.cli._vector_sources import parse_fallbacks, read_options, read_source, resolve_format
-from paddlenlp_embtune.embeddings.init import Coverage, Match, Origin, account, align, wanted
+from paddlenlp_embtune.embeddings.init import Coverage, Origin, TokenMatch, build_coverage, match_tokens, token_filter
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
@@ -60,7 +60,7 @@ class CoverageReport:
 
     used: NeededTokens
     coverage: Coverage
-    matches: Mapping[str, Match]
+    matches: Mapping[str, TokenMatch]
 
     @cached_property
     def origins(self) -> dict[str, str]:
@@ -159,7 +159,7 @@ def coverage(
     else:
         assert keep_vocabulary is not None
         used = tokens_in_file(keep_vocabulary)
-    options = read_options(found, wanted(used.tokens, tried), tokens, tensor, damaged)
+    options = read_options(found, token_filter(used.tokens, tried), tokens, tensor, damaged)
     vectors = read_source(file, f"reading {file}", options)
     seen = coverage_report(used, vectors, possible_fallbacks(tried, vectors, asked=fallbacks is not None))
     print_notes(vectors.notes)
@@ -172,9 +172,11 @@ def coverage(
 def coverage_report(used: NeededTokens, vectors: VectorTable, fallbacks: Sequence[str]) -> CoverageReport:
     """Look up every token and report where its row comes from."""
     ordinary = [token for token in used.tokens if token not in (PAD, UNK)]
-    matches = align(ordinary, vectors, fallbacks)
+    matches = match_tokens(ordinary, vectors, fallbacks)
     known = Vocabulary([PAD, UNK, *ordinary])
-    return CoverageReport(used, account(known, vectors.source, matches, unknown=vectors.unknown_row is not None), matches)
+    return CoverageReport(
+        used, build_coverage(known, vectors.source, matches, unknown=vectors.unknown_row is not None), matches
+    )
 
 
 def append_rows(table: Table, rows: Sequence[Table]) -> Table:

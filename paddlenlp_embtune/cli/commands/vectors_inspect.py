@@ -12,7 +12,7 @@ from paddlenlp_embtune.cli._options import FormatOption, JsonOption, TensorOptio
 from paddlenlp_embtune.cli._store import folding_table, out, print_json
 from paddlenlp_embtune.cli._texts import printable
 from paddlenlp_embtune.cli._vector_sources import RowFilter, read_options, read_source, resolve_format, size_in_bytes
-from paddlenlp_embtune.embeddings.metrics import close_to, describe
+from paddlenlp_embtune.embeddings.metrics import describe_vectors, nearest_tokens
 
 __all__ = ["inspect"]
 
@@ -33,8 +33,8 @@ def inspect(
     found, seen = resolve_format(file, format), RowFilter(lambda _name: True, most)
     vectors = read_source(file, f"reading {file}", read_options(found, seen if most else None, tokens, tensor, "skip"))
     rows = {"rows_in_file": seen.offered} if most else {}
-    told = {"source": file, "format": found, "bytes": size_in_bytes(Path(file)), **rows, **describe(vectors)}
-    told["neighbours"] = {name: close_to(vectors, name, k=neighbours) for name in term or ()}
+    told = {"source": file, "format": found, "bytes": size_in_bytes(Path(file)), **rows, **describe_vectors(vectors)}
+    told["neighbours"] = {name: nearest_tokens(vectors, name, k=neighbours) for name in term or ()}
     if as_json:
         print_json(told)
     else:

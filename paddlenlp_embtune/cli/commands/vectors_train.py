@@ -15,13 +15,13 @@ from paddlenlp_embtune.cli._store import print_json
 from paddlenlp_embtune.cli._texts import load_texts
 from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.cli.commands import vectors_convert
-from paddlenlp_embtune.embeddings.init import wanted
+from paddlenlp_embtune.embeddings.init import token_filter
 from paddlenlp_embtune.embeddings.io import VectorTable, write_vectors
-from paddlenlp_embtune.embeddings.skipgram import SkipGram, Trained, train_skipgram
+from paddlenlp_embtune.embeddings.skipgram import SkipGramConfig, SkipGramResult, train_skipgram
 from paddlenlp_embtune.errors import RecipeError, VectorError, expected_names
 from paddlenlp_embtune.text import build_tokenizer
 from paddlenlp_embtune.training import possible_fallbacks, usual_fallbacks
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["train"]
 
@@ -54,7 +54,7 @@ def train(
         raise RecipeError(f"--tokenizer is {tokenizer!r}; {expected_names(tokenizer, _TOKENIZERS)}")
     form = vectors_convert.target_format(target, to, overwrite=overwrite)
     shortest, longest = _NGRAMS[tokenizer]
-    settings = SkipGram(
+    settings = SkipGramConfig(
         width=width,
         epochs=epochs,
         window=window,
@@ -71,7 +71,7 @@ def train(
     with progress_bar("learning") as progress:
         cut = map(built.tokens, read)
         trained = train_skipgram(cut, settings, start=first, fallbacks=fallbacks, progress=progress)
-    with exclusive(target, error=VectorError):
+    with exclusive_lock(target, error=VectorError):
         vectors_convert.target_format(target, to, overwrite=overwrite)  # another command may have written there meanwhile
         write_vectors(target, list(trained.vectors.rows), trained.vectors.table, format=form)
     told = _told(trained, len(read), target, form)
@@ -84,13 +84,13 @@ def train(
 def _start(source: str, tokenizer: str, needed: Sequence[str]) -> tuple[VectorTable, list[str]]:
     """Read the rows that the texts can use, and return the fallbacks for tokens without one."""
     fallbacks = usual_fallbacks(tokenizer)
-    keep = wanted(needed, fallbacks)
+    keep = token_filter(needed, fallbacks)
     vectors = read_source(source, f"reading {source}", read_options(resolve_format(source, None), keep, None, None, "refuse"))
     print_notes(vectors.notes)
     return vectors, possible_fallbacks(fallbacks, vectors, asked=False)
 
 
-def _told(trained: Trained, texts: int, target: Path, form: str) -> dict[str, Any]:
+def _told(trained: SkipGramResult, texts: int, target: Path, form: str) -> dict[str, Any]:
     started = trained.started
     return {
         "target": str(target),

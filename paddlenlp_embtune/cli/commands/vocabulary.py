@@ -32,12 +32,12 @@ from paddlenlp_embtune.text import (
     build_tokenizer,
     common_words,
     compare_tokenizers,
+    describe_unused_terms,
     propose_terms,
     read_term_list,
-    tell_unused,
     unused_terms,
 )
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 
 __all__ = ["app"]
 
@@ -84,7 +84,9 @@ def compare(
     read = load_texts(data or texts or Path(), data_format)
     if listed is not None:
         unused = unused_terms(wanted, read, lowercase=not cased)
-        print_notes([*listed.remarks(), *([tell_unused(listed.path.name, unused, len(set(wanted)))] if unused else ())])
+        print_notes(
+            [*listed.remarks(), *([describe_unused_terms(listed.path.name, unused, len(set(wanted)))] if unused else ())]
+        )
     built = _built(read, pieces=pieces, min_count=min_count, cased=cased)
     for name, file in files.items():
         kind = "sentencepiece" if file.suffix == ".model" else "wordpiece"

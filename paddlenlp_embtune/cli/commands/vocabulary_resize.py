@@ -21,7 +21,7 @@ from paddlenlp_embtune.cli._options import (
 from paddlenlp_embtune.cli._store import load_examples_for, locked_target, open_bundle, print_json
 from paddlenlp_embtune.cli._texts import load_texts, only_option, printable
 from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
-from paddlenlp_embtune.embeddings.init import wanted as known_names
+from paddlenlp_embtune.embeddings.init import token_filter as known_names
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import read_term_list
 from paddlenlp_embtune.utils.schema import to_plain
@@ -61,10 +61,10 @@ def extend(
             table = read_source(vectors, "vectors", options)
         _prepare()
         from paddlenlp_embtune.export import extend_bundle
-        from paddlenlp_embtune.text import Extension
+        from paddlenlp_embtune.text import AddedTerms
 
         done = extend_bundle(opened, to, wanted, vectors=table, **labelled)
-        assert isinstance(done.change, Extension)
+        assert isinstance(done.change, AddedTerms)
         change = done.change
         told: dict[str, Any] = {name: list(getattr(change, name)) for name in ("added", "known", "repeated")}
         told["origins"] = dict(done.coverage.counts()) if done.coverage is not None else {}
@@ -96,10 +96,10 @@ def cut(
         labelled = _labelled(opened, check_data, data_format)
         _prepare()
         from paddlenlp_embtune.export import cut_bundle
-        from paddlenlp_embtune.text import Cut
+        from paddlenlp_embtune.text import PrunedTokenizer
 
         done = cut_bundle(opened, to, domain, min_count=min_count, **labelled)
-        assert isinstance(done.change, Cut)
+        assert isinstance(done.change, PrunedTokenizer)
         change = done.change
         figures = ("texts", "resegmented", "unknown_before", "unknown_after")
         told: dict[str, Any] = {"dropped": list(change.dropped), **{name: getattr(change, name) for name in figures}}

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.embeddings.init._initialise import initialise as initialise, initialise_random as initialise_random
-    from paddlenlp_embtune.embeddings.init.alignment import Match as Match, account as account, align as align
     from paddlenlp_embtune.embeddings.init.coverage import Coverage as Coverage, Origin as Origin
+    from paddlenlp_embtune.embeddings.init.from_vectors import (
+        initialize_from_vectors as initialize_from_vectors,
+        initialize_random as initialize_random,
+    )
     from paddlenlp_embtune.embeddings.init.new_rows import extend_table as extend_table
     from paddlenlp_embtune.embeddings.init.projection import (
         LinearMap as LinearMap,
@@ -17,22 +19,27 @@ if TYPE_CHECKING:
         fit_orthonormal as fit_orthonormal,
         fit_pca as fit_pca,
     )
+    from paddlenlp_embtune.embeddings.init.token_matching import (
+        TokenMatch as TokenMatch,
+        build_coverage as build_coverage,
+        match_tokens as match_tokens,
+    )
     from paddlenlp_embtune.embeddings.init.token_variants import (
         DEFAULT_FALLBACKS as DEFAULT_FALLBACKS,
         FALLBACKS as FALLBACKS,
-        wanted as wanted,
+        token_filter as token_filter,
     )
-    from paddlenlp_embtune.embeddings.init.transfer import initialise_into as initialise_into
+    from paddlenlp_embtune.embeddings.init.transfer import initialize_by_transfer as initialize_by_transfer
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "alignment": "Match account align",
+            "token_matching": "TokenMatch build_coverage match_tokens",
             "coverage": "Coverage Origin",
-            "_initialise": "initialise initialise_random",
+            "from_vectors": "initialize_from_vectors initialize_random",
             "new_rows": "extend_table",
             "projection": "LinearMap fit_linear fit_orthonormal fit_pca",
-            "token_variants": "DEFAULT_FALLBACKS FALLBACKS wanted",
-            "transfer": "initialise_into",
+            "token_variants": "DEFAULT_FALLBACKS FALLBACKS token_filter",
+            "transfer": "initialize_by_transfer",
         },
     )

@@ -13,7 +13,7 @@ from paddlenlp_embtune.embeddings.metrics import sampling
 from paddlenlp_embtune.embeddings.metrics.sampling import Floats, Ids, Table
 from paddlenlp_embtune.errors import VectorError, expected_names
 
-__all__ = ["PROJECTIONS", "LinearMap", "fit_linear", "fit_orthonormal", "fit_pca", "fit_width", "shared_rows"]
+__all__ = ["PROJECTIONS", "LinearMap", "fit_linear", "fit_orthonormal", "fit_pca", "fit_width", "shared_nonzero_rows"]
 
 PROJECTIONS = ("pca", "orthonormal")
 METHODS = ("ridge", "orthogonal")
@@ -138,7 +138,7 @@ def fit_orthonormal(source: int, target: int, *, seed: int = 0) -> LinearMap:
     return LinearMap(np.ascontiguousarray(matrix), np.zeros(target), _report("orthonormal", matrix))
 
 
-def shared_rows(source: VectorTable, target: VectorTable) -> tuple[Ids, Ids]:
+def shared_nonzero_rows(source: VectorTable, target: VectorTable) -> tuple[Ids, Ids]:
     """Return the rows of the tokens that both tables have, none of them zero, in the order of the source."""
     pairs = sorted((row, target.rows[token]) for token, row in source.rows.items() if token in target.rows)
     both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -171,7 +171,7 @@ def fit_linear(
         (1970) for ridge; Schönemann (1966), "A generalized solution of the orthogonal Procrustes problem"
     """
     _check_options(source, target, method, ridge)
-    ours, theirs = shared_rows(source, target)
+    ours, theirs = shared_nonzero_rows(source, target)
     needed = 2 * source.dimension
     if len(ours) < needed:
         raise VectorError(

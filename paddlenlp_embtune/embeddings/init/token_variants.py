@@ -21,7 +21,7 @@ __all__ = [
     "respell",
     "spellings",
     "text_of",
-    "wanted",
+    "token_filter",
 ]
 
 Steps = tuple[str, ...]
@@ -96,15 +96,15 @@ def respell(forms: dict[str, Steps], name: str) -> Iterator[tuple[str, str]]:
                 yield other, " + ".join(forms[other])
 
 
-def wanted(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Callable[[str], bool]:
+def token_filter(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Callable[[str], bool]:
     """Return a test for the names in a vector file that an alignment of these tokens could use.
 
-    A reader asks it once for every line, so that of a file of millions of rows only a few are kept; ``align`` finds in those
-    the same as in the whole file.
+    A reader calls it once a line, so that only a few rows of a file of millions are kept; ``match_tokens`` finds the same in
+    them as in the whole file.
 
     Args:
-        tokens: all tokens of a vocabulary; for ``initialise_into`` those of the model too.
-        fallbacks: as in ``align``; all but ``edit`` cost one lookup in a set for each name, ``edit`` one for each character.
+        tokens: all tokens of a vocabulary; for ``initialize_by_transfer`` those of the model too.
+        fallbacks: as in ``match_tokens``; ``edit`` costs a set lookup for each character of a name, the others one a name.
     Raises:
         VectorError: there is no such fallback.
     """

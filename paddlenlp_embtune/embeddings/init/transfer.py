@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from paddlenlp_embtune.embeddings.init._scaling import rms_of
-from paddlenlp_embtune.embeddings.init.alignment import Match, account, align
 from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
-from paddlenlp_embtune.embeddings.init.projection import LinearMap, fit_linear, shared_rows
+from paddlenlp_embtune.embeddings.init.projection import LinearMap, fit_linear, shared_nonzero_rows
+from paddlenlp_embtune.embeddings.init.token_matching import TokenMatch, build_coverage, match_tokens
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.metrics import sampling
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.text import PAD, PAD_ID, Vocabulary
 
-__all__ = ["initialise_into"]
+__all__ = ["initialize_by_transfer"]
 
 
-def initialise_into(
+def initialize_by_transfer(
     vocabulary: Vocabulary,
     vectors: VectorTable,
     *,
@@ -43,7 +43,7 @@ def initialise_into(
         reference: (R, E) float32, the model's embedding.
         reference_rows: the row of each of the model's tokens.
         seed: seeds the drawn rows.
-        fallbacks: as in ``align``.
+        fallbacks: as in ``match_tokens``.
         ridge: as in ``fit_linear``.
     Shapes:
         returns: (V, E) float32; row 0, padding, is zero unless the model has one
@@ -54,12 +54,12 @@ def initialise_into(
     model = VectorTable(reference_rows, reference, "the model's table")
     change = fit_linear(vectors, model, ridge=ridge, seed=seed)
     kept = {
-        token: Match(Origin.KEPT, (token,), reference[reference_rows[token]])
+        token: TokenMatch(Origin.KEPT, (token,), reference[reference_rows[token]])
         for token in vocabulary.tokens
         if token in reference_rows
     }
-    matches = align([token for token in vocabulary.tokens if token not in kept and token != PAD], vectors, fallbacks)
-    ours, theirs = shared_rows(vectors, model)
+    matches = match_tokens([token for token in vocabulary.tokens if token not in kept and token != PAD], vectors, fallbacks)
+    ours, theirs = shared_nonzero_rows(vectors, model)
     ordinary = reference[theirs]
     shape = (len(vocabulary), reference.shape[1])
     table = np.random.default_rng(seed).normal(ordinary.mean(axis=0), ordinary.std(axis=0), shape).astype(np.float32)
@@ -68,15 +68,15 @@ def initialise_into(
     table[PAD_ID] = 0.0
     if kept:
         table[_places(vocabulary, kept)] = [kept[token].row for token in vocabulary.tokens if token in kept]
-    coverage = account(vocabulary, vectors.source, kept | matches, unknown=False)
+    coverage = build_coverage(vocabulary, vectors.source, kept | matches, unknown=False)
     return table, dataclasses.replace(coverage, projection=change.report)
 
 
-def _places(vocabulary: Vocabulary, matches: Mapping[str, Match]) -> list[int]:
+def _places(vocabulary: Vocabulary, matches: Mapping[str, TokenMatch]) -> list[int]:
     return [index for index, token in enumerate(vocabulary.tokens) if token in matches]
 
 
-def _mapped(change: LinearMap, ours: Table, theirs: Table, vocabulary: Vocabulary, matches: Mapping[str, Match]) -> Table:
+def _mapped(change: LinearMap, ours: Table, theirs: Table, vocabulary: Vocabulary, matches: Mapping[str, TokenMatch]) -> Table:
     """Map the matched rows, at the size that rows of shared tokens have in the model."""
     factor = rms_of(theirs) / rms_of(change.apply(ours))
     rows = np.stack([matches[token].row for token in vocabulary.tokens if token in matches])

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.embeddings.io.numpy_files import NPY as NPY, NPZ as NPZ, SAFETENSORS as SAFETENSORS
     from paddlenlp_embtune.embeddings.io.options import ReadOptions as ReadOptions, VectorFormat as VectorFormat
     from paddlenlp_embtune.embeddings.io.read import detect_format as detect_format, read_vectors as read_vectors
-    from paddlenlp_embtune.embeddings.io.safetensors_files import FLOATS as FLOATS, open_tensors as open_tensors, widen as widen
+    from paddlenlp_embtune.embeddings.io.safetensors_files import (
+        FLOAT_DTYPES as FLOAT_DTYPES,
+        open_safetensors as open_safetensors,
+        to_float32 as to_float32,
+    )
     from paddlenlp_embtune.embeddings.io.vector_table import VectorTable as VectorTable
     from paddlenlp_embtune.embeddings.io.word2vec_binary import WORD2VEC_BINARY as WORD2VEC_BINARY
     from paddlenlp_embtune.embeddings.io.word2vec_text import GLOVE as GLOVE, WORD2VEC as WORD2VEC
@@ -28,7 +32,7 @@ else:
             "numpy_files": "NPY NPZ SAFETENSORS",
             "options": "ReadOptions VectorFormat",
             "read": "detect_format read_vectors",
-            "safetensors_files": "FLOATS open_tensors widen",
+            "safetensors_files": "FLOAT_DTYPES open_safetensors to_float32",
             "vector_table": "VectorTable",
             "word2vec_binary": "WORD2VEC_BINARY",
             "word2vec_text": "GLOVE WORD2VEC",

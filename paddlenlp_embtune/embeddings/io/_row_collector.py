@@ -14,7 +14,7 @@ from paddlenlp_embtune.embeddings.io.options import ReadOptions
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["Gatherer"]
+__all__ = ["RowCollector"]
 
 _BLOCK = 1 << 26  # above the largest size that malloc keeps for itself, so that blocks go back to the system
 _WIDEST = 1 << 20
@@ -22,7 +22,7 @@ _WIDEST = 1 << 20
 Table = npt.NDArray[np.float32]
 
 
-class Gatherer:
+class RowCollector:
     """Collects the rows that are kept.
 
     Args:

@@ -12,24 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import read_sealed
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import available_memory
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.embeddings.io.safetensors_files import (
-    FLOATS,
+    FLOAT_DTYPES,
     Shape,
     choose_table,
-    gather,
-    open_tensors,
+    collect_rows,
+    open_safetensors,
     read_vocabulary,
-    steps,
-    widen,
+    row_blocks,
+    to_float32,
 )
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import BundleError, VectorError
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.json_yaml import read_bounded
-from paddlenlp_embtune.utils.safe_pickle import read_arrays
+from paddlenlp_embtune.utils.pickles.numpy_arrays import read_arrays
 
 __all__ = ["BUNDLE", "CHECKPOINT"]
 
@@ -90,8 +90,8 @@ def _read_bundle(source: str, options: ReadOptions) -> VectorTable:
 
 
 def _read_safe(file: Path, vocabulary: Path, source: str, options: ReadOptions) -> VectorTable:
-    tensors = open_tensors(file)
-    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOATS}
+    tensors = open_safetensors(file)
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
     stored = tensors[_choose(shapes, vocabulary, source, options)]
     return _gather(stored.map(), vocabulary, source, options, bfloat16=stored.dtype == "BF16")
 
@@ -110,10 +110,10 @@ def _gather(table: npt.NDArray[Any], vocabulary: Path, source: str, options: Rea
     """Take the rows in; of a token that stands twice, the last is in use, as in PaddleNLP."""
     duplicates = "refuse" if options.duplicates == "refuse" else "last"
     options = dataclasses.replace(options, duplicates=duplicates, keep=_with_unknown(options.keep))
-    gatherer = Gatherer(source, options, width=table.shape[1], expected=len(table))
+    collector = RowCollector(source, options, width=table.shape[1], expected=len(table))
     tokens = read_vocabulary(vocabulary, len(table), source)
-    gather(gatherer, tokens, steps(table), lambda part: widen(part, bfloat16=bfloat16), size=table.nbytes)
-    return gatherer.finish(unknown=_UNKNOWN)
+    collect_rows(collector, tokens, row_blocks(table), lambda part: to_float32(part, bfloat16=bfloat16), size=table.nbytes)
+    return collector.finish(unknown=_UNKNOWN)
 
 
 def _with_unknown(keep: Callable[[str], bool] | None) -> Callable[[str], bool] | None:

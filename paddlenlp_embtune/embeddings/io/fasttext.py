@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import plain_file
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
@@ -131,8 +131,8 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     settings = _read_settings(data, path)
-    gatherer = Gatherer(str(path), options, width=settings.width)
-    words, at = _read_words(data, path, gatherer)
+    collector = RowCollector(str(path), options, width=settings.width)
+    words, at = _read_words(data, path, collector)
     matrix = _map_matrix(data, at, path, settings, len(words))
     ids: dict[str, int] = {}
     for row, word in enumerate(words):
@@ -140,8 +140,8 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
             ids.setdefault(word, row)
     buckets = len(matrix) - len(words)
     subwords = Subwords(matrix, ids, len(words), buckets, settings.shortest, settings.longest, options.damaged == "skip")
-    _compose_all(words, subwords, gatherer, len(data))
-    return gatherer.finish(compose=subwords)
+    _compose_all(words, subwords, collector, len(data))
+    return collector.finish(compose=subwords)
 
 
 def _read_settings(data: mmap.mmap, path: Path) -> _Settings:
@@ -163,7 +163,7 @@ def _read_settings(data: mmap.mmap, path: Path) -> _Settings:
     return _Settings(width, buckets, shortest, longest)
 
 
-def _read_words(data: mmap.mmap, path: Path, gatherer: Gatherer) -> tuple[list[str | None], int]:
+def _read_words(data: mmap.mmap, path: Path, collector: RowCollector) -> tuple[list[str | None], int]:
     """Return the words in order, None for those that cannot be decoded, and the byte behind the dictionary."""
     entries, words, labels, _, pruned = _COUNTS.unpack_from(data, _SETTINGS.size)
     at = _SETTINGS.size + _COUNTS.size
@@ -183,7 +183,7 @@ def _read_words(data: mmap.mmap, path: Path, gatherer: Gatherer) -> tuple[list[s
         if kind != (_LABEL if number >= words else 0):
             raise VectorError(f"{path} is damaged at byte {end + 9:,}: entry {number + 1:,} is of kind {kind}; fetch it again")
         if kind != _LABEL:
-            found.append(_decode(data[at:end], at, gatherer))
+            found.append(_decode(data[at:end], at, collector))
         at = end + 1 + _ENTRY.size
     if pruned >= 0:
         raise VectorError(
@@ -193,12 +193,12 @@ def _read_words(data: mmap.mmap, path: Path, gatherer: Gatherer) -> tuple[list[s
     return found, at
 
 
-def _decode(word: bytes, byte: int, gatherer: Gatherer) -> str | None:
+def _decode(word: bytes, byte: int, collector: RowCollector) -> str | None:
     try:
         return word.decode("utf-8")
     except UnicodeDecodeError as error:
         where = f"byte {byte + error.start:,}"
-        gatherer.damaged("whose token is not UTF-8", f"{where}: the word {word[:40]!r} is not UTF-8")
+        collector.damaged("whose token is not UTF-8", f"{where}: the word {word[:40]!r} is not UTF-8")
         return None
 
 
@@ -226,15 +226,15 @@ def _map_matrix(data: mmap.mmap, at: int, path: Path, settings: _Settings, words
     return np.frombuffer(data, dtype="<f4", count=rows * width, offset=at).reshape(rows, width)
 
 
-def _compose_all(words: list[str | None], subwords: Subwords, gatherer: Gatherer, size: int) -> None:
+def _compose_all(words: list[str | None], subwords: Subwords, collector: RowCollector, size: int) -> None:
     """Compose the vectors of the words that are wanted."""
-    progress = gatherer.options.progress
+    progress = collector.options.progress
     for at in range(0, len(words), _BATCH):
-        batch = [(row, word) for row, word in enumerate(words[at : at + _BATCH], at) if word and gatherer.wants(word)]
+        batch = [(row, word) for row, word in enumerate(words[at : at + _BATCH], at) if word and collector.wants(word)]
         if batch:
             values = np.stack([subwords.mean([row, *subwords.ngram_rows(word)]) for row, word in batch])
             names = [word for _, word in batch]
-            gatherer.add(names, values, lambda number: f"word {batch[number][0] + 1:,}")  # noqa: B023  called at once
+            collector.add(names, values, lambda number: f"word {batch[number][0] + 1:,}")  # noqa: B023  called at once
         if progress is not None:
             progress(size * min(len(words), at + _BATCH) // max(1, len(words)), size)
 

@@ -14,27 +14,27 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import Stream, plain_file
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.embeddings.io.safetensors_files import (
-    FLOATS,
+    FLOAT_DTYPES,
     TOKENS,
     StoredTensor,
+    check_surrogates,
     choose_table,
-    gather,
+    collect_rows,
     header_tokens,
-    open_tensors,
+    open_safetensors,
     parse_tokens,
     read_vocabulary,
-    steps,
-    widen,
-    without_surrogates,
+    row_blocks,
+    to_float32,
 )
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.text import describe_difference
-from paddlenlp_embtune.utils.zip_files import MOST_EXPANSION, ZipError, open_zip, read_member
+from paddlenlp_embtune.text import describe_vocabulary_difference
+from paddlenlp_embtune.utils.zip_files import MAX_EXPANSION, ZipError, open_zip, read_member
 
 __all__ = ["NPY", "NPZ", "SAFETENSORS"]
 
@@ -64,7 +64,7 @@ def _detects_npz(path: Path, head: bytes) -> bool:
     if not head.startswith(b"PK"):
         return False
     try:
-        with open_zip(path, most_expansion=_EXPANSION_MOST) as archive:
+        with open_zip(path, max_expansion=_EXPANSION_MOST) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
     except (ZipError, OSError):
         return path.suffix == ".npz"  # it is cut off, which its reader says
@@ -88,14 +88,14 @@ def _read_npy(source: str, options: ReadOptions) -> VectorTable:
             )
         tokens = read_vocabulary(options.vocabulary, rows, source)
         certain = rows if stream.plain_size is not None else None
-        gatherer = Gatherer(source, options, width=width, expected=certain)
-        gather(gatherer, tokens, _npy_rows(stream, shape, dtype, fortran=fortran, source=source), size=stream.size)
-    return gatherer.finish()
+        collector = RowCollector(source, options, width=width, expected=certain)
+        collect_rows(collector, tokens, _npy_rows(stream, shape, dtype, fortran=fortran, source=source), size=stream.size)
+    return collector.finish()
 
 
 def _read_npz(source: str, options: ReadOptions) -> VectorTable:
     path = plain_file(source, "an .npz")
-    with _broken_zip(source), open_zip(path, most_expansion=_EXPANSION_MOST) as archive:
+    with _broken_zip(source), open_zip(path, max_expansion=_EXPANSION_MOST) as archive:
         infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
         headers = {}
         for name, info in infos.items():
@@ -112,25 +112,27 @@ def _read_npz(source: str, options: ReadOptions) -> VectorTable:
                 f"{infos[name].file_size - length:,} bytes of them; fetch it again"
             )
         tokens = _npz_tokens(archive, infos, headers, rows, options, source)
-        gatherer = Gatherer(source, options, width=width, expected=rows)
+        collector = RowCollector(source, options, width=width, expected=rows)
         with archive.open(infos[name]) as member:
             member.read(length)
             parts = _npy_rows(member, shape, dtype, fortran=fortran, source=source)
-            gather(gatherer, tokens, parts, size=path.stat().st_size)
-    return gatherer.finish()
+            collect_rows(collector, tokens, parts, size=path.stat().st_size)
+    return collector.finish()
 
 
 def _read_safetensors(source: str, options: ReadOptions) -> VectorTable:
     path = plain_file(source, "safetensors")
-    tensors = open_tensors(path)
-    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOATS}
+    tensors = open_safetensors(path)
+    shapes = {name: tensor.shape for name, tensor in tensors.items() if tensor.dtype in FLOAT_DTYPES}
     table = tensors[choose_table(shapes, options, source)]
     rows, width = _table_shape(table.shape, source)
     tokens: list[Any] = _stored_tokens(tensors, rows, options, source)
-    gatherer = Gatherer(source, options, width=width, expected=rows)
+    collector = RowCollector(source, options, width=width, expected=rows)
     halves = table.dtype == "BF16"
-    gather(gatherer, tokens, steps(table.map()), lambda part: widen(part, bfloat16=halves), size=path.stat().st_size)
-    return gatherer.finish()
+    collect_rows(
+        collector, tokens, row_blocks(table.map()), lambda part: to_float32(part, bfloat16=halves), size=path.stat().st_size
+    )
+    return collector.finish()
 
 
 def _stored_tokens(tensors: dict[str, StoredTensor], rows: int, options: ReadOptions, source: str) -> list[Any]:
@@ -147,7 +149,7 @@ def _trained_tokens(trained: list[str], options: ReadOptions, source: str) -> li
     """Return the tokens that weights of ours say they were trained with; refuse another vocabulary."""
     if options.vocabulary is not None:
         given = list(read_vocabulary(options.vocabulary, len(trained), source))
-        if difference := describe_difference(trained, [str(token) for token in given]):
+        if difference := describe_vocabulary_difference(trained, [str(token) for token in given]):
             raise VectorError(
                 f"{source} was trained with another vocabulary than {options.vocabulary}: {difference}; leave the vocabulary "
                 "out, for the file has its own"
@@ -167,14 +169,14 @@ def _npz_tokens(
     if options.vocabulary is not None or name is None:
         return list(read_vocabulary(options.vocabulary, rows, source))
     where = f"{source}, array {name!r}"
-    most = min(_TOKENS_MOST, max(_TOKENS_FREE, MOST_EXPANSION * Path(source).stat().st_size))
+    most = min(_TOKENS_MOST, max(_TOKENS_FREE, MAX_EXPANSION * Path(source).stat().st_size))
     if infos[name].file_size > most:
         raise VectorError(f"{where} has {infos[name].file_size:,} bytes; expected up to {most:,}; give a vocabulary file")
     shape, dtype, _, length = headers[name]
     fits = len(shape) == 1 and infos[name].file_size == length + shape[0] * dtype.itemsize
     if not fits or (dtype.kind == "u" and dtype.itemsize != 1):
         raise VectorError(f"{where} is {dtype} of shape {shape}; expected strings, or a JSON list as uint8, of one dimension")
-    data = read_member(archive, infos[name], most_bytes=_TOKENS_MOST)[length:]
+    data = read_member(archive, infos[name], max_bytes=_TOKENS_MOST)[length:]
     return _as_many(_strings(data, dtype, where) if dtype.kind == "U" else parse_tokens(data, where), rows, source)
 
 
@@ -183,7 +185,7 @@ def _strings(data: bytes, dtype: np.dtype[Any], where: str) -> list[str]:
         tokens: list[str] = np.frombuffer(data, dtype=dtype).tolist()
     except ValueError as error:  # a number that is no character
         raise VectorError(f"{where} holds no text: {error}; give a vocabulary file") from None
-    return without_surrogates(tokens, where)
+    return check_surrogates(tokens, where)
 
 
 def _as_many(tokens: list[str], rows: int, source: str) -> list[str]:

@@ -16,7 +16,7 @@ from paddlenlp_embtune.embeddings.io.numpy_files import NPY, NPZ, SAFETENSORS
 from paddlenlp_embtune.embeddings.io.options import Reader, ReadOptions
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.io.word2vec_binary import WORD2VEC_BINARY
-from paddlenlp_embtune.embeddings.io.word2vec_text import GLOVE, WORD2VEC, first_pair
+from paddlenlp_embtune.embeddings.io.word2vec_text import GLOVE, WORD2VEC, first_sparse_pair
 from paddlenlp_embtune.errors import VectorError, expected_names
 from paddlenlp_embtune.utils.json_yaml import shorten
 from paddlenlp_embtune.utils.zip_files import ZipError, open_zip
@@ -129,7 +129,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
     """Refuse what holds vectors, but not as one dense table in one file, and name the cause."""
     if head[257:262] == b"ustar":
         raise VectorError(f"{path} is a tar archive; unpack it first, with: tar -xf {path.name}, and give the file inside")
-    if (pair := first_pair(head)) is not None:
+    if (pair := first_sparse_pair(head)) is not None:
         raise VectorError(
             f"{path} holds sparse vectors, pairs of a column and a value such as {pair!r}, as PPMI is written; only dense ones "
             "can be read: take a file of the same source that was made with SGNS or GloVe, or reduce it, for example by a "

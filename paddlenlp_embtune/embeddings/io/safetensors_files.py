@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io.options import ReadOptions
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
-from paddlenlp_embtune.utils.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 
 __all__ = [
-    "FLOATS",
+    "FLOAT_DTYPES",
     "TOKENS",
     "Shape",
     "StoredTensor",
+    "check_surrogates",
     "choose_table",
-    "gather",
+    "collect_rows",
     "header_tokens",
-    "open_tensors",
+    "open_safetensors",
     "parse_tokens",
     "read_vocabulary",
-    "steps",
-    "widen",
-    "without_surrogates",
+    "row_blocks",
+    "to_float32",
 ]
 
 Shape = tuple[int, ...]
@@ -39,7 +39,7 @@ Shape = tuple[int, ...]
 TOKENS = ("tokens", "vocab", "vocabulary", "words")
 """Names that tokens are looked for under, beside a table."""
 
-FLOATS = ("F16", "BF16", "F32", "F64")
+FLOAT_DTYPES = ("F16", "BF16", "F32", "F64")
 """Types of safetensors that a table may have."""
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1"}
@@ -66,13 +66,13 @@ class StoredTensor:
     offset: int
 
     def map(self) -> npt.NDArray[Any]:
-        """Return it mapped, not read; bfloat16 as uint16, for :func:`widen`.
+        """Return it mapped, not read; bfloat16 as uint16, for :func:`to_float32`.
 
         Raises:
             VectorError: numpy has no such type.
         """
         if self.dtype not in _DTYPES:
-            raise VectorError(f"{self.path} holds a table of {self.dtype}; expected {', '.join(FLOATS)}")
+            raise VectorError(f"{self.path} holds a table of {self.dtype}; expected {', '.join(FLOAT_DTYPES)}")
         if not math.prod(self.shape):
             return np.empty(self.shape, dtype=_DTYPES[self.dtype])
         return np.asarray(
@@ -80,7 +80,7 @@ class StoredTensor:
         )
 
 
-def open_tensors(path: Path) -> dict[str, StoredTensor]:
+def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Read the header of a safetensors file and check it against the size of the file.
 
     Raises:
@@ -177,7 +177,7 @@ def choose_table(shapes: Mapping[str, Shape], options: ReadOptions, source: str,
     return found[0]
 
 
-def widen(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArray[np.float32]:
+def to_float32(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArray[np.float32]:
     """Return values as float32."""
     if bfloat16:
         widened: npt.NDArray[np.float32] = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -195,10 +195,10 @@ def parse_tokens(data: str | bytes, where: str) -> list[str]:
     tokens = parse_json(data, f"the list of tokens in {where}", error=VectorError)
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise VectorError(f"the tokens in {where} are no list of strings; give a vocabulary file instead")
-    return without_surrogates(tokens, where)
+    return check_surrogates(tokens, where)
 
 
-def without_surrogates(tokens: list[str], where: str) -> list[str]:
+def check_surrogates(tokens: list[str], where: str) -> list[str]:
     """Return tokens that UTF-8 can say.
 
     Raises:
@@ -245,18 +245,18 @@ def _tokens_of(path: Path) -> list[str | None]:
     return tokens
 
 
-def gather(
-    gatherer: Gatherer,
+def collect_rows(
+    collector: RowCollector,
     tokens: Sequence[str | None],
     parts: Iterable[npt.NDArray[Any]],
-    convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]] = widen,
+    convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]] = to_float32,
     *,
     size: int = 0,
 ) -> None:
-    """Give the rows of an array to a gatherer, part by part.
+    """Give the rows of an array to a collector, part by part.
 
     Args:
-        gatherer: takes them.
+        collector: takes them.
         tokens: of all rows; None where it could not be decoded.
         parts: consecutive rows, (n, D) each.
         convert: makes float32 of the rows that are wanted.
@@ -267,23 +267,23 @@ def gather(
         chosen: list[int] = []
         for row, token in enumerate(tokens[at : at + len(part)]):
             if token:
-                if gatherer.wants(token):
+                if collector.wants(token):
                     chosen.append(row)
             else:
                 kind = "whose token is not UTF-8" if token is None else "without a token"
-                gatherer.damaged(
+                collector.damaged(
                     kind, f"row {at + row}: its token, line {at + row + 1}, is {'not UTF-8' if token is None else 'empty'}"
                 )
         if chosen:
             names = [str(tokens[at + row]) for row in chosen]
             values = convert(part if len(chosen) == len(part) else part[chosen])
-            gatherer.add(names, values, lambda row: f"row {at + chosen[row]}")  # noqa: B023  called at once
+            collector.add(names, values, lambda row: f"row {at + chosen[row]}")  # noqa: B023  called at once
         at += len(part)
-        if gatherer.options.progress is not None:
-            gatherer.options.progress(size * at // max(1, len(tokens)), size)
+        if collector.options.progress is not None:
+            collector.options.progress(size * at // max(1, len(tokens)), size)
 
 
-def steps(table: npt.NDArray[Any]) -> Iterable[npt.NDArray[Any]]:
+def row_blocks(table: npt.NDArray[Any]) -> Iterable[npt.NDArray[Any]]:
     """Yield consecutive rows, about a million values at a time."""
     step = max(1, _STEP // max(1, table.shape[1]))
     return (table[at : at + step] for at in range(0, len(table), step))

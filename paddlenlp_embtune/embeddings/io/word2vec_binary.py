@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import Stream
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
@@ -70,35 +70,35 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
                 f"the header of {path} says {rows:,} rows of {width:,}, at least {least:,} bytes, but the file ends at byte "
                 f"{stream.size:,}: it is cut off, or its header is wrong; fetch it again"
             )
-        gatherer = Gatherer(str(path), options, width=width, expected=rows if stream.plain_size is not None else None)
+        collector = RowCollector(str(path), options, width=width, expected=rows if stream.plain_size is not None else None)
         cursor = _Cursor(stream, rest, len(line) + 1)
         done = 0
         while done < rows:
-            done += _read_block(cursor, gatherer, done, rows)
-        _check_end(cursor, gatherer, rows)
-    return gatherer.finish()
+            done += _read_block(cursor, collector, done, rows)
+        _check_end(cursor, collector, rows)
+    return collector.finish()
 
 
-def _read_block(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> int:
+def _read_block(cursor: _Cursor, collector: RowCollector, done: int, rows: int) -> int:
     """Read the whole rows that are there; return how many."""
-    data, offset, size = cursor.data, cursor.offset, 4 * gatherer.width
+    data, offset, size = cursor.data, cursor.offset, 4 * collector.width
     found, at = _plain_rows(data, size, rows - done)
     if _is_suspicious(data, found, at, size):
-        found, at = _searched_rows(cursor, gatherer, done, rows)
+        found, at = _searched_rows(cursor, collector, done, rows)
     tokens: list[str] = []
     parts: list[bytes] = []
     places: list[int] = []
     for number, (start, space) in enumerate(found):
-        token = _decode(data[start:space], gatherer, done + number, offset + start)
-        if token is not None and gatherer.wants(token):
+        token = _decode(data[start:space], collector, done + number, offset + start)
+        if token is not None and collector.wants(token):
             tokens.append(token)
             parts.append(data[space + 1 : space + 1 + size])
             places.append(offset + start)
     if tokens:
-        values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), gatherer.width)
-        gatherer.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
+        values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), collector.width)
+        collector.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
     if done + len(found) < rows:
-        _advance(cursor, at, gatherer, done + len(found), rows)
+        _advance(cursor, at, collector, done + len(found), rows)
     else:
         cursor.data, cursor.offset = data[at:], offset + at
     return len(found)
@@ -128,21 +128,21 @@ def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
     return not all(_is_token(data[start:space]) for start, space in found)
 
 
-def _searched_rows(cursor: _Cursor, gatherer: Gatherer, done: int, rows: int) -> tuple[list[Row], int]:
+def _searched_rows(cursor: _Cursor, collector: RowCollector, done: int, rows: int) -> tuple[list[Row], int]:
     """Find rows whose tokens may hold spaces: those behind which tokens and usual values follow.
 
     Raises:
         VectorError: nothing tells where a row ends.
     """
-    search = _Search(cursor.data, 4 * gatherer.width, rows, cursor.ended)
+    search = _Search(cursor.data, 4 * collector.width, rows, cursor.ended)
     margin = 0 if cursor.ended else (_AHEAD + 2) * (search.size + _TOKEN_USUAL)
     found, at = list[Row](), 0
     while done + len(found) < rows and at + margin <= len(cursor.data):
         number = done + len(found)
         likely = search.candidates(at, number)
-        if len(likely) > 1 or (gatherer.options.damaged == "skip" and not likely and search.is_astray(at, number)):
+        if len(likely) > 1 or (collector.options.damaged == "skip" and not likely and search.is_astray(at, number)):
             raise VectorError(
-                f"{gatherer.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
+                f"{collector.name}: nothing tells where row {number + 1:,} of {rows:,} ends, which begins at byte "
                 f"{cursor.offset + at:,}: a token holds spaces, or the width in the header is wrong; save the vectors as text"
             )
         start = _start_of(cursor.data, at)
@@ -242,7 +242,7 @@ def _are_usual(values: npt.NDArray[np.float32]) -> bool:
     return bool(((sizes < _MOST) & ((sizes > _LEAST) | (sizes == 0))).all())
 
 
-def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) -> None:
+def _advance(cursor: _Cursor, at: int, collector: RowCollector, row: int, rows: int) -> None:
     """Read on behind the last whole row.
 
     Raises:
@@ -251,37 +251,37 @@ def _advance(cursor: _Cursor, at: int, gatherer: Gatherer, row: int, rows: int) 
     rest = len(cursor.data) - at
     if rest > _TOKEN_MOST and cursor.data.find(b" ", at + 1, at + 1 + _TOKEN_MOST) < 0:
         raise VectorError(
-            f"{gatherer.name}: row {row + 1:,} of {rows:,}, at byte {cursor.offset + at:,}, has no token of up to "
+            f"{collector.name}: row {row + 1:,} of {rows:,}, at byte {cursor.offset + at:,}, has no token of up to "
             f"{_TOKEN_MOST:,} bytes with a space behind it; the width in the header is wrong, or the file is of another format"
         )
     if cursor.ended:
         raise VectorError(
-            f"{gatherer.name} is cut off in row {row + 1:,} of {rows:,}, which begins at byte {cursor.offset + at:,}; the file "
-            f"ends {rest:,} bytes later, and the values alone need {4 * gatherer.width:,}; fetch it again"
+            f"{collector.name} is cut off in row {row + 1:,} of {rows:,}, which begins at byte {cursor.offset + at:,}; the "
+            f"file ends {rest:,} bytes later, and the values alone need {4 * collector.width:,}; fetch it again"
         )
     cursor.more(at)
 
 
-def _decode(token: bytes, gatherer: Gatherer, row: int, byte: int) -> str | None:
+def _decode(token: bytes, collector: RowCollector, row: int, byte: int) -> str | None:
     try:
         if text := token.decode("utf-8"):
             return text
-        gatherer.damaged("without a token", f"row {row + 1:,} at byte {byte:,}: there is no token")
+        collector.damaged("without a token", f"row {row + 1:,} at byte {byte:,}: there is no token")
     except UnicodeDecodeError as error:
-        gatherer.damaged(
+        collector.damaged(
             "whose token is not UTF-8",
             f"row {row + 1:,} at byte {byte + error.start:,}: the token {token[:40]!r} is not UTF-8, or the header's width "
-            f"{gatherer.width} is wrong",
+            f"{collector.width} is wrong",
         )
     return None
 
 
-def _check_end(cursor: _Cursor, gatherer: Gatherer, rows: int) -> None:
+def _check_end(cursor: _Cursor, collector: RowCollector, rows: int) -> None:
     cursor.more(0)
     if (rest := cursor.data.strip(b"\r\n\0 ")) or not cursor.ended:
         raise VectorError(
-            f"{gatherer.name}: the header says {rows:,} rows, but {len(rest):,} bytes or more follow the last of them, from "
-            f"byte {cursor.offset:,} on; its number of rows or its width {gatherer.width} is wrong"
+            f"{collector.name}: the header says {rows:,} rows, but {len(rest):,} bytes or more follow the last of them, from "
+            f"byte {cursor.offset:,} on; its number of rows or its width {collector.width} is wrong"
         )
 
 

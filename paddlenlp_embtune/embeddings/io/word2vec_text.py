@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.io import _float_parser
 from paddlenlp_embtune.embeddings.io._line_parser import Block, Lines, Places, blocks, fields_from_right, is_number, split_lines
-from paddlenlp_embtune.embeddings.io._row_collector import Gatherer
+from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import Stream
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["GLOVE", "WORD2VEC", "first_pair", "looks_like_rows", "parse_header"]
+__all__ = ["GLOVE", "WORD2VEC", "first_sparse_pair", "looks_like_rows", "parse_header"]
 
 _BOM = b"\xef\xbb\xbf"
 _SAMPLE = 50
@@ -77,19 +77,21 @@ def _read_word2vec(source: str, options: ReadOptions) -> VectorTable:
         rows, width = header
         # A value takes two bytes, a token one.
         fits = stream.plain_size is None or rows * (2 * width + 1) <= stream.size
-        gatherer = Gatherer(str(path), options, width=width, expected=rows if fits and stream.plain_size is not None else None)
+        collector = RowCollector(
+            str(path), options, width=width, expected=rows if fits and stream.plain_size is not None else None
+        )
         if not fits and options.damaged == "refuse":
             raise VectorError(
                 f"line 1 of {path} says {rows:,} rows of {width}, which do not fit into its {stream.size:,} bytes; the header "
                 "is wrong, or the file is cut off: fetch it again"
             )
-        reader = _TextReader(gatherer, declared=rows)
+        reader = _TextReader(collector, declared=rows)
         if rest:
             reader.read(Block(rest, first.offset + len(line) + 1, 2))
         for block in parts:
             reader.read(block)
     reader.check_count()
-    return gatherer.finish()
+    return collector.finish()
 
 
 def _read_glove(source: str, options: ReadOptions) -> VectorTable:
@@ -99,12 +101,12 @@ def _read_glove(source: str, options: ReadOptions) -> VectorTable:
         first = _first_block(parts, path)
         if first.data.startswith(_BOM) and first.data[3:4] not in (b" ", b"\t"):
             first = Block(first.data[3:], 3, 1)
-        gatherer = Gatherer(str(path), options, width=_common_width(first.data, path))
-        reader = _TextReader(gatherer)
+        collector = RowCollector(str(path), options, width=_common_width(first.data, path))
+        reader = _TextReader(collector)
         reader.read(first)
         for block in parts:
             reader.read(block)
-    return gatherer.finish()
+    return collector.finish()
 
 
 def _first_block(parts: Iterator[Block], path: Path) -> Block:
@@ -131,14 +133,14 @@ def _common_width(data: bytes, path: Path) -> int:
 
 @dataclasses.dataclass
 class _TextReader:
-    """Reads blocks into a gatherer.
+    """Reads blocks into a collector.
 
     Args:
-        gatherer: that rows are given to.
+        collector: that rows are given to.
         declared: rows that the header told; None without a header.
     """
 
-    gatherer: Gatherer
+    collector: RowCollector
     declared: int | None = None
     found: int = 0
     last_line: int = 1
@@ -146,12 +148,12 @@ class _TextReader:
 
     def read(self, block: Block) -> None:
         """Read one block."""
-        lines = split_lines(block, self.gatherer.width)
+        lines = split_lines(block, self.collector.width)
         self._count(block, lines)
         chosen, tokens, repaired = self._choose(block, lines)
         if not chosen:
             return
-        starts, ends = lines.spans(np.array(chosen), self.gatherer.width)
+        starts, ends = lines.spans(np.array(chosen), self.collector.width)
         for row, spans in repaired.items():
             starts[row], ends[row] = spans
         values, broken = _float_parser.parse(lines.data, starts.ravel(), ends.ravel())
@@ -159,7 +161,7 @@ class _TextReader:
         if broken.size:
             rows = self._without_broken(block, chosen, broken, starts, ends)
             chosen, tokens, table = [chosen[row] for row in rows], [tokens[row] for row in rows], table[rows]
-        self.gatherer.add(tokens, table, lambda row: f"line {block.line + chosen[row]}")
+        self.collector.add(tokens, table, lambda row: f"line {block.line + chosen[row]}")
 
     def check_count(self) -> None:
         """Compare the rows with the header.
@@ -170,10 +172,10 @@ class _TextReader:
         if self.declared is None or self.found == self.declared:
             return
         message = f"the header says {self.declared:,} rows, the file ends at line {self.last_line} with {self.found:,}"
-        if self.gatherer.options.damaged == "skip":
-            self.gatherer.remark(message)
+        if self.collector.options.damaged == "skip":
+            self.collector.remark(message)
             return
-        raise VectorError(f"{self.gatherer.name}: {message}; if it is cut off, fetch it again, or fix its first line")
+        raise VectorError(f"{self.collector.name}: {message}; if it is cut off, fetch it again, or fix its first line")
 
     def _count(self, block: Block, lines: Lines) -> None:
         """Count rows; blank lines may stand at the end only."""
@@ -182,17 +184,17 @@ class _TextReader:
         full = np.flatnonzero(lines.tails > lines.starts)
         self.found += full.size
         while full.size and self._blanks and self._blanks[0] < block.line + full[-1]:
-            self.gatherer.damaged("blank lines", f"line {self._blanks.pop(0)} is blank; expected a token and its numbers")
+            self.collector.damaged("blank lines", f"line {self._blanks.pop(0)} is blank; expected a token and its numbers")
 
     def _choose(self, block: Block, lines: Lines) -> tuple[list[int], list[str], dict[int, tuple[list[int], list[int]]]]:
         """Decode tokens and ask whether they are wanted; return rows, tokens, and the values of unusual rows."""
-        regular = np.flatnonzero(lines.counts == self.gatherer.width)
+        regular = np.flatnonzero(lines.counts == self.collector.width)
         stops = np.full(len(lines.starts), -1)
         stops[regular] = lines.separators[lines.first[regular]]
         chosen: list[int] = []
         tokens: list[str] = []
         unusual: dict[int, tuple[list[int], list[int]]] = {}
-        wants = self.gatherer.wants
+        wants = self.collector.wants
         for row, (start, stop) in enumerate(zip(lines.starts.tolist(), stops.tolist(), strict=True)):
             end, spans = stop, None
             if stop < 0:
@@ -210,7 +212,7 @@ class _TextReader:
 
     def _unusual(self, block: Block, lines: Lines, row: int) -> tuple[int, tuple[list[int], list[int]]] | None:
         """Find the end of the token and the values of a line with more, or fewer, separators than values."""
-        start, tail, width = int(lines.starts[row]), int(lines.tails[row]), self.gatherer.width
+        start, tail, width = int(lines.starts[row]), int(lines.tails[row]), self.collector.width
         if start == tail:
             return None
         begins, ends, end = fields_from_right(block.data[:tail], start, width)
@@ -219,7 +221,9 @@ class _TextReader:
         if len(begins) < width or (len(words) > 1 and is_number(words[-1]) and not self._ends_token(words[-1], values)):
             found = len(block.data[start:tail].split()) - 1
             whence = "as its first lines have" if self.declared is None else "as its header says"
-            self.gatherer.damaged("of another width", f"line {block.line + row} has {found} values; expected {width}, {whence}")
+            self.collector.damaged(
+                "of another width", f"line {block.line + row} has {found} values; expected {width}, {whence}"
+            )
             return None
         return end, (begins, ends)
 
@@ -234,9 +238,9 @@ class _TextReader:
         try:
             if token := block.data[start:end].decode("utf-8"):
                 return token
-            self.gatherer.damaged("without a token", f"line {line}, byte {block.offset + start}: there is no token")
+            self.collector.damaged("without a token", f"line {line}, byte {block.offset + start}: there is no token")
         except UnicodeDecodeError as error:
-            self.gatherer.damaged(
+            self.collector.damaged(
                 "whose token is not UTF-8",
                 f"line {line}, byte {block.offset + start + error.start}: the token {block.data[start:end][:40]!r} is not "
                 "UTF-8; if the file is in another encoding, such as GB18030, save it as UTF-8",
@@ -247,16 +251,16 @@ class _TextReader:
         self, block: Block, chosen: list[int], broken: Places, starts: Places, ends: Places
     ) -> npt.NDArray[np.int64]:
         """Report the first value of each row that is no number; return the other rows."""
-        rows, columns = np.divmod(broken, self.gatherer.width)
+        rows, columns = np.divmod(broken, self.collector.width)
         bad, firsts = np.unique(rows, return_index=True)
         for row, column in zip(bad.tolist(), columns[firsts].tolist(), strict=True):
             start, end = int(starts[row, column]), int(ends[row, column])
             where = f"line {block.line + chosen[row]}, byte {block.offset + start}"
-            self.gatherer.damaged("with a value that is no number", f"{where}: {_shown(block.data[start:end])} is no number")
+            self.collector.damaged("with a value that is no number", f"{where}: {_shown(block.data[start:end])} is no number")
         return np.setdiff1d(np.arange(len(chosen)), bad)
 
 
-def first_pair(text: bytes) -> str | None:
+def first_sparse_pair(text: bytes) -> str | None:
     """Return the first pair of a column and a value where the first lines of a text are tokens with such pairs."""
     lines = text.split(b"\n", 3)[:3]
     rows = [line.split()[1:3] for line in lines[parse_header(lines[0]) is not None :]]

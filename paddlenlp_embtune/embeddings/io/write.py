@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError, expected_names
-from paddlenlp_embtune.utils.atomic_io import replace_file
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.atomic_io import replace_file
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
 __all__ = ["write_vectors"]
 
@@ -48,7 +48,7 @@ def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike,
         _check_tokens(tokens, illegal, format)
     elif path.suffix == ".gz":
         raise VectorError(f"{path} would be compressed, and {format} is read in place; give a name without .gz")
-    with exclusive(path, error=VectorError), replace_file(path) as file:
+    with exclusive_lock(path, error=VectorError), replace_file(path) as file:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
                 write(cast(IO[bytes], packed), tokens, rows)

@@ -13,17 +13,20 @@ if TYPE_CHECKING:
         norm_drift as norm_drift,
         row_norms as row_norms,
     )
-    from paddlenlp_embtune.embeddings.metrics.drift_report import movement as movement
-    from paddlenlp_embtune.embeddings.metrics.health_metrics import PROBES as PROBES, Checkup as Checkup
-    from paddlenlp_embtune.embeddings.metrics.summary import close_to as close_to, describe as describe
+    from paddlenlp_embtune.embeddings.metrics.drift_report import describe_drift as describe_drift
+    from paddlenlp_embtune.embeddings.metrics.health_metrics import PROBES as PROBES, TermRows as TermRows
+    from paddlenlp_embtune.embeddings.metrics.summary import (
+        describe_vectors as describe_vectors,
+        nearest_tokens as nearest_tokens,
+    )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "drift": "cosine_drift norm_drift row_norms",
-            "drift_report": "movement",
-            "health_metrics": "Checkup PROBES",
-            "summary": "close_to describe",
+            "drift_report": "describe_drift",
+            "health_metrics": "TermRows PROBES",
+            "summary": "nearest_tokens describe_vectors",
         },
         modules=("health_metrics",),
     )

@@ -15,20 +15,20 @@ from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["Band", "drift_by_frequency"]
+__all__ = ["FrequencyBucket", "drift_by_frequency"]
 
 _STEP = 2_048
 
 
 @dataclasses.dataclass(frozen=True)
-class Band:
+class FrequencyBucket:
     """The rows whose tokens were seen about equally often; figures are over the touched among them, 0 where there are none.
 
     Args:
         name: for reports, such as ``never seen``, ``1-9`` or ``100+``.
-        least: the smallest count in the band.
-        below: the smallest count above the band; None if there is no end.
-        rows: rows in the band.
+        least: the smallest count in the bucket.
+        below: the smallest count above the bucket; None if there is no end.
+        rows: rows in the bucket.
         rows_touched: rows that differ from their start in any value.
         mean: mean drift.
         p50: median drift.
@@ -54,14 +54,14 @@ def drift_by_frequency(
     *,
     edges: Sequence[int] = (1, 10, 100),
     drift: Callable[[Table, Table], Table] = cosine_drift,
-) -> tuple[Band, ...]:
-    """Sort the rows into bands of token frequency and describe the drift of the touched rows of each.
+) -> tuple[FrequencyBucket, ...]:
+    """Sort the rows into buckets of token frequency and describe the drift of the touched rows of each.
 
     Args:
         start: (V, D) float32.
         now: (V, D) float32.
         counts: (V,) integers, how often the token of each row was seen in training.
-        edges: where a new band begins: whole numbers from 1, ascending; the first band begins at 0.
+        edges: where a new bucket begins: whole numbers from 1, ascending; the first bucket begins at 0.
         drift: ``cosine_drift`` or ``norm_drift``, or another function from two tables to a finite number for each row; a zero
             row is what that function says it is, 0 for these two.
     Shapes:
@@ -87,10 +87,10 @@ def drift_by_frequency(
         raise VectorError(
             f"the drift of row {broken[0]} is {values[broken[0]]}; expected finite; look at that row in both tables"
         )
-    band_of = np.searchsorted(steps, seen, side="right").astype(np.int16)
+    bucket_of = np.searchsorted(steps, seen, side="right").astype(np.int16)
     bounds = [0, *steps.tolist(), None]
     return tuple(
-        _describe(least, below, band_of == number, touched, values)
+        _describe(least, below, bucket_of == number, touched, values)
         for number, (least, below) in enumerate(itertools.pairwise(bounds))
     )
 
@@ -108,10 +108,10 @@ def _check_counts(counts: npt.ArrayLike, rows: int) -> npt.NDArray[np.integer[An
 
 def _describe(
     least: int, below: int | None, inside: npt.NDArray[np.bool_], touched: npt.NDArray[np.bool_], values: Table
-) -> Band:
+) -> FrequencyBucket:
     moved = values[inside & touched]
     half, most = np.percentile(moved, [50, 95]) if moved.size else (0.0, 0.0)
-    return Band(
+    return FrequencyBucket(
         name=_name(least, below),
         least=least,
         below=below,

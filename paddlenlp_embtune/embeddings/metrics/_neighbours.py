@@ -151,7 +151,7 @@ def neighbourhood_overlap(
     """
     sampling.check_pair(start, now)
     chosen = _check(np.arange(len(start)) if rows is None else rows, k, len(start))
-    drawn = sampling.draw(len(chosen), most=_budget(len(start), max_rows), seed=seed)
+    drawn = sampling.draw_sample(len(chosen), most=_budget(len(start), max_rows), seed=seed)
     read = chosen if drawn is None else chosen[drawn]
     kept = kept_share(_nearest(start, read, k), _nearest(now, read, k))
     return sampling.estimate_mean(kept, population=len(chosen))

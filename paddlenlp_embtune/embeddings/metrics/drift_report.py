@@ -22,13 +22,13 @@ from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["movement"]
+__all__ = ["describe_drift"]
 
 _STEP = 2_048
 Near = list[list[Any]]
 
 
-def movement(
+def describe_drift(
     start: Table,
     end: Table,
     tokens: Sequence[str],
@@ -49,7 +49,7 @@ def movement(
         end: (V, D) float32, the table after.
         tokens: the token of each row, V.
         groups: terms that belong together, by name; an empty mapping is fine.
-        counts: (V,) how often each token was seen in training; None leaves the bands of frequency out.
+        counts: (V,) how often each token was seen in training; None leaves the buckets of frequency out.
         rows_of: from a term to its row numbers, such as the encode of a tokenizer; None takes the token that equals the term,
             or else its characters. A term of which a part has no row is missing.
         k: neighbours to list, 1 or more; fewer where there are fewer.
@@ -182,4 +182,4 @@ def _bands(start: Table, end: Table, seen: npt.NDArray[Any], special: Ids) -> li
     """Describe the drift by frequency; special rows at the head of the table are cut off, which copies nothing."""
     head = int(np.count_nonzero(special == np.arange(len(special))))
     head = head if head < len(start) else 0
-    return [dataclasses.asdict(band) for band in drift_by_frequency(start[head:], end[head:], seen[head:])]
+    return [dataclasses.asdict(bucket) for bucket in drift_by_frequency(start[head:], end[head:], seen[head:])]

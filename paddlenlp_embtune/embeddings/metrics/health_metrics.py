@@ -12,12 +12,21 @@ import numpy.typing as npt
 from paddlenlp_embtune.embeddings.metrics import _frequency_buckets, _isotropy, _neighbours, _term_groups
 from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift, norm_drift, row_norms
 
-__all__ = ["MEASURES", "PROBES", "Checkup", "geometry", "group_drift", "movement", "probe_cohesion", "zero_share"]
+__all__ = [
+    "HEALTH_METRICS",
+    "PROBES",
+    "TermRows",
+    "drift_metrics",
+    "geometry_metrics",
+    "group_drift",
+    "probe_cohesion",
+    "zero_share",
+]
 
 Table = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-MEASURES = (
+HEALTH_METRICS = (
     "agreement_z",
     "alignment",
     "cosine_drift_max",
@@ -65,7 +74,7 @@ PROBES: Mapping[str, str] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkup:
+class TermRows:
     """What is looked at.
 
     Args:
@@ -79,13 +88,13 @@ class Checkup:
     seed: int = 0
 
 
-def movement(start: Table, now: Table, counts: npt.NDArray[np.int64] | None = None) -> dict[str, Any]:
+def drift_metrics(start: Table, now: Table, counts: npt.NDArray[np.int64] | None = None) -> dict[str, Any]:
     """Measure how far rows have moved; cheap enough for every epoch.
 
     Args:
         start: (V, D) float32.
         now: (V, D) float32.
-        counts: (V,) how often the token of each row was seen; None leaves the bands out.
+        counts: (V,) how often the token of each row was seen; None leaves the buckets out.
     Returns:
         ``rows_moved``; ``cosine_drift_mean``, ``_p50``, ``_p95``, ``_max`` and ``norm_drift_mean`` of the rows that moved;
         ``norm_mean``, ``norm_max`` and ``norm_ratio`` (mean norm over that of the start); ``update_ratio``;
@@ -110,9 +119,9 @@ def movement(start: Table, now: Table, counts: npt.NDArray[np.int64] | None = No
         "zero_share": zero_share(now),
     }
     if counts is not None:
-        found["bands"] = [dataclasses.asdict(band) for band in _frequency_buckets.drift_by_frequency(start, now, counts)]
+        found["bands"] = [dataclasses.asdict(bucket) for bucket in _frequency_buckets.drift_by_frequency(start, now, counts)]
         by_norm = _frequency_buckets.drift_by_frequency(start, now, counts, drift=norm_drift)
-        found["norm_bands"] = [dataclasses.asdict(band) for band in by_norm]
+        found["norm_bands"] = [dataclasses.asdict(bucket) for bucket in by_norm]
     return found
 
 
@@ -134,7 +143,7 @@ def group_drift(start: Table, now: Table, groups: Mapping[str, Sequence[Sequence
     return found
 
 
-def geometry(start: Table, now: Table, checkup: Checkup) -> dict[str, Any]:
+def geometry_metrics(start: Table, now: Table, term_rows: TermRows) -> dict[str, Any]:
     """Measure the shape of the table as a whole, and its term groups; for every few hundred steps.
 
     Returns:
@@ -144,29 +153,29 @@ def geometry(start: Table, now: Table, checkup: Checkup) -> dict[str, Any]:
         ``silhouette``, each as [start, now]; ``probe_cohesion`` with three probes or more.
     """
     cosines = _isotropy.mean_cosine(start), _isotropy.mean_cosine(now)
-    shares = [_isotropy.first_direction_share(table, seed=checkup.seed).value for table in (start, now)]
+    shares = [_isotropy.first_direction_share(table, seed=term_rows.seed).value for table in (start, now)]
     found: dict[str, Any] = {
         "mean_cosine": cosines[1],
         "mean_cosine_change": cosines[1] - cosines[0],
-        "partition_ratio": _isotropy.partition_ratio(now, seed=checkup.seed),
-        "effective_rank": _isotropy.effective_rank(now, seed=checkup.seed).value,
+        "partition_ratio": _isotropy.partition_ratio(now, seed=term_rows.seed),
+        "effective_rank": _isotropy.effective_rank(now, seed=term_rows.seed).value,
         "first_direction_share": shares[1],
         "first_direction_change": shares[1] - shares[0],
-        "uniformity": _isotropy.uniformity(now, seed=checkup.seed).value,
+        "uniformity": _isotropy.uniformity(now, seed=term_rows.seed).value,
     }
     if len(start) > 20:
-        overlap = _neighbours.neighbourhood_overlap(start, now, k=10, max_rows=64, seed=checkup.seed)
+        overlap = _neighbours.neighbourhood_overlap(start, now, k=10, max_rows=64, seed=term_rows.seed)
         low, high = overlap.interval
         found["neighbourhood_overlap"] = overlap.value
         found["neighbourhood_overlap_error"] = (high - low) / 2
-    groups = {name: terms for name, terms in checkup.groups.items() if len(terms) >= 2}
+    groups = {name: terms for name, terms in term_rows.groups.items() if len(terms) >= 2}
     if groups:
         found["groups"] = _groups(start, now, groups)
         pairs = _pairs(groups)
         if len(pairs):
-            found["alignment"] = _isotropy.alignment(now, pairs, seed=checkup.seed).value
-    if len(checkup.probes) >= 3:
-        found["probe_cohesion"] = probe_cohesion(now, checkup.probes)
+            found["alignment"] = _isotropy.alignment(now, pairs, seed=term_rows.seed).value
+    if len(term_rows.probes) >= 3:
+        found["probe_cohesion"] = probe_cohesion(now, term_rows.probes)
     return found
 
 

@@ -18,7 +18,7 @@ __all__ = [
     "check_ids",
     "check_pair",
     "check_table",
-    "draw",
+    "draw_sample",
     "estimate_mean",
     "estimate_moments",
     "unit_rows",
@@ -69,7 +69,7 @@ class Estimate:
         return self.value - half, self.value + half
 
 
-def draw(population: int, *, most: int, seed: int) -> Ids | None:
+def draw_sample(population: int, *, most: int, seed: int) -> Ids | None:
     """Draw rows without replacement; in random order, so that each stretch of the sample is a sample too.
 
     Args:
@@ -114,12 +114,12 @@ def estimate_moments(
         statistic: from moments (D + 1, D + 1) to a number: sums of products, and in the last row the sums and the count of
             rows; it must not change when all moments grow by one factor.
         about_row: the row that moments are about, against cancellation; None for the origin.
-        max_rows: as ``most`` of ``draw``; 16 parts of the sample are left out, one after another.
+        max_rows: as ``most`` of ``draw_sample``; 16 parts of the sample are left out, one after another.
         seed: seeds the sample.
     Source:
         Tukey (1958); Wolter (2007), Introduction to Variance Estimation, chapter 4; bias and variance times 1 - n / N
     """
-    rows = draw(len(table), most=max_rows, seed=seed)
+    rows = draw_sample(len(table), most=max_rows, seed=seed)
     parts = []
     for part in [None] if rows is None else np.array_split(rows, _PARTS):
         sums = np.zeros((table.shape[1] + 1, table.shape[1] + 1))

@@ -15,7 +15,7 @@ from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.metrics.drift import row_norms
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["KINDS", "close_to", "describe", "kinds_of"]
+__all__ = ["KINDS", "count_kinds", "describe_vectors", "nearest_tokens"]
 
 KINDS = ("Han character", "Han word", "Latin", "number", "special", "other")
 """Kinds of tokens; each token is of one of them, without the marker of its place in a word."""
@@ -26,7 +26,7 @@ _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f][A-Za-z\u00c0-\u024f'.\u2019-]*")
 _NUMBER = re.compile(r"[+-]?\d[\d.,:/%-]*")
 
 
-def describe(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]:
+def describe_vectors(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]:
     """Return what is worth knowing about vectors, as plain values.
 
     Args:
@@ -47,7 +47,7 @@ def describe(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]:
         "rows": len(tokens),
         "width": vectors.dimension,
         "first": tokens[:first],
-        "kinds": kinds_of(tokens),
+        "kinds": count_kinds(tokens),
         "marked": marked,
         # Of numbers so small that their squares are 0 in float32, the norm alone does not tell.
         "zero_rows": int(np.count_nonzero(~vectors.table[silent].any(axis=1))),
@@ -58,13 +58,13 @@ def describe(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]:
     }
 
 
-def kinds_of(tokens: Iterable[str]) -> dict[str, int]:
+def count_kinds(tokens: Iterable[str]) -> dict[str, int]:
     """Count tokens by the words of ``KINDS``."""
     counts = Counter(map(_kind, tokens))
     return {kind: counts[kind] for kind in KINDS}
 
 
-def close_to(vectors: VectorTable, term: str, *, k: int = 10) -> list[tuple[str, float]] | None:
+def nearest_tokens(vectors: VectorTable, term: str, *, k: int = 10) -> list[tuple[str, float]] | None:
     """Find the tokens whose vectors have the highest cosine to that of a term, nearest first.
 
     Args:

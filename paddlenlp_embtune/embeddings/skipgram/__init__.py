@@ -8,14 +8,14 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.embeddings.skipgram.train import (
-        SkipGram as SkipGram,
-        Trained as Trained,
+        SkipGramConfig as SkipGramConfig,
+        SkipGramResult as SkipGramResult,
         train_skipgram as train_skipgram,
     )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "train": "SkipGram Trained train_skipgram",
+            "train": "SkipGramConfig SkipGramResult train_skipgram",
         },
     )

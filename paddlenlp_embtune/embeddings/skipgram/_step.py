@@ -131,11 +131,11 @@ class Rows:
         self.table = table
         self._squares = np.full(len(table), _FIRST_SQUARES)
 
-    def move(self, rows: Ids, steps: Array, *, rate: float) -> None:
-        """Add steps, each row once; with a rate of 0 only what was met is noted."""
+    def move(self, rows: Ids, steps: Array, *, learning_rate: float) -> None:
+        """Add steps, each row once; with a learning rate of 0 only what was met is noted."""
         self._squares[rows] += np.einsum("rd,rd->r", steps, steps) / np.float32(steps.shape[1])
-        if rate:
-            self.table[rows] += steps * (np.float32(rate) / np.sqrt(self._squares[rows]))[:, None]
+        if learning_rate:
+            self.table[rows] += steps * (np.float32(learning_rate) / np.sqrt(self._squares[rows]))[:, None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from paddlenlp_embtune.embeddings.init._initialise import initialise
 from paddlenlp_embtune.embeddings.init.coverage import Coverage
+from paddlenlp_embtune.embeddings.init.from_vectors import initialize_from_vectors
 from paddlenlp_embtune.embeddings.io.fasttext import Subwords
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.skipgram._corpus import Corpus, read_corpus
@@ -19,14 +19,14 @@ from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import Vocabulary
 from paddlenlp_embtune.utils.schema import check_types, require
 
-__all__ = ["SkipGram", "Trained", "train_skipgram"]
+__all__ = ["SkipGramConfig", "SkipGramResult", "train_skipgram"]
 
 _START_RMS = 0.25
 _ROWS_AT_ONCE = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SkipGram:
+class SkipGramConfig:
     """How vectors are learnt.
 
     Args:
@@ -36,7 +36,7 @@ class SkipGram:
         negatives: what a token beside another is told apart from, for each pair; drawn by counts to the power of 0.75.
         min_count: rarer tokens are left out, as if they did not stand in the texts.
         subsample: a token whose share of the texts is f is passed over with the chance 1 - sqrt(t / f) - t / f; 0 keeps all.
-        rate: the first learning rate, falling to 0 in a straight line.
+        learning_rate: the first learning rate, falling to 0 in a straight line.
         shortest, longest: characters of the n-grams of a token between ``<`` and ``>`` that share in its vector; 0 and 0 for
             none, as for characters, which have no parts.
         buckets: rows for n-grams, which are found by a hash.
@@ -49,7 +49,7 @@ class SkipGram:
     negatives: int = 5
     min_count: int = 2
     subsample: float = 1e-3
-    rate: float = 1.0
+    learning_rate: float = 1.0
     shortest: int = 0
     longest: int = 0
     buckets: int = 1 << 17
@@ -60,7 +60,7 @@ class SkipGram:
         refuse = functools.partial(require, error=VectorError)
         for name in ("width", "epochs", "window", "negatives", "min_count", "buckets"):
             refuse(getattr(self, name) >= 1, f"skipgram.{name}", getattr(self, name), "1 or more")
-        refuse(self.rate > 0, "skipgram.rate", self.rate, "above 0")
+        refuse(self.learning_rate > 0, "skipgram.learning_rate", self.learning_rate, "above 0")
         refuse(0 <= self.subsample < 1, "skipgram.subsample", self.subsample, "0 to below 1")
         fits = 1 <= self.shortest <= self.longest or self.shortest == self.longest == 0
         both = (self.shortest, self.longest)
@@ -69,7 +69,7 @@ class SkipGram:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class SkipGramResult:
     """What training gave.
 
     Args:
@@ -91,12 +91,12 @@ class Trained:
 
 def train_skipgram(
     texts: Iterable[Sequence[str]],
-    settings: SkipGram | None = None,
+    settings: SkipGramConfig | None = None,
     *,
     start: VectorTable | None = None,
     fallbacks: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Trained:
+) -> SkipGramResult:
     """Learn vectors of tokens from what stands beside them.
 
     Each token predicts those within its window; its vector is the mean of its own row and those of its n-grams. Rows move by
@@ -106,10 +106,10 @@ def train_skipgram(
     Args:
         texts: the tokens of each; windows do not reach from one text into the next. Read once.
         settings: None for the defaults.
-        start: vectors to continue from. Tokens that they have, or that ``align`` finds, begin there and others are drawn, all
-            at the size that training ends with; in one more epoch at first only the rows of contexts learn, which would
-            otherwise drive the others from where they are.
-        fallbacks: what is tried for tokens that the start lacks, as in ``align``.
+        start: vectors to continue from. Tokens found there by ``match_tokens`` start from their rows; the others are drawn at
+            random, at the size that training ends with. One extra epoch comes first in which only the context rows learn, as
+            untrained ones would drive the other rows away from their start.
+        fallbacks: what is tried for tokens that the start lacks, as in ``match_tokens``.
         progress: told thousandths of epochs done, and those in all.
     Raises:
         DataError: too few tokens occur often enough.
@@ -118,7 +118,7 @@ def train_skipgram(
         Mikolov et al. (2013), Distributed Representations of Words and Phrases, section 2; Bojanowski et al. (2017),
         Enriching Word Vectors with Subword Information, section 3
     """
-    settings = settings or SkipGram()
+    settings = settings or SkipGramConfig()
     corpus = read_corpus(texts, min_count=settings.min_count)
     began = time.perf_counter()
     random = np.random.default_rng(settings.seed)
@@ -136,10 +136,10 @@ def train_skipgram(
         f"skip-gram over {len(corpus.ids):,} tokens",
         compose=learner.subwords,
     )
-    return Trained(vectors, len(corpus.ids), corpus.rare, losses, learner.started, time.perf_counter() - began)
+    return SkipGramResult(vectors, len(corpus.ids), corpus.rare, losses, learner.started, time.perf_counter() - began)
 
 
-def _parts(vocabulary: Vocabulary, settings: SkipGram) -> tuple[Parts, Subwords | None]:
+def _parts(vocabulary: Vocabulary, settings: SkipGramConfig) -> tuple[Parts, Subwords | None]:
     count = len(vocabulary)
     if not settings.longest:
         return Parts(np.arange(count), np.arange(count + 1)), None
@@ -157,7 +157,7 @@ class _Learner:
     def __init__(
         self,
         corpus: Corpus,
-        settings: SkipGram,
+        settings: SkipGramConfig,
         random: np.random.Generator,
         start: VectorTable | None,
         fallbacks: Sequence[str] | None,
@@ -169,7 +169,7 @@ class _Learner:
         rows = tokens + (settings.buckets if subwords is not None else 0)
         table = random.uniform(-0.5 / width, 0.5 / width, (rows, width)).astype(np.float32)
         if start is not None:
-            first, self.started = initialise(
+            first, self.started = initialize_from_vectors(
                 corpus.vocabulary, start, rms=_START_RMS, seed=settings.seed, fallbacks=fallbacks, dimension=width
             )
             table[tokens:] = 0.0  # so that the mean of the parts is the row of the start
@@ -188,20 +188,20 @@ class _Learner:
         settings, loss, pairs = self._settings, 0.0, 0
         drawn = self._corpus.batches(random, window=settings.window, negatives=settings.negatives, subsample=settings.subsample)
         for read, batch in drawn:
-            rate = settings.rate * (1.0 - max(0.0, epoch + read) / settings.epochs)
-            found = self._step(batch, rate, frozen=epoch < 0)
+            learning_rate = settings.learning_rate * (1.0 - max(0.0, epoch + read) / settings.epochs)
+            found = self._step(batch, learning_rate, frozen=epoch < 0)
             loss, pairs = loss + found.loss, pairs + found.pairs
             tell(epoch + read)
         return loss / max(1, pairs)
 
-    def _step(self, batch: Batch, rate: float, *, frozen: bool) -> Gradients:
+    def _step(self, batch: Batch, learning_rate: float, *, frozen: bool) -> Gradients:
         tokens, places = np.unique(batch.centres, return_inverse=True)
         vectors = self._parts.vectors(tokens, self._inner.table)
         found = gradients(batch, vectors[places.reshape(batch.centres.shape)], self._outer.table)
         width = vectors.shape[1]
         _, own = sums_by_row(places.reshape(-1), found.centres.reshape(-1, width))
-        self._inner.move(*self._parts.spread(tokens, own), rate=0.0 if frozen else rate)
+        self._inner.move(*self._parts.spread(tokens, own), learning_rate=0.0 if frozen else learning_rate)
         others = np.concatenate([batch.contexts.reshape(-1), batch.negatives])
         steps = np.concatenate([found.contexts.reshape(-1, width), found.negatives])
-        self._outer.move(*sums_by_row(others, steps), rate=rate)
+        self._outer.move(*sums_by_row(others, steps), learning_rate=learning_rate)
         return found

@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from paddlenlp_embtune.embeddings.store._row_packs import Pack, describe_keys
+from paddlenlp_embtune.embeddings.store._row_packs import Pack, find_key_damage
 from paddlenlp_embtune.embeddings.store.version import Version
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import sha256_of
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
-__all__ = ["damaged", "read_checked", "what_is_wrong", "what_is_wrong_with_keys"]
+__all__ = ["damage_error", "describe_damage", "describe_key_damage", "read_checked"]
 
 _NEXT = "bring the file back from a copy, or remove those versions"
 
 
-def what_is_wrong(store: Path, name: str, versions: Sequence[Version]) -> str | None:
+def describe_damage(store: Path, name: str, versions: Sequence[Version]) -> str | None:
     """Say what is wrong with a file, and which versions need it; None if nothing is.
 
     Args:
@@ -34,9 +34,9 @@ def what_is_wrong(store: Path, name: str, versions: Sequence[Version]) -> str | 
     return f"{file} is damaged: its SHA-256 is {found[:12]}..., not {expected[:12]}... (affected: {affected})"
 
 
-def what_is_wrong_with_keys(packs: Path, pack: Pack, width: int) -> str | None:
+def describe_key_damage(packs: Path, pack: Pack, width: int) -> str | None:
     """Say what is wrong with the keys of a pack, by which saving finds rows that are stored already; None if nothing is."""
-    found = describe_keys(packs, pack, width)
+    found = find_key_damage(packs, pack, width)
     if found is None:
         return None
     return f"{found} (affected: no version, but rows may be stored twice; delete it, and the next save makes it again)"
@@ -53,11 +53,11 @@ def read_checked(store: Path, name: str, versions: Callable[[], Sequence[Version
     except FileNotFoundError:
         content = None
     if content is None or hashlib.sha256(content).hexdigest() != Path(name).stem:
-        raise VectorError(f"{what_is_wrong(store, name, versions())}; {_NEXT}")
+        raise VectorError(f"{describe_damage(store, name, versions())}; {_NEXT}")
     return content
 
 
-def damaged(store: Path, version: Version, versions: Sequence[Version], what: str) -> VectorError:
+def damage_error(store: Path, version: Version, versions: Sequence[Version], what: str) -> VectorError:
     """Word the error of a version whose table cannot be read: every file that is wrong, or else what was found."""
-    wrong = [message for file in version.files() if (message := what_is_wrong(store, file, versions)) is not None]
+    wrong = [message for file in version.files() if (message := describe_damage(store, file, versions)) is not None]
     return VectorError(f"the version {version.name!r} cannot be read: {'; '.join(wrong) or what}; {_NEXT}")

@@ -17,15 +17,15 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import write_blocks
+from paddlenlp_embtune.utils.files.atomic_io import write_blocks
 
 __all__ = [
     "Pack",
+    "assemble_rows",
     "decode_index",
-    "describe_keys",
     "encode_index",
+    "find_key_damage",
     "find_rows",
-    "gather",
     "open_pack",
     "row_keys",
     "store_rows",
@@ -152,7 +152,7 @@ def _stored_keys(folder: Path, pack: Pack) -> Keys | None:
     return np.frombuffer(content, dtype="<u8").reshape(-1, 2) if len(content) == pack.rows * _KEY_BYTES else None
 
 
-def describe_keys(folder: Path, pack: Pack, width: int) -> str | None:
+def find_key_damage(folder: Path, pack: Pack, width: int) -> str | None:
     """Say what is wrong with the keys of a pack; None if nothing is, or if the pack itself cannot be read."""
     try:
         table = open_pack(folder, pack, width)
@@ -206,7 +206,7 @@ def open_pack(folder: Path, pack: Pack, width: int) -> Table:
         raise VectorError(f"{file} is missing") from None
 
 
-def gather(packs: Sequence[Table], places: Ids, width: int) -> Table:
+def assemble_rows(packs: Sequence[Table], places: Ids, width: int) -> Table:
     """Put a table together.
 
     Args:

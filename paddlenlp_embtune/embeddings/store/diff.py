@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from paddlenlp_embtune.embeddings.metrics.drift_report import movement
+from paddlenlp_embtune.embeddings.metrics.drift_report import describe_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
 from paddlenlp_embtune.embeddings.store.row_selection import shared_rows
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["difference"]
+__all__ = ["compare_versions"]
 
 _STEP = 2_048
 _LISTED = 100
 Tokens = Sequence[str]
 
 
-def difference(
+def compare_versions(
     before: tuple[Tokens, Table],
     after: tuple[Tokens, Table],
     groups: Mapping[str, Sequence[str]],
@@ -37,7 +37,7 @@ def difference(
         before: V tokens and their (V, D) float32 table.
         after: W tokens and their (W, D) float32 table.
         groups: terms that belong together, by the name of a group; may be empty.
-        counts: how often each token was seen in training; None leaves the bands of frequency out.
+        counts: how often each token was seen in training; None leaves the buckets of frequency out.
         cut: a term into tokens, such as the ``tokens`` of a tokenizer; None takes the token that equals it, or else its
             characters.
         k: neighbours to list, 1 or more.
@@ -45,7 +45,7 @@ def difference(
     Returns:
         ``shared`` (rows that both have), ``only_before`` and ``only_after`` (``count``, and the first 100 ``tokens``),
         ``not_finite`` (likewise), ``same_bits`` (shared rows that are alike bit by bit), and what
-        :func:`paddlenlp_embtune.embeddings.metrics.drift_report.movement` returns, but for the map.
+        :func:`paddlenlp_embtune.embeddings.metrics.drift_report.describe_drift` returns, but for the map.
     Raises:
         VectorError: the tables differ in width, share no token, or an argument is not as above.
     """
@@ -73,7 +73,7 @@ def difference(
         return [number[part] for part in parts] if all(part in number for part in parts) else []
 
     seen = None if counts is None else np.array([counts.get(token, 0) for token in tokens], dtype=np.int64)
-    moved = movement(
+    moved = describe_drift(
         _take(old, one[kept]), _take(new, other[kept]), tokens, groups, counts=seen, rows_of=rows_of, k=k, count=count
     )
     del moved["map"]

@@ -12,7 +12,7 @@ from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
 from paddlenlp_embtune.errors import VectorError, expected_names
 
-__all__ = ["check_space", "group_tokens", "rows_of_tokens", "shared_rows", "take_rows"]
+__all__ = ["check_same_space", "group_tokens", "replace_rows", "rows_of_tokens", "shared_rows"]
 
 _LOOKED_AT, _FEWEST, _LEAST_COSINE = 5_000, 16, 0.3
 
@@ -89,7 +89,7 @@ def group_tokens(
     return list(found)
 
 
-def check_space(tokens: Sequence[str], table: Table, others: Sequence[str], other: Table) -> None:
+def check_same_space(tokens: Sequence[str], table: Table, others: Sequence[str], other: Table) -> None:
     """Refuse to mix rows of two tables that are not of one space, where a direction means something else in each.
 
     Tables that were tuned from the same start agree; those of two starts, or of two projections, need not.
@@ -109,7 +109,7 @@ def check_space(tokens: Sequence[str], table: Table, others: Sequence[str], othe
         )
 
 
-def take_rows(table: Table, rows: Ids, other: Table, other_rows: Ids) -> Table:
+def replace_rows(table: Table, rows: Ids, other: Table, other_rows: Ids) -> Table:
     """Return a copy of a table with some rows from another.
 
     Args:

@@ -17,26 +17,26 @@ from typing import Any
 
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.embeddings.store import _row_packs
-from paddlenlp_embtune.embeddings.store._integrity import damaged, read_checked, what_is_wrong, what_is_wrong_with_keys
+from paddlenlp_embtune.embeddings.store._integrity import damage_error, describe_damage, describe_key_damage, read_checked
 from paddlenlp_embtune.embeddings.store.row_selection import rows_of_tokens
 from paddlenlp_embtune.embeddings.store.version import (
     INDICES,
     LATEST,
-    MARK,
     PACKS,
+    STORE_FILE,
     TOKENS,
     StoreSize,
     Version,
-    check_mark,
     check_save,
+    check_store_file,
     read_version,
     table_sha256,
-    write_mark,
+    write_store_file,
     write_version,
 )
 from paddlenlp_embtune.errors import VectorError, expected_names
-from paddlenlp_embtune.utils.atomic_io import write_blocks
-from paddlenlp_embtune.utils.locks import exclusive
+from paddlenlp_embtune.utils.files.atomic_io import write_blocks
+from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.utils.schema import to_plain
 
@@ -62,13 +62,13 @@ class VectorStore:
             VectorError: there is no store, the folder holds something else, or it is of another schema.
         """
         path = Path(path)
-        mark = path / MARK
+        mark = path / STORE_FILE
         if create and not mark.is_file():
-            strange = not path.is_dir() or any(MARK not in file.name for file in path.iterdir())
+            strange = not path.is_dir() or any(STORE_FILE not in file.name for file in path.iterdir())
             if path.exists() and strange and not mark.is_file():  # another process may have made it since
                 raise VectorError(f"{path} is there already and is no store of vectors; choose another place with --store")
-            write_mark(mark)
-        check_mark(mark)
+            write_store_file(mark)
+        check_store_file(mark)
         return cls(path)
 
     def save(
@@ -209,9 +209,9 @@ class VectorStore:
         """Check every file of every version, and the keys of rows; return what is wrong, a sentence each."""
         versions = self.versions()
         files = dict.fromkeys(file for version in versions for file in version.files())
-        wrong = {file: what_is_wrong(self.path, file, versions) for file in files}
+        wrong = {file: describe_damage(self.path, file, versions) for file in files}
         packed = {f"{PACKS}/{pack.sha256}.rows": (pack, version.dimension) for version in versions for pack in version.packs}
-        keys = [what_is_wrong_with_keys(self.path / PACKS, *packed[file]) for file in packed if wrong[file] is None]
+        keys = [describe_key_damage(self.path / PACKS, *packed[file]) for file in packed if wrong[file] is None]
         return [*self.unreadable(), *(message for message in (*wrong.values(), *keys) if message is not None)]
 
     def remove(self, name: str) -> int:
@@ -250,7 +250,7 @@ class VectorStore:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Wait until no other process writes, and remove what a killed one has left; the lock is that of the store's mark."""
-        with exclusive(self.path / MARK, error=VectorError):
+        with exclusive_lock(self.path / STORE_FILE, error=VectorError):
             for name in (_VERSIONS, PACKS, INDICES, TOKENS):
                 (self.path / name).mkdir(exist_ok=True)
                 for left in (self.path / name).glob(".*~*"):
@@ -287,12 +287,12 @@ class VectorStore:
             places = _row_packs.decode_index(content, count=version.rows, below=sum(pack.rows for pack in version.packs))
             opened = [_row_packs.open_pack(self.path / PACKS, pack, version.dimension) for pack in version.packs]
         except VectorError as error:
-            raise damaged(self.path, version, self.versions(), str(error)) from None
+            raise damage_error(self.path, version, self.versions(), str(error)) from None
         size, advice = version.rows * version.dimension * 4, "read it on a machine with more"
         require_memory(size, f"the version {version.name!r}", advice, error=VectorError)
-        table = _row_packs.gather(opened, places, version.dimension)
+        table = _row_packs.assemble_rows(opened, places, version.dimension)
         if table_sha256(table) != version.table_sha256:
-            raise damaged(self.path, version, self.versions(), "its rows are not those that were saved")
+            raise damage_error(self.path, version, self.versions(), "its rows are not those that were saved")
         return table
 
 

@@ -15,27 +15,27 @@ import numpy as np
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.embeddings.store._row_packs import Pack
 from paddlenlp_embtune.errors import VectorError
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build
 
 __all__ = [
     "INDICES",
     "LATEST",
-    "MARK",
     "PACKS",
+    "STORE_FILE",
     "TOKENS",
     "StoreSize",
     "Version",
-    "check_mark",
     "check_save",
+    "check_store_file",
     "read_version",
     "table_sha256",
-    "write_mark",
+    "write_store_file",
     "write_version",
 ]
 
-MARK = "store.json"
+STORE_FILE = "store.json"
 LATEST = "latest"
 _SCHEMA_VERSION = 1
 PACKS, INDICES, TOKENS = "packs", "indices", "tokens"
@@ -117,12 +117,12 @@ class StoreSize:
     rows_stored: int
 
 
-def write_mark(mark: Path) -> None:
+def write_store_file(mark: Path) -> None:
     """Write the file that makes a folder a store."""
     write_text(mark, json.dumps({"schema_version": _SCHEMA_VERSION}) + "\n")
 
 
-def check_mark(mark: Path) -> None:
+def check_store_file(mark: Path) -> None:
     """Refuse a folder that is no store, or one of another schema.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 from paddlenlp_embtune.report._templates import render
 from paddlenlp_embtune.report.plots._canvas import FONT_SIZE, INK, PALE, Canvas
 from paddlenlp_embtune.report.plots._fonts import NO_CJK_FONT, Fonts, find_fonts, matplotlib_module
-from paddlenlp_embtune.utils.atomic_io import replace_file
+from paddlenlp_embtune.utils.files.atomic_io import replace_file
 
 __all__ = ["FigureWriter"]
 

@@ -48,7 +48,7 @@ def _package(method: str) -> Any:
 
 
 def place_terms(found: Mapping[str, Any], method: str) -> list[Place]:
-    """Put the points of a map, as ``vectors.movement`` gives them, onto a plane, before and after on the same one.
+    """Put the points of a map, as ``describe_drift`` gives them, onto a plane, before and after on the same one.
 
     Args:
         found: ``points`` with coordinates on principal axes.

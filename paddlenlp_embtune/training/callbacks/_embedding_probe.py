@@ -86,7 +86,7 @@ class EmbeddingProbe:
         count = int(embedding.shape[0])
         self.rows = self.monitored.choose(count)
         many = count if self.rows is None else self.rows.size
-        terms = self.monitored.checkup(self.rows).groups
+        terms = self.monitored.term_rows(self.rows).groups
         named = np.unique(np.array([row for group in terms.values() for term in group for row in term], dtype=np.int64))
         further = max(0, min(many, _MOST_SINCE) - named.size)
         self._sample = np.union1d(named, np.random.default_rng(0).choice(many, further, replace=False))
@@ -109,7 +109,7 @@ class EmbeddingProbe:
     def first_look(self) -> dict[str, float]:
         """Measure what can be wrong before the first step."""
         found = {"zero_share": health_metrics.zero_share(self.start)}
-        probes = self.monitored.checkup(self.rows).probes
+        probes = self.monitored.term_rows(self.rows).probes
         if len(probes) >= 3:
             found["probe_cohesion"] = health_metrics.probe_cohesion(self.start, probes)
         return found
@@ -131,9 +131,9 @@ class EmbeddingProbe:
             self.sampler.take()
             return {**found, "rows_broken": int(broken.size), **dict.fromkeys(_OF_A_TABLE, float("nan"))}
         counts = self.sampler.counts_of(self.rows)
-        found.update(health_metrics.movement(self.start, now, counts))
+        found.update(health_metrics.drift_metrics(self.start, now, counts))
         sample = now[self._sample].copy()
-        since = health_metrics.movement(self._last, sample, counts[self._sample])
+        since = health_metrics.drift_metrics(self._last, sample, counts[self._sample])
         kept = ("cosine_drift_mean", "norm_drift_mean", "update_ratio", "bands", "norm_bands")
         found.update({f"since_{key}": since[key] for key in kept})
         if self._groups:
@@ -142,7 +142,7 @@ class EmbeddingProbe:
         self._last = sample
         found.update(self.sampler.take())
         if geometry:
-            found.update(health_metrics.geometry(self.start, now, self.monitored.checkup(self.rows)))
+            found.update(health_metrics.geometry_metrics(self.start, now, self.monitored.term_rows(self.rows)))
         drift = cosine_drift(self.start, now)
         worst = np.argsort(-drift, kind="stable")[:5]
         found["worst"] = [[self.token(int(row)), round(float(drift[row]), 4)] for row in worst if drift[row] > 1e-5]

@@ -15,9 +15,9 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
 from paddlenlp_embtune.training.run_log import RunRecord
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
-from paddlenlp_embtune.utils.safetensors_io import ArrayFile, write_array_file
+from paddlenlp_embtune.utils.safetensors_io import SafetensorsFile, write_safetensors_file
 from paddlenlp_embtune.utils.schema import differences
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         plain, arrays = _separate(self.state())
         plain["settings"] = dict(self.settings())
         if arrays:
-            write_array_file(folder / self._file("safetensors"), arrays)
+            write_safetensors_file(folder / self._file("safetensors"), arrays)
         write_text(folder / self._file("json"), json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
     def _read(self, folder: Path, model: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class EmbtuneCallback(TrainerCallback):  # type: ignore[misc]
         if not isinstance(state, dict) or not isinstance(state.get("settings", {}), dict):
             raise HostError(f"{file} is damaged: it holds no JSON object; resume from another checkpoint")
         arrays = folder / self._file("safetensors")
-        stored = ArrayFile(arrays, error=HostError) if arrays.is_symlink() or arrays.exists() else None
+        stored = SafetensorsFile(arrays, error=HostError) if arrays.is_symlink() or arrays.exists() else None
         if stored is not None and model is not None:
             _check_parameters(stored, model)
         for key, value in (stored.read_all() if stored is not None else {}).items():
@@ -178,7 +178,7 @@ def _claim(callback: EmbtuneCallback, state: Any) -> str:
     return name
 
 
-def _check_parameters(stored: ArrayFile, model: Any) -> None:
+def _check_parameters(stored: SafetensorsFile, model: Any) -> None:
     """Refuse values of parameters, stored as PART/NAME, that are of another shape than the model's.
 
     Raises:

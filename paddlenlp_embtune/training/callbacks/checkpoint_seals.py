@@ -12,7 +12,7 @@ from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
 from paddlenlp_embtune.utils.checkpoint_folders import SEAL, checkpoints_by_step
-from paddlenlp_embtune.utils.folder_seal import find_damage, write_seal
+from paddlenlp_embtune.utils.files.folder_seal import find_damage, write_seal
 
 __all__ = ["CheckpointSealCallback", "check_checkpoint"]
 

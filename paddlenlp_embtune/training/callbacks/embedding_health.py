@@ -117,7 +117,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Remember where the embedding starts."""
-        known = {*health_metrics.MEASURES, *self.probe.measures}
+        known = {*health_metrics.HEALTH_METRICS, *self.probe.measures}
         for name, alarm in self.board.alarms.items():
             if alarm.measure not in known:
                 raise RecipeError(f"the alarm {name!r} watches {alarm.measure!r}; {expected_names(alarm.measure, known)}")

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.embeddings.metrics import PROBES, Checkup
-from paddlenlp_embtune.text import Tokenizer, own_ids
+from paddlenlp_embtune.embeddings.metrics import PROBES, TermRows
+from paddlenlp_embtune.text import Tokenizer, content_ids
 
 __all__ = ["MOST_ROWS", "MonitoredRows"]
 
@@ -46,7 +46,7 @@ class MonitoredRows:
         """
         vocabulary, rows_of = tokenizer.vocabulary, dict[str, list[list[int]]]()
         for name, terms in groups.items():
-            rows = [own_ids(tokenizer, term) for term in terms]
+            rows = [content_ids(tokenizer, term) for term in terms]
             known = [list(row) for row in rows if len(row) and vocabulary.unknown_id not in row]
             if len(known) >= 2:
                 rows_of[name] = known
@@ -71,7 +71,7 @@ class MonitoredRows:
         found = {name: [number[each] for each in probe if each in number] for name, probe in PROBES.items()}
         return {name: rows for name, rows in found.items() if len(rows) >= 2}
 
-    def checkup(self, rows: Ids | None) -> Checkup:
+    def term_rows(self, rows: Ids | None) -> TermRows:
         """Return what to look at, as positions in the watched rows."""
 
         def place(row: int) -> int:
@@ -79,4 +79,4 @@ class MonitoredRows:
 
         groups = {name: [[place(row) for row in term] for term in terms] for name, terms in self.groups.items()}
         probes = {name: [place(row) for row in members] for name, members in self.probes().items()}
-        return Checkup(groups=groups, probes=probes)
+        return TermRows(groups=groups, probes=probes)

@@ -9,9 +9,9 @@ from typing import Any
 
 from paddlenlp_embtune.compat import TrainerCallback
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.text import describe_difference
+from paddlenlp_embtune.text import describe_vocabulary_difference
 from paddlenlp_embtune.training.callbacks.base import checkpoint_folder
-from paddlenlp_embtune.utils.atomic_io import write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import read_json
 
 __all__ = ["VOCABULARY", "VocabularyGuardCallback"]
@@ -48,7 +48,7 @@ class VocabularyGuardCallback(TrainerCallback):  # type: ignore[misc]
         trained = read_json(folder / VOCABULARY, error=HostError)
         if not isinstance(trained, list) or not all(isinstance(token, str) for token in trained):
             raise HostError(f"{folder / VOCABULARY} is damaged: it is no list of tokens; resume from another checkpoint")
-        if difference := describe_difference(trained, self.tokens):
+        if difference := describe_vocabulary_difference(trained, self.tokens):
             raise HostError(
                 f"{folder.name} was trained with another vocabulary: {difference}; bring its texts, terms and vectors "
                 "back as they were, or start over with another --out"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from embtune_e5 import encoders
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.text import own_ids, pad
+from paddlenlp_embtune.text import content_ids, pad
 
 __all__ = ["SentenceEncoder", "sentence_vectors"]
 
@@ -45,7 +45,7 @@ class SentenceEncoder:
         windows: list[list[int]] = []
         owners: list[int] = []
         for number, text in enumerate(texts):
-            ids = own_ids(self.tokenizer, prefix + text)
+            ids = content_ids(self.tokenizer, prefix + text)
             parts = [ids[begin : begin + self.window] for begin in range(0, len(ids), self.window)] or [[]]
             windows += parts
             owners += [number] * len(parts)

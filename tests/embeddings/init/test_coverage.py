@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from paddlenlp_embtune.embeddings.init import Coverage, Origin, initialise
+from paddlenlp_embtune.embeddings.init import Coverage, Origin, initialize_from_vectors
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
 
@@ -52,7 +52,7 @@ def test_examples_show_what_rows_were_made_of() -> None:
 
 def test_there_are_five_examples_at_most() -> None:
     source = vectors("abcdefgh")
-    _, coverage = initialise(Vocabulary([PAD, UNK, *"ABCDEFGH"]), source, rms=0.1, seed=0)
+    _, coverage = initialize_from_vectors(Vocabulary([PAD, UNK, *"ABCDEFGH"]), source, rms=0.1, seed=0)
     assert coverage.examples() == {"other case": [f"{token} <- {token.lower()}" for token in "ABCDE"]}
 
 
@@ -88,7 +88,7 @@ def test_a_coverage_without_tokens_is_one_of_old() -> None:
 def test_sources_name_rows_of_the_vectors() -> None:
     source = vectors("涨停a")
     vocabulary = Vocabulary([PAD, UNK, "a", "A", "涨停", "缺"])
-    _, coverage = initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["case", "pieces"])
+    _, coverage = initialize_from_vectors(vocabulary, source, rms=0.1, seed=0, fallbacks=["case", "pieces"])
     assert coverage.tokens == vocabulary.tokens
     assert coverage.sources == ((), (), ("a",), ("a",), ("涨", "停"), ())
 

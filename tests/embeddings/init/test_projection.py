@@ -10,7 +10,7 @@ import pytest
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.init import LinearMap, fit_linear, fit_orthonormal, fit_pca
-from paddlenlp_embtune.embeddings.init.projection import fit_width, shared_rows
+from paddlenlp_embtune.embeddings.init.projection import fit_width, shared_nonzero_rows
 from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
 from tests.embeddings.tables import gaussian
 
@@ -202,7 +202,7 @@ def test_only_shared_tokens_that_are_not_zero_count() -> None:
     one[50] = 0
     other[20] = 0
     source, target = named(one), named(other, first=40)
-    ours, theirs = shared_rows(source, target)
+    ours, theirs = shared_nonzero_rows(source, target)
     assert ours.tolist() == [row for row in range(40, 100) if row not in (50, 60)]
     assert theirs.tolist() == [row - 40 for row in ours]
     assert fit_linear(source, target).report["shared"] == 58

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.embeddings.init import Origin, initialise_into
+from paddlenlp_embtune.embeddings.init import Origin, initialize_by_transfer
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.text import PAD, UNK, Vocabulary
 from tests.embeddings.tables import gaussian
@@ -31,7 +31,7 @@ def worlds(*, scale: float = 0.05) -> tuple[VectorTable, Table, dict[str, int], 
 def test_tokens_of_the_model_keep_their_rows_and_new_ones_are_mapped() -> None:
     vectors, reference, rows, goal = worlds()
     vocabulary = Vocabulary([PAD, "w7", "new1", UNK, "NEW0", "[CLS]", "缺", "w0"])
-    table, coverage = initialise_into(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0, ridge=0.0)
+    table, coverage = initialize_by_transfer(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0, ridge=0.0)
     assert table.dtype == np.float32
     for token in (PAD, "w7", UNK, "[CLS]", "w0"):
         assert table[vocabulary.ids[token]].tobytes() == reference[rows[token]].tobytes()
@@ -49,7 +49,7 @@ def test_a_strong_penalty_shortens_rows_and_the_scale_brings_them_back() -> None
     vectors, reference, rows, _ = worlds()
     names = [*NEW, *(f"W{number}" for number in range(120))]
     vocabulary = Vocabulary([PAD, UNK, *names])
-    table, _ = initialise_into(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0, ridge=5.0)
+    table, _ = initialize_by_transfer(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0, ridge=5.0)
     sizes = [float(np.sqrt(np.mean(np.square(found)))) for found in (table[4:], reference[3:])]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
 
@@ -58,17 +58,17 @@ def test_rows_without_a_vector_are_drawn_like_the_model_s_ordinary_rows() -> Non
     vectors, reference, rows, _ = worlds()
     reference[1] = 1000  # a special row has no say
     vocabulary = Vocabulary([PAD, UNK, *(chr(0x4E00 + number) for number in range(3000))])
-    table, _ = initialise_into(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0)
+    table, _ = initialize_by_transfer(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0)
     np.testing.assert_allclose(table[2:].mean(axis=0), reference[3:].mean(axis=0), atol=0.02)
     np.testing.assert_allclose(table[2:].std(axis=0), reference[3:].std(axis=0), rtol=0.1)
-    again, _ = initialise_into(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0)
+    again, _ = initialize_by_transfer(vocabulary, vectors, reference=reference, reference_rows=rows, seed=0)
     np.testing.assert_array_equal(table, again)
 
 
 def test_padding_that_the_model_does_not_have_is_zero() -> None:
     vectors, reference, rows, _ = worlds()
     del rows[PAD]
-    table, coverage = initialise_into(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows=rows, seed=0)
+    table, coverage = initialize_by_transfer(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows=rows, seed=0)
     assert not table[0].any()
     assert coverage.origins == ("padding", Origin.KEPT)
 
@@ -77,8 +77,8 @@ def test_the_fallbacks_can_be_chosen() -> None:
     vectors, reference, rows, _ = worlds()
     vocabulary = Vocabulary([PAD, UNK, "NEW0", "w1w2"])
     options = {"reference": reference, "reference_rows": rows, "seed": 0}
-    assert initialise_into(vocabulary, vectors, fallbacks=[], **options)[1].origins[2:] == ("sampled", "sampled")  # type: ignore[arg-type]
-    found = initialise_into(vocabulary, vectors, fallbacks=["case", "pieces"], **options)[1]  # type: ignore[arg-type]
+    assert initialize_by_transfer(vocabulary, vectors, fallbacks=[], **options)[1].origins[2:] == ("sampled", "sampled")  # type: ignore[arg-type]
+    found = initialize_by_transfer(vocabulary, vectors, fallbacks=["case", "pieces"], **options)[1]  # type: ignore[arg-type]
     assert found.origins[2:] == ("other case", "mean of pieces")
 
 
@@ -86,11 +86,11 @@ def test_too_few_shared_tokens_and_rows_outside_are_refused() -> None:
     vectors, reference, rows, _ = worlds()
     few = dict(list(rows.items())[:10])
     with pytest.raises(VectorError, match="A and the model's table share 7 tokens; expected 16 or more"):
-        initialise_into(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows=few, seed=0)
+        initialize_by_transfer(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows=few, seed=0)
     with pytest.raises(VectorError, match="'w5' is given row 999 of the model's table"):
-        initialise_into(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows={**rows, "w5": 999}, seed=0)
+        initialize_by_transfer(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows={**rows, "w5": 999}, seed=0)
     with pytest.raises(VectorError, match="reference is float64"):
-        initialise_into(
+        initialize_by_transfer(
             Vocabulary([PAD, UNK]),
             vectors,
             reference=reference.astype(np.float64),

@@ -16,7 +16,7 @@ from paddlenlp_embtune.embeddings.metrics._frequency_buckets import drift_by_fre
 from paddlenlp_embtune.embeddings.metrics._neighbours import nearest
 from paddlenlp_embtune.embeddings.metrics._term_groups import compare_groups, term_vectors
 from paddlenlp_embtune.embeddings.metrics._term_map import principal_axes, special_rows
-from paddlenlp_embtune.embeddings.metrics.drift_report import movement
+from paddlenlp_embtune.embeddings.metrics.drift_report import describe_drift
 from paddlenlp_embtune.errors import VectorError
 from tests.embeddings.tables import gaussian
 
@@ -35,7 +35,7 @@ def pair(rows: int = len(TOKENS), *, moved: tuple[int, ...] = (3, 5, 8)) -> tupl
 
 def found(**options: Any) -> dict[str, Any]:
     start, end = pair()
-    return movement(start, end, TOKENS, GROUPS, **{"k": 3, **options})
+    return describe_drift(start, end, TOKENS, GROUPS, **{"k": 3, **options})
 
 
 def test_it_is_plain_json() -> None:
@@ -59,7 +59,7 @@ def test_neighbours_are_those_of_the_tables_without_special_tokens() -> None:
     start, end = pair()
     start[0] = end[0] = start[3]
     start[1] = end[1] = end[3]
-    told = movement(start, end, TOKENS, {}, k=3)
+    told = describe_drift(start, end, TOKENS, {}, k=3)
     row = next(row for row in told["tokens"] if row["term"] == TOKENS[3])
     for side, table in (("before", start), ("after", end)):
         near = nearest(table[2:], [1], k=3)
@@ -72,7 +72,7 @@ def test_neighbours_are_those_of_the_tables_without_special_tokens() -> None:
 def test_special_tokens_are_left_out_even_when_they_move_most() -> None:
     start, end = pair()
     end[:2] *= -1
-    told = movement(start, end, TOKENS, {})
+    told = describe_drift(start, end, TOKENS, {})
     assert told["rows_moved"] == 3
     assert not {"[PAD]", "[UNK]"} & {row["term"] for row in told["tokens"]}
     names = ["[PAD]", "[unused7]", "<s>", "</s>", "[cls]", "[x]", "<b>", "s"]
@@ -95,10 +95,12 @@ def test_terms_are_the_mean_of_their_rows_and_have_neighbours_among_terms() -> N
 
 def test_a_term_that_is_a_token_is_that_token_and_rows_can_be_given() -> None:
     start, end = pair(4, moved=(3,))
-    told = movement(start, end, ["[PAD]", "降", "准", "降准"], {"a": ("降准", "降")})
+    told = describe_drift(start, end, ["[PAD]", "降", "准", "降准"], {"a": ("降准", "降")})
     assert told["terms"][0]["term"] == "降准"
     end[0] *= -1  # the row of a special token counts for no term
-    other = movement(start, end, ["[PAD]", "降", "准", "降准"], {"a": ("降准", "降")}, rows_of=lambda term: [0, len(term)])
+    other = describe_drift(
+        start, end, ["[PAD]", "降", "准", "降准"], {"a": ("降准", "降")}, rows_of=lambda term: [0, len(term)]
+    )
     assert all(row["drift"] == 0 for row in other["terms"])
 
 
@@ -156,7 +158,7 @@ def test_of_many_terms_the_map_takes_some_of_every_group() -> None:
     tokens = ["[PAD]", *(f"t{number}" for number in range(600))]
     start, end = pair(601, moved=tuple(range(500, 530)))
     groups = {"large": tokens[1:400], "small": tokens[400:420]}
-    points = movement(start, end, tokens, groups)["map"]["points"]
+    points = describe_drift(start, end, tokens, groups)["map"]["points"]
     assert len(points) <= 200
     assert sum(point["group"] == "small" for point in points) == 20
     assert sum(point["group"] is None for point in points) == 20
@@ -164,10 +166,10 @@ def test_of_many_terms_the_map_takes_some_of_every_group() -> None:
 
 def test_nothing_moved_and_nothing_to_compare() -> None:
     start, _ = pair()
-    told = movement(start, start.copy(), TOKENS, {})
+    told = describe_drift(start, start.copy(), TOKENS, {})
     assert (told["rows_moved"], told["tokens"], told["terms"], told["groups"]) == (0, [], [], [])
     assert told["map"] == {"explained": [], "points": []}
-    small = movement(start[:3], -start[:3], TOKENS[:3], {"a": ("降",)})
+    small = describe_drift(start[:3], -start[:3], TOKENS[:3], {"a": ("降",)})
     assert small["tokens"] == [
         {"term": "降", "group": "a", "count": None, "drift": 2.0, "kept": None, "before": [], "after": []}
     ]
@@ -191,7 +193,7 @@ def test_what_does_not_belong_together_is_refused(change: dict[str, Any]) -> Non
     start, end = pair()
     given: dict[str, Any] = {"start": start, "end": end, "tokens": TOKENS, "groups": GROUPS, **change}
     with pytest.raises(VectorError):
-        movement(**given)
+        describe_drift(**given)
 
 
 def test_work_on_many_rows_is_bounded() -> None:
@@ -203,7 +205,7 @@ def test_work_on_many_rows_is_bounded() -> None:
     counts = np.zeros(rows, dtype=np.int64)
     tracemalloc.start()
     begun = time.perf_counter()
-    told = movement(start, end, tokens, {"a": ("t5", "t6"), "b": ("t7", "t8")}, counts=counts)
+    told = describe_drift(start, end, tokens, {"a": ("t5", "t6"), "b": ("t7", "t8")}, counts=counts)
     seconds, (_, peak) = time.perf_counter() - begun, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert told["rows_moved"] == 59_995

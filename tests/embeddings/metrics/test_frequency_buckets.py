@@ -8,7 +8,7 @@ import pytest
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.metrics import cosine_drift, norm_drift
-from paddlenlp_embtune.embeddings.metrics._frequency_buckets import Band, drift_by_frequency
+from paddlenlp_embtune.embeddings.metrics._frequency_buckets import FrequencyBucket, drift_by_frequency
 from tests.embeddings.tables import gaussian
 
 Table = npt.NDArray[np.float32]
@@ -19,10 +19,10 @@ def test_by_hand() -> None:
     now = np.array([[1, 0], [0, 1], [-1, 0], [1, 0], [0, 5], [1, 0]], np.float32)
     found = drift_by_frequency(start, now, [0, 3, 9, 1, 250, 10])
     assert found == (
-        Band("never seen", 0, 1, rows=1, rows_touched=0, mean=0.0, p50=0.0, p95=0.0, max=0.0),
-        Band("1-9", 1, 10, rows=3, rows_touched=2, mean=1.5, p50=1.5, p95=pytest.approx(1.95), max=2.0),
-        Band("10-99", 10, 100, rows=1, rows_touched=0, mean=0.0, p50=0.0, p95=0.0, max=0.0),
-        Band("100+", 100, None, rows=1, rows_touched=1, mean=1.0, p50=1.0, p95=1.0, max=1.0),
+        FrequencyBucket("never seen", 0, 1, rows=1, rows_touched=0, mean=0.0, p50=0.0, p95=0.0, max=0.0),
+        FrequencyBucket("1-9", 1, 10, rows=3, rows_touched=2, mean=1.5, p50=1.5, p95=pytest.approx(1.95), max=2.0),
+        FrequencyBucket("10-99", 10, 100, rows=1, rows_touched=0, mean=0.0, p50=0.0, p95=0.0, max=0.0),
+        FrequencyBucket("100+", 100, None, rows=1, rows_touched=1, mean=1.0, p50=1.0, p95=1.0, max=1.0),
     )
 
 

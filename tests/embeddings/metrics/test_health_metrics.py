@@ -13,10 +13,10 @@ from paddlenlp_embtune.embeddings.metrics import _frequency_buckets, _isotropy, 
 from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift, norm_drift, row_norms
 from paddlenlp_embtune.embeddings.metrics.health_metrics import (
     PROBES,
-    Checkup,
-    geometry,
+    TermRows,
+    drift_metrics,
+    geometry_metrics,
     group_drift,
-    movement,
     probe_cohesion,
     zero_share,
 )
@@ -37,7 +37,7 @@ def test_movement_is_what_the_single_measures_say_about_the_rows_that_moved() ->
     start, now = pair()
     now[5] = 0.0
     counts = np.arange(60)
-    found = movement(start, now, counts)
+    found = drift_metrics(start, now, counts)
     moved = np.flatnonzero((start != now).any(axis=1))
     drift = cosine_drift(start[moved], now[moved])
     assert found["rows_moved"] == len(moved) == 31
@@ -57,11 +57,11 @@ def test_movement_is_what_the_single_measures_say_about_the_rows_that_moved() ->
 
 def test_a_table_at_rest_has_not_moved_and_a_zero_table_is_no_error() -> None:
     start, _ = pair()
-    at_rest = movement(start, start.copy())
+    at_rest = drift_metrics(start, start.copy())
     assert at_rest["rows_moved"] == at_rest["cosine_drift_mean"] == at_rest["cosine_drift_max"] == 0
     assert at_rest["norm_ratio"] == at_rest["untouched_share"] == 1.0
     assert "bands" not in at_rest
-    nothing = movement(np.zeros_like(start), np.zeros_like(start))
+    nothing = drift_metrics(np.zeros_like(start), np.zeros_like(start))
     assert nothing["zero_share"] == 1.0
     assert all(np.isfinite(value) for value in nothing.values())
 
@@ -79,7 +79,7 @@ def test_zero_rows_are_counted_but_for_the_first() -> None:
 def test_geometry_is_what_the_single_measures_say() -> None:
     start, now = pair()
     terms = {"up": [[1], [2], [3, 4]], "down": [[5], [6]], "lonely": [[7]]}
-    found = geometry(start, now, Checkup(groups=terms, seed=3))
+    found = geometry_metrics(start, now, TermRows(groups=terms, seed=3))
     assert found["mean_cosine"] == _isotropy.mean_cosine(now)
     assert found["mean_cosine_change"] == _isotropy.mean_cosine(now) - _isotropy.mean_cosine(start)
     shares = [_isotropy.first_direction_share(table, seed=3).value for table in (start, now)]
@@ -107,7 +107,7 @@ def test_geometry_is_what_the_single_measures_say() -> None:
 @pytest.mark.parametrize("rows", [2, 11, 21])
 def test_the_geometry_of_a_small_table_is_finite(rows: int) -> None:
     start, now = pair(rows)
-    assert all(np.isfinite(value) for value in geometry(start, now, Checkup()).values())
+    assert all(np.isfinite(value) for value in geometry_metrics(start, now, TermRows()).values())
 
 
 # --- probes -----------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_fewer_than_two_probes_say_nothing() -> None:
 
 def test_too_few_probes_are_left_out_of_the_geometry() -> None:
     start, now = pair()
-    assert "probe_cohesion" not in geometry(start, now, Checkup(probes={"movement": [1, 2]}))
+    assert "probe_cohesion" not in geometry_metrics(start, now, TermRows(probes={"movement": [1, 2]}))
 
 
 def test_the_drift_of_a_group_is_that_of_its_terms() -> None:

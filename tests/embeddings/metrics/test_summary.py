@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune.embeddings.io import VectorTable
-from paddlenlp_embtune.embeddings.metrics.summary import close_to, describe, kinds_of
+from paddlenlp_embtune.embeddings.metrics.summary import count_kinds, describe_vectors, nearest_tokens
 from paddlenlp_embtune.errors import VectorError
 
 KINDS = {
@@ -26,12 +26,12 @@ def table_of(names: list[str], width: int = 5) -> VectorTable:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_token_is_of_one_kind(kind: str) -> None:
-    assert kinds_of(KINDS[kind]) == {**dict.fromkeys(KINDS, 0), kind: len(KINDS[kind])}
+    assert count_kinds(KINDS[kind]) == {**dict.fromkeys(KINDS, 0), kind: len(KINDS[kind])}
 
 
 def test_figures_are_those_of_the_rows_that_tokens_name() -> None:
     table = np.array([[3, 4], [9, 9], [0, 0], [1e-30, 0], [0, 2]], dtype=np.float32)
-    found = describe(
+    found = describe_vectors(
         VectorTable({"##a": 0, "b": 2, "c": 3, "d": 4, "e": 4}, table, "test", unknown_row=1, notes=("x",)), first=2
     )
     norms = [5.0, 0.0, 0.0, 2.0]
@@ -44,7 +44,7 @@ def test_figures_are_those_of_the_rows_that_tokens_name() -> None:
 
 
 def test_a_source_of_subwords_alone_has_no_norms() -> None:
-    found = describe(VectorTable({}, np.empty((0, 3), np.float32), "test", compose=lambda _: np.ones(3, np.float32)))
+    found = describe_vectors(VectorTable({}, np.empty((0, 3), np.float32), "test", compose=lambda _: np.ones(3, np.float32)))
     assert (found["rows"], found["norms"], found["zero_rows"], found["subwords"]) == (0, None, 0, True)
 
 
@@ -54,7 +54,7 @@ def test_neighbours_are_those_of_a_plain_search() -> None:
     unit = vectors.table / np.linalg.norm(vectors.table, axis=1, keepdims=True)
     cosines = unit @ unit[17]
     expected = [row for row in np.argsort(-cosines) if row != 17][:6]
-    found = close_to(vectors, "t17", k=6)
+    found = nearest_tokens(vectors, "t17", k=6)
     assert found is not None
     assert [name for name, _ in found] == [names[row] for row in expected]
     assert [cosine for _, cosine in found] == pytest.approx(cosines[expected].tolist(), abs=1e-6)
@@ -63,19 +63,19 @@ def test_neighbours_are_those_of_a_plain_search() -> None:
 def test_rows_without_a_token_and_zero_rows_are_no_neighbours() -> None:
     table = np.array([[1, 0], [1, 0.1], [0, 0], [1, 0.2], [-1, 0]], dtype=np.float32)
     vectors = VectorTable({"a": 0, "zero": 2, "b": 3, "c": 4}, table, "test")
-    found = close_to(vectors, "a", k=9)
+    found = nearest_tokens(vectors, "a", k=9)
     assert found is not None
     assert [name for name, _ in found] == ["b", "c"]
-    assert close_to(vectors, "zero") == []
-    assert close_to(vectors, "absent") is None
+    assert nearest_tokens(vectors, "zero") == []
+    assert nearest_tokens(vectors, "absent") is None
 
 
 def test_what_can_be_composed_has_neighbours() -> None:
     vectors = VectorTable({"a": 0, "b": 1}, np.eye(2, dtype=np.float32), "test", compose=lambda _: np.array([1, 2], np.float32))
-    found = close_to(vectors, "new", k=1)
+    found = nearest_tokens(vectors, "new", k=1)
     assert found == [("b", pytest.approx(2 / 5**0.5))]
 
 
 def test_there_must_be_room_for_a_neighbour() -> None:
     with pytest.raises(VectorError, match="k is 0; expected 1 or more"):
-        close_to(table_of(["a"]), "a", k=0)
+        nearest_tokens(table_of(["a"]), "a", k=0)

@@ -12,11 +12,11 @@ import pytest
 from paddlenlp_embtune.embeddings.io import VectorTable
 from paddlenlp_embtune.embeddings.skipgram._corpus import read_corpus
 from paddlenlp_embtune.embeddings.skipgram._step import Batch, Parts, Rows, gradients, sums_by_row
-from paddlenlp_embtune.embeddings.skipgram.train import SkipGram, Trained, train_skipgram
+from paddlenlp_embtune.embeddings.skipgram.train import SkipGramConfig, SkipGramResult, train_skipgram
 from paddlenlp_embtune.errors import DataError, VectorError
 
 WORDS = {side: [f"{side}{number}" for number in range(6)] for side in "ab"}
-QUICK = SkipGram(width=16, epochs=8, window=3, subsample=0.0)
+QUICK = SkipGramConfig(width=16, epochs=8, window=3, subsample=0.0)
 
 
 def planted(texts: int = 300, seed: int = 0) -> list[list[str]]:
@@ -28,7 +28,7 @@ def planted(texts: int = 300, seed: int = 0) -> list[list[str]]:
     ]
 
 
-def cosine(trained: Trained, one: str, other: str) -> float:
+def cosine(trained: SkipGramResult, one: str, other: str) -> float:
     first, second = (trained.vectors.table[trained.vectors.rows[name]] for name in (one, other))
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
 
@@ -174,16 +174,16 @@ def test_texts_without_structure_give_none() -> None:
 
 
 def test_a_seed_gives_the_same_rows() -> None:
-    settings = SkipGram(width=8, epochs=1, shortest=1, longest=2, buckets=50)
+    settings = SkipGramConfig(width=8, epochs=1, shortest=1, longest=2, buckets=50)
     first, again = (train_skipgram(iter(planted(100)), settings).vectors.table for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    other = train_skipgram(planted(100), SkipGram(width=8, epochs=1, shortest=1, longest=2, buckets=50, seed=1))
+    other = train_skipgram(planted(100), SkipGramConfig(width=8, epochs=1, shortest=1, longest=2, buckets=50, seed=1))
     assert not np.array_equal(first, other.vectors.table)
 
 
 def test_ngrams_share_in_a_vector_and_compose_words_that_were_not_seen() -> None:
     texts = [[{"a": "公司", "b": "天气"}[word[0]] + word[1:] for word in text if word != "both"] for text in planted()]
-    settings = SkipGram(width=16, epochs=4, window=3, subsample=0.0, shortest=1, longest=3, buckets=1000)
+    settings = SkipGramConfig(width=16, epochs=4, window=3, subsample=0.0, shortest=1, longest=3, buckets=1000)
     trained = train_skipgram(texts, settings)
     compose = trained.vectors.compose
     assert compose is not None
@@ -205,7 +205,7 @@ def test_training_goes_on_from_vectors(longest: int) -> None:
     names = [*WORDS["a"], *WORDS["b"][:3]]
     given = np.random.default_rng(3).normal(size=(len(names), 16)).astype(np.float32)
     start = VectorTable({name.upper(): row for row, name in enumerate(names)}, given, "given")
-    settings = SkipGram(width=16, epochs=1, rate=1e-7, shortest=int(longest > 0), longest=longest, buckets=100)
+    settings = SkipGramConfig(width=16, epochs=1, learning_rate=1e-7, shortest=int(longest > 0), longest=longest, buckets=100)
     trained = train_skipgram(planted(), settings, start=start)
     rows = np.stack([trained.vectors.table[trained.vectors.rows[name]] for name in names])
     ratio = np.linalg.norm(rows) / np.linalg.norm(given)
@@ -219,7 +219,7 @@ def test_training_goes_on_from_vectors(longest: int) -> None:
 
 def test_a_start_of_another_width_is_brought_to_this_one() -> None:
     start = VectorTable({"a0": 0, "a1": 1}, np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32), "narrow")
-    assert train_skipgram(planted(100), SkipGram(width=8, epochs=1), start=start).vectors.dimension == 8
+    assert train_skipgram(planted(100), SkipGramConfig(width=8, epochs=1), start=start).vectors.dimension == 8
     with pytest.raises(VectorError, match="none of the 13 tokens"):
         train_skipgram(planted(100), start=VectorTable({"z": 0}, np.ones((1, 5), dtype=np.float32), "other"))
 
@@ -241,10 +241,10 @@ def test_too_little_text_is_refused(texts: list[list[str]], part: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
-        ({"rate": float("inf")}, "skipgram.rate must be a finite number"),
+        ({"learning_rate": float("inf")}, "skipgram.learning_rate must be a finite number"),
         ({"width": 0}, "skipgram.width must be 1 or more, got 0"),
         ({"window": 0}, "window"),
-        ({"rate": 0.0}, "above 0"),
+        ({"learning_rate": 0.0}, "above 0"),
         ({"subsample": 1.0}, "0 to below 1"),
         ({"shortest": 3, "longest": 2}, "skipgram.shortest, skipgram.longest"),
         ({"longest": 2}, "skipgram.shortest, skipgram.longest"),
@@ -254,4 +254,4 @@ def test_too_little_text_is_refused(texts: list[list[str]], part: str) -> None:
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], part: str) -> None:
     with pytest.raises(VectorError, match=part):
-        SkipGram(**settings)  # type: ignore[arg-type]
+        SkipGramConfig(**settings)  # type: ignore[arg-type]

@@ -9,9 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from paddlenlp_embtune.embeddings.metrics.drift_report import movement
-from paddlenlp_embtune.embeddings.store.diff import difference
-from paddlenlp_embtune.embeddings.store.row_selection import check_space, group_tokens, rows_of_tokens, shared_rows, take_rows
+from paddlenlp_embtune.embeddings.metrics.drift_report import describe_drift
+from paddlenlp_embtune.embeddings.store.diff import compare_versions
+from paddlenlp_embtune.embeddings.store.row_selection import (
+    check_same_space,
+    group_tokens,
+    replace_rows,
+    rows_of_tokens,
+    shared_rows,
+)
 from paddlenlp_embtune.errors import VectorError
 from tests.embeddings.tables import gaussian
 
@@ -30,12 +36,12 @@ def moved(rows: tuple[int, ...] = (3, 5, 8)) -> tuple[Table, Table]:
 
 def told(**options: Any) -> dict[str, Any]:
     start, end = moved()
-    return difference((TOKENS, start), (TOKENS, end), GROUPS, **{"k": 3, **options})
+    return compare_versions((TOKENS, start), (TOKENS, end), GROUPS, **{"k": 3, **options})
 
 
 def test_of_one_vocabulary_it_is_the_movement() -> None:
     start, end = moved()
-    expected = movement(start, end, TOKENS, GROUPS, k=3)
+    expected = describe_drift(start, end, TOKENS, GROUPS, k=3)
     found = told()
     assert {name: found[name] for name in expected if name != "map"} == {
         name: value for name, value in expected.items() if name != "map"
@@ -50,9 +56,9 @@ def test_of_two_vocabularies_it_is_that_of_the_tokens_in_both() -> None:
     order = np.random.default_rng(1).permutation(len(TOKENS))
     tokens = [*(TOKENS[row] for row in order if TOKENS[row] != "加"), "龘", "新"]
     table = np.concatenate([end[[row for row in order if TOKENS[row] != "加"]], gaussian(2, seed=9)])
-    found = difference((TOKENS, start), (tokens, table), GROUPS, k=3)
+    found = compare_versions((TOKENS, start), (tokens, table), GROUPS, k=3)
     kept = [row for row in range(len(TOKENS)) if TOKENS[row] != "加"]
-    expected = movement(start[kept], end[kept], [TOKENS[row] for row in kept], GROUPS, k=3)
+    expected = describe_drift(start[kept], end[kept], [TOKENS[row] for row in kept], GROUPS, k=3)
     assert found["tokens"] == expected["tokens"]
     assert found["groups"] == expected["groups"]
     assert found["shared"] == len(TOKENS) - 1
@@ -63,13 +69,13 @@ def test_of_two_vocabularies_it_is_that_of_the_tokens_in_both() -> None:
 def test_broken_rows_are_named_and_left_out() -> None:
     start, end = moved()
     end[4, 2], start[6, 0] = np.nan, np.inf
-    found = difference((TOKENS, start), (TOKENS, end), GROUPS, k=3)
+    found = compare_versions((TOKENS, start), (TOKENS, end), GROUPS, k=3)
     assert found["not_finite"] == {"count": 2, "tokens": [TOKENS[4], TOKENS[6]]}
     assert found["rows"] == len(TOKENS) - 4
     assert found["rows_moved"] == 3
     assert not {TOKENS[4], TOKENS[6]} & {name for row in found["tokens"] for name, _ in row["before"]}
     with pytest.raises(VectorError, match="all 11 rows that the versions share hold NaN"):
-        difference((TOKENS, start), (TOKENS, np.full_like(start, np.nan)), GROUPS)
+        compare_versions((TOKENS, start), (TOKENS, np.full_like(start, np.nan)), GROUPS)
 
 
 def test_a_sign_of_zero_is_a_difference_of_bits_and_no_movement() -> None:
@@ -77,12 +83,12 @@ def test_a_sign_of_zero_is_a_difference_of_bits_and_no_movement() -> None:
     start[3] = 0.0
     end = start.copy()
     end[3] = -0.0
-    found = difference((TOKENS, start), (TOKENS, end), {})
+    found = compare_versions((TOKENS, start), (TOKENS, end), {})
     assert (found["same_bits"], found["rows_moved"]) == (len(TOKENS) - 1, 0)
 
 
 def test_nothing_differs() -> None:
-    found = difference((TOKENS, gaussian()), (TOKENS, gaussian()), GROUPS)
+    found = compare_versions((TOKENS, gaussian()), (TOKENS, gaussian()), GROUPS)
     assert (found["same_bits"], found["rows_moved"], found["tokens"]) == (len(TOKENS), 0, [])
 
 
@@ -97,14 +103,14 @@ def test_counts_sort_the_drift_and_a_tokenizer_cuts_the_terms() -> None:
 
 def test_widths_that_differ_are_refused_with_what_only_one_has() -> None:
     with pytest.raises(VectorError, match=r"\(11, 8\), the other \(11, 4\); expected one width.*embtune evaluate$"):
-        difference((TOKENS, gaussian()), (TOKENS, gaussian(width=4)), {})
+        compare_versions((TOKENS, gaussian()), (TOKENS, gaussian(width=4)), {})
     with pytest.raises(VectorError, match=r"\(1 tokens only in the one: 购; 1 tokens only in the other: 龘\)"):
-        difference((TOKENS, gaussian()), ((*TOKENS[:-1], "龘"), gaussian(width=4)), {})
+        compare_versions((TOKENS, gaussian()), ((*TOKENS[:-1], "龘"), gaussian(width=4)), {})
 
 
 def test_no_token_in_both() -> None:
     with pytest.raises(VectorError, match=r"share no token \(1 tokens only in the one: a; 1 tokens only in the other: b\)"):
-        difference((("a",), gaussian(1)), (("b",), gaussian(1)), {})
+        compare_versions((("a",), gaussian(1)), (("b",), gaussian(1)), {})
 
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"count": 0}, {"count": 101}])
@@ -115,7 +121,7 @@ def test_options_that_are_not_legal(options: dict[str, int]) -> None:
 
 def test_only_the_first_hundred_tokens_are_listed() -> None:
     tokens = [f"t{row}" for row in range(300)]
-    found = difference((tokens, gaussian(300)), (tokens[:50], gaussian(300)[:50]), {})
+    found = compare_versions((tokens, gaussian(300)), (tokens[:50], gaussian(300)[:50]), {})
     assert found["only_before"] == {"count": 250, "tokens": tokens[50:150]}
 
 
@@ -150,11 +156,11 @@ def test_terms_of_groups_as_tokens() -> None:
 def test_taking_rows_leaves_both_tables_alone() -> None:
     table, other = gaussian(5), gaussian(9, seed=1)
     before = table.copy()
-    mixed = take_rows(table, np.array([1, 3]), other, np.array([8, 0]))
+    mixed = replace_rows(table, np.array([1, 3]), other, np.array([8, 0]))
     np.testing.assert_array_equal(mixed, [table[0], other[8], table[2], other[0], table[4]])
     np.testing.assert_array_equal(table, before)
     with pytest.raises(VectorError, match="rows of width 4 cannot go into a table of width 8"):
-        take_rows(table, np.array([0]), gaussian(width=4), np.array([0]))
+        replace_rows(table, np.array([0]), gaussian(width=4), np.array([0]))
 
 
 def test_rows_of_another_space_are_not_mixed() -> None:
@@ -163,10 +169,10 @@ def test_rows_of_another_space_are_not_mixed() -> None:
     table = generator.normal(size=(40, 16)).astype(np.float32)
     turned = (table @ np.linalg.qr(generator.normal(size=(16, 16)))[0]).astype(np.float32)
     tuned = table + generator.normal(0, 0.3, table.shape).astype(np.float32)
-    check_space(tokens, table, tokens[::-1], tuned[::-1])
+    check_same_space(tokens, table, tokens[::-1], tuned[::-1])
     with pytest.raises(VectorError, match=r"on 40 tokens that both have, the median cosine .* different spaces"):
-        check_space(tokens, table, tokens[::-1], turned[::-1])
-    check_space(tokens[:5], table[:5], tokens, turned)  # too few to tell
+        check_same_space(tokens, table, tokens[::-1], turned[::-1])
+    check_same_space(tokens[:5], table[:5], tokens, turned)  # too few to tell
 
 
 @pytest.mark.parametrize(
@@ -175,9 +181,9 @@ def test_rows_of_another_space_are_not_mixed() -> None:
 def test_a_term_with_a_part_that_has_no_row_is_missing(cut: Any) -> None:
     start, end = moved()
     groups = {"easing": ("降准", "降龘"), "buying": ("增持", "龘")}
-    found = difference((TOKENS, start), (TOKENS, end), groups, cut=cut, k=3)
+    found = compare_versions((TOKENS, start), (TOKENS, end), groups, cut=cut, k=3)
     assert found["missing"] == ["降龘", "龘"]
     assert {row["term"] for row in found["terms"]} <= {"降准", "增持"}
     rows = {token: row for row, token in enumerate(TOKENS)}
-    by_rows = movement(start, end, TOKENS, groups, rows_of=lambda term: [rows.get(part, 1) for part in term])
+    by_rows = describe_drift(start, end, TOKENS, groups, rows_of=lambda term: [rows.get(part, 1) for part in term])
     assert by_rows["missing"] == found["missing"]

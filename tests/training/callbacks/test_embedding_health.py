@@ -17,7 +17,7 @@ from paddlenlp_embtune.config.monitoring import AlarmSpec
 from paddlenlp_embtune.config.recipe import EarlyStoppingSpec, FreezeSpec, GroupSpec, HealthSpec, Recipe, ScheduleSpec
 from paddlenlp_embtune.embeddings.metrics._frequency_buckets import drift_by_frequency
 from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
-from paddlenlp_embtune.embeddings.metrics.health_metrics import PROBES, Checkup, geometry, probe_cohesion
+from paddlenlp_embtune.embeddings.metrics.health_metrics import PROBES, TermRows, geometry_metrics, probe_cohesion
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training import RunRecord
@@ -511,14 +511,14 @@ def test_term_groups_and_probes_are_found_by_their_tokens(tmp_path: Path) -> Non
     probes = {"numerals": range(1, 11), "directions": range(11, 15), "colours": range(15, 21)}
     probes = {name: list(rows) for name, rows in probes.items()}
     (check,) = record.of("health")
-    wanted = geometry(start, now, Checkup(groups=terms, probes=probes))
+    wanted = geometry_metrics(start, now, TermRows(groups=terms, probes=probes))
     assert {key: check[key] for key in wanted} == wanted
     assert check["probe_cohesion"] == probe_cohesion(now, probes)
     assert {token for token, _ in check["worst"]} <= set(TOKENS)
 
 
 def test_rows_of_no_known_origin_are_not_probed() -> None:
-    assert MonitoredRows(tokens=TOKENS).checkup(None).probes == {}
+    assert MonitoredRows(tokens=TOKENS).term_rows(None).probes == {}
 
 
 def test_scrambled_rows_are_named_before_the_first_step(tmp_path: Path) -> None:
@@ -627,7 +627,7 @@ def test_of_a_large_table_terms_probes_and_a_sample_are_watched() -> None:
     assert probed <= set(rows.tolist())
     again = watched.choose(COUNT)
     np.testing.assert_array_equal(rows, again)
-    looked = watched.checkup(rows)
+    looked = watched.term_rows(rows)
     assert [[rows[place] for place in term] for term in looked.groups["up"]] == terms["up"]
     assert {name: rows[list(places)].tolist() for name, places in looked.probes.items()} == watched.probes()
 

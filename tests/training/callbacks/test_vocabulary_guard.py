@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import HostError, Recipe, attach
-from paddlenlp_embtune.text.identity import describe_difference
+from paddlenlp_embtune.text.identity import describe_vocabulary_difference
 from tests import toy
 from tests.toy import VOCABULARY, make_trainer, new_process
 
@@ -51,7 +51,7 @@ def test_a_checkpoint_of_other_tokens_is_refused_with_the_first_ids(tmp_path: Pa
     ],
 )
 def test_differences_are_told(trained: list[str], now: list[str], told: str) -> None:
-    assert describe_difference(trained, now) == told
+    assert describe_vocabulary_difference(trained, now) == told
 
 
 class Words:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.pickle_machine import Global, PickleError, PickleReader
-from paddlenlp_embtune.utils.safe_pickle import check_shape
+from paddlenlp_embtune.utils.pickles.numpy_arrays import check_shape
+from paddlenlp_embtune.utils.pickles.reader import PickleReader
+from paddlenlp_embtune.utils.pickles.values import Global, PickleError
 from paddlenlp_embtune.utils.zip_files import ZipError, open_zip, read_member, read_member_into
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _reader(archive: zipfile.ZipFile) -> _TensorReader:
     entries = [member for member in archive.infolist() if member.filename.endswith("/data.pkl")]
     if len(entries) != 1:
         raise PickleError(f"it has {len(entries)} members data.pkl, expected one")
-    content = read_member(archive, entries[0], most_bytes=_MOST_PICKLE)
+    content = read_member(archive, entries[0], max_bytes=_MOST_PICKLE)
     return _TensorReader(content, archive, entries[0].filename.removesuffix("data.pkl"))
 
 
@@ -120,7 +121,7 @@ class _TensorReader(PickleReader):
 
     def _byte_order(self) -> str:
         member = self._members.get(f"{self._folder}byteorder")
-        stated = b"little" if member is None else read_member(self._archive, member, most_bytes=16)
+        stated = b"little" if member is None else read_member(self._archive, member, max_bytes=16)
         if stated not in (b"little", b"big"):
             raise PickleError(f"its order of bytes is {shorten(stated)}")
         return "<" if stated == b"little" else ">"

@@ -11,7 +11,14 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.embeddings.init import DEFAULT_FALLBACKS, FALLBACKS, Origin, align, initialise, wanted
+from paddlenlp_embtune.embeddings.init import (
+    DEFAULT_FALLBACKS,
+    FALLBACKS,
+    Origin,
+    initialize_from_vectors,
+    match_tokens,
+    token_filter,
+)
 from paddlenlp_embtune.embeddings.init._edit_distance import EditIndex, one_edit
 from paddlenlp_embtune.embeddings.init.token_variants import is_special, spellings
 from paddlenlp_embtune.embeddings.io import VectorTable
@@ -29,7 +36,7 @@ def vectors(*names: str, width: int = 4, zero: Sequence[str] = ()) -> VectorTabl
 
 
 def outcome(token: str, table: VectorTable, fallbacks: Sequence[str] | None = None) -> tuple[str, tuple[str, ...]] | None:
-    found = align([token], table, fallbacks).get(token)
+    found = match_tokens([token], table, fallbacks).get(token)
     return (found.origin, found.sources) if found else None
 
 
@@ -56,7 +63,7 @@ def outcome(token: str, table: VectorTable, fallbacks: Sequence[str] | None = No
 def test_other_spellings(token: str, name: str, origin: str) -> None:
     table = vectors("无关", name)
     assert outcome(token, table) == (origin, (name,))
-    np.testing.assert_array_equal(align([token], table)[token].row, table.table[1])
+    np.testing.assert_array_equal(match_tokens([token], table)[token].row, table.table[1])
 
 
 def test_the_exact_name_wins_then_the_order_of_the_fallbacks() -> None:
@@ -85,7 +92,7 @@ def test_special_tokens_are_matched_by_their_exact_name_only(token: str) -> None
     assert outcome(token, table, WITHOUT_SUBWORDS) is None
     assert list(spellings(token)) == []
     assert outcome(token, vectors("a", token)) == (Origin.EXACT, (token,))
-    keep = wanted([token], WITHOUT_SUBWORDS)
+    keep = token_filter([token], WITHOUT_SUBWORDS)
     assert keep(token)
     assert not keep("s")
 
@@ -105,7 +112,7 @@ def test_ordinary_tokens_are_not_special(token: str) -> None:
 
 def test_pieces_are_the_longest_from_the_left_and_their_mean() -> None:
     table = vectors("上", "海", "上海", "证券", "海证券交")
-    found = align(["上海证券所"], table, ["pieces"])["上海证券所"]
+    found = match_tokens(["上海证券所"], table, ["pieces"])["上海证券所"]
     assert (found.origin, found.sources) == (Origin.PIECES, ("上海", "证券"))
     np.testing.assert_allclose(found.row, table.table[[2, 3]].mean(axis=0), rtol=1e-6)
 
@@ -141,20 +148,20 @@ def test_subwords_come_from_the_vectors_themselves() -> None:
 
     plain = vectors("a")
     table = VectorTable(plain.rows, plain.table, "composing vectors", compose=compose)
-    found = align(["##股份", "銀", "a", "A"], table)
+    found = match_tokens(["##股份", "銀", "a", "A"], table)
     assert (found["##股份"].origin, found["##股份"].sources) == (Origin.SUBWORDS, ())
     np.testing.assert_array_equal(found["##股份"].row, np.full(4, 7.0))
     assert "銀" not in found
     assert asked == ["股份", "銀"]  # what has a name is not composed
-    assert "##股份" not in align(["##股份"], table, ["case"])
+    assert "##股份" not in match_tokens(["##股份"], table, ["case"])
     with pytest.raises(VectorError, match=r"test vectors cannot compose .* leave 'subwords' out: \['case'\]"):
-        align(["股份"], plain, ["case", "subwords"])
+        match_tokens(["股份"], plain, ["case", "subwords"])
 
 
 def test_subwords_that_compose_zero_are_no_row() -> None:
     plain = vectors("a")
     table = VectorTable(plain.rows, plain.table, "composing vectors", compose=lambda _: np.zeros(4, dtype=np.float32))
-    assert align(["股"], table) == {}
+    assert match_tokens(["股"], table) == {}
 
 
 # --- one edit away ------------------------------------------------------------------------------------------------------
@@ -224,9 +231,9 @@ def test_a_row_of_zeros_counts_as_absent() -> None:
 )
 def test_illegal_fallbacks_are_refused(fallbacks: Sequence[str], message: str) -> None:
     with pytest.raises(VectorError, match=message):
-        align(["a"], vectors("a"), fallbacks)
+        match_tokens(["a"], vectors("a"), fallbacks)
     with pytest.raises(VectorError, match=message):
-        wanted(["a"], fallbacks)
+        token_filter(["a"], fallbacks)
 
 
 # --- what a reader keeps ------------------------------------------------------------------------------------------------
@@ -239,7 +246,7 @@ def random_words(generator: random.Random, count: int) -> list[str]:
 
 
 def filtered(whole: VectorTable, tokens: Sequence[str], fallbacks: Sequence[str]) -> VectorTable:
-    keep = wanted(tokens, fallbacks)
+    keep = token_filter(tokens, fallbacks)
     names = [name for name in whole.rows if keep(name)]
     rows: Mapping[str, int] = {name: row for row, name in enumerate(names)}
     return VectorTable(rows, whole.table[[whole.rows[name] for name in names]], whole.source)
@@ -259,17 +266,17 @@ def test_a_filtered_file_gives_the_same_table(fallbacks: tuple[str, ...], dimens
     assert len(part.rows) < len(whole.rows)
     vocabulary = Vocabulary([PAD, UNK, "[CLS]", *tokens])
     options = {"rms": 0.1, "seed": 1, "fallbacks": fallbacks, "dimension": dimension}
-    table, coverage = initialise(vocabulary, whole, **options)  # type: ignore[arg-type]
-    again, same = initialise(vocabulary, part, **options)  # type: ignore[arg-type]
+    table, coverage = initialize_from_vectors(vocabulary, whole, **options)  # type: ignore[arg-type]
+    again, same = initialize_from_vectors(vocabulary, part, **options)  # type: ignore[arg-type]
     np.testing.assert_array_equal(table, again)
     assert coverage == same
 
 
 def test_only_what_can_be_used_is_wanted() -> None:
-    keep = wanted(["##證券", "人民币", "Ａ"])
+    keep = token_filter(["##證券", "人民币", "Ａ"])
     assert all(keep(name) for name in ("##證券", "證券", "证券", "A", "a", "ａ", "人民币"))
     assert not any(keep(name) for name in ("券", "人民", "人民市", "证", "b", ""))
-    keep = wanted(["##證券", "人民币"], ["script", "pieces"])
+    keep = token_filter(["##證券", "人民币"], ["script", "pieces"])
     assert all(keep(name) for name in ("证", "证券", "券", "人民", "民币"))
     assert not keep("人民市")
-    assert wanted(["人民币"], ["edit"])("人民市")
+    assert token_filter(["人民币"], ["edit"])("人民市")

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import shorten
-from paddlenlp_embtune.utils.pickle_machine import Global, PickleError, PickleReader, Span
+from paddlenlp_embtune.utils.pickles.reader import PickleReader
+from paddlenlp_embtune.utils.pickles.values import Global, PickleError, Span
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["MOST_DIMENSIONS", "check_shape", "read_arrays", "read_values"]
+__all__ = ["MAX_DIMENSIONS", "check_shape", "read_arrays", "read_values"]
 
-MOST_DIMENSIONS = 32
+MAX_DIMENSIONS = 32
 """Dimensions of an array, numpy 1's own bound."""
 
 _MOST_SIZE = 1 << 40
@@ -90,7 +91,7 @@ def check_shape(shape: Any) -> tuple[int, ...]:
     Raises:
         PickleError: it is no tuple of whole numbers, has too many dimensions, or one that is negative or too large.
     """
-    if type(shape) is not tuple or len(shape) > MOST_DIMENSIONS or any(type(size) is not int for size in shape):
+    if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS or any(type(size) is not int for size in shape):
         raise PickleError(f"the shape of an array is {shorten(shape)}")
     if min(shape, default=0) < 0 or math.prod(size for size in shape if size) > _MOST_SIZE:
         raise PickleError(f"the shape of an array is {shorten(shape)}")

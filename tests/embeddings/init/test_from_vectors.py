@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.embeddings.init import FALLBACKS, Origin, initialise, initialise_random
+from paddlenlp_embtune.embeddings.init import FALLBACKS, Origin, initialize_from_vectors, initialize_random
 from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
 from paddlenlp_embtune.text import PAD, PAD_ID, UNK, UNK_ID, Vocabulary
 
@@ -34,7 +34,7 @@ def cosines(table: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def test_origins_and_missing() -> None:
-    _, coverage = initialise(VOCABULARY, vectors(), rms=0.1, seed=0)
+    _, coverage = initialize_from_vectors(VOCABULARY, vectors(), rms=0.1, seed=0)
     exact, case, sampled = Origin.EXACT, Origin.CASE, Origin.SAMPLED
     assert coverage.origins == (Origin.PADDING, Origin.UNKNOWN, exact, exact, exact, case, sampled, sampled)
     assert coverage.missing == ("缺", "少")
@@ -46,7 +46,7 @@ def test_origins_and_missing() -> None:
 @pytest.mark.parametrize("rms", [0.01, 0.1, 2.0])
 def test_found_rows_reach_the_rms_and_keep_angles_and_ratios(rms: float) -> None:
     source = vectors()
-    table, _ = initialise(VOCABULARY, source, rms=rms, seed=0)
+    table, _ = initialize_from_vectors(VOCABULARY, source, rms=rms, seed=0)
     assert table.dtype == np.float32
     assert table.shape == (len(VOCABULARY), WIDTH)
     assert rms_of(table[FOUND]) == pytest.approx(rms, rel=1e-6)
@@ -58,7 +58,7 @@ def test_found_rows_reach_the_rms_and_keep_angles_and_ratios(rms: float) -> None
 
 
 def test_padding_is_zero_even_where_the_vectors_name_it() -> None:
-    table, coverage = initialise(VOCABULARY, vectors(names=(PAD, "涨", "a")), rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(VOCABULARY, vectors(names=(PAD, "涨", "a")), rms=0.1, seed=0)
     assert not table[PAD_ID].any()
     assert coverage.origins[PAD_ID] == Origin.PADDING
 
@@ -66,20 +66,20 @@ def test_padding_is_zero_even_where_the_vectors_name_it() -> None:
 @pytest.mark.parametrize(("held", "asked"), [("b", "B"), ("B", "b"), ("Ω", "ω")])
 def test_case_fallback(held: str, asked: str) -> None:
     source = vectors(names=("涨", held))
-    table, coverage = initialise(Vocabulary([PAD, UNK, "涨", asked]), source, rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary([PAD, UNK, "涨", asked]), source, rms=0.1, seed=0)
     assert coverage.origins[3] == Origin.CASE
     assert cosines(np.stack([table[3], source.table[1]]))[0, 1] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_right_case_wins_over_the_other() -> None:
     source = vectors(names=("b", "B"))
-    table, coverage = initialise(Vocabulary([PAD, UNK, "B"]), source, rms=rms_of(source.table[1:2]), seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary([PAD, UNK, "B"]), source, rms=rms_of(source.table[1:2]), seed=0)
     assert coverage.origins[2] == Origin.EXACT
     np.testing.assert_allclose(table[2], source.table[1], rtol=1e-5)
 
 
 def test_same_seed_same_table_other_seed_other_sampled_rows_only() -> None:
-    first, again, other = (initialise(VOCABULARY, vectors(), rms=0.1, seed=seed)[0] for seed in (3, 3, 4))
+    first, again, other = (initialize_from_vectors(VOCABULARY, vectors(), rms=0.1, seed=seed)[0] for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first[:6], other[:6])
     assert not np.isclose(first[6:], other[6:]).all(axis=1).any()
@@ -90,50 +90,52 @@ def test_sampled_rows_are_distributed_like_the_found_ones() -> None:
     drawn = np.random.default_rng(1).normal(np.linspace(-2, 2, WIDTH), np.linspace(0.5, 2, WIDTH), (400, WIDTH))
     source = VectorTable({name: row for row, name in enumerate(names)}, drawn.astype(np.float32), "test vectors")
     vocabulary = Vocabulary([PAD, UNK, *names, *(f"missing{i}" for i in range(2000))])
-    table, _ = initialise(vocabulary, source, rms=rms_of(source.table), seed=0)
+    table, _ = initialize_from_vectors(vocabulary, source, rms=rms_of(source.table), seed=0)
     np.testing.assert_allclose(table[402:].mean(axis=0), drawn.mean(axis=0), atol=0.2)
     np.testing.assert_allclose(table[402:].std(axis=0), drawn.std(axis=0), rtol=0.1)
 
 
 def test_without_an_unknown_row_one_is_drawn() -> None:
-    table, coverage = initialise(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
     assert coverage.origins[UNK_ID] == Origin.SAMPLED
     assert table[UNK_ID].any()
 
 
 def test_missing_lists_ordinary_tokens_only() -> None:
-    _, coverage = initialise(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
+    _, coverage = initialize_from_vectors(VOCABULARY, vectors(unknown=False), rms=0.1, seed=0)
     assert coverage.missing == ("缺", "少")
 
 
 @pytest.mark.parametrize("tokens", [[], ["缺", "少"]])
 def test_empty_intersection(tokens: list[str]) -> None:
     with pytest.raises(VectorError, match=rf"none of the {len(tokens)} tokens is among the 4 of test vectors"):
-        initialise(Vocabulary([PAD, UNK, *tokens]), vectors(), rms=0.1, seed=0)
+        initialize_from_vectors(Vocabulary([PAD, UNK, *tokens]), vectors(), rms=0.1, seed=0)
 
 
 def test_found_rows_of_zero_are_refused() -> None:
     source = VectorTable({"涨": 0}, np.zeros((1, WIDTH), dtype=np.float32), "test vectors")
     with pytest.raises(VectorError):
-        initialise(VOCABULARY, source, rms=0.1, seed=0)
+        initialize_from_vectors(VOCABULARY, source, rms=0.1, seed=0)
 
 
 def test_rows_outside_the_table_are_refused() -> None:
     with pytest.raises(VectorError):
-        initialise(VOCABULARY, VectorTable({"涨": 9}, np.ones((1, WIDTH), dtype=np.float32), "test vectors"), rms=0.1, seed=0)
+        initialize_from_vectors(
+            VOCABULARY, VectorTable({"涨": 9}, np.ones((1, WIDTH), dtype=np.float32), "test vectors"), rms=0.1, seed=0
+        )
 
 
 def test_random_table() -> None:
     vocabulary = Vocabulary([PAD, UNK, *(f"w{i}" for i in range(1000))])
-    table, coverage = initialise_random(vocabulary, 32, rms=0.1, seed=5)
+    table, coverage = initialize_random(vocabulary, 32, rms=0.1, seed=5)
     assert table.shape == (1002, 32)
     assert table.dtype == np.float32
     assert not table[PAD_ID].any()
     assert rms_of(table[1:]) == pytest.approx(0.1, rel=0.02)
     assert coverage.found == 0.0
     assert coverage.missing == vocabulary.tokens[2:]
-    np.testing.assert_array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=5)[0])
-    assert not np.array_equal(table, initialise_random(vocabulary, 32, rms=0.1, seed=6)[0])
+    np.testing.assert_array_equal(table, initialize_random(vocabulary, 32, rms=0.1, seed=5)[0])
+    assert not np.array_equal(table, initialize_random(vocabulary, 32, rms=0.1, seed=6)[0])
 
 
 # --- fallbacks, unknown row anywhere, widths ----------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def test_further_fallbacks_leave_rows_that_had_a_name_as_they_were() -> None:
     names = [str(name) for name in generator.choice(sorted(lac.rows), 700, replace=False)]
     others = ["##股", "##a", "▁的", "①", "㎡", "ﬁ", "鿃", "🚀", "[CLS]", "Ⓐ"]
     vocabulary = Vocabulary(list(dict.fromkeys([PAD, UNK, *names, *others])))
-    table, coverage = initialise(vocabulary, lac, rms=0.1, seed=7)
+    table, coverage = initialize_from_vectors(vocabulary, lac, rms=0.1, seed=7)
     before = plain_initialise(vocabulary, lac, rms=0.1, seed=7)
     new = {Origin.MARKER, Origin.WIDTH, Origin.SCRIPT} & set(coverage.origins)
     assert new == {Origin.MARKER, Origin.WIDTH}
@@ -172,7 +174,7 @@ def test_further_fallbacks_leave_rows_that_had_a_name_as_they_were() -> None:
 def test_what_other_fallbacks_found_counts_where_little_has_a_name() -> None:
     names = tuple(f"w{number}" for number in range(200))
     source = vectors(names=names)
-    table, coverage = initialise(Vocabulary([PAD, UNK, *(f"##{name}" for name in names)]), source, rms=0.5, seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary([PAD, UNK, *(f"##{name}" for name in names)]), source, rms=0.5, seed=0)
     assert set(coverage.origins[2:]) == {Origin.MARKER}
     assert rms_of(table[2:]) == pytest.approx(0.5, rel=1e-6)
 
@@ -180,25 +182,25 @@ def test_what_other_fallbacks_found_counts_where_little_has_a_name() -> None:
 def test_fallbacks_can_be_chosen() -> None:
     source = vectors(names=("a", "股", "份"))
     vocabulary = Vocabulary([PAD, UNK, "a", "A", "股份", "##股"])
-    assert initialise(vocabulary, source, rms=0.1, seed=0)[1].origins[2:] == (
+    assert initialize_from_vectors(vocabulary, source, rms=0.1, seed=0)[1].origins[2:] == (
         "exact",
         "other case",
         "sampled",
         "without marker",
     )
-    chosen = initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["pieces"])[1]
+    chosen = initialize_from_vectors(vocabulary, source, rms=0.1, seed=0, fallbacks=["pieces"])[1]
     assert chosen.origins[2:] == ("exact", "sampled", "mean of pieces", "mean of pieces")
     assert chosen.sources[4:] == (("股", "份"), ("股",))
-    assert initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=[])[1].found == pytest.approx(1 / 4)
+    assert initialize_from_vectors(vocabulary, source, rms=0.1, seed=0, fallbacks=[])[1].found == pytest.approx(1 / 4)
     with pytest.raises(VectorError, match="no fallback 'nearest'"):
-        initialise(vocabulary, source, rms=0.1, seed=0, fallbacks=["nearest"])
+        initialize_from_vectors(vocabulary, source, rms=0.1, seed=0, fallbacks=["nearest"])
 
 
 def test_no_row_but_padding_is_zero() -> None:
     source = vectors(names=("a", "b", "c"))
     source.table[1] = 0.0
     vocabulary = Vocabulary([PAD, UNK, "a", "b", "c", "d"])
-    table, coverage = initialise(vocabulary, source, rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(vocabulary, source, rms=0.1, seed=0)
     assert coverage.origins[3] == Origin.SAMPLED
     assert coverage.missing == ("b", "d")
     assert table[1:].any(axis=1).all()
@@ -206,7 +208,7 @@ def test_no_row_but_padding_is_zero() -> None:
 
 def test_the_unknown_token_may_stand_anywhere() -> None:
     source = vectors(names=("a", "b"))
-    table, coverage = initialise(Vocabulary([PAD, "[CLS]", "a", UNK, "b"]), source, rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary([PAD, "[CLS]", "a", UNK, "b"]), source, rms=0.1, seed=0)
     assert coverage.origins == ("padding", "sampled", "exact", "unknown row", "exact")
     assert coverage.missing == ("[CLS]",)
     assert coverage.found == pytest.approx(2 / 3)
@@ -214,7 +216,7 @@ def test_the_unknown_token_may_stand_anywhere() -> None:
 
 
 def test_a_token_that_stands_twice_gets_its_row_twice() -> None:
-    table, coverage = initialise(Vocabulary([PAD, UNK, "$", "a", "$"]), vectors(names=("a", "$")), rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary([PAD, UNK, "$", "a", "$"]), vectors(names=("a", "$")), rms=0.1, seed=0)
     np.testing.assert_array_equal(table[2], table[4])
     assert coverage.origins[2:] == ("exact", "exact", "exact")
 
@@ -226,7 +228,7 @@ def test_the_width_can_be_chosen(dimension: int, projection: str) -> None:
     source = vectors(names=names)
     vocabulary = Vocabulary([PAD, UNK, *names, "w1x"])
     options = {"rms": 0.1, "seed": 3, "dimension": dimension, "projection": projection}
-    table, coverage = initialise(vocabulary, source, **options)  # type: ignore[arg-type]
+    table, coverage = initialize_from_vectors(vocabulary, source, **options)  # type: ignore[arg-type]
     assert table.shape == (303, dimension)
     assert table.dtype == np.float32
     assert rms_of(table[2:302]) == pytest.approx(0.1, rel=1e-6)
@@ -234,14 +236,14 @@ def test_the_width_can_be_chosen(dimension: int, projection: str) -> None:
     assert table[1:].any(axis=1).all()
     if dimension == 16:
         assert coverage.projection == {}
-        np.testing.assert_array_equal(table, initialise(vocabulary, source, rms=0.1, seed=3)[0])
+        np.testing.assert_array_equal(table, initialize_from_vectors(vocabulary, source, rms=0.1, seed=3)[0])
         return
     kind = "pca" if dimension == 4 and projection == "pca" else "orthonormal"
     assert [coverage.projection[key] for key in ("kind", "from", "to")] == [kind, 16, dimension]
     assert coverage.summary()["projection"] == coverage.projection
     if dimension == 40:
         np.testing.assert_allclose(cosines(table[2:302]), cosines(source.table[:300]), atol=1e-5)
-    np.testing.assert_array_equal(table, initialise(vocabulary, source, **options)[0])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(table, initialize_from_vectors(vocabulary, source, **options)[0])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -253,14 +255,14 @@ def test_the_width_can_be_chosen(dimension: int, projection: str) -> None:
 )
 def test_illegal_widths_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(VectorError, match=message):
-        initialise(VOCABULARY, vectors(), rms=0.1, seed=0, **options)  # type: ignore[arg-type]
+        initialize_from_vectors(VOCABULARY, vectors(), rms=0.1, seed=0, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.shared_data
 def test_the_vocabulary_of_ernie_3(shared_data: Path) -> None:
     vocabulary = Vocabulary.load(shared_data / "vocab" / "ernie-3.0-base-zh.vocab.txt")
     fallbacks = [name for name in FALLBACKS if name != "subwords"]
-    table, coverage = initialise(vocabulary, read_lac(), rms=0.1, seed=0, fallbacks=fallbacks)
+    table, coverage = initialize_from_vectors(vocabulary, read_lac(), rms=0.1, seed=0, fallbacks=fallbacks)
     counts = coverage.counts()
     assert counts[Origin.EXACT] == 20687
     assert counts[Origin.SCRIPT] == 359
@@ -273,6 +275,6 @@ def test_the_vocabulary_of_ernie_3(shared_data: Path) -> None:
 
 def test_a_zero_row_for_the_unknown_counts_as_none() -> None:
     source = VectorTable({"a": 0, "b": 1}, np.array([[1, 2], [2, 1], [0, 0]], np.float32), "s", unknown_row=2)
-    table, coverage = initialise(Vocabulary(["[PAD]", "[UNK]", "a", "b"]), source, rms=0.1, seed=0)
+    table, coverage = initialize_from_vectors(Vocabulary(["[PAD]", "[UNK]", "a", "b"]), source, rms=0.1, seed=0)
     assert table[1].any()
     assert coverage.origins[1] == Origin.SAMPLED

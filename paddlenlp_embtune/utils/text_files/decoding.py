@@ -90,13 +90,13 @@ def check_encoding(name: str, *, where: str, error: type[EmbtuneError]) -> str:
     return _WIDER.get(found, found)
 
 
-def file_blocks(path: Path, *, error: type[EmbtuneError], most_bytes: int | None = None) -> Iterator[bytes]:
+def file_blocks(path: Path, *, error: type[EmbtuneError], max_bytes: int | None = None) -> Iterator[bytes]:
     """Read a file, a pipe or a device block by block, as far as it is asked for.
 
     Args:
         path: of the file.
         error: the exception to raise.
-        most_bytes: the most that is read; None reads on to the end.
+        max_bytes: the most that is read; None reads on to the end.
     Raises:
         FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
         EmbtuneError: of the type given; it cannot be read, or is larger.
@@ -106,9 +106,9 @@ def file_blocks(path: Path, *, error: type[EmbtuneError], most_bytes: int | None
             done = 0
             while block := file.read(BLOCK):
                 done += len(block)
-                if most_bytes is not None and done > most_bytes:
+                if max_bytes is not None and done > max_bytes:
                     raise error(
-                        f"{path} has more than {most_bytes:,} bytes, the most that is read of such a file; give a smaller one"
+                        f"{path} has more than {max_bytes:,} bytes, the most that is read of such a file; give a smaller one"
                     )
                 yield block
     except (FileNotFoundError, NotADirectoryError):

@@ -25,9 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.os_errors import naming
+from paddlenlp_embtune.utils.files.os_errors import naming
 
-__all__ = ["WAIT_SECONDS", "exclusive", "hidden_name"]
+__all__ = ["WAIT_SECONDS", "exclusive_lock", "hidden_name"]
 
 WAIT_SECONDS = 600.0
 """How long a writer waits for another one."""
@@ -57,7 +57,7 @@ def hidden_name(name: str, ending: str) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(
+def exclusive_lock(
     target: Path,
     *,
     wait_seconds: float = WAIT_SECONDS,

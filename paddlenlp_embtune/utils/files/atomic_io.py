@@ -13,28 +13,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from paddlenlp_embtune.utils.folder_swap import (
-    fresh_sibling,
+from paddlenlp_embtune.utils.files.folder_swap import (
     leftovers,
-    put_in_place,
     recover,
     recoverable,
     remove_if_dead,
+    swap_into_place,
     sweep,
     sync_folder,
     sync_tree,
+    temporary_sibling,
 )
-from paddlenlp_embtune.utils.locks import exclusive, hidden_name
-from paddlenlp_embtune.utils.os_errors import naming
+from paddlenlp_embtune.utils.files.locks import exclusive_lock, hidden_name
+from paddlenlp_embtune.utils.files.os_errors import naming
 
 __all__ = [
-    "bring_back",
     "clear_leftovers",
     "replace_file",
     "replace_folder",
+    "restore_interrupted",
     "sha256_of",
-    "write_arrays",
     "write_blocks",
+    "write_safetensors",
     "write_text",
 ]
 
@@ -91,7 +91,7 @@ def write_blocks(path: Path, blocks: Iterable[bytes]) -> None:
             file.write(block)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
+def write_safetensors(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
     """Write named numpy arrays as safetensors, and texts by name into the file's header.
 
     Raises:
@@ -107,10 +107,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str
 def replace_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary sibling folder, then put it in the place of ``path``, in one step.
 
-    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.locks.exclusive`), so what else stands beside it
-    was left by killed processes, and is removed, or put back where a kill has left ``path`` empty. An exception inside the
-    block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden ``.NAME~XXXX`` folder,
-    never a half-written ``path``.
+    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.files.locks.exclusive_lock`), so anything else
+    beside it was left by killed processes: it is removed, or put back where a kill has left ``path`` empty. An exception
+    inside the block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden
+    ``.NAME~XXXX`` folder, never a half-written ``path``.
 
     Raises:
         OSError: the disk does not take the files, or ``path`` is a file; the error names ``path``, not the sibling.
@@ -119,12 +119,12 @@ def replace_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()  # a link to a folder stays a link: its target is replaced
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    with naming(path), exclusive(path):
+    with naming(path), exclusive_lock(path):
         sweep(path)
-        with fresh_sibling(path) as temporary, naming(path, temporary):
+        with temporary_sibling(path) as temporary, naming(path, temporary):
             yield temporary
             sync_tree(temporary)
-            put_in_place(temporary, path)
+            swap_into_place(temporary, path)
 
 
 def clear_leftovers(path: Path) -> None:
@@ -137,7 +137,7 @@ def clear_leftovers(path: Path) -> None:
         sweep(path)
 
 
-def bring_back(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bool:
+def restore_interrupted(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bool:
     """Put back what a process that was killed between two renames has left of a path, or of a folder above it.
 
     Where the process is alive, wait for its next rename.
@@ -158,7 +158,7 @@ def bring_back(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bo
             continue
         if not recoverable(place):
             break
-        with exclusive(place, wait_seconds=_RECOVERY_SECONDS):
+        with exclusive_lock(place, wait_seconds=_RECOVERY_SECONDS):
             if recover(place):
                 _log.warning("put back %s, which a killed process had moved aside", place)
     return path.exists() or (whole is not None and _take_whole(path, whole))
@@ -168,9 +168,9 @@ def _take_whole(path: Path, whole: Callable[[Path], bool]) -> bool:
     """Let the newest complete folder that a dead process left for a path take its place."""
     for left in leftovers(path):
         if left.is_dir() and whole(left):
-            with exclusive(path, wait_seconds=0):  # else its process is alive
+            with exclusive_lock(path, wait_seconds=0):  # else its process is alive
                 if left.is_dir() and not path.exists():
-                    put_in_place(left, path)
+                    swap_into_place(left, path)
                     _log.warning("put back %s, which a killed process had left beside its place", path)
             return True
     return False

@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.init._scaling import rms_of
-from paddlenlp_embtune.embeddings.init.alignment import Match, account, align
 from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.projection import LinearMap, fit_width
+from paddlenlp_embtune.embeddings.init.token_matching import TokenMatch, build_coverage, match_tokens
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import PAD_ID, Vocabulary
 from paddlenlp_embtune.utils.memory import require_memory
 
-__all__ = ["Coverage", "Origin", "initialise", "initialise_random"]
+__all__ = ["Coverage", "Origin", "initialize_from_vectors", "initialize_random"]
 
 
-def initialise(
+def initialize_from_vectors(
     vocabulary: Vocabulary,
     vectors: VectorTable,
     *,
@@ -43,7 +43,7 @@ def initialise(
         vectors: the pretrained table, width D.
         rms: root mean square of the known rows after scaling.
         seed: seeds the drawn rows, and directions that a projection draws.
-        fallbacks: what is tried for tokens without an exact name, as in ``align``; None takes the usual ones.
+        fallbacks: what is tried for tokens without an exact name, as in ``match_tokens``; None takes the usual ones.
         dimension: width E of the result; None leaves that of the vectors.
         projection: how the width is changed, ``pca`` or ``orthonormal``, as in ``fit_width``; fitted to the known rows.
     Shapes:
@@ -56,10 +56,10 @@ def initialise(
     known = _known(vocabulary, matches, vectors)
     unknown = vectors.table[vectors.unknown_row] if vectors.unknown_row is not None else None
     if unknown is not None and not unknown.any():
-        unknown = None  # a zero row stands for nothing, here as in ``align``
+        unknown = None  # a zero row stands for nothing, here as in ``match_tokens``
     rows = {token: match.row for token, match in matches.items()}
     _check_size(len(vocabulary), dimension or vectors.dimension)
-    coverage = account(vocabulary, vectors.source, matches, unknown=unknown is not None)
+    coverage = build_coverage(vocabulary, vectors.source, matches, unknown=unknown is not None)
     if dimension is not None and dimension != vectors.dimension:
         change = fit_width(known, dimension, projection=projection, seed=seed)
         known, unknown, rows = _mapped(change, known, unknown, rows)
@@ -75,7 +75,7 @@ def initialise(
     return table.astype(np.float32), coverage
 
 
-def initialise_random(vocabulary: Vocabulary, dimension: int, *, rms: float, seed: int) -> tuple[Table, Coverage]:
+def initialize_random(vocabulary: Vocabulary, dimension: int, *, rms: float, seed: int) -> tuple[Table, Coverage]:
     """Draw every row of an embedding table from a normal distribution.
 
     Shapes:
@@ -86,7 +86,7 @@ def initialise_random(vocabulary: Vocabulary, dimension: int, *, rms: float, see
     _check_size(len(vocabulary), dimension)
     table = np.random.default_rng(seed).normal(0.0, rms, (len(vocabulary), dimension)).astype(np.float32)
     table[PAD_ID] = 0.0
-    return table, account(vocabulary, "random", {}, unknown=False)
+    return table, build_coverage(vocabulary, "random", {}, unknown=False)
 
 
 def _check_size(rows: int, width: int) -> None:
@@ -94,10 +94,10 @@ def _check_size(rows: int, width: int) -> None:
     require_memory(rows * width * 12, what, "choose a smaller width, or a smaller vocabulary", error=VectorError)
 
 
-def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str] | None) -> dict[str, Match]:
+def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str] | None) -> dict[str, TokenMatch]:
     """Align the ordinary tokens, in the order of their ids."""
     ordinary = [token for index, token in enumerate(vocabulary.tokens) if index not in (PAD_ID, vocabulary.unknown_id)]
-    matches = align(ordinary, vectors, fallbacks)
+    matches = match_tokens(ordinary, vectors, fallbacks)
     if matches:
         return matches
     if zero := [token for token in ordinary if token in vectors.rows]:
@@ -108,7 +108,7 @@ def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str
     )
 
 
-def _known(vocabulary: Vocabulary, matches: Mapping[str, Match], vectors: VectorTable) -> Table:
+def _known(vocabulary: Vocabulary, matches: Mapping[str, TokenMatch], vectors: VectorTable) -> Table:
     """Return the rows that stand for what is ordinary, in the order of ids; other spellings would count a row twice."""
     found = [matches[token] for token in vocabulary.tokens if token in matches]
     named = [match for match in found if match.origin in (Origin.EXACT, Origin.CASE)]

@@ -24,14 +24,14 @@ from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.text import PAD_ID, Vocabulary
 
-__all__ = ["Match", "account", "align"]
+__all__ = ["TokenMatch", "build_coverage", "match_tokens"]
 
 Row = npt.NDArray[np.float32]
 Steps = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class TokenMatch:
     """What a token was matched with.
 
     Args:
@@ -45,7 +45,7 @@ class Match:
     row: Row
 
 
-def align(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequence[str] | None = None) -> dict[str, Match]:
+def match_tokens(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequence[str] | None = None) -> dict[str, TokenMatch]:
     """Find rows for tokens: by their exact names first, then by one fallback after the other.
 
     A row of the vectors that is zero throughout stands for nothing and counts as absent.
@@ -71,7 +71,7 @@ def align(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequence[str] 
             f"{vectors.source} cannot compose tokens out of subwords, as binary fastText files can; "
             f"leave 'subwords' out: {[name for name in names if name != 'subwords']}"
         )
-    found: dict[str, Match] = {}
+    found: dict[str, TokenMatch] = {}
     open_tokens: dict[str, dict[str, Steps]] = {}
     for token in dict.fromkeys(tokens):
         if match := search.named(token, Origin.EXACT):
@@ -85,13 +85,13 @@ def align(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequence[str] 
     return found
 
 
-def account(vocabulary: Vocabulary, source: str, matches: Mapping[str, Match], *, unknown: bool) -> Coverage:
+def build_coverage(vocabulary: Vocabulary, source: str, matches: Mapping[str, TokenMatch], *, unknown: bool) -> Coverage:
     """Say where each row of a vocabulary's table comes from.
 
     Args:
         vocabulary: V tokens.
         source: what the vectors were read from.
-        matches: what ``align`` found; padding and unknown are in it only where they were looked for.
+        matches: what ``match_tokens`` found; padding and unknown are in it only where they were looked for.
         unknown: whether the source has a row for unknown tokens.
     """
     origins: list[str] = []
@@ -120,7 +120,7 @@ class _Search:
     def __init__(self, vectors: VectorTable) -> None:
         self.vectors = vectors
 
-    def by(self, name: str, tokens: dict[str, dict[str, Steps]], tried: Sequence[str]) -> Iterator[tuple[str, Match]]:
+    def by(self, name: str, tokens: dict[str, dict[str, Steps]], tried: Sequence[str]) -> Iterator[tuple[str, TokenMatch]]:
         if name == "edit":
             yield from self._edits(tokens)
             return
@@ -134,31 +134,31 @@ class _Search:
             if match is not None:
                 yield token, match
 
-    def named(self, name: str, origin: str) -> Match | None:
+    def named(self, name: str, origin: str) -> TokenMatch | None:
         number = self.vectors.rows.get(name)
         row = self.vectors.table[number] if number is not None else None
-        return Match(origin, (name,), row) if row is not None and row.any() else None
+        return TokenMatch(origin, (name,), row) if row is not None and row.any() else None
 
-    def _first(self, candidates: Iterable[tuple[str, str]]) -> Match | None:
+    def _first(self, candidates: Iterable[tuple[str, str]]) -> TokenMatch | None:
         matches = (self.named(name, origin) for name, origin in candidates)
         return next((match for match in matches if match is not None), None)
 
-    def _composed(self, text: str) -> Match | None:
+    def _composed(self, text: str) -> TokenMatch | None:
         row = self.vectors.compose(text) if self.vectors.compose is not None else None
-        return Match(Origin.SUBWORDS, (), row) if row is not None and row.any() else None
+        return TokenMatch(Origin.SUBWORDS, (), row) if row is not None and row.any() else None
 
-    def _pieces(self, texts: Iterable[str], fallbacks: Sequence[str]) -> Match | None:
+    def _pieces(self, texts: Iterable[str], fallbacks: Sequence[str]) -> TokenMatch | None:
         """Take the spelling that leaves the fewest characters out, then the one of the fewest pieces, then the first."""
         cut = [self._cut(text, fallbacks) for text in texts]
         parts = min(cut, key=lambda each: (each[1], len(each[0])))[0]
         if not parts:
             return None
         row = np.asarray(np.mean([part.row for part in parts], axis=0, dtype=np.float64), dtype=np.float32)
-        return Match(Origin.PIECES, tuple(part.sources[0] for part in parts), row) if row.any() else None
+        return TokenMatch(Origin.PIECES, tuple(part.sources[0] for part in parts), row) if row.any() else None
 
-    def _cut(self, text: str, fallbacks: Sequence[str]) -> tuple[list[Match], int]:
+    def _cut(self, text: str, fallbacks: Sequence[str]) -> tuple[list[TokenMatch], int]:
         """Return the longest names that a text is made of, from the left, and how many characters are in none."""
-        parts: list[Match] = []
+        parts: list[TokenMatch] = []
         at = left_out = 0
         while at < len(text):
             ends = range(min(len(text), at + LONGEST_PIECE), at, -1)
@@ -171,7 +171,7 @@ class _Search:
                 left_out += 1
         return parts, left_out
 
-    def _edits(self, tokens: Iterable[str]) -> Iterator[tuple[str, Match]]:
+    def _edits(self, tokens: Iterable[str]) -> Iterator[tuple[str, TokenMatch]]:
         index = EditIndex(map(text_of, tokens))
         nearest: dict[str, tuple[int, str]] = {}
         for name, number in self.vectors.rows.items() if index else ():
@@ -180,4 +180,4 @@ class _Search:
                     nearest[text] = number, name
         for token in tokens:
             if hit := nearest.get(text_of(token)):
-                yield token, Match(Origin.EDIT, (hit[1],), self.vectors.table[hit[0]])
+                yield token, TokenMatch(Origin.EDIT, (hit[1],), self.vectors.table[hit[0]])

@@ -27,9 +27,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from paddlenlp_embtune.utils.locks import hidden_name
+from paddlenlp_embtune.utils.files.locks import hidden_name
 
-__all__ = ["fresh_sibling", "leftovers", "put_in_place", "recover", "recoverable", "sweep", "sync_folder", "sync_tree"]
+__all__ = ["leftovers", "recover", "recoverable", "swap_into_place", "sweep", "sync_folder", "sync_tree", "temporary_sibling"]
 
 _READY, _FORMER = "~ready", "~former"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -56,7 +56,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def fresh_sibling(path: Path) -> Iterator[Path]:
+def temporary_sibling(path: Path) -> Iterator[Path]:
     """Make a hidden folder beside a place; what is left of it when the block ends is removed."""
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path.name, "~")))
     _in_use.add(temporary)
@@ -68,7 +68,7 @@ def fresh_sibling(path: Path) -> Iterator[Path]:
         _in_use.discard(temporary)
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
+def swap_into_place(temporary: Path, path: Path) -> None:
     """Let a complete folder take a place; what stood there is where the new one was, or gone.
 
     Raises:

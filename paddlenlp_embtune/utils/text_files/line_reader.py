@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.decoding import BlockDecoder, file_blocks
-from paddlenlp_embtune.utils.json_yaml import MOST_BYTES
+from paddlenlp_embtune.utils.json_yaml import MAX_BYTES
+from paddlenlp_embtune.utils.text_files.decoding import BlockDecoder, file_blocks
 
-__all__ = ["LONGEST_LINE", "LineReader", "read_lines", "split_lines"]
+__all__ = ["MAX_LINE_LENGTH", "LineReader", "read_lines", "split_lines"]
 
-LONGEST_LINE = 1 << 24
+MAX_LINE_LENGTH = 1 << 24
 """Characters that a line, or a record over several lines, may have."""
 
 # LF, CR LF, the CR CR LF that doubled translation leaves, and CR alone; no other character ends a line.
@@ -26,7 +26,7 @@ class LineReader:
         blocks: of bytes, of any size.
         name: of the file, for messages.
         error: the exception to raise.
-        encoding: declared, as :func:`paddlenlp_embtune.utils.decoding.check_encoding` returns it; None finds out.
+        encoding: declared, as :func:`paddlenlp_embtune.utils.text_files.decoding.check_encoding` returns it; None finds out.
         advice: what to do about an encoding that cannot be told.
         longest: characters that a line may have.
     """
@@ -39,7 +39,7 @@ class LineReader:
         error: type[EmbtuneError],
         encoding: str | None = None,
         advice: str = "save it as UTF-8",
-        longest: int = LONGEST_LINE,
+        longest: int = MAX_LINE_LENGTH,
     ) -> None:
         self._decoder = BlockDecoder(blocks, encoding=encoding)
         self._name, self._error, self._advice, self._longest = name, error, advice, longest
@@ -108,7 +108,7 @@ def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = 
         FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
         EmbtuneError: of the type given; the file cannot be read or is too large, or its encoding cannot be told.
     """
-    blocks = file_blocks(path, error=error, most_bytes=MOST_BYTES)
+    blocks = file_blocks(path, error=error, max_bytes=MAX_BYTES)
     return [line for line, _ in LineReader(blocks, str(path), error=error, encoding=encoding)]
 
 

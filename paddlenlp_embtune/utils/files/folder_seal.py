@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.utils.atomic_io import sha256_of, write_text
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of, write_text
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 
 __all__ = ["find_damage", "write_seal"]
@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise EmbtuneError(f"its seal {path.name} is no regular file")
-    raw = read_bounded(path, error=EmbtuneError, most_bytes=_MOST_BYTES)
+    raw = read_bounded(path, error=EmbtuneError, max_bytes=_MOST_BYTES)
     content = parse_json(raw, f"its seal {path.name}", error=EmbtuneError)
     if not isinstance(content, dict) or raw != _text(content).encode("utf-8"):
         raise EmbtuneError(f"its seal {path.name} is not as it was written")

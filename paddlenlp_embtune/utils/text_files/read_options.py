@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from paddlenlp_embtune.errors import EmbtuneError, expected_names
-from paddlenlp_embtune.utils.decoding import check_encoding
+from paddlenlp_embtune.utils.text_files.decoding import check_encoding
 
-__all__ = ["QUOTING", "check_reading"]
+__all__ = ["QUOTING", "check_read_options"]
 
 QUOTING = ("auto", "csv", "none")
 """What double quotes in a TSV or CSV file are: what the file looks like, quotes around fields, or text like any other."""
 
 
-def check_reading(encoding: str | None, quoting: str, *, where: str, error: type[EmbtuneError]) -> str | None:
+def check_read_options(encoding: str | None, quoting: str, *, where: str, error: type[EmbtuneError]) -> str | None:
     """Return Python's name of a declared encoding.
 
     Args:

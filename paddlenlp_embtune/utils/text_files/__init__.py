@@ -1,0 +1,3 @@
+"""Text files from outside: one decoder and one line splitter for all of them."""
+
+__all__: list[str] = []
