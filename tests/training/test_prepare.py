@@ -31,7 +31,7 @@ def test_tokens_are_counted_whole_although_rows_are_encoded_once(
     tmp_path: Path, tokenizer: str, windows: dict[str, Any] | None
 ) -> None:
     prepared = prepare(recipe(tmp_path, tokenizer=tokenizer, windows=windows))
-    found = Counter(chain.from_iterable(_prepare._content_ids_of(prepared.tokenizer, prepared.train.texts, prepared.train_ids)))
+    found = Counter(chain.from_iterable(_prepare._own_ids_of(prepared.tokenizer, prepared.train.texts, prepared.train_ids)))
     assert found == Counter(chain.from_iterable(content_ids(prepared.tokenizer, text) for text in prepared.train.texts))
     assert any(len(content_ids(prepared.tokenizer, text)) > 10 for text in prepared.train.texts)
 
