@@ -84,7 +84,7 @@ def test_the_context_cannot_be_changed_and_names_the_parameters_there_are(tmp_pa
     embtune.attach(make_trainer(tmp_path), RECIPE)
     with pytest.raises(dataclasses.FrozenInstanceError):
         curious.context.recipe = None
-    with pytest.raises(RecipeError, match=r"no parameter 'embeding.weight'; .*nearest: 'embedding.weight'"):
+    with pytest.raises(RecipeError, match=r"no parameter 'embeding.weight'; .*did you mean 'embedding.weight'\?"):
         curious.context.group_of("embeding.weight")
 
 
