@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,35 +11,31 @@ from pathlib import Path
 import pytest
 
 from paddlenlp_embtune.builtin import FINANCE
-from tests.helpers import TinyRun
+from tests.helpers import Run, TinyRun
 
 BUNDLE = str(FINANCE / "bundle")
 TEXTS = ["公司的业绩大好，我们都要买入", "被立案调查，市场上没有人说好"]
 
 
-def embtune(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
-    """Run the command line in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "paddlenlp_embtune", "--threads", "1", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def test_predict_reads_the_standard_input_of_its_process() -> None:
+    command = [sys.executable, "-m", "paddlenlp_embtune", "--threads", "1", "predict", BUNDLE]
+    done = subprocess.run(command, input="\r".join(TEXTS).encode("gb18030"), capture_output=True, timeout=120, check=False)
+    assert (done.returncode, [line.split("\t")[2] for line in done.stdout.decode().splitlines()]) == (0, TEXTS)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
 @pytest.mark.parametrize("end", ["\r", "\r\r\n"])
-def test_predict_reads_stdin_in_any_encoding(end: str, encoding: str) -> None:
-    code, out, _ = embtune("predict", BUNDLE, stdin=end.join([*TEXTS, ""]).encode(encoding))
+def test_predict_reads_stdin_in_any_encoding(end: str, encoding: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = io.BytesIO(end.join([*TEXTS, ""]).encode(encoding))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given, encoding="ascii"))
+    code, out, _ = run("predict", BUNDLE)
     assert (code, [line.split("\t")[2] for line in out.splitlines()]) == (0, TEXTS)
 
 
-def test_predict_says_how_a_file_was_read_and_what_was_cut(tmp_path: Path) -> None:
+def test_predict_says_how_a_file_was_read_and_what_was_cut(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(f"sep=;\r\ntext;label\r\n{TEXTS[0]};x\r\n;\r\n{TEXTS[1] * 20};x\r\n".encode("gb18030"))
-    code, out, err = embtune("predict", BUNDLE, "--data", str(path), "--json")
+    code, out, err = run("predict", BUNDLE, "--data", str(path), "--json")
     answers = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert [answer["text"] for answer in answers] == [TEXTS[0], "", TEXTS[1] * 20]
@@ -47,17 +44,17 @@ def test_predict_says_how_a_file_was_read_and_what_was_cut(tmp_path: Path) -> No
     assert "1 of 3 texts have more than the 128 tokens" in err
 
 
-def test_a_declared_encoding_reaches_the_reader(tmp_path: Path) -> None:
+def test_a_declared_encoding_reaches_the_reader(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "a.tsv"
     path.write_bytes("text\tlabel\n涨\t强烈利好\n跌\t强烈利空\n".encode("gb18030"))
     (tmp_path / "short.txt").write_bytes("a\n祸害\n".encode("gb18030"))
-    code, _, err = embtune("predict", BUNDLE, "--data", str(tmp_path / "short.txt"))
+    code, _, err = run("predict", BUNDLE, "--data", str(tmp_path / "short.txt"))
     assert code == 1
     assert "line 2" in err
     assert "--encoding gb18030" in err
-    code, out, _ = embtune("evaluate", BUNDLE, "--data", str(path), "--encoding", "gb18030", "--json")
+    code, out, _ = run("evaluate", BUNDLE, "--data", str(path), "--encoding", "gb18030", "--json")
     assert (code, json.loads(out)["n"]) == (0, 2)
-    code, _, err = embtune("evaluate", BUNDLE, "--data", str(path), "--encoding", "klingon")
+    code, _, err = run("evaluate", BUNDLE, "--data", str(path), "--encoding", "klingon")
     assert code == 2
     assert "--encoding is 'klingon'" in err
 

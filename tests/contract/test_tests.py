@@ -99,3 +99,13 @@ def test_folders_of_tests_are_rooms() -> None:
     folders = {path.parent.relative_to(TESTS) for path in modules()} - {Path()}
     strange = {str(folder) for folder in folders if folder.parts[0] not in CROSS_CUTTING and not (ROOMS / folder).is_dir()}
     assert strange == set()
+
+
+def test_scripts_that_tests_run_are_there() -> None:
+    """Paths below ``tests``, given in parts, and names of modules, as scripts that child processes run are named."""
+    for path in sorted(TESTS.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        named = [match.replace('"', "").replace(" ", "") for match in re.findall(r'"tests"((?: / "[\w.]+")+)', text)]
+        named += [match.replace(".", "/") + ".py" for match in re.findall(r'"tests((?:\.[a-z]\w*)+)"', text)]
+        for name in named:
+            assert TESTS.joinpath(name.lstrip("/")).is_file(), f"{path.relative_to(TESTS)} names {name}"
