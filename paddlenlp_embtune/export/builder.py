@@ -140,7 +140,7 @@ class BundleBuilder:
         return gone
 
     def add_engines(self, names: Sequence[str]) -> None:
-        """Export for engines, anew or for the first time, and prove each of them; engines without a proof are proven too.
+        """Export for engines, in place of older files of theirs, and prove them, as well as those that have no proof yet.
 
         What is exported is the layer that the bundle's own weights give. What it is compared with is the live model.
 

@@ -33,7 +33,7 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
 
 
 def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_texts: Sequence[str] = ()) -> Bundle:
-    """Export a bundle's weights for engines, anew or for the first time, keeping its other engines.
+    """Export a bundle's weights for engines; files that it has for these are replaced, its other engines stay.
 
     Args:
         bundle: an opened bundle.
