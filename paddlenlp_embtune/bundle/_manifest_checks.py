@@ -69,7 +69,7 @@ def check_file_names(manifest: Manifest, where: Path, tokenizer_files: Iterable[
             )
         if not _DIGEST.fullmatch(digest):
             raise BundleError(
-                f"{where} gives {shorten(digest)} as the SHA-256 of {name}; expected: 64 hexadecimal digits; restore the file"
+                f"{where} gives {shorten(digest)} as the SHA-256 of {name}; expected 64 hexadecimal digits; restore the file"
             )
     used: dict[str, Iterable[str]] = {**manifest.engines, "tokenizer": tokenizer_files, "every bundle": _needed(manifest)}
     used |= {precision: (program.file,) for precision, program in manifest.quantized.items()}

@@ -78,7 +78,7 @@ def read_one_generation(
 
 
 def check_generation(path: Path, generation: Generation | None, files: Mapping[str, str] | None = None) -> None:
-    """Refuse to continue with what was read of a bundle by and by, if it has been replaced since it was opened.
+    """Refuse to continue with what was read of a bundle, if it has been replaced since it was opened.
 
     Args:
         path: folder of the bundle.

@@ -9,11 +9,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS
     from paddlenlp_embtune.export._place import bundle_lock as bundle_lock
-    from paddlenlp_embtune.export.builder import (
-        BundleBuilder as BundleBuilder,
-        edit_bundle as edit_bundle,
-        new_bundle as new_bundle,
-    )
+    from paddlenlp_embtune.export.builder import BundleBuilder as BundleBuilder
     from paddlenlp_embtune.export.bundle_content import BundleContent as BundleContent
     from paddlenlp_embtune.export.bundle_writer import (
         add_engines as add_engines,
@@ -32,6 +28,7 @@ if TYPE_CHECKING:
         cut_bundle as cut_bundle,
         extend_bundle as extend_bundle,
     )
+    from paddlenlp_embtune.export.transaction import edit_bundle as edit_bundle, new_bundle as new_bundle
     from paddlenlp_embtune.export.triton import write_triton as write_triton
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -39,7 +36,7 @@ else:
         {
             "_calibration": "MIN_CALIBRATION_ROWS",
             "_place": "bundle_lock",
-            "builder": "BundleBuilder edit_bundle new_bundle",
+            "builder": "BundleBuilder",
             "bundle_content": "BundleContent",
             "bundle_writer": "add_engines calibrate quantize write_bundle",
             "from_checkpoint": "bundle_checkpoint",
@@ -49,6 +46,7 @@ else:
             "quantization": "MIN_QUANTIZATION_ROWS",
             "replace_embedding": "restore_embedding",
             "resize_vocabulary": "Resized cut_bundle extend_bundle",
+            "transaction": "edit_bundle new_bundle",
             "triton": "write_triton",
         },
     )

@@ -13,7 +13,7 @@ from paddlenlp_embtune.text import PAD_ID, tokenize_texts
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["FIXTURES", "INTERFACE", "describe", "write_interface"]
+__all__ = ["FIXTURES", "INTERFACE", "interface_of", "write_interface"]
 
 INTERFACE, FIXTURES = "interface.json", "fixtures.jsonl"
 _TEXTS = (
@@ -38,8 +38,8 @@ _SCORES_OF_WINDOWS = (
 )
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """Describe a bundle's inputs and outputs without a word about Python."""
+def interface_of(bundle: Bundle) -> dict[str, Any]:
+    """Describe how text becomes a bundle's input, and its output answers, for programs in any language."""
     manifest, tokenizer = bundle.manifest, bundle.tokenizer
     config = tokenizer.config()
     return {
@@ -105,5 +105,5 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
         blank = not windows[0]["ids"]
         line = {"text": text, "windows": [] if blank else windows, "scores": None if blank else row}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    write_text(folder / INTERFACE, json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / INTERFACE, json.dumps(interface_of(bundle), ensure_ascii=False, indent=1) + "\n")
     write_text(folder / FIXTURES, "".join(lines))

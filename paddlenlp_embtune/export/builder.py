@@ -1,43 +1,38 @@
-"""The builder: a bundle is made, or changed, in one transaction.
-
-Weights, engines with their proofs, calibration and quantized programs come into one temporary folder beside the bundle's place.
-When the transaction ends, every file has been written once and hashed once, the manifest is sealed, and the folder takes the
-place of what stood there. An error anywhere leaves the place as it was.
-"""
+"""The builder: what goes into one bundle, step by step, before it is sealed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune import compat
-from paddlenlp_embtune.bundle import Bundle, Manifest, ParityRecord, without_programs, write_embedding
+from paddlenlp_embtune.bundle import Bundle, Manifest, without_programs, write_embedding
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export._calibration import fit_calibration
-from paddlenlp_embtune.export._place import bundle_lock, locked_bundle, replace_bundle
+from paddlenlp_embtune.export._engines import EngineCache, find_exporters, run_exporters
 from paddlenlp_embtune.export._staged_files import StagedFiles
-from paddlenlp_embtune.export.bundle_content import BundleContent, manifest_of, package_versions, write_content
+from paddlenlp_embtune.export.bundle_content import without_engines
 from paddlenlp_embtune.export.labelled_rows import LabelledRows
 from paddlenlp_embtune.export.quantization import check_quantization, measured_program
 from paddlenlp_embtune.export.seal import best_engine, seal
-from paddlenlp_embtune.inference import Engine, EngineOptions, gpu_providers
-from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.inference import Engine
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, Vocabulary
 
-__all__ = ["BundleBuilder", "edit_bundle", "exporters_of", "new_bundle"]
+if TYPE_CHECKING:
+    from paddlenlp_embtune.export.parity import LiveAnswers
+
+__all__ = ["BundleBuilder"]
 
 _WEIGHTS = "weights.safetensors"
-Exporters = Mapping[str, Callable[..., Sequence[str]]]
 
 
 class BundleBuilder:
-    """A bundle in the making; :func:`new_bundle` and :func:`edit_bundle` make builders.
+    """A bundle in the making; :func:`paddlenlp_embtune.export.new_bundle` and ``edit_bundle`` make builders.
 
     A step that fails leaves the bundle as it was before that step, so that the transaction can continue without it.
 
@@ -48,6 +43,7 @@ class BundleBuilder:
         vocabulary: of its tokenizer.
         files: the files in the folder.
         model: the live model, which engines are compared with; None takes the one that the weights in the folder give.
+        sample_texts: real texts that it is compared on, beside random ones.
     """
 
     def __init__(
@@ -59,6 +55,7 @@ class BundleBuilder:
         files: StagedFiles,
         *,
         model: Any = None,
+        sample_texts: Sequence[str] = (),
     ) -> None:
         self.target = target
         self.folder = folder
@@ -66,9 +63,11 @@ class BundleBuilder:
         self.vocabulary = vocabulary
         self._files = files
         self._model = model
+        self._sample_texts = sample_texts
+        self._never_proven = self._unproven() if model is None else set()
         self._tokenizer: Tokenizer | None = None
-        self._engines: dict[tuple[str, str, str], Engine] = {}
-        self._live: tuple[Sequence[str], Any] | None = None
+        self._engines = EngineCache()
+        self._live: LiveAnswers | None = None
         self._bundle: Bundle | None = None
 
     @property
@@ -103,12 +102,8 @@ class BundleBuilder:
             precision: of the program.
             device: as in :class:`paddlenlp_embtune.inference.EngineOptions`.
         """
-        key = (name, precision, _plain_device(name, device))
-        if key not in self._engines:
-            self._files.stage()
-            options = EngineOptions(num_threads=compat.usable_threads(), device=key[2], precision=precision)
-            self._engines[key] = registry.current().guarded("engine", name)(self.draft, options)
-        return self._engines[key]
+        self._files.stage()
+        return self._engines.get(self.draft, name, precision=precision, device=device)
 
     def rows(self, texts: Sequence[str], labels: Sequence[str], *, reading: TokenizedTexts | None = None) -> LabelledRows:
         """Return labelled rows for :meth:`calibrate`, :meth:`quantize` and figures, which share what engines answer to them.
@@ -140,38 +135,36 @@ class BundleBuilder:
         with self._step(dropped={*programs, _WEIGHTS}):
             write_embedding(source, table, self.folder)
             self.manifest = manifest
-            self._engines.clear()
+            self._engines = EngineCache()
             self._live = None
         return gone
 
-    def add_engines(self, names: Sequence[str], *, sample_texts: Sequence[str] = ()) -> None:
-        """Export for engines, anew or for the first time, and prove each of them; engines without a proof are proven too.
+    def add_engines(self, names: Sequence[str]) -> None:
+        """Export for engines, in place of older files of theirs, and prove them, as well as those that have no proof yet.
 
         What is exported is the layer that the bundle's own weights give. What it is compared with is the live model.
 
         Args:
             names: registered exporters to run.
-            sample_texts: real texts for the parity check, beside random ones.
         Raises:
             ParityError: an engine answers differently; the step is undone.
             PluginError: no exporter has that name, or one does not keep its contract.
         """
-        exporters = exporters_of(names)
-        manifest, dropped = _without_engines(self.manifest, exporters)
+        exporters = find_exporters(names)
+        manifest, dropped = without_engines(self.manifest, exporters)
         with self._step(dropped=dropped):
-            self._engines = {key: engine for key, engine in self._engines.items() if key[0] not in exporters}
-            self.manifest = dataclasses.replace(manifest, engines={**manifest.engines, **self._export(exporters)})
-            self._prove(exporters, sample_texts)
+            self._engines = self._engines.without(names=exporters)
+            written = run_exporters(exporters, self._layer(), self.draft) if exporters else {}
+            self.manifest = dataclasses.replace(manifest, engines={**manifest.engines, **written})
+            self._prove(exporters)
 
-    def prove(self, *, sample_texts: Sequence[str] = ()) -> None:
+    def prove(self) -> None:
         """Compare the engines that have no proof yet with the live model.
 
-        Args:
-            sample_texts: real texts, beside random ones.
         Raises:
             ParityError: one answers differently.
         """
-        self._prove((), sample_texts)
+        self._prove(())
 
     def calibrate(self, rows: LabelledRows, *, target_precision: float | None = None) -> None:
         """Fit temperature and thresholds; see :func:`paddlenlp_embtune.export.calibrate`.
@@ -193,59 +186,54 @@ class BundleBuilder:
         method = check_quantization(rows, precision=precision, method=method, tolerance=tolerance)
         file = f"onnx/model.{precision}.onnx"
         with self._step(dropped={file}):
-            self._engines = {key: engine for key, engine in self._engines.items() if key[1] != precision}
+            self._engines = self._engines.without(precision=precision)
             program = measured_program(self, rows, file, precision=precision, method=method, tolerance=tolerance)
             self.update(quantized={**self.manifest.quantized, precision: program})
 
     def seal(self) -> Mapping[str, str]:
-        """Write the interface, and the manifest with the hash of every other file; return these hashes."""
+        """Write the interface, and the manifest with the hash of every other file; return these hashes.
+
+        Raises:
+            ParityError: an engine that has not been proven yet answers differently.
+        """
         self._files.stage()
+        if self._unproven() - self._never_proven:
+            self.prove()
         return seal(self.draft, self.engine(best_engine(self.manifest), device="cpu"), self._files.hashes)
 
     def finish(self, hashes: Mapping[str, str]) -> None:
         """Open the bundle in its place, and let the engines go."""
-        self._engines.clear()
+        self._engines = EngineCache()
         self._bundle = Bundle.open_written(self.target, hashes)
 
-    def _export(self, exporters: Exporters) -> dict[str, tuple[str, ...]]:
-        """Run exporters; return the files of each."""
-        if not exporters:
-            return {}
+    def _layer(self) -> Any:
+        """The layer that the weights in the folder give."""
         live: Any = self.engine("paddle")
-        written = {name: tuple(run(live.layer, self.folder)) for name, run in exporters.items()}
-        for name, files in written.items():
-            for file in files:
-                if not (self.folder / file).is_file():
-                    raise registry.current().breach("exporter", name, f"returned {file!r}, which it did not write")
-        return written
+        return live.layer
 
-    def _prove(self, names: Iterable[str], sample_texts: Sequence[str]) -> None:
-        """Compare engines with the live model, at the temperature that the bundle has now."""
-        from paddlenlp_embtune.export.parity import verify_padding, verify_parity
+    def _unproven(self) -> set[str]:
+        return set(self.manifest.engines) - set(self.manifest.parity)
 
-        live, temperature = self._live_answers(sample_texts), self.manifest.temperature
-        verify_padding(live, temperature=temperature)
-        parity: dict[str, ParityRecord] = dict(self.manifest.parity)
+    def _prove(self, names: Iterable[str]) -> None:
+        """Compare engines, and those without a proof, with the live model at the temperature that the bundle has now."""
+        from paddlenlp_embtune.export.parity import live_answers, parity_batches, verify_padding, verify_parity
+
+        if self._live is None:
+            most, size = self.manifest.max_length, len(self.vocabulary)
+            encoded = [self.tokenizer.encode(text, max_length=most) for text in self._sample_texts]
+            batches = parity_batches(encoded, vocabulary_size=size, max_length=most)
+            self._live = live_answers(self._model if self._model is not None else self._layer(), batches)
+        temperature, parity = self.manifest.temperature, dict(self.manifest.parity)
+        verify_padding(self._live, temperature=temperature)
         unproven = [name for name in self.manifest.engines if name not in names and name not in parity]
         for name in [*names, *unproven]:
-            parity[name] = verify_parity(live, self.engine(name), name=name, temperature=temperature)
+            parity[name] = verify_parity(self._live, self.engine(name), name=name, temperature=temperature)
         self.update(parity=parity)
-
-    def _live_answers(self, sample_texts: Sequence[str]) -> Any:
-        from paddlenlp_embtune.export.parity import live_answers, parity_batches
-
-        if self._live is None or list(self._live[0]) != list(sample_texts):
-            tokenizer, most = self.tokenizer, self.manifest.max_length
-            encoded = [tokenizer.encode(text, max_length=most) for text in sample_texts]
-            batches = parity_batches(encoded, vocabulary_size=len(self.vocabulary), max_length=most)
-            loaded: Any = self._model if self._model is not None else self.engine("paddle")
-            self._live = sample_texts, live_answers(loaded if self._model is not None else loaded.layer, batches)
-        return self._live[1]
 
     @contextlib.contextmanager
     def _step(self, *, dropped: Iterable[str]) -> Iterator[None]:
         """Change the bundle without some of its files; an error undoes what was done."""
-        manifest, engines, state = self.manifest, dict(self._engines), self._files.state()
+        manifest, engines, state = self.manifest, self._engines, self._files.state()
         try:
             self._files.drop(dropped)
             self._files.stage()
@@ -254,78 +242,3 @@ class BundleBuilder:
             self.manifest, self._engines = manifest, engines
             self._files.restore(state)
             raise
-
-
-@contextlib.contextmanager
-def new_bundle(target: Path, content: BundleContent) -> Iterator[BundleBuilder]:
-    """Make a bundle: it is sealed and put in its place when the block ends; an error leaves the place as it was.
-
-    Args:
-        target: the folder; an older bundle there is replaced in one step, anything else is refused.
-        content: what goes in.
-    Yields:
-        A builder that holds the weights; no engine is proven yet.
-    Raises:
-        ParityError: an engine answers differently.
-        BundleError: the place is taken, or the disk does not take the files; nothing is written.
-    """
-    with bundle_lock(target):
-        with replace_bundle(target) as folder:
-            write_content(folder, content)
-            files, vocabulary = StagedFiles(folder), content.tokenizer.vocabulary
-            builder = BundleBuilder(target, folder, manifest_of(content), vocabulary, files, model=content.model)
-            yield builder
-            hashes = builder.seal()
-        builder.finish(hashes)
-
-
-@contextlib.contextmanager
-def edit_bundle(bundle: Bundle, target: Path) -> Iterator[BundleBuilder]:
-    """Change a bundle: the result is sealed and put in its place when the block ends; an error leaves the place as it was.
-
-    Args:
-        bundle: an opened bundle; opened again if it is to be replaced and another process has replaced it since.
-        target: where the result goes; may be the bundle's own folder.
-    Yields:
-        A builder that holds what the bundle holds.
-    Raises:
-        BundleError: a place is taken, the bundle has been replaced meanwhile, or the disk does not take the files; nothing is
-            written.
-    """
-    with locked_bundle(bundle, target) as current:
-        with replace_bundle(target) as folder:
-            if target.resolve() == current.path.resolve():
-                current.check_current()
-            files = StagedFiles(folder, current)
-            builder = BundleBuilder(target, folder, current.manifest, current.vocabulary, files)
-            yield builder
-            hashes = builder.seal()
-        builder.finish(hashes)
-
-
-def exporters_of(names: Sequence[str]) -> Exporters:
-    """Return exporters by the names of their engines.
-
-    Raises:
-        PluginError: no exporter has that name.
-    """
-    return {name: registry.current().guarded("exporter", name) for name in names}
-
-
-def _without_engines(former: Manifest, exporters: Exporters) -> tuple[Manifest, set[str]]:
-    """Take out of a manifest what is exported anew; return it, and the files that go."""
-    kept = {name: files for name, files in former.engines.items() if name not in exporters}
-    parity = {name: record for name, record in former.parity.items() if name not in exporters}
-    manifest = dataclasses.replace(former, engines=kept, parity=parity, versions=package_versions())
-    dropped = {name for engine, files in former.engines.items() if engine in exporters for name in files}
-    if "onnxruntime" in exporters:
-        dropped |= {program.file for program in manifest.quantized.values()}
-        manifest = dataclasses.replace(manifest, quantized={})
-    return manifest, dropped
-
-
-def _plain_device(engine: str, device: str) -> str:
-    """Return ``cpu`` for ``auto`` where an engine of ours knows no GPU, so that it is loaded once."""
-    if device != "auto" or engine not in ("onnxruntime", "paddle_inference", "paddle"):
-        return device
-    return "auto" if engine == "onnxruntime" and gpu_providers() else "cpu"

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from paddlenlp_embtune.bundle import SCHEMA_VERSION, Manifest, ParityRecord, tok
 from paddlenlp_embtune.text import Tokenizer, WindowSpec
 from paddlenlp_embtune.utils.files.atomic_io import write_safetensors, write_text
 
-__all__ = ["BundleContent", "manifest_of", "package_versions", "write_content"]
+__all__ = ["BundleContent", "manifest_of", "without_engines", "write_content"]
 
 _PACKAGES = (
     "paddlenlp-embtune",
@@ -80,7 +80,7 @@ def manifest_of(content: BundleContent) -> Manifest:
         vectors=content.vectors,
         recipe=content.recipe,
         teacher=content.teacher,
-        versions=package_versions(),
+        versions=_package_versions(),
         files={},
     )
 
@@ -96,7 +96,23 @@ def write_content(folder: Path, content: BundleContent) -> None:
     write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
 
 
-def package_versions() -> dict[str, str]:
+def without_engines(former: Manifest, names: Collection[str]) -> tuple[Manifest, set[str]]:
+    """Take engines that will be exported again out of a manifest, and the quantized programs that were made of theirs.
+
+    Returns:
+        the manifest without them, and the names of the files that go
+    """
+    kept = {name: files for name, files in former.engines.items() if name not in names}
+    parity = {name: record for name, record in former.parity.items() if name not in names}
+    manifest = dataclasses.replace(former, engines=kept, parity=parity, versions=_package_versions())
+    dropped = {name for engine, files in former.engines.items() if engine in names for name in files}
+    if "onnxruntime" in names:
+        dropped |= {program.file for program in manifest.quantized.values()}
+        manifest = dataclasses.replace(manifest, quantized={})
+    return manifest, dropped
+
+
+def _package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that make a bundle, as far as they are installed."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.export.builder import edit_bundle, exporters_of, new_bundle
+from paddlenlp_embtune.export._engines import find_exporters
 from paddlenlp_embtune.export.bundle_content import BundleContent
+from paddlenlp_embtune.export.transaction import edit_bundle, new_bundle
 
 __all__ = ["add_engines", "calibrate", "quantize", "reseal", "write_bundle"]
 
@@ -25,14 +26,14 @@ def write_bundle(path: Path, content: BundleContent, *, engines: Sequence[str]) 
         BundleError: the place is taken, or the disk does not take the files; nothing is written.
         PluginError: no exporter has that name.
     """
-    exporters_of(engines)  # refuses a name that is not known before anything is made
+    find_exporters(engines)  # refuses a name that is not known before anything is made
     with new_bundle(path, content) as builder:
-        builder.add_engines(engines, sample_texts=content.sample_texts)
+        builder.add_engines(engines)
     return builder.bundle
 
 
 def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_texts: Sequence[str] = ()) -> Bundle:
-    """Export a bundle's weights for engines, anew or for the first time, keeping its other engines.
+    """Export a bundle's weights for engines; files that it has for these are replaced, its other engines stay.
 
     Args:
         bundle: an opened bundle.
@@ -42,9 +43,9 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
     Raises:
         ParityError, BundleError, PluginError: as :func:`write_bundle`.
     """
-    exporters_of(engines)
-    with edit_bundle(bundle, target) as builder:
-        builder.add_engines(engines, sample_texts=sample_texts)
+    find_exporters(engines)
+    with edit_bundle(bundle, target, sample_texts=sample_texts) as builder:
+        builder.add_engines(engines)
     return builder.bundle
 
 

@@ -54,5 +54,5 @@ def _translate(program: Path, weights: Path, target: Path) -> None:
         raise HostError(f"paddle2onnx did not finish within {_TIMEOUT_SECONDS} seconds") from None
     if done.returncode != 0 or not target.is_file():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        told = [line for line in lines if "ERROR" in line or "Error" in line] or lines[-1:]
-        raise HostError(f"paddle2onnx failed with exit code {done.returncode}: {' | '.join(told[:3])}")
+        errors = [line for line in lines if "ERROR" in line or "Error" in line] or lines[-1:]
+        raise HostError(f"paddle2onnx failed with exit code {done.returncode}: {' | '.join(errors[:3])}")

@@ -1,4 +1,4 @@
-"""A bundle with another embedding: every engine exported and proven anew, nothing kept that was true of the old one only."""
+"""A bundle with another embedding: engines are exported and proven again, and what was true of the old one only goes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle import Bundle, Manifest
 from paddlenlp_embtune.evaluation import classification_report, encode_labels
 from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS
-from paddlenlp_embtune.export.builder import BundleBuilder, edit_bundle
+from paddlenlp_embtune.export.builder import BundleBuilder
 from paddlenlp_embtune.export.seal import best_engine
+from paddlenlp_embtune.export.transaction import edit_bundle
 
 __all__ = ["measure_again", "restore_embedding"]
 
@@ -29,7 +30,7 @@ def restore_embedding(
 ) -> tuple[Bundle, list[str]]:
     """Write a bundle again with another embedding.
 
-    Its engines are exported anew, and each must agree with the live model. Programs of lower precision, the calibration and
+    Its engines are exported again, and each must agree with the live model. Programs of lower precision, the calibration and
     the figures on the development rows belong to the old embedding and are left out; labelled rows bring the last two back.
 
     Args:
@@ -50,7 +51,7 @@ def restore_embedding(
     """
     if len(texts) or len(labels):
         encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
-    with edit_bundle(bundle, target) as builder:
+    with edit_bundle(bundle, target, sample_texts=texts[:512]) as builder:
         bundle.check_current("vocab.txt", "weights.safetensors", "model.json")  # the table is made of what was opened
         former = builder.manifest
         engines = builder.replace_embedding(bundle, table)
@@ -61,7 +62,7 @@ def restore_embedding(
             metrics={},
             vectors={**former.vectors, "restored": dict(origin or {})},
         )
-        builder.add_engines(engines, sample_texts=texts[:512])
+        builder.add_engines(engines)
         notes = measure_again(builder, former, texts=texts, labels=labels)
     return builder.bundle, notes
 
@@ -103,10 +104,10 @@ def measure_again(
 def _notes(former: Manifest, *, measured: bool, same_rows: bool) -> list[str]:
     notes = []
     if former.quantized:
-        notes.append(f"{', '.join(former.quantized)} left out: made of the old embedding; add it anew with: embtune quantize")
+        notes.append(f"{', '.join(former.quantized)} left out: made of the old embedding; add it again with: embtune quantize")
     if former.calibration is not None and same_rows and not measured:
         notes.append(
-            "calibration kept as it was, fitted to the old tokens; fit it anew with --data here, or: embtune calibrate"
+            "calibration kept as it was, fitted to the old tokens; fit it again with --data here, or: embtune calibrate"
         )
     elif former.calibration is not None and not measured:
         notes.append("calibration left out: fitted to the old embedding; fit it with --data here, or with: embtune calibrate")

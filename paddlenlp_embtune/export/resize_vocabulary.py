@@ -18,9 +18,9 @@ from paddlenlp_embtune.errors import BundleError, DataError
 from paddlenlp_embtune.evaluation import encode_labels
 from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS
 from paddlenlp_embtune.export._place import locked_bundle
-from paddlenlp_embtune.export.builder import new_bundle
 from paddlenlp_embtune.export.bundle_content import BundleContent
 from paddlenlp_embtune.export.replace_embedding import measure_again
+from paddlenlp_embtune.export.transaction import new_bundle
 from paddlenlp_embtune.models import embedding_name, load_layer, with_table
 from paddlenlp_embtune.text import AddedTerms, PrunedTokenizer, Tokenizer, prune_tokenizer, tokenizer_files
 
@@ -113,7 +113,7 @@ def cut_bundle(
         model = load_layer(current.path)
         if getattr(model, "hashes_ids", False):
             raise BundleError(
-                f"the {type(model).__name__} of {current.path} hashes ids, so they cannot be numbered anew; train it with a "
+                f"the {type(model).__name__} of {current.path} hashes ids, so they cannot be renumbered; train it with a "
                 "larger text.min_count, or with model.options {ngram_buckets: 0}"
             )
         cut = prune_tokenizer(current.tokenizer, domain_texts, min_count=min_count)
@@ -143,7 +143,7 @@ def _rewrite(
     texts: Sequence[str],
     labels: Sequence[str],
 ) -> tuple[Bundle, tuple[str, ...]]:
-    """Write the bundle with its model on another table, every engine exported and proven anew."""
+    """Write the bundle with its model on another table, every engine exported and proven again."""
     manifest = bundle.manifest
     name = model_name(bundle)
     content = BundleContent(
@@ -163,6 +163,6 @@ def _rewrite(
     bundle.check_current("weights.safetensors", "model.json", *tokenizer_files(bundle.manifest.tokenizer))
     engines = [each for each in manifest.engines if each != "paddle"]
     with new_bundle(target, content) as builder:
-        builder.add_engines(engines, sample_texts=content.sample_texts)
+        builder.add_engines(engines)
         notes = measure_again(builder, manifest, texts=texts, labels=labels, same_rows=True)
     return builder.bundle, tuple(notes)

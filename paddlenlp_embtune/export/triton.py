@@ -44,8 +44,8 @@ def write_triton(
         name: of the model: letters, digits, ``-``, ``_`` and ``.``.
         precision: ``fp32``, or what the bundle was quantized to.
         max_batch_size: the most rows of a request, 1 or more.
-        overwrite: replace models of ours that have this name and are of another bundle; those of this bundle are replaced in
-            any case, what is not ours never.
+        overwrite: replace models of another bundle that have this name and that this function wrote; those of this bundle are
+            always replaced, anything else never.
     Returns:
         The folders written.
     Raises:

@@ -60,7 +60,7 @@ def deliver(
         _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
     with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
         rows = builder.rows(prepared.dev.texts, prepared.dev.labels, reading=_reading(dev))
-        builder.prove(sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS])
+        builder.prove()
         teacher = _measure_live(builder, rows, prepared, truth)
         _calibrate(recipe, builder, rows, record)
         failure = _add_engines(recipe, builder, rows, record)
@@ -103,6 +103,7 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
         recipe=_without_folders(recipe).to_dict(),
         data=data_summary(prepared, folders=False),
         vectors=prepared.origins,
+        sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS],
     )
 
 
@@ -141,7 +142,7 @@ def _add_engines(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, rec
     """Export for the engines of the recipe, and add a program in 8 bits; return what made one of these steps fail."""
     try:
         if recipe.export.engines:
-            builder.add_engines(recipe.export.engines, sample_texts=rows.texts[:_SAMPLE_TEXTS])
+            builder.add_engines(recipe.export.engines)
         if recipe.export.int8 is not None:
             builder.quantize(rows, precision="int8", method=recipe.export.int8)
             record.write("quantized", precision="int8", **to_plain(builder.manifest.quantized["int8"]))
