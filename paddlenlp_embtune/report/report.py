@@ -1,4 +1,4 @@
-"""From a run's folder to its report: the sections in order, those of plugins after them, and the file."""
+"""Writing the report of a run: the sections in order, then those of plugins, into one HTML file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Section:
     """One section of the report.
 
     Args:
-        title: stands above it.
+        title: its heading.
         sources: the files of the run that it reads, for messages.
         write: called with the run and with what draws figures, returns HTML.
     """
@@ -65,19 +65,19 @@ def write_report(
 ) -> Path:
     """Write the report of a run: one HTML file that needs nothing beside it.
 
-    What the run does not hold is said to be absent, in its section.
+    Sections whose files are missing say so.
 
     Args:
         run_dir: the folder that ``embtune train`` wrote.
-        out: the file to write; None writes ``report.html`` into the folder of the run.
-        png_dir: also write every figure there as a PNG file; None does not. Where no installed font has Chinese characters,
-            a warning is logged and the files show code points.
-        method: how terms come onto a map: ``pca``, ``tsne`` (needs scikit-learn) or ``umap`` (needs umap-learn).
+        out: the file to write; None for ``report.html`` in the folder of the run.
+        png_dir: folder for every figure as a PNG file as well; None for no PNG files. If no installed font has Chinese
+            characters, a warning is logged and the files show code points.
+        method: how the term map is drawn: ``pca``, ``tsne`` (needs scikit-learn) or ``umap`` (needs umap-learn).
         sections: further sections by title, as the hook ``embtune_register_report_sections`` returns them; None for none.
     Returns:
         The file that was written.
     Raises:
-        DataError: the folder is no run's, or a file in it is damaged.
+        DataError: the folder is not a run, or a file in it is damaged.
         RecipeError: there is no such method.
         PluginError: a further section raised, or returned no HTML.
         MissingDependencyError: matplotlib, jinja2, or what the method needs, is not installed.

@@ -1,4 +1,4 @@
-"""A run's folder, read for a report: what is there, and None for what is not."""
+"""Reading the folder of a run for its report; parts that are missing are None."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PARTS = ("recipe.yaml", "record.jsonl", "metrics.json", INSIGHT, "bundle/bundle
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that the folder of a run holds.
+    """The contents of the folder of a run.
 
     Args:
         path: the folder.
-        recipe_text: ``recipe.yaml`` as it stands; None if it is not there.
-        recipe: the same, read; empty if it is not there.
-        events: of ``record.jsonl``, in order; None if it is not there.
+        recipe_text: the text of ``recipe.yaml``; None if there is no such file.
+        recipe: the same, parsed; empty if there is no such file.
+        events: the lines of ``record.jsonl``, in order; None if there is no such file.
         metrics: ``metrics.json``, or None.
         manifest: ``bundle/bundle.json``, or None.
-        sizes: bytes of every file of the bundle, by its path in there.
-        dev: what the bundle said about the development rows (``evaluation.analyze_predictions``), or None.
-        movement: how the embedding moved (``describe_drift``), or None.
+        sizes: bytes of every file of the bundle, by its path in the bundle.
+        dev: the error analysis of the development rows (``evaluation.analyze_predictions``), or None.
+        movement: how the embedding moved (``embeddings.metrics.describe_drift``), or None.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the folder, also where its path is relative."""
         return self.path.resolve().name
 
     def of(self, event: str) -> list[Mapping[str, Any]]:
@@ -59,14 +59,14 @@ class Run:
         return found[-1] if found else {}
 
     def epoch_of(self, entry: Mapping[str, Any]) -> float:
-        """Return when an event happened, in epochs, to the step where that is known."""
+        """Return when an event happened, in epochs; exact to the step where the step is known."""
         step, known = entry.get("step"), self._steps_per_epoch()
         if step is not None and known:
             return float(step) / known
         return float(entry.get("epoch") or 0.0)
 
     def end_epoch(self) -> float:
-        """Return the latest epoch that any event names, at least 0."""
+        """Return the latest epoch of any event, at least 0."""
         named = (entry.get("epoch") or entry.get("epochs") or 0.0 for entry in self.events or ())
         return max(map(float, named), default=0.0)
 
@@ -81,13 +81,13 @@ def read_run(path: str | Path) -> Run:
     """Read the folder of a run.
 
     Raises:
-        DataError: there is no such folder, it is no run's, or one of its files is damaged.
+        DataError: there is no such folder, it is not a run, or one of its files is damaged.
     """
     path = Path(path)
     if not any((path / part).is_file() for part in _PARTS):
         raise DataError(
-            f"{path} is {'no run' if path.is_dir() else 'no folder'}; expected the folder that embtune train wrote with --out, "
-            f"with {', '.join(_PARTS)}"
+            f"{path} is {'not a run' if path.is_dir() else 'not a folder'}; expected the folder that embtune train wrote with "
+            f"--out, with {', '.join(_PARTS)}"
         )
     insight = _json(path / INSIGHT) or {}
     text = _read(path / "recipe.yaml", str)
@@ -105,12 +105,12 @@ def read_run(path: str | Path) -> Run:
 
 
 def _read(path: Path, parse: Callable[[str], T]) -> T | None:
-    """Read and parse a file; None if it is not there."""
+    """Read and parse a file; None if there is no such file."""
     if not path.is_file():
         return None
     try:
         return parse(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # what is no JSON, no YAML or no UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, YAML or UTF-8
         raise DataError(f"{path} is damaged: {error}; restore it, or train again") from None
 
 
@@ -131,7 +131,7 @@ def _events(text: str) -> tuple[Mapping[str, Any], ...]:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
-            raise ValueError(f"line {number} is no event: {line[:80]}")
+            raise ValueError(f"line {number} is not an event: {line[:80]}")
         found.append(entry)
     return tuple(found)
 
@@ -139,7 +139,7 @@ def _events(text: str) -> tuple[Mapping[str, Any], ...]:
 def _mapping(value: object, path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise DataError(
-            f"{path} is damaged: it holds {str(value)[:80]}, no mapping of keys to values; restore it, or train again"
+            f"{path} is damaged: expected a mapping of keys to values, got {str(value)[:80]}; restore it, or train again"
         )
     return value
 

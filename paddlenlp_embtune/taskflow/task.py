@@ -79,7 +79,7 @@ class DomainSentimentTask:
         """Label texts: one text, several, or a list of them; one result for each, in order."""
         scores, explain = bool(kwargs.pop("scores", self._scores)), bool(kwargs.pop("explain", self._explain))
         if kwargs:
-            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; expected explain, scores")
+            raise TypeError(f"the task has no argument {next(iter(kwargs))!r} when called; expected explain or scores")
         texts: list[Any] = []
         for item in inputs:
             one = isinstance(item, (str, bytes)) or not isinstance(item, Iterable)  # the predictor reports what is not a text

@@ -114,14 +114,14 @@ def test_one_part_alone_is_enough(kept: str, tmp_path: Path) -> None:
     ("parts", "told"),
     [
         ({"metrics.json": "{"}, "metrics.json is damaged"),
-        ({"metrics.json": "[]"}, "no mapping"),
+        ({"metrics.json": "[]"}, "expected a mapping"),
         ({"metrics.json": b"\xff\xfe"}, "metrics.json is damaged"),
-        ({"insight.json": {"dev": [1]}}, "no mapping"),
+        ({"insight.json": {"dev": [1]}}, "expected a mapping"),
         ({"record.jsonl": '{"event": "start"}\n{"event": "he'}, "line 2"),
-        ({"record.jsonl": "[1]\n"}, "line 1 is no event"),
-        ({"record.jsonl": '{"event": 3}\n'}, "line 1 is no event"),
+        ({"record.jsonl": "[1]\n"}, "line 1 is not an event"),
+        ({"record.jsonl": '{"event": 3}\n'}, "line 1 is not an event"),
         ({"recipe.yaml": "a: [1"}, "recipe.yaml is damaged"),
-        ({"recipe.yaml": "- 1"}, "no mapping"),
+        ({"recipe.yaml": "- 1"}, "expected a mapping"),
         ({"insight.json": {"dev": {"n": 3}}}, "'At a glance' cannot be written from .*insight.json.*f1_macro"),
         ({"insight.json": {"dev": {**answers(), "hardest": 3}}}, "'Examples' cannot be written"),
         ({"record.jsonl": '{"event": "rates", "rates": 3}\n'}, "'Learning rates' cannot be written"),
@@ -136,9 +136,9 @@ def test_a_damaged_run_is_refused_and_the_file_named(parts: dict[str, Any], told
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is no run; expected the folder that embtune train wrote"):
+    with pytest.raises(DataError, match=r"is not a run; expected the folder that embtune train wrote"):
         write_report(tmp_path)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         write_report(tmp_path / "none")
 
 

@@ -1,4 +1,4 @@
-"""Figures of training: what moved over the epochs, with phases shaded and alarms marked."""
+"""Figures of training: lines over the epochs, with phases shaded and alarms marked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Points = tuple[list[float], list[float]]
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A stretch of training with one set of frozen units; begin and end in epochs."""
+    """A part of training with one set of frozen units; begin and end in epochs."""
 
     begin: float
     end: float
@@ -35,8 +35,8 @@ class Line:
     Args:
         name: for the legend.
         points: epochs and values.
-        best: the epoch whose value is marked; None marks nothing.
-        alone: name it even where it is the only line.
+        best: the epoch whose value is marked; None for no mark.
+        alone: name it in the legend even if it is the only line.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Line:
 
 
 def phases(run: Run) -> list[Phase]:
-    """Return the stretches between the events of freezing; what is frozen at the end stays so until the last epoch."""
+    """Return the phases with frozen units; units that are frozen at the last event stay so until the last epoch."""
     found: list[Phase] = []
     frozen: dict[str, None] = {}
     begin = 0.0
@@ -66,7 +66,7 @@ def phases(run: Run) -> list[Phase]:
 
 
 def series(run: Run, events: Sequence[Mapping[str, Any]], *keys: str | int) -> Points:
-    """Return epochs and the values of one field, reached by keys and places; what is no finite number is passed over."""
+    """Return the epochs and values of one field, which keys and indexes lead to; values that are not finite are skipped."""
     epochs, values = [], []
     for event in events:
         value: Any = event
@@ -85,7 +85,7 @@ def _inside(value: Any, key: str | int) -> Any:
 
 
 def numeric_fields(events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the fields that hold a number in any of the events, in the order in which they come."""
+    """Return the fields that hold a number in any of the events, in order of appearance."""
     names = dict.fromkeys(name for event in events for name, value in event.items() if _is_number(value))
     return [name for name in names if name not in ("epoch", "step")]
 
@@ -107,9 +107,9 @@ def plot_lines(
 
     Args:
         canvas: makes the axes.
-        run: whose phases are shaded.
+        run: the run whose phases are shaded.
         lines: one or more.
-        from_zero: let the value axis begin at 0.
+        from_zero: start the value axis at 0.
         height: of the axes, in inches.
         alarms: epochs at which to mark an alarm.
     """
@@ -142,7 +142,7 @@ def plot_lines(
 
 
 def _dashes(number: int, lines: Sequence[Line]) -> str:
-    """Lines that lie on each other must both be seen."""
+    """Return a line style that differs from the next lines', so that lines on top of each other can be told apart."""
     return _DASHES[number % len(_DASHES)] if len(lines) > 1 else "-"
 
 
@@ -165,7 +165,7 @@ def _locator(most: int, *, whole: bool = False) -> Any:
 
 
 def _short(value: float) -> str:
-    """Write a tick without useless digits: 0.25, 0.0007, 7e-05, 1.2M."""
+    """Write the label of a tick in few characters: 0.25, 0.0007, 7e-05, 1.2M."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
     if abs(value) >= 1e4:

@@ -49,8 +49,8 @@ class FigureWriter:
     """Draws figures, each once for the page and, on request, once as a PNG file.
 
     Args:
-        png_dir: folder for PNG files; None writes none.
-        method: how maps are made: ``pca``, ``tsne`` or ``umap``.
+        png_dir: folder for PNG files; None for no PNG files.
+        method: how term maps are drawn: ``pca``, ``tsne`` or ``umap``.
     """
 
     def __init__(self, *, png_dir: Path | None = None, method: str = "pca") -> None:
@@ -65,11 +65,11 @@ class FigureWriter:
         """Draw a figure and return it as HTML.
 
         Args:
-            name: of the PNG file, and of what is inside the SVG; another figure's name gets a number.
-            title: stands above it.
+            name: name of the PNG file and prefix of the ids in the SVG; a name that is taken gets a number.
+            title: written above it.
             plot: called with a canvas, returns a figure of matplotlib.
-            alt: what it shows, for people who do not see it.
-            note: stands below it in the page.
+            alt: a description for people who do not see it.
+            note: written below it in the page.
         """
         name = self._unused(name)
         with _style(["DejaVu Sans"]):
@@ -100,7 +100,7 @@ def _style(families: list[str]) -> Iterator[None]:
     default, now = matplotlib.rcParamsDefault, matplotlib.rcParams
     changed = {key: default[key] for key in default if key not in _NOT_STYLE and now[key] != default[key]}
     with matplotlib.rc_context({**changed, **_STYLE, "font.family": families}), warnings.catch_warnings():
-        # A letter that the font lacks is no fault in an SVG, whose letters the browser draws.
+        # Glyphs that the font lacks do not matter in an SVG: the browser draws its text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
 
@@ -113,7 +113,7 @@ def _svg_body(figure: Any, name: str) -> str:
         text = file.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    # Letters of the data are escaped, so whatever stands between < and > is a tag.
+    # Text of the data is escaped, so anything between < and > is a tag.
     return re.sub(r"<[^>]+>", lambda tag: _own_ids(tag[0], name), body)
 
 

@@ -1,4 +1,4 @@
-"""Fonts for pictures whose letters are drawn: is there one that has Chinese characters, and what can be shown without?"""
+"""Fonts for PNG files: find one that has Chinese characters, or show code points without it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["NO_CJK_FONT", "Fonts", "find_fonts", "matplotlib_module"]
 logger = logging.getLogger("paddlenlp_embtune")
 
 NO_CJK_FONT = (
-    "no installed font has Chinese characters, so the PNG files show code points in their place (the page is not concerned: "
-    "its letters are the browser's); install one, for example: apt-get install fonts-noto-cjk"
+    "no installed font has Chinese characters, so the PNG files show code points in their place (the page "
+    "itself uses the fonts of the browser); install one, for example: apt-get install fonts-noto-cjk"
 )
 _PROBE = "减持回购"
 _LIKELY = re.compile(
@@ -28,12 +28,12 @@ _LIKELY = re.compile(
 
 
 class Fonts:
-    """The fonts that drawn letters come from.
+    """The fonts that PNG files are drawn with.
 
     Args:
-        families: names for matplotlib, in the order they are asked.
-        code_points: the characters that they have.
-        chinese: whether Chinese is among them.
+        families: names for matplotlib, in order of preference.
+        code_points: the characters that they contain.
+        chinese: whether Chinese characters are among them.
     """
 
     def __init__(self, families: list[str], code_points: frozenset[int], *, chinese: bool) -> None:
@@ -42,7 +42,7 @@ class Fonts:
         self.chinese = chinese
 
     def drawable(self, text: str) -> str:
-        """Return the text as these fonts can draw it; a character that they lack becomes its code point, such as [51CF]."""
+        """Return the text as these fonts can draw it; a character that they lack becomes its code point, [51CF]."""
         return "".join(letter if ord(letter) in self.code_points else f"[{ord(letter):04X}]" for letter in text)
 
 
@@ -63,12 +63,12 @@ def matplotlib_module(name: str = "") -> Any:
 
 
 def find_fonts() -> Fonts:
-    """Look among the installed fonts for one with Chinese characters, those with likely names first."""
+    """Search the installed fonts for one with Chinese characters, those with likely names first."""
     manager = matplotlib_module("font_manager")
     base = manager.findfont("DejaVu Sans")
     points = frozenset(manager.get_font(base).get_charmap())
     for path in _candidates(manager):
-        with contextlib.suppress(Exception):  # a font file that cannot be read is no font for us
+        with contextlib.suppress(Exception):  # a font file that cannot be read is skipped
             found = frozenset(manager.get_font(path).get_charmap())
             if {ord(character) for character in _PROBE} <= found:
                 manager.fontManager.addfont(path)

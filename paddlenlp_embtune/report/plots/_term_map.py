@@ -1,4 +1,4 @@
-"""Maps of terms: from many dimensions to two, and on paper with as many names as there is room for."""
+"""Maps of terms: from many dimensions to two, with as many names as there is room for."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MARKERS = "os^DvPX*p<>h"
 _GREY = "#9aa5b1"
 Floats = npt.NDArray[np.float64]
 Place = tuple[str, str | None, tuple[float, float], tuple[float, float]]
-"""A term, its group or None, and where it stands before and after."""
+"""A term, its group or None, and its coordinates before and after."""
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that is not there, before any work is done.
+    """Check that a method exists and can be used, before any work is done.
 
     Raises:
         RecipeError: there is no such method.
@@ -48,10 +48,10 @@ def _package(method: str) -> Any:
 
 
 def place_terms(found: Mapping[str, Any], method: str) -> list[Place]:
-    """Put the points of a map, as ``describe_drift`` gives them, onto a plane, before and after on the same one.
+    """Project the points of a map onto one plane for before and after.
 
     Args:
-        found: ``points`` with coordinates on principal axes.
+        found: the map as ``embeddings.metrics.describe_drift`` returns it: ``points`` with coordinates on principal axes.
         method: ``pca`` takes the first two of those axes; the others start from all of them, with a fixed seed.
     """
     points = found["points"]
@@ -69,13 +69,13 @@ def _flatten(wide: Floats, method: str) -> Floats:
     if method == "tsne":
         model = package.TSNE(n_components=2, init="pca", random_state=0, perplexity=min(30.0, max(1.0, (len(wide) - 1) / 3)))
     else:
-        start = "spectral" if len(wide) >= 20 else "random"  # which takes any number of points
+        start = "spectral" if len(wide) >= 20 else "random"  # works with any number of points
         model = package.UMAP(n_components=2, random_state=0, n_neighbors=min(15, len(wide) - 1), n_jobs=1, init=start)
     return np.asarray(model.fit_transform(wide), dtype=np.float64)
 
 
 def plot_map(canvas: Canvas, *, places: Sequence[Place], after: bool) -> Any:
-    """Draw the terms on one side; afterwards, a thin line leads back to where each one stood."""
+    """Draw the terms before or after tuning; after it, a thin line leads back to where each term was."""
     groups = list(dict.fromkeys(group for _, group, _, _ in places if group is not None))
     looks = {group: (COLOURS[at % len(COLOURS)], _MARKERS[at % len(_MARKERS)]) for at, group in enumerate(groups)}
     figure, axes = canvas.axes(width=4.2, height=4.0, left=0.1, right=0.1, bottom=0.1)
@@ -101,7 +101,7 @@ def plot_map(canvas: Canvas, *, places: Sequence[Place], after: bool) -> Any:
 
 
 def _limits(shown: Sequence[Place]) -> dict[str, tuple[float, float]]:
-    """One square for both sides, so that they can be compared."""
+    """Return the limits of one square for before and after, so that both can be compared."""
     spots = np.array([place[side] for place in shown for side in (2, 3)])
     centre = (spots.max(axis=0) + spots.min(axis=0)) / 2
     half = max(float(np.ptp(spots, axis=0).max()) / 2, 1e-9) * 1.12
@@ -109,7 +109,7 @@ def _limits(shown: Sequence[Place]) -> dict[str, tuple[float, float]]:
 
 
 def _write_names(canvas: Canvas, axes: Any, shown: Sequence[Place], *, after: bool) -> None:
-    """Write the names that find room without lying on others, one of each group in turn."""
+    """Write the names for which there is room without overlap, one of each group in turn."""
     box = axes.get_window_extent()
     scale = 72 / axes.figure.dpi
     spots = {id(place): (axes.transData.transform(place[3 if after else 2]) - (box.x0, box.y0)) * scale for place in shown}
@@ -128,7 +128,7 @@ def _write_names(canvas: Canvas, axes: Any, shown: Sequence[Place], *, after: bo
 
 
 def _in_turn(shown: Sequence[Place]) -> Iterator[Place]:
-    """The first of every group, then the second of every group; what belongs to none comes as a group of its own."""
+    """Yield the first term of every group, then the second of every group; terms without a group count as one group."""
     by_group: dict[str | None, list[Place]] = {}
     for place in shown:
         by_group.setdefault(place[1], []).append(place)

@@ -1,4 +1,4 @@
-"""The run at a glance: what came out, and what to look at first."""
+"""The run at a glance: main figures, and what to check first."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _embedding(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _drift(run: Run) -> tuple[int, float]:
-    """Rows that moved and their mean drift: of the weights that were kept, or else at the last check."""
+    """Return the rows that moved and their mean drift: of the weights that were kept, or else at the last check."""
     if run.movement is not None:
         return run.movement["rows_moved"], run.movement["drift_mean"]
     return run.last("health")["rows_moved"], run.last("health")["cosine_drift_mean"]

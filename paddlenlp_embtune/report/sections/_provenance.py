@@ -1,4 +1,4 @@
-"""Where a run comes from and what it leaves: data, export, recipe."""
+"""Provenance of a run and its results: data, export, recipe."""
 
 from __future__ import annotations
 
