@@ -1,4 +1,4 @@
-"""The Trainer's own state in a checkpoint, which it takes as it stands."""
+"""The Trainer's own state in a checkpoint, which the Trainer does not check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS = ("epoch", "total_flos", "best_metric")
 
 
 def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
-    """Read ``trainer_state.json``, and refuse what the Trainer would choke on, or continue from at the beginning.
+    """Read ``trainer_state.json``, and refuse what the Trainer would fail on, or start over from.
 
     Raises:
         HostError: there is none, or it is damaged, or no step had been made.
