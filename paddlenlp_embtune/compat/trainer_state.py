@@ -16,6 +16,7 @@ __all__ = ["TRAINER_STATE", "read_trainer_state"]
 
 TRAINER_STATE = "trainer_state.json"
 
+_PICKLED_STATE = "trainer_state.bin"  # what PaddleFormers writes, left alone
 _NEXT_STEP = "resume from another checkpoint"
 _COUNTS = ("global_step", "consumed_samples", "max_steps", "num_train_epochs")
 _NUMBERS = ("epoch", "total_flos", "best_metric")
@@ -31,6 +32,11 @@ def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
     try:
         regular = stat.S_ISREG(file.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
+        if (checkpoint / _PICKLED_STATE).exists():
+            raise HostError(
+                f"{checkpoint} has the Trainer's state only as a pickle, {_PICKLED_STATE}, which is not read; resume from a "
+                "checkpoint that was written with attach"
+            ) from None
         raise HostError(f"{checkpoint} is no checkpoint of a Trainer: it has no {TRAINER_STATE}; {_NEXT_STEP}") from None
     if not regular:
         raise HostError(f"{file} is no regular file; {_NEXT_STEP}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -67,7 +68,7 @@ def test_the_variable_decides(monkeypatch: pytest.MonkeyPatch, other: types.Modu
 
 def test_a_variable_that_names_no_package_is_refused_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compat.TRAINER_VARIABLE, "paddleformer")
-    with pytest.raises(HostError, match=r"EMBTUNE_TRAINER is 'paddleformer'; nearest: 'paddleformers'"):
+    with pytest.raises(HostError, match=r"EMBTUNE_TRAINER is 'paddleformer'; did you mean 'paddleformers'"):
         compat.trainer_module()
 
 
@@ -171,3 +172,43 @@ def test_a_run_with_attach_resumes_with_the_formats_that_the_host_has_by_default
     assert not any(path.suffix in (".pth", ".pdparams", ".pdopt", ".bin", ".distcp") for path in tmp_path.rglob("*"))
     resumed = trained(tmp_path, resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert resumed.state.global_step == whole.state.global_step == 8
+
+
+@pytest.mark.parametrize(("loaded", "reported"), [(2, [1.25 + 0.5, 2.5, 2.75 + 0.5]), (4, [1.25, 2.0, 2.75])])
+def test_epochs_are_right_after_a_resume_within_one(loaded: int, reported: list[float]) -> None:
+    """The host adds the 2 batches that it has skipped in the first epoch to the count of every later one."""
+    seen: list[float] = []
+    handler = SimpleNamespace(
+        train_dataloader=range(4),
+        on_train_begin=lambda: None,
+        on_epoch_begin=lambda: None,
+        on_load_data_end=lambda: None,
+        on_step_end=lambda args, state, control: seen.append(state.epoch),
+    )
+    _paddleformers.correct_epochs(SimpleNamespace(callback_handler=handler))
+    handler.on_train_begin()
+    handler.on_epoch_begin()
+    for _ in range(loaded):
+        handler.on_load_data_end()
+    handler.on_step_end(None, SimpleNamespace(epoch=1.0), None)
+    for number, epoch in enumerate(reported):
+        if number != 1:
+            handler.on_epoch_begin()
+        handler.on_load_data_end()
+        handler.on_step_end(None, SimpleNamespace(epoch=epoch), None)
+    assert seen == [1.0, 1.25, 2.0, 2.75]
+
+
+def test_a_state_that_is_only_pickled_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trainer_state.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(HostError, match=r"only as a pickle, trainer_state\.bin, which is not read; resume from a checkpoint"):
+        compat.read_trainer_state(tmp_path)
+
+
+def test_paddleformers_refuses_accumulated_gradients_by_rows() -> None:
+    arguments: Any = type("TrainingArguments", (), {"__module__": f"{compat.HOSTS['paddleformers']}.training_args"})()
+    arguments.world_size = 1
+    for steps, refused in ((1, False), (4, True)):
+        arguments.gradient_accumulation_steps = steps
+        with pytest.raises(HostError, match="cannot accumulate gradients by rows") if refused else contextlib.nullcontext():
+            compat.refuse_accumulated_rows(arguments)
