@@ -10,6 +10,7 @@ _ENCODERS = "PaddleFormers has no BERT and no ERNIE 3.0, and PaddleNLP cannot be
 _COMMAND = "embtune train runs on PaddleNLP's Trainer"
 _BY_ROWS = "PaddleFormers' Trainer scales accumulated gradients in place, which Paddle cannot do by rows; attach trains densely"
 _LIMIT = "PaddleFormers drops checkpoints beyond save_total_limit itself, and counts the best one among them"
+_SEVERAL = "in several processes PaddleFormers shards the optimizer, and that needs half precision, which a CPU does not have"
 _PICKLED = "PaddleFormers pickles the Trainer's state, and pickles are not read"
 _ORDER = "the test knows the order of rows of PaddleNLP's sampler; PaddleFormers draws another"
 
@@ -31,6 +32,7 @@ REASONS: dict[str, str] = {
     f"{_REGULARIZATION}::test_activations_may_be_computed_again": _ENCODERS,
     f"{_REGULARIZATION}::test_encoders_of_paddlenlp": _ENCODERS,
     f"{_REGULARIZATION}::test_gradients_by_rows_are_the_same": _BY_ROWS,
+    "tests/training/test_two_ranks.py": _SEVERAL,
     "tests/training/test_distillation_loss.py::test_batches_without_answers_have_the_plain_loss": _COMMAND,
 }
 """A test file, or the beginning of a test's name after ``FILE::``, to the reason."""
