@@ -13,6 +13,7 @@ import pytest
 import paddlenlp_embtune
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
+from tests.formers import SkippedModule, reason_for
 from tests.helpers import QUICK, ROWS, Run, TinyRun, call_main, train_tiny, tsv
 
 paddlenlp_embtune.prepare_cpu()
@@ -23,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import paddle  # noqa: F401
 
-    import tests.host  # noqa: F401
+    from tests.host import ON_PADDLEFORMERS
 
 # pytest formats and keeps what the Trainer logs of every step: a tenth of the time of all tests that train.
 compat.quiet_logging()
@@ -31,7 +32,17 @@ compat.quiet_logging()
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Leave out whole files that PaddleFormers cannot even import."""
+    if not ON_PADDLEFORMERS or reason_for(module_path.relative_to(parent.config.rootpath).as_posix()) is None:
+        return None
+    return SkippedModule.from_parent(parent, path=module_path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if ON_PADDLEFORMERS and (reason := reason_for(item.nodeid)) is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if SHARED.is_dir():
         return
     for item in items:

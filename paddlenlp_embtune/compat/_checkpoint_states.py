@@ -81,7 +81,7 @@ def read_state(folder: Path, name: str, *, like: Mapping[str, Any] | None = None
     Args:
         folder: of the checkpoint.
         name: of the state.
-        like: a state that must have the same names, and values of the same kind; None asks for nothing.
+        like: a state with the names and kinds of values that are expected; None skips this check.
     Raises:
         HostError: there is neither, or it is damaged, or it is another kind of state.
     """
@@ -193,7 +193,7 @@ def _type(tensor: Any) -> str:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether something stands there; what is no regular file is refused.
+    """Return whether a file exists; what is not a regular file is refused.
 
     Raises:
         HostError: it is a link, a folder or a pipe.

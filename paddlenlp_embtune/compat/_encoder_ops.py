@@ -19,12 +19,12 @@ import numpy.typing as npt
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
 
-__all__ = ["attention", "drop", "drop_steps", "gelu", "layer_norm", "linear"]
+__all__ = ["attention", "dropout", "dropout_steps", "gelu", "layer_norm", "linear"]
 
-_STEPS = 2**16  # the resolution of a drop probability
+_STEPS = 2**16  # the resolution of a dropout probability
 
 Array = npt.NDArray[np.float32]
-Kept = tuple[npt.NDArray[np.bool_], np.float32]
+DropoutMask = tuple[npt.NDArray[np.bool_], np.float32]
 
 
 def linear(hidden: Any, weight: Any, bias: Any | None) -> Any:
@@ -50,12 +50,12 @@ def gelu(hidden: Any) -> Any:
     return _operators()["gelu"].apply(hidden)
 
 
-def drop(hidden: Any, probability: float) -> Any:
+def dropout(hidden: Any, probability: float) -> Any:
     """Zero every value with a probability, independently, and scale the others so that the mean stays.
 
     The probability is rounded to a multiple of 2**-16, and the scale follows it. A draw from Paddle's generator seeds the bits.
     """
-    return _operators()["drop"].apply(hidden, probability)
+    return _operators()["dropout"].apply(hidden, probability)
 
 
 def attention(query: Any, key: Any, value: Any, mask: Any | None, *, heads: int, probability: float) -> Any:
@@ -68,8 +68,8 @@ def attention(query: Any, key: Any, value: Any, mask: Any | None, *, heads: int,
     return _operators()["attention"].apply(query, key, value, mask, heads, probability)
 
 
-def drop_steps(probability: float) -> int:
-    """Return a drop probability in steps of 2**-16; 0 and 65,536 are no dropout and nothing left."""
+def dropout_steps(probability: float) -> int:
+    """Return a dropout probability in steps of 2**-16; 0 and 65,536 are no dropout and nothing left."""
     return round(probability * _STEPS)
 
 
@@ -81,16 +81,17 @@ def _operators() -> dict[str, Any]:
         "linear": (_linear_forward, _linear_backward),
         "layer_norm": (_norm_forward, _norm_backward),
         "gelu": (_gelu_forward, _gelu_backward),
-        "drop": (_drop_forward, _drop_backward),
+        "dropout": (_dropout_forward, _dropout_backward),
         "attention": (_attention_forward, _attention_backward),
     }
     return {name: _operator(layer, name, forward, backward) for name, (forward, backward) in pairs.items()}
 
 
 def _operator(layer: Any, name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
+    """Derive a ``PyLayer`` that notes which gradients are wanted and refuses what its backward pass cannot do."""
     paddle = require_paddle()
 
-    def checked(context: Any, gradient: Any) -> Any:
+    def check_and_run(context: Any, gradient: Any) -> Any:
         if paddle.is_grad_enabled():
             raise HostError(
                 f"the faster {name} has no second derivative, and create_graph asks for one; undo speed_up_encoder first"
@@ -104,18 +105,18 @@ def _operator(layer: Any, name: str, forward: Callable[..., Any], backward: Call
         with np.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
             return backward(context, gradient)
 
-    def watched(context: Any, *inputs: Any) -> Any:
+    def record_and_run(context: Any, *inputs: Any) -> Any:
         context.wanted = [not value.stop_gradient for value in inputs if isinstance(value, paddle.Tensor)]
         context.versions = []
         with np.errstate(all="ignore"):
             return forward(context, *inputs)
 
-    return type(f"Fast_{name}", (layer,), {"forward": staticmethod(watched), "backward": staticmethod(checked)})
+    return type(f"Fast_{name}", (layer,), {"forward": staticmethod(record_and_run), "backward": staticmethod(check_and_run)})
 
 
-def _hold(context: Any, *tensors: Any) -> None:
-    """Keep inputs for the backward pass, and what tells whether they are changed until then."""
-    context.held = tensors
+def _save_inputs(context: Any, *tensors: Any) -> None:
+    """Keep inputs for the backward pass, with their versions, which show whether somebody has changed them until then."""
+    context.saved = tensors
     context.versions = [(tensor, tensor.inplace_version) for tensor in tensors]
 
 
@@ -131,7 +132,7 @@ def _tensor(array: Array) -> Any:
 
 def _linear_forward(context: Any, hidden: Any, weight: Any, bias: Any | None) -> Any:
     paddle = require_paddle()
-    _hold(context, hidden, weight)
+    _save_inputs(context, hidden, weight)
     rows = hidden.reshape([-1, hidden.shape[-1]])
     out = paddle.matmul(rows, weight) if bias is None else paddle.addmm(bias.unsqueeze(0), rows, weight)
     return out.reshape([*hidden.shape[:-1], weight.shape[1]])
@@ -139,20 +140,20 @@ def _linear_forward(context: Any, hidden: Any, weight: Any, bias: Any | None) ->
 
 def _linear_backward(context: Any, gradient: Any) -> Any:
     paddle = require_paddle()
-    hidden, weight = context.held
+    hidden, weight = context.saved
     gradient = gradient.reshape([-1, gradient.shape[-1]])
     rows = hidden.reshape([-1, hidden.shape[-1]])
-    makers = (
+    gradients = (
         lambda: paddle.matmul(gradient, weight, transpose_y=True).reshape(hidden.shape),
         lambda: paddle.matmul(rows, gradient, transpose_x=True),
         lambda: paddle.matmul(paddle.ones([1, gradient.shape[0]]), gradient).reshape([-1]),
     )
-    return _gradients(context, *makers)
+    return _wanted_gradients(context, *gradients)
 
 
-def _gradients(context: Any, *makers: Callable[[], Any]) -> Any:
-    """Make the gradients that are wanted, one for every tensor among the inputs, None for the others."""
-    made = tuple(make() if wanted else None for make, wanted in zip(makers, context.wanted, strict=False))
+def _wanted_gradients(context: Any, *gradients: Callable[[], Any]) -> Any:
+    """Compute the gradients that are wanted, given a function for each tensor among the operator's inputs, in their order."""
+    made = tuple(compute() if wanted else None for compute, wanted in zip(gradients, context.wanted, strict=False))
     return made if len(made) > 1 else made[0]
 
 
@@ -164,7 +165,7 @@ def _norm_forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: fl
     variance = np.einsum("ij,ij->i", normal, normal) / np.float32(width)
     inverse = (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
     normal *= inverse
-    _hold(context, scale)
+    _save_inputs(context, scale)
     context.kept = normal, inverse
     out = normal * _array(scale)
     out += _array(shift)
@@ -176,22 +177,23 @@ def _norm_backward(context: Any, gradient: Any) -> Any:
     width = np.float32(normal.shape[1])
     rows = _array(gradient).reshape(normal.shape)
 
-    def inner() -> Any:
+    def of_hidden() -> Any:
         # (g - mean(g) - n mean(g n)) / deviation, with g = gradient * scale and n = the normalised row
-        own = rows * _array(context.held[0])
+        own = rows * _array(context.saved[0])
         along = (np.einsum("ij,ij->i", own, normal) / width)[:, None]
         own -= (np.einsum("ij->i", own) / width)[:, None]
         own -= normal * along
         own *= inverse
         return _tensor(own.reshape(gradient.shape))
 
-    return _gradients(context, inner, lambda: _tensor(np.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0)))
+    of_scale, of_shift = lambda: _tensor(np.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0))
+    return _wanted_gradients(context, of_hidden, of_scale, of_shift)
 
 
 def _gelu_forward(context: Any, hidden: Any) -> Any:
     paddle = require_paddle()
-    _hold(context, hidden)
-    # Of what numpy lacks and Paddle does fast: the error function.
+    _save_inputs(context, hidden)
+    # Paddle's error function; numpy has none.
     share = paddle.erf(paddle.scale(hidden, math.sqrt(0.5)))
     context.share = paddle.scale(share, 0.5, 0.5)
     return _tensor(np.multiply(_array(hidden), _array(context.share)))
@@ -199,7 +201,7 @@ def _gelu_forward(context: Any, hidden: Any) -> Any:
 
 def _gelu_backward(context: Any, gradient: Any) -> Any:
     # Phi(x) + x phi(x), with the normal distribution's probability (kept) and density
-    values = _array(context.held[0])
+    values = _array(context.saved[0])
     slope = values * values
     slope *= np.float32(-0.5)
     np.exp(slope, out=slope)
@@ -210,44 +212,45 @@ def _gelu_backward(context: Any, gradient: Any) -> Any:
     return _tensor(slope)
 
 
-def _keep(shape: tuple[int, ...], probability: float) -> Kept:
-    """Draw which values are kept, and the scale of those."""
+def _draw_mask(shape: tuple[int, ...], probability: float) -> DropoutMask:
+    """Draw which values dropout keeps; return that and their scale."""
     # From Paddle's generator, so that a seed and a resumed random state decide it.
     seed = require_paddle().randint(0, 2**31 - 1, [4], dtype="int32").numpy()
-    count, steps = math.prod(shape), drop_steps(probability)
+    count, steps = math.prod(shape), dropout_steps(probability)
     bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
     return (bits >= steps).reshape(shape), np.float32(_STEPS / (_STEPS - steps))
 
 
-def _apply_kept(values: Array, kept: Kept) -> Array:
+def _apply_mask(values: Array, kept: DropoutMask) -> Array:
+    """Return the values that are kept, scaled, and zeros."""
     out = values * kept[0]
     out *= kept[1]
     return out
 
 
-def _drop_forward(context: Any, hidden: Any, probability: float) -> Any:
+def _dropout_forward(context: Any, hidden: Any, probability: float) -> Any:
     values = _array(hidden)
-    context.kept = _keep(values.shape, probability)
-    return _tensor(_apply_kept(values, context.kept))
+    context.kept = _draw_mask(values.shape, probability)
+    return _tensor(_apply_mask(values, context.kept))
 
 
-def _drop_backward(context: Any, gradient: Any) -> Any:
-    return _tensor(_apply_kept(_array(gradient), context.kept))
+def _dropout_backward(context: Any, gradient: Any) -> Any:
+    return _tensor(_apply_mask(_array(gradient), context.kept))
 
 
-def _split(values: Array, heads: int) -> Array:
+def _split_heads(values: Array, heads: int) -> Array:
+    """Copy (B, L, D) into (B, heads, L, D / heads)."""
     batch, length, width = values.shape
-    split: Array = np.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
-    return split
+    return np.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
 
 
-def _join(tensor: Any) -> Array:
+def _join_heads(tensor: Any) -> Array:
     batch, heads, length, width = tensor.shape
-    joined: Array = np.ascontiguousarray(_array(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
-    return joined
+    return np.ascontiguousarray(_array(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
 
 
 def _softmax(scores: Array, mask: Any | None) -> Array:
+    """Return the softmax of masked scores over the last axis, in memory of its own."""
     weights: Array = np.array(scores) if mask is None else scores + _array(mask)
     weights -= weights.max(axis=-1, keepdims=True)
     np.exp(weights, out=weights)
@@ -257,13 +260,13 @@ def _softmax(scores: Array, mask: Any | None) -> Array:
 
 def _attention_forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
     paddle = require_paddle()
-    queries = _split(_array(query), heads)
+    queries = _split_heads(_array(query), heads)
     queries = queries * np.float32(queries.shape[-1] ** -0.5)
-    split = [_tensor(queries), _tensor(_split(_array(key), heads)), _tensor(_split(_array(value), heads))]
+    split = [_tensor(queries), _tensor(_split_heads(_array(key), heads)), _tensor(_split_heads(_array(value), heads))]
     weights = _softmax(_array(paddle.matmul(split[0], split[1], transpose_y=True)), mask)
-    kept = _keep(weights.shape, probability) if probability else None
-    used = weights if kept is None else _apply_kept(weights, kept)
-    out = _join(paddle.matmul(_tensor(used), split[2]))
+    kept = _draw_mask(weights.shape, probability) if probability else None
+    used = weights if kept is None else _apply_mask(weights, kept)
+    out = _join_heads(paddle.matmul(_tensor(used), split[2]))
     context.kept = split, weights, kept, out
     return _tensor(out.copy())
 
@@ -274,7 +277,7 @@ def _attention_backward(context: Any, gradient: Any) -> Any:
     heads = queries.shape[1]
     by_head = (*out.shape[:2], heads, out.shape[2] // heads)
     arrived = _array(gradient)
-    split = _tensor(_split(arrived, heads))
+    split = _tensor(_split_heads(arrived, heads))
     # Through softmax: weights * (their gradients - sum of weights * their gradients); that sum equals the one of outputs times
     # theirs, dropout included (Dao et al. 2022, "FlashAttention", appendix B.2).
     balance = np.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
@@ -283,15 +286,15 @@ def _attention_backward(context: Any, gradient: Any) -> Any:
     if kept is not None:
         slopes *= kept[0]
         slopes *= kept[1]
-        used = _apply_kept(weights, kept)
+        used = _apply_mask(weights, kept)
     slopes -= balance
     slopes *= weights
     scores = _tensor(slopes)
     scale = np.float32(by_head[-1] ** -0.5)
-    makers = (
-        lambda: _tensor(_join(paddle.matmul(scores, keys)) * scale),
-        lambda: _tensor(_join(paddle.matmul(scores, queries, transpose_x=True))),
-        lambda: _tensor(_join(paddle.matmul(_tensor(used), split, transpose_x=True))),
+    gradients = (
+        lambda: _tensor(_join_heads(paddle.matmul(scores, keys)) * scale),
+        lambda: _tensor(_join_heads(paddle.matmul(scores, queries, transpose_x=True))),
+        lambda: _tensor(_join_heads(paddle.matmul(_tensor(used), split, transpose_x=True))),
         lambda: None,
     )
-    return _gradients(context, *makers)
+    return _wanted_gradients(context, *gradients)

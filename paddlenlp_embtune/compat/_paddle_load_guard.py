@@ -16,7 +16,7 @@ from paddlenlp_embtune.utils.pickles.numpy_arrays import read_values
 __all__ = ["loads_guarded"]
 
 _NAMES = "StructuredToParameterName@@"
-"""What Paddle puts beside the parameters that it saves, and takes away when it loads them."""
+"""An entry that Paddle adds to the parameters that it saves, and removes when it loads them."""
 
 _lock = threading.Lock()
 _guards: list[Callable[[Path], bool]] = []
@@ -28,8 +28,8 @@ def loads_guarded(concerns: Callable[[Path], bool]) -> Iterator[None]:
     """Guard ``paddle.load`` while the block runs, in every thread, for files of certain folders.
 
     Args:
-        concerns: asked with the folder of each file that is to be loaded; files for which it says False are loaded as ever. It
-            may raise.
+        concerns: called with the folder of each file that is to be loaded; False has the file loaded as before.
+            It may raise.
     """
     global _original
     paddle = require_paddle()

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["fix_synchronize", "splits_checkpoints", "state_as_json", "use_plain_checkpoints"]
+__all__ = ["correct_epochs", "fix_synchronize", "splits_checkpoints", "state_as_json", "use_plain_checkpoints"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -53,6 +53,50 @@ def use_plain_checkpoints(trainer: Any) -> None:
     for name in flex:
         setattr(args, name, None)
     logger.info("%s: %s becomes None; checkpoints are written as safetensors", " and ".join(flex), _FLEX)
+
+
+def correct_epochs(trainer: Any) -> None:
+    """Keep ``state.epoch`` right after a resume within an epoch.
+
+    PaddleFormers 1.2 adds the batches that the sampler has skipped in the first epoch to those of every later one.
+
+    Args:
+        trainer: the methods of its callback handler are wrapped.
+    """
+    handler = trainer.callback_handler
+    begin_train, begin_epoch, load_data, end_step = (
+        handler.on_train_begin,
+        handler.on_epoch_begin,
+        handler.on_load_data_end,
+        handler.on_step_end,
+    )
+    epochs = loaded = 0
+
+    def on_train_begin(*arguments: Any, **options: Any) -> Any:
+        nonlocal epochs, loaded
+        epochs = loaded = 0
+        return begin_train(*arguments, **options)
+
+    def on_epoch_begin(*arguments: Any, **options: Any) -> Any:
+        nonlocal epochs
+        epochs += 1
+        return begin_epoch(*arguments, **options)
+
+    def on_load_data_end(*arguments: Any, **options: Any) -> Any:
+        nonlocal loaded
+        loaded += epochs == 1
+        return load_data(*arguments, **options)
+
+    def on_step_end(args: Any, state: Any, control: Any) -> Any:
+        with contextlib.suppress(TypeError):  # data without a length
+            batches = len(handler.train_dataloader)
+            if epochs > 1 and loaded < batches:
+                whole, part = divmod(round(state.epoch * batches) - (batches - loaded), batches)
+                state.epoch = whole + part / batches
+        return end_step(args, state, control)
+
+    handler.on_train_begin, handler.on_epoch_begin = on_train_begin, on_epoch_begin
+    handler.on_load_data_end, handler.on_step_end = on_load_data_end, on_step_end
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from typing import Any
 
 from paddlenlp_embtune.compat._checkpoint_states import MODEL, check_parameters, read_model, read_state, write_state
 from paddlenlp_embtune.compat._paddle_load_guard import loads_guarded
-from paddlenlp_embtune.compat._paddleformers import splits_checkpoints, state_as_json, use_plain_checkpoints
-from paddlenlp_embtune.compat.host import HOSTS, trainer_module
+from paddlenlp_embtune.compat._paddleformers import correct_epochs, splits_checkpoints, state_as_json, use_plain_checkpoints
+from paddlenlp_embtune.compat.host import HOSTS, PADDLEFORMERS, package_of, trainer_module
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.compat.rng_state import restore_random_state
 from paddlenlp_embtune.compat.trainer import inner_optimizer
@@ -49,17 +49,20 @@ def use_safe_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]])
 
     Args:
         trainer: a Trainer.
-        checks: asked about a checkpoint's folder before anything of it is loaded, as callbacks cannot be; may raise.
+        checks: called with a checkpoint's folder before anything in it is loaded, earlier than any callback; may raise.
     """
-    use_plain_checkpoints(trainer)
+    if package_of(trainer) == PADDLEFORMERS:
+        use_plain_checkpoints(trainer)
+        correct_epochs(trainer)
     _take_over_saving(trainer)
-    _Loads(trainer)
+    loads = _Loads(trainer)
     train = trainer.train
 
     @functools.wraps(train)
     def train_guarded(resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
         folder = _resumed(trainer, resume_from_checkpoint)
         trainer.args.embtune_resumed_from = folder
+        loads.random_states_set = False
         concerns = _of_checkpoints(trainer, folder, checks)
         if folder is not None:
             concerns(Path(folder))
@@ -70,7 +73,7 @@ def use_safe_checkpoints(trainer: Any, checks: Sequence[Callable[[Path], None]])
 
 
 def _of_checkpoints(trainer: Any, resumed: str | None, checks: Sequence[Callable[[Path], None]]) -> Callable[[Path], bool]:
-    """Return what tells folders of checkpoints from others, and has each checked before the first time that it is read from."""
+    """Return a function that recognises folders of checkpoints and checks each before it is first read."""
     output, checked = Path(trainer.args.output_dir).resolve(), set()
 
     def concerns(folder: Path) -> bool:
@@ -107,13 +110,13 @@ def keep_callback_last(trainer: Any, callback: Any) -> None:
 
 
 def wait_for_all_processes(args: Any) -> None:
-    """Wait until every process of a training has come here."""
+    """Wait until every process of a training has reached this point."""
     if args.world_size > 1:
         require_paddle().distributed.barrier()
 
 
 def _resumed(trainer: Any, given: Any) -> str | None:
-    """The folder to resume from; True stands for the newest one, as the Trainer documents, although it cannot load it then."""
+    """Return the folder to resume from; True means the newest one, as the Trainer documents, although it cannot load that."""
     if given is None or given is False:
         return None
     if given is True:
@@ -156,7 +159,7 @@ def _take_over_saving(trainer: Any) -> None:
 
 @contextlib.contextmanager
 def _saves_routed(trainer: Any, folder: Path) -> Iterator[None]:
-    """Write what ``paddle.save`` is given for files of one folder in our own way; all else is saved as ever."""
+    """Redirect ``paddle.save`` for the files of one folder to writers that pickle nothing; other files are saved as before."""
     paddle = require_paddle()
     original = paddle.save
     routes = _routes(trainer)
@@ -180,7 +183,7 @@ def _saves_routed(trainer: Any, folder: Path) -> Iterator[None]:
 
 
 def _routes(trainer: Any) -> dict[str, Callable[[Path, Any], None]]:
-    """Who writes what, by the name that the Trainer gives it."""
+    """Return the writer of each file of a checkpoint, by the name that the Trainer gives the file."""
     # Nobody reads the Trainer's arguments, and ResumeCallback writes random states. PaddleNLP numbers their file by the count
     # of processes, PaddleFormers by the process.
     numbers = (trainer.args.world_size, trainer.args.process_index)
@@ -200,19 +203,20 @@ def _routes(trainer: Any) -> dict[str, Callable[[Path, Any], None]]:
 
 
 def _leave_out(folder: Path, obj: Any) -> None:
-    """Write nothing."""
+    """Leave out a file that the Trainer would write."""
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 class _Loads:
-    """Stands in for the Trainer's own loads; under special arguments these do the work, on a guarded ``paddle.load``."""
+    """Replaces the Trainer's own loads, which still do the work under special arguments, with a guarded ``paddle.load``."""
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
         self._model, self._optimizer = trainer._load_from_checkpoint, trainer._load_optimizer_and_scheduler
         self._set_model = trainer._set_state_dict_in_model
+        self.random_states_set = False
         trainer._load_from_checkpoint, trainer._load_optimizer_and_scheduler = self.model, self.optimizer
         trainer._set_state_dict_in_model, trainer._load_rng_state = self.set_model, self.random_states
 
@@ -235,14 +239,15 @@ class _Loads:
             _load_optimizer(self.trainer, Path(checkpoint))
 
     def random_states(self, checkpoint: Any) -> None:
-        """Load random states."""
-        if checkpoint is not None:
+        """Load random states once in a training; PaddleFormers 1.2 asks for them at the beginning of every epoch."""
+        if checkpoint is not None and not self.random_states_set:
+            self.random_states_set = True
             restore_random_state(
                 Path(checkpoint), world_size=self.trainer.args.world_size, rank=self.trainer.args.process_index
             )
 
     def set_model(self, state: Mapping[str, Any]) -> None:
-        """Take the best model at the end, too, only if it has the model's parameters."""
+        """Load the best model at the end, after checking that it has the model's parameters."""
         if not _is_special(self.trainer):
             check_parameters(state, self.trainer.model, "the checkpoint")
         self._set_model(state)

@@ -75,10 +75,10 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 2 GiB of the memory that it frees, for the arrays of the next training step.
 
     The C library gives large arrays back to the kernel when they are freed. A training step allocates the same ones again, and
-    every page of them is a fault, filled with zeros. Only glibc can be told; elsewhere nothing changes.
+    every page of them is a fault, filled with zeros. Only glibc has this setting; elsewhere nothing changes.
 
     Returns:
-        Whether it took.
+        Whether the setting took effect.
     """
     try:
         tune = ctypes.CDLL(None).mallopt
@@ -88,7 +88,7 @@ def keep_freed_memory() -> bool:
 
 
 def cpu_setup() -> CpuSetup:
-    """Tell how this process is set up, without changing anything."""
+    """Describe how this process is set up, without changing anything."""
     vendor = _vendor()
     threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     return CpuSetup(
@@ -106,7 +106,7 @@ def usable_threads() -> int:
 
 
 def processor_name() -> str:
-    """Return what the processor calls itself; empty where it is unknown."""
+    """Return the name of the processor; empty where it is unknown."""
     return _cpuinfo("model name")
 
 

@@ -1,4 +1,4 @@
-"""What is broken or slow in an environment, each finding with its exact fix."""
+"""Find what is broken or slow in an environment, each with its exact fix."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CPU_EXTRA = 'pip install "paddlenlp-embtune[cpu]"'
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One finding.
+    """What was found about one package or setting.
 
     Args:
-        name: the package or the matter.
+        name: the package or the setting.
         state: ``ok``, ``note`` (works, but) or ``broken``.
         what: what was found.
         fix: the command or the change that fixes it; empty where nothing needs fixing.
@@ -134,7 +134,7 @@ def _imports() -> Iterator[Finding]:
             checks["paddle2onnx"] = "import paddle2onnx"
     for name, code in checks.items():
         if (error := _failure(code)) is not None:
-            yield Finding(name, "broken", f"`{code}` fails: {_last_line(error)}", _mend(error))
+            yield Finding(name, "broken", f"`{code}` fails: {_last_line(error)}", _fix_for(error))
 
 
 def _failure(code: str) -> str | None:
@@ -147,7 +147,7 @@ def _last_line(error: str) -> str:
     return error.splitlines()[-1].strip()
 
 
-def _mend(error: str) -> str:
+def _fix_for(error: str) -> str:
     known = {
         "No module named 'pip'": "uv pip install pip, or: python -m ensurepip",
         "filelock": "pip install filelock",

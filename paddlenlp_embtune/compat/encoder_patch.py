@@ -131,11 +131,11 @@ def _dropout(layer: Any, input: Any) -> Any:  # noqa: A002
     usual = layer.axis is None and layer.mode == "upscale_in_train" and _can_drop(layer.p)
     if not _active(layer) or not usual or not _fits(input):
         return _before(layer)(input)
-    return _encoder_ops.drop(input, layer.p)
+    return _encoder_ops.dropout(input, layer.p)
 
 
 def _can_drop(probability: Any) -> bool:
-    return isinstance(probability, (int, float)) and 0 < _encoder_ops.drop_steps(probability) < 2**16
+    return isinstance(probability, (int, float)) and 0 < _encoder_ops.dropout_steps(probability) < 2**16
 
 
 def _gelu(layer: Any, x: Any) -> Any:

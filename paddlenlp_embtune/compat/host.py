@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOSTS",
+    "PADDLEFORMERS",
     "TRAINER_VARIABLE",
     "Trainer",
     "TrainerCallback",
     "TrainingArguments",
     "host_name",
     "is_callback",
+    "package_of",
     "quiet_logging",
     "trainer_module",
 ]
@@ -34,6 +36,8 @@ __all__ = [
 TRAINER_VARIABLE = "EMBTUNE_TRAINER"
 HOSTS = {"paddlenlp": "paddlenlp.trainer", "paddleformers": "paddleformers.trainer"}
 """The packages that have a Trainer, the preferred one first, and the module that each has it in."""
+
+PADDLEFORMERS = "paddleformers"
 
 _CLASSES = ("Trainer", "TrainerCallback", "TrainingArguments")
 
@@ -48,7 +52,10 @@ def trainer_module(trainer: Any = None) -> Any:
         MissingDependencyError: the package is not installed.
     """
     require_paddle()
-    name = host_name() if trainer is None else _maker(trainer)
+    name = host_name() if trainer is None else package_of(trainer)
+    if name is None:
+        expected = " or ".join(f"{module}.Trainer" for module in HOSTS.values())
+        raise HostError(f"{type(trainer).__module__}.{type(trainer).__qualname__} is not a Trainer; expected {expected}")
     try:
         with quiet():
             return importlib.import_module(HOSTS[name])
@@ -91,16 +98,10 @@ def quiet_logging() -> None:
     logging.getLogger("paddle").setLevel(logging.WARNING)
 
 
-def _maker(trainer: Any) -> str:
-    """Return the package that a Trainer, or the class that it derives from, was made by."""
-    for kind in type(trainer).__mro__:
-        name = kind.__module__.partition(".")[0]
-        if kind.__name__ == "Trainer" and name in HOSTS:
-            return name
-    raise HostError(
-        f"{type(trainer).__module__}.{type(trainer).__qualname__} is not a Trainer of {' or '.join(HOSTS)}; "
-        f"expected an object of {' or '.join(f'{module}.Trainer' for module in HOSTS.values())}"
-    )
+def package_of(value: Any) -> str | None:
+    """Return the package that has the class of a Trainer or of its arguments, or the class which that derives from."""
+    packages = (kind.__module__.partition(".")[0] for kind in type(value).__mro__)
+    return next((package for package in packages if package in HOSTS), None)
 
 
 def _missing(name: str) -> MissingDependencyError:
@@ -113,4 +114,12 @@ def __getattr__(name: str) -> Any:
     """Give the host's classes as attributes, so that its module is imported when one of them is first used."""
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(trainer_module(), name)
+    module = trainer_module()
+    if not hasattr(module.TrainerCallback, "on_save_hf"):
+        # PaddleFormers' Trainer calls it on every callback, also on those that derive from PaddleNLP's.
+        module.TrainerCallback.on_save_hf = _do_nothing
+    return getattr(module, name)
+
+
+def _do_nothing(callback: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    """Let an event pass."""

@@ -45,7 +45,7 @@ def require_paddle() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the warnings that Paddle and PaddleNLP raise about their own insides while they load.
+    """Silence the warnings that Paddle and PaddleNLP raise about their own code while they load.
 
     Streams are left alone: loggers that are made meanwhile hold on to the stream that they find.
     """
@@ -60,7 +60,9 @@ def learning_rate_multiplier(rate: float, base_rate: float) -> float:
     The ``learning_rate`` of a Paddle parameter group multiplies the base rate; it is not a rate.
     """
     if base_rate <= 0:
-        raise HostError(f"the base learning rate is {base_rate}; expected above 0, so that group rates can be told in it")
+        raise HostError(
+            f"the base learning rate must be above 0, got {base_rate}; learning rates of groups are multiples of it"
+        )
     return rate / base_rate
 
 
@@ -130,7 +132,7 @@ def fix_layer_norm_gradients(model: Any, *, always: bool = False) -> None:
 
     Args:
         model: its norms are changed in place; forward passes without gradients, and traced programs, stay as they are.
-        always: also change norms whose scale is trainable, for gradients that are asked for by name.
+        always: also change norms whose scale is trainable, for ``paddle.grad`` of chosen inputs.
     """
     paddle = require_paddle()
 

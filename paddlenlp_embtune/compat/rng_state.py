@@ -64,7 +64,7 @@ def _random_states(*, hybrid: bool) -> dict[str, Any]:
 
 
 def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0) -> None:
-    """Set the random states that a checkpoint holds for this process; say so if it holds none that can be read.
+    """Set the random states that a checkpoint holds for this process; warn if it holds none that can be read.
 
     Raises:
         HostError: the file is damaged.
@@ -82,7 +82,9 @@ def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0
         return
     states = read_json(file, error=HostError, max_bytes=_MOST_BYTES)
     if isinstance(states, list) and len(states) != world_size:
-        logger.warning("%s is of %d processes, and there are %d now; random draws do not go on", file, len(states), world_size)
+        logger.warning(
+            "%s is of %d processes, and there are %d now; random draws do not continue", file, len(states), world_size
+        )
         return
     try:
         _restore(states[rank])
@@ -92,7 +94,7 @@ def restore_random_state(checkpoint: Path, *, world_size: int = 1, rank: int = 0
 
 
 def _restore(plain: Mapping[str, Any]) -> None:
-    """Check all, then set all."""
+    """Check every state first, then set them."""
     paddle, numpy = require_paddle(), importlib.import_module("numpy")
     version, words, gauss = plain["python"]
     kind, keys, position, has_gauss, cached = plain["numpy"]
@@ -127,7 +129,7 @@ def _generator(state: Any) -> list[Any]:
 
 
 def _state(plain: Any, *, like: Any, any_engine: bool = False) -> Any:
-    """Make a generator's state of plain values, which must be of the same form as another state.
+    """Build a generator's state from plain values, which must have the same form as another state.
 
     Raises:
         ValueError: they are not.

@@ -1,4 +1,4 @@
-"""Gradients that have some rows of a table only: reading them, and optimizer steps that touch no other row.
+"""Gradients that have only some rows of a table: reading them, and optimizer steps that change no other row.
 
 ``paddle.nn.Embedding(sparse=True)`` gives the gradient of its table as the rows that a batch has read. Paddle 3.3's AdamW
 aborts the process on it; its lazy Adam takes it, but knows no decoupled decay. The padding row, which has no gradient
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from paddlenlp_embtune.compat.host import PADDLEFORMERS, package_of
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.compat.trainer import inner_optimizer
 from paddlenlp_embtune.errors import HostError
@@ -68,22 +69,30 @@ def refuse_loss_scale(args: Any) -> None:
 
 
 def refuse_accumulated_rows(args: Any) -> None:
-    """Refuse gradients by rows that processes hold back over several batches before they exchange them.
+    """Refuse gradients by rows that are held back over several batches where that fails.
 
-    Paddle 3.3 dies without a word when it exchanges them.
+    Paddle 3.3 crashes, without an error, when several processes exchange them; PaddleFormers' Trainer scales them in place,
+    which Paddle cannot.
 
     Raises:
-        HostError: several processes accumulate gradients.
+        HostError: several processes accumulate gradients, or PaddleFormers' Trainer does.
     """
-    if args.world_size > 1 and args.gradient_accumulation_steps > 1:
+    if args.gradient_accumulation_steps <= 1:
+        return
+    if args.world_size > 1:
         raise HostError(
             f"gradient_accumulation_steps is {args.gradient_accumulation_steps} in {args.world_size} processes, and Paddle "
             "cannot exchange gradients by rows that were held back; expected 1, with a larger per_device_train_batch_size"
         )
+    if package_of(args) == PADDLEFORMERS:
+        raise HostError(
+            f"gradient_accumulation_steps is {args.gradient_accumulation_steps}, and PaddleFormers' Trainer cannot accumulate "
+            "gradients by rows; expected 1, with a larger per_device_train_batch_size"
+        )
 
 
 def set_sparse(layers: list[Any], *, sparse: bool) -> None:
-    """Let embedding layers hand gradients over by rows, or whole; before replicas are wrapped, which look at it once."""
+    """Set whether embedding layers give gradients by rows; before replicas are wrapped, which read the setting once."""
     for layer in layers:
         layer._sparse = sparse
 

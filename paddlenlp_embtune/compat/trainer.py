@@ -33,7 +33,7 @@ def steps_per_epoch(args: Any, train_dataloader: Any) -> int | None:
     """Return the optimizer's steps in an epoch as the Trainer counts them; None where the data has no length."""
     try:
         batches = len(train_dataloader)
-    except (TypeError, ValueError):  # data that cannot tell its length; Paddle's loader raises ValueError then
+    except (TypeError, ValueError):  # data without a length; Paddle's loader raises ValueError then
         return None
     return max(1, batches // int(args.gradient_accumulation_steps))
 
@@ -67,9 +67,9 @@ def catch_invalid_loss(trainer: Any, on_invalid: Callable[[float], bool]) -> Non
 
 
 def restore_on_failure(trainer: Any, restore: Sequence[Callable[[], object]]) -> None:
-    """Put right what a training has changed in the model for its time when it breaks off, by Ctrl-C for example.
+    """Undo what a training has changed in the model for its duration when it is interrupted, by Ctrl-C for example.
 
-    The Trainer tells callbacks nothing then, and the model may be used on.
+    The Trainer does not notify callbacks then, and the model may be used afterwards.
 
     Args:
         trainer: its ``train`` is replaced.
@@ -92,8 +92,8 @@ def restore_on_failure(trainer: Any, restore: Sequence[Callable[[], object]]) ->
 def expect_unused_parameters() -> None:
     """Make every Trainer tell replicas that parameters may get no gradient, as PaddleNLP 3 does; call it before training.
 
-    PaddleNLP 2 does not. Replicas then wait for the gradients of frozen parameters before they exchange any, so they exchange
-    none, without a word, and drift apart.
+    PaddleNLP 2 does not. Replicas then wait for the gradients of frozen parameters before they exchange any, so they silently
+    exchange none and drift apart.
     """
     module = trainer_module()
     wrap = module.Trainer._wrap_model
@@ -114,7 +114,7 @@ def expect_unused_parameters() -> None:
 
 
 def evaluate_without_callbacks(trainer: Any, *, batches: int = -1) -> dict[str, float]:
-    """Evaluate the model as it stands without a word to any callback.
+    """Evaluate the model as it is, without notifying any callback.
 
     Args:
         trainer: with one set of evaluation rows, or several by name.
@@ -162,7 +162,7 @@ def parameters_with_state(optimizer: Any) -> list[str]:
 
 
 def apply_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, expected: Sequence[str] | None = None) -> None:
-    """Give loaded optimizer state to its parameters now, and leave none waiting.
+    """Assign loaded optimizer state to its parameters now, and leave none pending.
 
     Paddle keeps loaded state aside until a parameter first trains. It then asserts that there is state for every parameter,
     which fails for one that was frozen so far; and state that waits for a parameter frozen again is missing from the next
@@ -171,7 +171,7 @@ def apply_optimizer_state(optimizer: Any, former_names: Mapping[str, str], *, ex
     Args:
         optimizer: the Trainer's, after it has loaded a checkpoint.
         former_names: Paddle's name of a parameter now to its name in the checkpoint.
-        expected: what :func:`parameters_with_state` gave when the checkpoint was written; None asks for nothing.
+        expected: what :func:`parameters_with_state` returned when the checkpoint was written; None skips this check.
     Raises:
         HostError: there is state that belongs to no parameter, or is of another shape or type, or some of it is missing.
     """
@@ -225,7 +225,7 @@ def _parameter(name: str) -> str:
 
 
 def _fill(tensor: Any, value: Any, name: str) -> None:
-    """Give a tensor of the optimizer a value of its own shape and type."""
+    """Set a tensor of the optimizer to a value, which must be of the same shape and type."""
     shape, kind = list(value.shape), str(value.dtype).rpartition(".")[2]
     wanted, own = list(tensor.shape), str(tensor.dtype).rpartition(".")[2]
     if shape != wanted or kind.replace("uint16", "bfloat16") != own:

@@ -1,4 +1,4 @@
-"""The Trainer's own state in a checkpoint, which it takes as it stands."""
+"""The Trainer's own state in a checkpoint, which the Trainer does not check."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ __all__ = ["TRAINER_STATE", "read_trainer_state"]
 
 TRAINER_STATE = "trainer_state.json"
 
+_PICKLED_STATE = "trainer_state.bin"  # what PaddleFormers writes, left alone
 _NEXT_STEP = "resume from another checkpoint"
 _COUNTS = ("global_step", "consumed_samples", "max_steps", "num_train_epochs")
 _NUMBERS = ("epoch", "total_flos", "best_metric")
 
 
 def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
-    """Read ``trainer_state.json``, and refuse what the Trainer would choke on, or continue from at the beginning.
+    """Read ``trainer_state.json``, and refuse what the Trainer would fail on, or start over from.
 
     Raises:
         HostError: there is none, or it is damaged, or no step had been made.
@@ -31,6 +32,11 @@ def read_trainer_state(checkpoint: Path) -> dict[str, Any]:
     try:
         regular = stat.S_ISREG(file.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
+        if (checkpoint / _PICKLED_STATE).exists():
+            raise HostError(
+                f"{checkpoint} has the Trainer's state only as a pickle, {_PICKLED_STATE}, which is not read; resume from a "
+                "checkpoint that was written with attach"
+            ) from None
         raise HostError(f"{checkpoint} is no checkpoint of a Trainer: it has no {TRAINER_STATE}; {_NEXT_STEP}") from None
     if not regular:
         raise HostError(f"{file} is no regular file; {_NEXT_STEP}")

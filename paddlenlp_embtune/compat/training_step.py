@@ -58,7 +58,7 @@ def wrap_loss(trainer: Any, around: Callable[[Callable[[Any], tuple[Any, Any]], 
 
 @contextlib.contextmanager
 def forward_hook(layers: list[Any], hook: Callable[[Any, Any, Any], Any]) -> Iterator[None]:
-    """Let a hook(layer, inputs, output) change what layers give, for the time being."""
+    """Let a hook(layer, inputs, output) change the outputs of layers while the block runs."""
     helpers = [layer.register_forward_post_hook(hook) for layer in layers]
     try:
         yield
@@ -70,8 +70,8 @@ def forward_hook(layers: list[Any], hook: Callable[[Any, Any, Any], Any]) -> Ite
 def without_gradient_sync(model: Any, layers: list[Any]) -> Any:
     """Keep the gradients of a pass to this process; a later pass exchanges them with its own. A context manager.
 
-    Where one of the layers gives gradients by rows, every pass exchanges them, which comes to the same: Paddle 3.3 dies without
-    a word when it exchanges rows that were held back.
+    Where one of the layers gives gradients by rows, every pass exchanges them, which comes to the same: Paddle 3.3 crashes
+    when it exchanges rows that were held back.
     """
     held = hasattr(model, "no_sync") and not any(layer._sparse for layer in layers)
     return model.no_sync() if held else contextlib.nullcontext()
@@ -83,5 +83,5 @@ def generator_state() -> Any:
 
 
 def restore_generator_state(state: Any) -> None:
-    """Let them draw again what they drew after :func:`generator_state`."""
+    """Set the generators to what :func:`generator_state` returned, so that the same draws follow."""
     require_paddle().set_rng_state(state)

@@ -13,7 +13,7 @@ import pytest
 from paddlenlp.transformers import BertConfig, BertModel, ErnieConfig, ErnieModel
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat._encoder_ops import attention, drop
+from paddlenlp_embtune.compat._encoder_ops import attention, dropout
 from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder
 
 F = paddle.nn.functional
@@ -160,7 +160,7 @@ def test_dropout_is_independent_at_its_rate_and_keeps_the_mean(probability: floa
     paddle.seed(5)
     ones = paddle.ones([400, 1001])
     ones.stop_gradient = False
-    out = drop(ones, probability)
+    out = dropout(ones, probability)
     out.sum().backward()
     values = out.numpy()
     kept = values > 0
@@ -173,7 +173,7 @@ def test_dropout_is_independent_at_its_rate_and_keeps_the_mean(probability: floa
     for shift in (1, 2, 3, 4, 8, 1001):  # four values share one draw
         pairs = (centred.ravel()[:-shift] * centred.ravel()[shift:]).mean() / centred.var()
         assert abs(pairs) < 4 / np.sqrt(kept.size)
-    assert abs(np.corrcoef(kept.ravel(), drop(ones, probability).numpy().ravel() > 0)[0, 1]) < 4 / np.sqrt(kept.size)
+    assert abs(np.corrcoef(kept.ravel(), dropout(ones, probability).numpy().ravel() > 0)[0, 1]) < 4 / np.sqrt(kept.size)
 
 
 def test_dropout_follows_the_seed_and_the_random_state() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 import pytest
-from paddlenlp.trainer import TrainerCallback
 from safetensors.numpy import load_file
 
 import paddlenlp_embtune as embtune
 from tests.helpers import ROWS, python, tsv
+from tests.host import TrainerCallback
 from tests.toy import States, ToyData, assert_equal, make_trainer, state_of
 from tests.training.checkpoints import WEIGHTS, make_ernie
 
