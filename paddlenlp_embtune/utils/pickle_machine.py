@@ -1,7 +1,7 @@
 """A reader of pickles that can do nothing but build plain values: it imports nothing, calls nothing and sets no attribute.
 
 Python's own unpickler calls what the file names. This one knows the opcodes that arrays are saved with, protocols 2 to 5, and
-hands the few names that it is told of to methods of its subclass, as words. Memory is bounded by the file: long strings stay in
+hands the few names that its subclass knows to methods of it, as words. Memory is bounded by the file: long strings stay in
 the file until somebody asks for them, and the number of steps is limited, so that what is built of small values stays under
 about 128 MB.
 """
