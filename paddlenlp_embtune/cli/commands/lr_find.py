@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import RecipeArgument, TrainingRowsOption
+from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._plot import draw, draw_png
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
@@ -44,8 +44,7 @@ def lr_find(
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, train=data))
     if chosen.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.training import learning_rate_curves
 
     with Progress(console=err, transient=True) as bar:

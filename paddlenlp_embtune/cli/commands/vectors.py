@@ -9,9 +9,8 @@ import numpy as np
 import typer
 from rich.markup import escape
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import embedding_table
-from paddlenlp_embtune.cli._console import err, print_event
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CalibrationRowsOption,
@@ -21,6 +20,8 @@ from paddlenlp_embtune.cli._options import (
     StoreOption,
     TermGroupsOption,
 )
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import print_parity
 from paddlenlp_embtune.cli._store import (
     domain_groups,
     find_store,
@@ -187,8 +188,7 @@ def restore(
             check_space(own, before, tokens, table)
         mixed = take_rows(before, here, table, there)
         changed = int(np.count_nonzero((mixed != before).any(axis=1)))
-        compat.require_paddle()
-        compat.quiet_logging()
+        start_paddle()
         from paddlenlp_embtune.export import restore_embedding
 
         origin = {"version": found.name, "id": found.id, "rows": len(here)}
@@ -198,10 +198,8 @@ def restore(
             f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's",
             markup=False,
         )
-        for engine, record in written.manifest.parity.items():
-            print_event({"event": "parity", "engine": engine, **to_plain(record)})
-        for line in notes:
-            err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
+        print_parity(written.manifest.parity)
+        print_notes(notes)
         print(written.path)
 
 
