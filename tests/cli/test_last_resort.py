@@ -155,5 +155,7 @@ def test_paths_in_error_lines_are_what_was_written(path: str, run: Run) -> None:
 
 
 def test_health_of_rows_that_are_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    _run_display.print_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
+    _run_display.print_event(
+        {"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")}
+    )
     assert "2 of 9 rows are not finite" in capsys.readouterr().err

@@ -7,7 +7,6 @@ from typing import Annotated, Optional
 
 import numpy as np
 import typer
-from rich.markup import escape
 
 from paddlenlp_embtune.bundle import embedding_table
 from paddlenlp_embtune.cli._console import err, print_notes
@@ -87,8 +86,7 @@ def list_versions(
             table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, version.note)
         out.print(table)
         err.print(f"{size.bytes / 1e6:.2f} MB on the disk, {size.table_bytes / 1e6:.2f} MB as tables side by side")
-        for message in damage:
-            err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
+        print_notes(damage)
     if check and damage:
         raise VectorError(
             f"the store {opened.path} is damaged: {damage[0]}; restore the file from a copy, or remove those versions"
