@@ -42,7 +42,7 @@ class RunDisplay:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Print one event."""
         if event["event"] == "rates":
-            _rates(event, self._seconds_left(event))
+            _learning_rates(event, self._seconds_left(event))
         else:
             print_event(event)
 
@@ -92,7 +92,7 @@ def _phase(event: Mapping[str, Any]) -> None:
     err.print(f"[cyan]epoch {event['epoch']}:[/] {event['what']} {escape(names)} ({event['parameters']:,} values)", markup=True)
 
 
-def _rates(event: Mapping[str, Any], left: float | None) -> None:
+def _learning_rates(event: Mapping[str, Any], left: float | None) -> None:
     rates = [f"{name} {rate:.1e}" for name, rate in event["rates"].items()]
     shown = "  ".join(rates if len(rates) <= _MANY_GROUPS else (rates[0], "…", *rates[-2:]))
     minutes = "" if left is None or left < _WORTH_SAYING else f"  {left / 60:.0f} min left at most"
@@ -142,7 +142,7 @@ def _resumed(event: Mapping[str, Any]) -> None:
     err.print(f"[cyan]resumed[/] from {escape(event['checkpoint'])}, epoch {event['epoch']:.2f}", markup=True)
 
 
-def _rate_scaled(event: Mapping[str, Any]) -> None:
+def _learning_rate_scaled(event: Mapping[str, Any]) -> None:
     group = escape(event["group"])
     err.print(f"[cyan]epoch {event['epoch']:.2f}:[/] learning rate of {group} lowered to {event['factor']:.1%}", markup=True)
 
@@ -243,7 +243,7 @@ _FORMS = {
     "parity": _parity,
     "phase": _phase,
     "quantized": _quantized,
-    "rate_scaled": _rate_scaled,
+    "rate_scaled": _learning_rate_scaled,
     "restored": _restored,
     "resumed": _resumed,
     "shipped": _shipped,

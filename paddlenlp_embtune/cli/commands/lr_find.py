@@ -58,12 +58,12 @@ def lr_find(
             progress=lambda done, _: bar.update(task, completed=done),
         )
     for curve in curves:
-        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the rate", markup=True)
+        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the learning rate", markup=True)
         err.print(draw(curve.rates, curve.smoothed), markup=False)
     err.print(_proposals(curves))
     print_notes(
-        f"the loss of {curve.group or 'all groups'} does not fall at any rate by more than batches differ, so no rate is "
-        "proposed; try more --steps, other limits, or a larger batch_size"
+        f"the loss of {curve.group or 'all groups'} falls at no learning rate by more than batches differ, so none is "
+        "proposed; try more --steps, other limits or a larger batch_size"
         for curve in curves
         if curve.proposal is None
     )
