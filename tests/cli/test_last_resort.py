@@ -24,7 +24,7 @@ UNSEEN: dict[str, tuple[Exception, list[str]]] = {
     "type": (TypeError("unsupported operand\n of 3"), ["unexpected TypeError: unsupported operand of 3", "please report it"]),
     "nothing": (KeyError(), ["unexpected KeyError;", "details in"]),
     "long": (ValueError("x" * 10_000), ["unexpected ValueError: xxx", "details in"]),
-    "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "smaller sizes"]),
+    "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "a smaller batch"]),
     "depth": (RecursionError("maximum recursion depth exceeded"), ["nested too deeply", "flatten it"]),
     "null": (ValueError("embedded null byte"), ["a path holds a null character"]),
     "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some space"]),
