@@ -235,7 +235,7 @@ class _Loads:
             _load_optimizer(self.trainer, Path(checkpoint))
 
     def random_states(self, checkpoint: Any) -> None:
-        """Load random states."""
+        """Restore the random states of Python, numpy and Paddle from a checkpoint."""
         if checkpoint is not None:
             restore_random_state(
                 Path(checkpoint), world_size=self.trainer.args.world_size, rank=self.trainer.args.process_index

@@ -46,7 +46,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the folder of the run."""
         return self.path.resolve().name
 
     def of(self, event: str) -> list[Mapping[str, Any]]:
