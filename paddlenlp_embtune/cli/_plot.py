@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "draw_png"]
 
 
-def draw(rates: Sequence[float], losses: Sequence[float], *, width: int = 64, height: int = 10) -> str:
+def draw(learning_rates: Sequence[float], losses: Sequence[float], *, width: int = 64, height: int = 10) -> str:
     """Draw losses against learning rates as text; the axis of learning rates is logarithmic."""
     columns = min(width, len(losses))
     points = [losses[round(column * (len(losses) - 1) / max(1, columns - 1))] for column in range(columns)]
@@ -28,7 +28,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], *, width: int = 64, he
     lines[0] = f"{high:8.3f} ┤{lines[0]}"
     lines[-1] = f"{low:8.3f} ┤{lines[-1]}"
     lines[1:-1] = [f"{'':8} │{line}" for line in lines[1:-1]]
-    foot = f"{'':8} └{'─' * columns}\n{'':10}{rates[0]:<.0e}{rates[-1]:>{max(1, columns - 5)}.0e}"
+    foot = f"{'':8} └{'─' * columns}\n{'':10}{learning_rates[0]:<.0e}{learning_rates[-1]:>{max(1, columns - 5)}.0e}"
     return "\n".join(lines) + "\n" + foot
 
 

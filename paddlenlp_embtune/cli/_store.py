@@ -13,10 +13,10 @@ from rich.table import Table
 from paddlenlp_embtune.bundle import MANIFEST, Bundle, bundle_folder
 from paddlenlp_embtune.cli._data_format import DataFormat
 from paddlenlp_embtune.cli._terminal import out
-from paddlenlp_embtune.cli._texts import load_examples
+from paddlenlp_embtune.cli._texts import load_examples, require_known_labels
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.embeddings.store import STORE_FILE, VectorStore, Version
-from paddlenlp_embtune.errors import DataError, RecipeError, VectorError, expected_names
+from paddlenlp_embtune.errors import DataError, RecipeError, VectorError
 from paddlenlp_embtune.export import bundle_lock
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.utils.json_yaml import parse_json, parse_yaml, read_bounded
@@ -143,9 +143,7 @@ def load_examples_for(bundle: Bundle, data: Path, data_format: DataFormat) -> Ex
         DataError: it does not know one, or the file cannot be read.
     """
     rows = load_examples(data, data_format)
-    for label in dict.fromkeys(rows.labels):
-        if label not in (known := bundle.manifest.labels):
-            raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}")
+    require_known_labels(rows, bundle.manifest.labels)
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from paddlenlp_embtune.cli._console import print_notes
@@ -20,6 +21,7 @@ __all__ = [
     "only_option",
     "printable",
     "read_tokens",
+    "require_known_labels",
     "tokens_in_file",
     "tokens_in_texts",
 ]
@@ -63,6 +65,19 @@ def load_examples(path: Path, data_format: DataFormat, *, skip_empty: bool = Fal
     rows = read_examples(path, skip_empty=skip_empty, **data_format.for_examples())
     print_notes(rows.remarks())
     return rows
+
+
+def require_known_labels(rows: Examples, known: Collection[str]) -> None:
+    """Refuse rows with a label that a bundle does not have.
+
+    Raises:
+        DataError: it does not; the message gives the label that was probably meant.
+    """
+    for label in dict.fromkeys(rows.labels):
+        if label not in known:
+            raise DataError(
+                f"{rows.source} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}"
+            )
 
 
 def load_texts(path: Path, data_format: DataFormat) -> list[str]:

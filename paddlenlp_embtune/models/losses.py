@@ -1,4 +1,4 @@
-"""Built-in losses."""
+"""The built-in loss: cross-entropy with class weights."""
 
 from __future__ import annotations
 

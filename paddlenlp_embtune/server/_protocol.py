@@ -70,7 +70,7 @@ class DeadlineProtocol(H11Protocol):
         self._arm(self.config.read_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel every timer."""
+        """Cancel every timer of the connection."""
         self._disarm()
         self._stop_waiting_for_reader()
         self._unwatch()

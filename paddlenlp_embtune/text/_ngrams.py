@@ -61,7 +61,7 @@ class Ngrams:
         return found
 
     def text(self, place: int, length: int) -> str:
-        """Spell a run."""
+        """Return the characters of a run as text."""
         return "".join(self.names[unit] for unit in self.units[place : place + length])
 
 

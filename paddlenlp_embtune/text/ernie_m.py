@@ -110,7 +110,7 @@ class ErnieMTokenizer:
         return {"name": "ernie_m", "lowercase": self._folds, "model_sha256": self.model_sha256}
 
     def files(self) -> Mapping[str, bytes]:
-        """Return the model."""
+        """Return the SentencePiece model, by file name."""
         return {SENTENCEPIECE_MODEL: self.model}
 
     def _pieces(self, text: str) -> list[str]:

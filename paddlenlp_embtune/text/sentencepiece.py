@@ -115,7 +115,7 @@ class SentencePieceTokenizer:
         return {"name": "sentencepiece", "markers": self.markers, "model_sha256": self.model_sha256}
 
     def files(self) -> Mapping[str, bytes]:
-        """Return the model."""
+        """Return the SentencePiece model, by file name."""
         return {SENTENCEPIECE_MODEL: self.model}
 
     @staticmethod

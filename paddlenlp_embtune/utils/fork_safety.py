@@ -10,7 +10,7 @@ __all__ = ["Forkable", "keep_forever", "watch_forks"]
 
 
 class Forkable(Protocol):
-    """Is told in a forked process, before anything else runs there."""
+    """Run in a forked process before anything else does."""
 
     def after_fork(self) -> None:
         """Set locks anew, and note what cannot be used any more; quick, and without taking a lock."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.cli import _console
-from paddlenlp_embtune.cli._console import RunDisplay
+from paddlenlp_embtune.cli._run_display import RunDisplay
 
 
 def rates_event(minute: int, step: int, groups: int = 2) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def test_rates_of_many_layers_fit_on_a_line(capsys: pytest.CaptureFixture[str]) 
     assert "layer.0 1.0e-03  layer.1 1.0e-03" in capsys.readouterr().err
 
 
-COMMANDS = sorted(Path(_console.__file__).parent.glob("*.py"))
+COMMANDS = sorted(Path(_console.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)

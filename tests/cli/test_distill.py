@@ -18,7 +18,7 @@ def test_a_student_is_taught_from_the_command_line(work: Path, run: Run, tiny_ru
     answer = json.loads(out)
     assert answer["teacher"]["name"] == "run/bundle"
     assert "unlabelled: 1 of 3 texts" in talk
-    assert "beside its teacher run/bundle" in talk
+    assert "compared with its teacher run/bundle" in talk
     recipe = Recipe.load(work / "student" / "recipe.yaml")
     assert recipe.model.name == "textcnn"
     assert (recipe.seed, recipe.train.epochs, recipe.text.max_length) == (3, 2, 32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from paddlenlp_embtune.cli.commands.predict import _coloured, _section
+from paddlenlp_embtune.cli._explanations import coloured_text, html_section
 from paddlenlp_embtune.inference.explain import Attribution, Explanation
 from tests.helpers import Run, TinyRun, embtune, error_of, hidden, python
 
@@ -110,13 +110,13 @@ def test_no_text_breaks_out_of_the_page_or_steers_the_terminal(tiny_run: TinyRun
 
 def test_the_sign_is_shown_by_more_than_colour() -> None:
     one = explanation("被立案了涨停。", [0.0, 2.0, 2.0, 0.0, -1.0, -1.0, 0.0])
-    text = _coloured(one)
+    text = coloured_text(one)
     assert text.plain.startswith("  被立案⁺了涨停⁻。\n")
     styles = {text.plain[span.start : span.end]: str(span.style) for span in text.spans}
     assert "underline" in styles["涨停⁻"] or "italic" in styles["涨停⁻"]
     assert styles["涨停⁻"].split()[0] != styles["立案⁺"].split()[0]
     assert "立案 +4.00; 涨停 -2.00" in text.plain
-    section = _section(one)
+    section = html_section(one)
     assert 'class="for" style="--a:0.60" title="+2.000">案<sup>+</sup>' in section
     assert 'class="against" style="--a:0.30" title="-1.000">停<sup>&minus;</sup>' in section
     assert 'class="weak" style="--a:0.00" title="+0.000">了<' in section
@@ -124,9 +124,9 @@ def test_the_sign_is_shown_by_more_than_colour() -> None:
 
 def test_what_was_cut_is_said() -> None:
     one = explanation("涨停" + "长" * 1200, [1.0, 1.0], cut_at=2)
-    assert "涨停⁺ ... 1,200 more characters were not read" in _coloured(one).plain
-    assert "长" not in _coloured(one).plain
-    assert f'<span class="cut" title="not read">{"长" * 1200}</span>' in _section(one)
+    assert "涨停⁺ ... 1,200 more characters were not read" in coloured_text(one).plain
+    assert "长" not in coloured_text(one).plain
+    assert f'<span class="cut" title="not read">{"长" * 1200}</span>' in html_section(one)
 
 
 def test_tokens_of_one_character_are_one_span() -> None:
@@ -134,9 +134,9 @@ def test_tokens_of_one_character_are_one_span() -> None:
     one = Explanation(
         "㈱跌", "利空", 0.5, tuple("(株)跌"), ((0, 1), (0, 1), (0, 1), (1, 2)), Attribution("occlusion", values, 0.75)
     )
-    assert 'title="+1.750">㈱<' in _section(one)
-    assert _section(one).count("㈱<") == 1
-    assert _coloured(one).plain.count("㈱") == 2  # in the text, and among the terms
+    assert 'title="+1.750">㈱<' in html_section(one)
+    assert html_section(one).count("㈱<") == 1
+    assert coloured_text(one).plain.count("㈱") == 2  # in the text, and among the terms
 
 
 def test_a_page_that_cannot_be_written_is_a_failure(tiny_run: TinyRun, run: Run, texts: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from rich.table import Table
 
 from paddlenlp_embtune.builtin import FINANCE
-from paddlenlp_embtune.cli import _console, _failures
+from paddlenlp_embtune.cli import _console, _failures, _run_display
 from paddlenlp_embtune.cli._terminal import err, out, visible
 from paddlenlp_embtune.cli.commands import evaluate
 from tests.helpers import Run, embtune, error_of, python
@@ -24,7 +24,7 @@ UNSEEN: dict[str, tuple[Exception, list[str]]] = {
     "type": (TypeError("unsupported operand\n of 3"), ["unexpected TypeError: unsupported operand of 3", "please report it"]),
     "nothing": (KeyError(), ["unexpected KeyError;", "details in"]),
     "long": (ValueError("x" * 10_000), ["unexpected ValueError: xxx", "details in"]),
-    "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "smaller sizes"]),
+    "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "a smaller batch"]),
     "depth": (RecursionError("maximum recursion depth exceeded"), ["nested too deeply", "flatten it"]),
     "null": (ValueError("embedded null byte"), ["a path holds a null character"]),
     "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some space"]),
@@ -135,9 +135,9 @@ def test_texts_of_users_are_printed_as_they_are(text: str, capsys: pytest.Captur
         table.add_row(text)
         printer.print(table)
     _console.print_notes([text])
-    _console.print_event({"event": "alarm", "message": text, "done": text})
-    _console.print_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
-    _console.print_event(
+    _run_display.print_event({"event": "alarm", "message": text, "done": text})
+    _run_display.print_event({"event": "vectors", "source": text, "found": 1.0, "origins": {text: 1}})
+    _run_display.print_event(
         {"event": "metrics", "data": text, "engine": "x", "n": 1, "accuracy": 1, "f1_macro": 1, "per_class": {}}
     )
     found = capsys.readouterr()
@@ -155,5 +155,7 @@ def test_paths_in_error_lines_are_what_was_written(path: str, run: Run) -> None:
 
 
 def test_health_of_rows_that_are_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    _console.print_event({"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")})
+    _run_display.print_event(
+        {"event": "health", "rows_watched": 9, "rows": 9, "rows_broken": 2, "cosine_drift_mean": float("nan")}
+    )
     assert "2 of 9 rows are not finite" in capsys.readouterr().err

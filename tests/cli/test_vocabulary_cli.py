@@ -88,7 +88,7 @@ def test_compare_as_a_table(work: Path, run: Run) -> None:
     for part in ("tokenizer", "length: mean", "texts/s", "char", "word", "0.0%"):
         assert part in out, part
     assert "sentencepiece" not in out
-    assert "char cuts 控股股东: 控 股 股 东" in err
+    assert "char splits 控股股东: 控 股 股 东" in err
     assert "built from these texts: char, word; they cover other texts less well" in err
 
 
@@ -150,7 +150,7 @@ def test_extend_says_what_became_of_each_term(work: Path, run: Run, whole: Path)
         "1 terms are repeated lines: 控股股东",
         "rows: 3 mean of pieces",
         f"tokens {size:,} -> {size + 3:,}, bundle ",
-        "to train on, write model: {start: longer} into a recipe, then: embtune train RECIPE --out RUN",
+        "to continue training, set model: {start: longer} in a recipe and run: embtune train RECIPE --out RUN",
         "parity: onnxruntime differs by at most",
     ):
         assert part in " ".join(err.split()), part
@@ -214,7 +214,7 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("compare", "--texts", "blank.txt"), 1, "blank.txt holds no text"),
     (("compare", "--data", "train.tsv", "--text-column", "body"), 1, "has no column 'body'"),
     (("compare", "--texts", "texts.txt", "--vocabulary", "vocab.txt"), 2, "expected NAME=FILE, such as ernie=vocab.txt"),
-    (("compare", "--texts", "texts.txt", "--vocabulary", "char=vocab.txt"), 2, "names 'char', which is taken"),
+    (("compare", "--texts", "texts.txt", "--vocabulary", "char=vocab.txt"), 2, "uses the name 'char', which is taken"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=absent.txt"), 1, "cannot read absent.txt"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=train.tsv"), 1, "a vocabulary begins with [PAD]"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=bad.model"), 1, "SentencePiece model"),

@@ -7,12 +7,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import print_event
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import ParityTextsOption
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import print_parity
 from paddlenlp_embtune.data import read_texts
-from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["adopt"]
 
@@ -41,8 +40,7 @@ def adopt(
     Each setting in its files is understood or refused, and ids and answers are compared with PaddleNLP's own before anything is
     written.
     """
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.export import bundle_checkpoint
 
     written = bundle_checkpoint(
@@ -55,6 +53,5 @@ def adopt(
         engines=tuple(dict.fromkeys(engine or ("onnxruntime",))),
         sample_texts=read_texts(data, **data_format.for_texts())[:256] if data is not None else (),
     )
-    for name, parity in written.manifest.parity.items():
-        print_event({"event": "parity", "engine": name, **to_plain(parity)})
+    print_parity(written.manifest.parity)
     print(written.path)

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from paddlenlp_embtune import builtin, compat
-from paddlenlp_embtune.cli._console import RunDisplay, err, per_class_table
+from paddlenlp_embtune.cli._console import err, per_class_table
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import RunDisplay
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.data import read_examples
 
@@ -30,8 +32,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Random seed of data order, dropout and initialisation.")] = 0,
 ) -> None:
     """Train on the finance texts in the package, export, verify parity, and query Taskflow."""
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.training import train
 
     recipe = dataclasses.replace(Recipe.load(builtin.FINANCE / "recipe.yaml"), seed=seed)

@@ -11,8 +11,7 @@ import typer
 from paddlenlp_embtune.cli._console import err, per_class_table, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleArgument, EngineOption, JsonOption, SkipEmptyOption
-from paddlenlp_embtune.cli._texts import load_examples
-from paddlenlp_embtune.errors import DataError, expected_names
+from paddlenlp_embtune.cli._texts import load_examples, require_known_labels
 from paddlenlp_embtune.evaluation import classification_report
 from paddlenlp_embtune.inference import Predictor
 
@@ -33,9 +32,7 @@ def evaluate(
     rows = load_examples(data, data_format, skip_empty=skip_empty)
     predictor = Predictor(bundle, engine=engine, num_threads=threads)
     number = {label: index for index, label in enumerate(predictor.labels)}
-    for label in rows.labels:
-        if label not in number:
-            raise DataError(f"{data} has the label {label!r}, which the bundle does not give; {expected_names(label, number)}")
+    require_known_labels(rows, predictor.labels)
     predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
     report = classification_report([number[label] for label in rows.labels], predicted, predictor.labels)
     if cut := predictor.count_cut(rows.texts):

@@ -7,15 +7,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import err, print_event
+from paddlenlp_embtune.cli._console import err
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleArgument, BundleOutOption, ParityTextsOption
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import print_parity
 from paddlenlp_embtune.data import read_texts
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["export"]
 
@@ -56,13 +56,11 @@ def export(
         if chosen not in known:
             raise RecipeError(f"--engine is {chosen!r}; {expected_names(chosen, known)}")
     opened = Bundle.open(bundle)
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.export import add_engines
 
     texts = read_texts(data, **data_format.for_texts())[:512] if data is not None else ()
     written = add_engines(opened, out or bundle, engines=engines, sample_texts=texts)
-    for chosen in engines:
-        print_event({"event": "parity", "engine": chosen, **to_plain(written.manifest.parity[chosen])})
+    print_parity({name: written.manifest.parity[name] for name in engines})
     err.print(f"engines: {', '.join(written.manifest.engines)}")
     print(written.path)

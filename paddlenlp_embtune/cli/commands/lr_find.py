@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._options import RecipeArgument, TrainingRowsOption
+from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._plot import draw, draw_png
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
@@ -44,8 +44,7 @@ def lr_find(
         chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, train=data))
     if chosen.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.training import learning_rate_curves
 
     with Progress(console=err, transient=True) as bar:
@@ -59,12 +58,12 @@ def lr_find(
             progress=lambda done, _: bar.update(task, completed=done),
         )
     for curve in curves:
-        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the rate", markup=True)
+        err.print(f"[bold]{escape(curve.group or 'all groups')}[/]: loss against the learning rate", markup=True)
         err.print(draw(curve.rates, curve.smoothed), markup=False)
     err.print(_proposals(curves))
     print_notes(
-        f"the loss of {curve.group or 'all groups'} does not fall at any rate by more than batches differ, so no rate is "
-        "proposed; try more --steps, other limits, or a larger batch_size"
+        f"the loss of {curve.group or 'all groups'} falls at no learning rate by more than batches differ, so none is "
+        "proposed; try more --steps, other limits or a larger batch_size"
         for curve in curves
         if curve.proposal is None
     )

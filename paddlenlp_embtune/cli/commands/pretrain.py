@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import RunDisplay, err
+from paddlenlp_embtune.cli._console import err
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import JsonOption, OverwriteOption
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import RunDisplay
 from paddlenlp_embtune.cli._texts import load_texts
 from paddlenlp_embtune.training import pretrained_encoder
 
@@ -34,8 +35,7 @@ def pretrain(
     as_json: JsonOption = False,
 ) -> None:
     """Continue masked-language training of an encoder on unlabelled texts; an interrupted run resumes where it stopped."""
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
     spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=learning_rate, seed=seed)

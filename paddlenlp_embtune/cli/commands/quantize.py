@@ -8,9 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import print_event
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleOutOption
+from paddlenlp_embtune.cli._run_display import print_event
 from paddlenlp_embtune.cli._texts import load_examples
 from paddlenlp_embtune.utils.schema import to_plain
 

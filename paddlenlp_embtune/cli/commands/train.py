@@ -9,8 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune import compat
-from paddlenlp_embtune.cli._console import RunDisplay, err, print_notes, progress_bar
+from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
 from paddlenlp_embtune.cli._data_format import states_data_format
 from paddlenlp_embtune.cli._options import (
     DevelopmentRowsOption,
@@ -25,6 +24,8 @@ from paddlenlp_embtune.cli._options import (
     SkipEmptyOption,
     TrainingRowsOption,
 )
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import RunDisplay
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
 
@@ -82,8 +83,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
     """Run a recipe with its progress on stderr and its result on stdout."""
     if recipe.data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.training import train as run_recipe
 
     with progress_bar("reading vectors") as progress, progress_bar("querying the teacher") as teaching:

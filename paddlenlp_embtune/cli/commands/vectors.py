@@ -7,11 +7,9 @@ from typing import Annotated, Optional
 
 import numpy as np
 import typer
-from rich.markup import escape
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import embedding_table
-from paddlenlp_embtune.cli._console import err, print_event
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     CalibrationRowsOption,
@@ -21,6 +19,8 @@ from paddlenlp_embtune.cli._options import (
     StoreOption,
     TermGroupsOption,
 )
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import print_parity
 from paddlenlp_embtune.cli._store import (
     domain_groups,
     find_store,
@@ -93,8 +93,7 @@ def list_versions(
             table.add_row(version.name, version.id[:8], version.created[:19].replace("T", " "), *figures, version.note)
         out.print(table)
         err.print(f"{size.bytes / 1e6:.2f} MB on the disk, {size.table_bytes / 1e6:.2f} MB as tables side by side")
-        for message in damage:
-            err.print(f"[yellow]note:[/] {escape(message)}", markup=True, soft_wrap=True)
+        print_notes(damage)
     if check and damage:
         raise VectorError(
             f"the store {opened.path} is damaged: {damage[0]}; restore the file from a copy, or remove those versions"
@@ -194,8 +193,7 @@ def restore(
             check_same_space(own, before, tokens, table)
         mixed = replace_rows(before, here, table, there)
         changed = int(np.count_nonzero((mixed != before).any(axis=1)))
-        compat.require_paddle()
-        compat.quiet_logging()
+        start_paddle()
         from paddlenlp_embtune.export import restore_embedding
 
         origin = {"version": found.name, "id": found.id, "rows": len(here)}
@@ -205,10 +203,8 @@ def restore(
             f"restored {len(here)} of {len(own)} rows from {found.name}; {changed} of them differ from the bundle's",
             markup=False,
         )
-        for engine, record in written.manifest.parity.items():
-            print_event({"event": "parity", "engine": engine, **to_plain(record)})
-        for line in notes:
-            err.print(f"[yellow]note:[/] {escape(line)}", markup=True)
+        print_parity(written.manifest.parity)
+        print_notes(notes)
         print(written.path)
 
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import typer
 from rich.table import Table
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.cli._console import err
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import JsonOption, StoreOption, TermGroupsOption
+from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._store import (
     find_store,
     folding_table,
@@ -91,8 +91,7 @@ def ab(
     rows = load_examples_for(opened, data, data_format)
     names = saved.version(a).name, saved.version(b).name
     tables = [_table_for(opened, saved, name) for name in names]
-    compat.require_paddle()
-    compat.quiet_logging()
+    start_paddle()
     from paddlenlp_embtune.evaluation import compare_tables, verdict
 
     found = compare_tables(opened, tables[0], tables[1], rows.texts, rows.labels, resamples=resamples, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -79,15 +80,8 @@ def convert(
     """Write vectors in another format; with --keep-vocabulary or --keep-texts, only the rows needed."""
     form = target_format(target, to, overwrite=overwrite)
     kept = only_option(keep_vocabulary=keep_vocabulary, keep_texts=keep_texts)
-    given = {
-        "--tokenizer": tokenizer,
-        "--vocabulary": vocabulary,
-        "--min-count": min_count > 1 or None,
-        "--cased": cased or None,
-    }
-    stray = [name for name, value in given.items() if value is not None]
-    if stray and keep_texts is None:
-        raise RecipeError(f"{' and '.join(stray)} set how --keep-texts is read; add it, or leave them out")
+    stated = {"tokenizer": tokenizer, "vocabulary": vocabulary, "min_count": min_count > 1 or None, "cased": cased or None}
+    _refuse_without_texts(keep_texts, stated)
     if fallbacks is not None and kept is None:
         raise RecipeError("--fallbacks decides which rows are kept; add --keep-vocabulary or --keep-texts, or leave it out")
     tried, found, used = parse_fallbacks(fallbacks, tokenizer), resolve_format(source, format), None
@@ -131,6 +125,13 @@ def convert(
         print_json(told)
     else:
         _show_conversion(told, account)
+
+
+def _refuse_without_texts(keep_texts: Path | None, stated: Mapping[str, object]) -> None:
+    """Refuse options that set how texts are read where there are none."""
+    stray = [f"--{name.replace('_', '-')}" for name, value in stated.items() if value is not None]
+    if stray and keep_texts is None:
+        raise RecipeError(f"{' and '.join(stray)} set how --keep-texts is read; add it, or leave them out")
 
 
 def target_format(target: Path, to: str | None, *, overwrite: bool) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
-from paddlenlp_embtune.cli._console import err, print_event, print_notes
+from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import (
     BundleOrRunArgument,
@@ -18,13 +17,14 @@ from paddlenlp_embtune.cli._options import (
     NewBundleOption,
     OverwriteOption,
 )
+from paddlenlp_embtune.cli._paddle import start_paddle
+from paddlenlp_embtune.cli._run_display import print_parity
 from paddlenlp_embtune.cli._store import load_examples_for, locked_target, open_bundle, print_json
 from paddlenlp_embtune.cli._texts import load_texts, only_option, printable
 from paddlenlp_embtune.cli._vector_sources import read_options, read_source, resolve_format, size_in_bytes
 from paddlenlp_embtune.embeddings.init import token_filter as known_names
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import read_term_list
-from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.export import Resized
@@ -59,7 +59,7 @@ def extend(
             keep = known_names([*opened.vocabulary.tokens, *wanted])
             options = read_options(resolve_format(vectors, None), keep, None, None, "refuse")
             table = read_source(vectors, "vectors", options)
-        _prepare()
+        start_paddle()
         from paddlenlp_embtune.export import extend_bundle
         from paddlenlp_embtune.text import AddedTerms
 
@@ -94,7 +94,7 @@ def cut(
         before = _size(opened)
         domain = load_texts(texts or data or Path(), data_format)
         labelled = _labelled(opened, check_data, data_format)
-        _prepare()
+        start_paddle()
         from paddlenlp_embtune.export import cut_bundle
         from paddlenlp_embtune.text import PrunedTokenizer
 
@@ -118,11 +118,6 @@ def _labelled(bundle: Bundle, data: Path | None, data_format: DataFormat) -> dic
     return {"texts": rows.texts, "labels": rows.labels}
 
 
-def _prepare() -> None:
-    compat.require_paddle()
-    compat.quiet_logging()
-
-
 def _size(bundle: Bundle) -> dict[str, int]:
     return {"tokens": len(bundle.vocabulary), "bytes": size_in_bytes(bundle.path) or 0}
 
@@ -136,8 +131,7 @@ def _say(what: str, named: list[str]) -> None:
 def _finish(done: Resized, before: dict[str, int], told: dict[str, Any], *, as_json: bool) -> None:
     """Print what every change has in common, and the path of the bundle, or all of it as JSON."""
     path, after = done.bundle.path, _size(done.bundle)
-    for engine, record in done.bundle.manifest.parity.items():
-        print_event({"event": "parity", "engine": engine, **to_plain(record)})
+    print_parity(done.bundle.manifest.parity)
     print_notes(done.notes)
     megabytes = " -> ".join(f"{size['bytes'] / 1e6:.2f}" for size in (before, after))
     err.print(f"tokens {before['tokens']:,} -> {after['tokens']:,}, bundle {megabytes} MB")

@@ -147,7 +147,7 @@ class _TextReader:
     _blanks: list[int] = dataclasses.field(default_factory=list)
 
     def read(self, block: Block) -> None:
-        """Read one block."""
+        """Parse the rows of one block of the file."""
         lines = split_lines(block, self.collector.width)
         self._count(block, lines)
         chosen, tokens, repaired = self._choose(block, lines)

@@ -27,7 +27,7 @@ class Batch:
         centres: (S, T) the token at each place of S stretches of T places.
         contexts: (S, T + 2w) the same with the w places before and after.
         pairs: (S, T, T + 2w) whether a place is in the window of a centre.
-        negatives: (M,) tokens that all centres of the batch are told apart from.
+        negatives: (M,) negative samples, shared by all centres of the batch.
         ratio: negatives of a pair, K; a centre with n pairs meets each of the M with the weight n K / M.
     """
 

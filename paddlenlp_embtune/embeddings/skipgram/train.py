@@ -33,7 +33,7 @@ class SkipGramConfig:
         width: values of a vector, D.
         epochs: passes over the texts.
         window: the most places between two tokens that predict each other; drawn from 1 to this for each token.
-        negatives: what a token beside another is told apart from, for each pair; drawn by counts to the power of 0.75.
+        negatives: negative samples per pair, drawn by counts to the power of 0.75.
         min_count: rarer tokens are left out, as if they did not stand in the texts.
         subsample: a token whose share of the texts is f is passed over with the chance 1 - sqrt(t / f) - t / f; 0 keeps all.
         learning_rate: the first learning rate, falling to 0 in a straight line.

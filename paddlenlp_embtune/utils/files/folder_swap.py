@@ -34,7 +34,7 @@ __all__ = ["leftovers", "recover", "recoverable", "swap_into_place", "sweep", "s
 _READY, _FORMER = "~ready", "~former"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
-"""EPERM: what some sandboxes answer to calls that they do not know; if it is meant, the plain rename is told the same."""
+"""EPERM: what some sandboxes answer to calls that they do not know; if it is meant, the plain rename fails the same way."""
 
 _in_use: set[Path] = set()
 """Temporary folders of this process."""

