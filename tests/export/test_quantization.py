@@ -7,7 +7,7 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,29 @@ def small(
     request: pytest.FixtureRequest,
     bundle: Bundle,
     rows: tuple[list[str], list[str]],
-    speed_refuses_nothing: None,
+    speed_refuses_nothing: Callable[..., float],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     return quantize(bundle, *rows, method=request.param, tolerance=0.1, target=tmp_path_factory.mktemp("small") / "bundle")
+
+
+def test_speed_is_measured(
+    bundle: Bundle,
+    rows: tuple[list[str], list[str]],
+    speed_refuses_nothing: Callable[..., float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = []
+
+    def accept(*given: Any) -> float:
+        measured.append(speed_refuses_nothing(*given))
+        return 2.0
+
+    monkeypatch.setattr(quantization, "_speedup", accept)
+    quantize(bundle, *rows, method="dynamic", tolerance=0.1, target=tmp_path / "bundle")
+    (times,) = measured
+    assert 0.1 < times < 50
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -28,6 +28,14 @@ def bundle(tiny_run: TinyRun) -> Bundle:
     return Bundle.open(tiny_run.bundle)
 
 
+@pytest.fixture(scope="module")
+def without_engines(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The weights alone, where a test does not need programs, which take seconds to export."""
+    recipe = Recipe.load(tiny_run.recipe)
+    recipe = dataclasses.replace(recipe, export=dataclasses.replace(recipe.export, engines=()))
+    return Bundle.open(train(recipe, tmp_path_factory.mktemp("weights") / "run").bundle)
+
+
 def test_new_terms_get_tokens_and_rows_and_old_ones_stay_bit_for_bit(bundle: Bundle, tmp_path: Path) -> None:
     done = extend_bundle(bundle, tmp_path / "longer", TERMS)
     assert isinstance(done.change, AddedTerms)
@@ -52,9 +60,9 @@ def test_answers_on_texts_without_the_terms_do_not_change(bundle: Bundle, tmp_pa
     assert now.bundle.tokenizer.tokens("拟回购股份") == ["拟", "回购股份"]
 
 
-def test_labelled_rows_bring_calibration_and_figures(bundle: Bundle, tmp_path: Path) -> None:
+def test_labelled_rows_bring_calibration_and_figures(without_engines: Bundle, tmp_path: Path) -> None:
     labels = [label for _, label in ROWS]
-    done = extend_bundle(bundle, tmp_path / "longer", TERMS, texts=TEXTS, labels=labels)
+    done = extend_bundle(without_engines, tmp_path / "longer", TERMS, texts=TEXTS, labels=labels)
     assert done.bundle.manifest.calibration is not None
     assert done.bundle.manifest.metrics["dev"]["n"] == len(TEXTS)
 
@@ -85,15 +93,16 @@ def test_too_few_shared_tokens_are_told(bundle: Bundle, tmp_path: Path) -> None:
         extend_bundle(bundle, tmp_path / "longer", ["控股股东"], vectors=vectors)
 
 
-def test_there_must_be_something_to_add(bundle: Bundle, tmp_path: Path) -> None:
-    longer = extend_bundle(bundle, tmp_path / "longer", TERMS).bundle
+def test_there_must_be_something_to_add(without_engines: Bundle, tmp_path: Path) -> None:
+    longer = extend_bundle(without_engines, tmp_path / "longer", TERMS).bundle
     with pytest.raises(BundleError, match=r"tokens of .* already"):
         extend_bundle(longer, tmp_path / "again", TERMS)
     more = extend_bundle(longer, tmp_path / "longer", [*TERMS, "退市风险"])
     assert more.bundle.vocabulary.tokens[-1] == "退市风险"
 
 
-def test_training_goes_on_from_the_extended_bundle(bundle: Bundle, tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_training_goes_on_from_the_extended_bundle(without_engines: Bundle, tiny_run: TinyRun, tmp_path: Path) -> None:
+    bundle = without_engines
     (tmp_path / "terms.txt").write_text("控股股东\n回购股份\n", encoding="utf-8")
     recipe = Recipe.load(tiny_run.recipe)
     recipe = dataclasses.replace(
