@@ -142,7 +142,7 @@ def plot_lines(
 
 
 def _dashes(number: int, lines: Sequence[Line]) -> str:
-    """Return a line style that differs from the next lines', so that lines on top of each other can be told apart."""
+    """Return a line style that differs from the next lines', so that lines on top of each other can be distinguished."""
     return _DASHES[number % len(_DASHES)] if len(lines) > 1 else "-"
 
 
