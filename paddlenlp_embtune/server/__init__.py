@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from paddlenlp_embtune.errors import MissingDependencyError
 from paddlenlp_embtune.utils.lazy import lazy_exports
+
+_OPTIONAL = ("fastapi", "h11", "prometheus_client", "pydantic", "starlette", "uvicorn")
+
+
+def _missing(error: ModuleNotFoundError) -> Exception | None:
+    """Name the extra to install where a package of the server is missing; None for any other module."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _OPTIONAL:
+        return None
+    return MissingDependencyError(
+        f'the server needs {package}, which is not installed; install it with: pip install "paddlenlp-embtune[serve]"'
+    )
+
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.server.app import create_app as create_app
@@ -18,4 +32,5 @@ else:
             "lifecycle": "serve",
             "settings": "ServerSettings named_bundles",
         },
+        missing=_missing,
     )
