@@ -16,8 +16,9 @@ from paddlenlp_embtune.bundle.reader import Bundle
 from paddlenlp_embtune.bundle.snapshot import MANIFEST
 from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
-from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted, write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 
 __all__ = [
     "bundle_folder",
@@ -138,7 +139,7 @@ def write_embedding(bundle: Bundle, table: Table, folder: Path) -> None:
     _check(bundle, table, weights[name].shape)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {**weights, name: np.ascontiguousarray(table)}
-    write_safetensors(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
+    write_safetensors_file(folder / _WEIGHTS, arrays, metadata=token_metadata(bundle.vocabulary))
 
 
 def _check(bundle: Bundle, table: Table, shape: tuple[int, ...]) -> None:

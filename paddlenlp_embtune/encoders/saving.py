@@ -10,7 +10,8 @@ from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCA
 from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, OWN_TOKENIZER, POOLING_KEY
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import WordPieceTokenizer
-from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_safetensors
+from paddlenlp_embtune.utils.files.atomic_io import replace_folder
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 
 __all__ = ["save_encoder"]
 
@@ -37,7 +38,7 @@ def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
         EMBEDDING_KEY: pretrained.embedding,
     }
     with replace_folder(folder) as temporary:
-        write_safetensors(temporary / WEIGHTS[0], pretrained.weights, metadata={"format": "np"})
+        write_safetensors_file(temporary / WEIGHTS[0], pretrained.weights)
         tokenizer.vocabulary.save(temporary / VOCABULARY)
         for name, content in tokenizer.files().items():
             (temporary / name).write_bytes(content)

@@ -12,7 +12,8 @@ from typing import Any
 
 from paddlenlp_embtune.bundle import SCHEMA_VERSION, Manifest, ParityRecord, token_metadata
 from paddlenlp_embtune.text import Tokenizer, WindowSpec
-from paddlenlp_embtune.utils.files.atomic_io import write_safetensors, write_text
+from paddlenlp_embtune.utils.files.atomic_io import write_text
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 
 __all__ = ["BundleContent", "manifest_of", "without_engines", "write_content"]
 
@@ -91,7 +92,7 @@ def write_content(folder: Path, content: BundleContent) -> None:
     for name, file in content.tokenizer.files().items():
         (folder / name).write_bytes(file)
     arrays = {key: value.numpy() for key, value in content.model.state_dict().items()}
-    write_safetensors(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
+    write_safetensors_file(folder / "weights.safetensors", arrays, metadata=token_metadata(content.tokenizer.vocabulary))
     description = {"name": content.model_name, "config": content.model.config()}
     write_text(folder / "model.json", json.dumps(description, indent=1) + "\n")
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer as ErnieMTokenizer
     from paddlenlp_embtune.text.factory import TOKENIZERS as TOKENIZERS, build_tokenizer as build_tokenizer
-    from paddlenlp_embtune.text.identity import describe_vocabulary_difference as describe_vocabulary_difference
     from paddlenlp_embtune.text.jieba_segmenter import common_words as common_words
     from paddlenlp_embtune.text.normalization import CLEANING as CLEANING, clean as clean, is_blank as is_blank
     from paddlenlp_embtune.text.pruning import PrunedTokenizer as PrunedTokenizer, prune_tokenizer as prune_tokenizer
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
         UNK as UNK,
         UNK_ID as UNK_ID,
         Vocabulary as Vocabulary,
+        describe_vocabulary_difference as describe_vocabulary_difference,
     )
     from paddlenlp_embtune.text.windows import WindowSpec as WindowSpec, split_windows as split_windows
     from paddlenlp_embtune.text.word import WordTokenizer as WordTokenizer
@@ -76,7 +76,6 @@ else:
             "encoding": "TokenizedTexts chunk_texts tokenize_texts",
             "ernie_m": "ErnieMTokenizer",
             "factory": "TOKENIZERS build_tokenizer",
-            "identity": "describe_vocabulary_difference",
             "jieba_segmenter": "common_words",
             "normalization": "CLEANING clean is_blank",
             "pruning": "PrunedTokenizer prune_tokenizer",
@@ -84,9 +83,9 @@ else:
             "sentencepiece_model": "PieceKind sentencepiece_package",
             "serialization": "tokenizer_files tokenizer_from_config",
             "term_extraction": "Proposal propose_terms",
-            "term_lists": "TermList describe_unused_terms read_term_list unused_terms",
+            "term_lists": "TermList read_term_list describe_unused_terms unused_terms",
             "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS describe_ranges",
-            "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary",
+            "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary describe_vocabulary_difference",
             "windows": "WindowSpec split_windows",
             "word": "WordTokenizer",
             "wordpiece": "WordPieceTokenizer",

@@ -1,4 +1,4 @@
-"""Tokens that are found whole in a text, before anything else is read: those that somebody added to a tokenizer."""
+"""Finding added tokens in a text before the tokenizer splits the rest."""
 
 from __future__ import annotations
 

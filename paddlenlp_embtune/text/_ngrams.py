@@ -1,4 +1,4 @@
-"""Counting the runs of characters in texts, all lengths at once, with arrays that grow with the texts and nothing else."""
+"""Counting character n-grams of all lengths at once, in arrays whose size grows only with the texts."""
 
 from __future__ import annotations
 

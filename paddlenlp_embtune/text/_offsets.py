@@ -1,14 +1,14 @@
-"""Where in a text as given the characters of the cleaned text come from."""
+"""Mapping characters of the cleaned text back to their places in the original text."""
 
 from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 
-__all__ = ["append_span", "is_aligned", "locate"]
+__all__ = ["append_span", "is_aligned", "locate", "parts_of"]
 
 
 def locate(text: str, *, lowercase: bool, cleaning: int = CLEANING, limit: int | None = None) -> list[tuple[int, int]]:
@@ -54,6 +54,18 @@ def append_span(places: list[tuple[int, int]], begin: int, end: int) -> None:
         begin, end = min(begin, places[-1][0]), max(end, places.pop()[1])
         count += 1
     places.extend([(begin, end)] * count)
+
+
+def parts_of(text: str, spans: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Cut a text into named spans and the stretches between them, whose name is empty."""
+    done = 0
+    for begin, end, name in spans:
+        if done < begin:
+            yield done, begin, ""
+        yield begin, end, name
+        done = end
+    if done < len(text):
+        yield done, len(text), ""
 
 
 class _SingleFolds(dict[int, str]):

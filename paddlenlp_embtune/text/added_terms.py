@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
-from paddlenlp_embtune.text._offsets import is_aligned, locate
+from paddlenlp_embtune.text._offsets import is_aligned, locate, parts_of
 from paddlenlp_embtune.text._term_matcher import TermMatcher, clean_term
 from paddlenlp_embtune.text.base import Tokenizer
 from paddlenlp_embtune.text.normalization import CLEANING, clean
@@ -97,7 +97,7 @@ class TermTokenizer:
         if not spans or (max_length is not None and max_length <= fixed):
             return direct(cleaned, max_length=max_length) if direct else self.base.encode(text, max_length=max_length)
         ids, own = self.vocabulary.ids, list[int]()
-        for begin, end, term in self._parts(text, spans):
+        for begin, end, term in parts_of(text, spans):
             room = None if max_length is None else max_length - len(own)
             if room is not None and room <= fixed:
                 break
@@ -151,18 +151,9 @@ class TermTokenizer:
         ]
         return named, False
 
-    def _parts(self, text: str, spans: list[tuple[int, int, str]] | None = None) -> Iterator[tuple[int, int, str]]:
-        """Cut a text into terms, and what is between them with an empty name."""
-        done = 0
-        if spans is None:
-            spans, _ = self._spans(text, clean(text, lowercase=self.lowercase, cleaning=self.cleaning))
-        for begin, end, term in spans:
-            if done < begin:
-                yield done, begin, ""
-            yield begin, end, term
-            done = end
-        if done < len(text):
-            yield done, len(text), ""
+    def _parts(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Cut a text into terms and the stretches between them, whose name is empty."""
+        return parts_of(text, self._spans(text, clean(text, lowercase=self.lowercase, cleaning=self.cleaning))[0])
 
 
 @dataclasses.dataclass(frozen=True)

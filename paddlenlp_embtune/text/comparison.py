@@ -1,4 +1,4 @@
-"""What tokenizers make of the same texts: lengths, what is unknown, terms kept whole, speed."""
+"""Comparing tokenizers on the same texts: lengths, unknown tokens, terms kept whole, speed."""
 
 from __future__ import annotations
 

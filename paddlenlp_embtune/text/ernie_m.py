@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._offsets import append_span
 from paddlenlp_embtune.text.sentencepiece import SENTENCEPIECE_MODEL, piece_spans, text_pieces, valid_text, without_spaces
-from paddlenlp_embtune.text.sentencepiece_model import PieceModel, sentencepiece_package
+from paddlenlp_embtune.text.sentencepiece_model import PieceModel, check_model_sha256, open_processor
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
 __all__ = ["ErnieMTokenizer"]
@@ -44,12 +43,7 @@ class ErnieMTokenizer:
     def __init__(
         self, vocabulary: Vocabulary, model: bytes, lowercase: bool = False, *, model_sha256: str | None = None
     ) -> None:
-        self.model_sha256 = hashlib.sha256(model).hexdigest()
-        if model_sha256 not in (None, self.model_sha256):
-            raise DataError(
-                f"the SentencePiece model is {self.model_sha256[:12]}..., the tokenizer was made with "
-                f"{str(model_sha256)[:12]}...; expected the same model; put it back"
-            )
+        self.model_sha256 = check_model_sha256(model, model_sha256)
         for token in (_CLS, _SEP):
             if token not in vocabulary:
                 raise DataError(f"the vocabulary of {len(vocabulary)} tokens lacks {token!r}, which ERNIE-M needs")
@@ -58,10 +52,7 @@ class ErnieMTokenizer:
         self.lowercase = PieceModel.read(model).lowercase or lowercase
         self.prefix: tuple[int, ...] = (vocabulary.ids[_CLS],)
         self.suffix: tuple[int, ...] = (vocabulary.ids[_SEP],)
-        try:
-            self._processor = sentencepiece_package().SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise DataError(f"the SentencePiece model of {len(model)} bytes is damaged: {error}; copy it again") from None
+        self._processor = open_processor(model)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ErnieMTokenizer, (self.vocabulary, self.model, self._folds)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._offsets import append_span
-from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, sentencepiece_package
+from paddlenlp_embtune.text.sentencepiece_model import PieceKind, PieceModel, check_model_sha256, open_processor
 from paddlenlp_embtune.text.vocabulary import PAD, UNK, Vocabulary
 
 __all__ = ["SENTENCEPIECE_MODEL", "SentencePieceTokenizer", "piece_spans", "text_pieces", "valid_text", "without_spaces"]
@@ -39,12 +38,7 @@ class SentencePieceTokenizer:
     """
 
     def __init__(self, vocabulary: Vocabulary, model: bytes, markers: bool = False, *, model_sha256: str | None = None) -> None:
-        self.model_sha256 = hashlib.sha256(model).hexdigest()
-        if model_sha256 not in (None, self.model_sha256):
-            raise DataError(
-                f"the SentencePiece model is {self.model_sha256[:12]}..., the tokenizer was made with "
-                f"{str(model_sha256)[:12]}...; expected the same model; put it back"
-            )
+        self.model_sha256 = check_model_sha256(model, model_sha256)
         read = PieceModel.read(model)
         for token in (_CLS, _SEP) if markers else ():
             if token not in vocabulary:
@@ -58,10 +52,7 @@ class SentencePieceTokenizer:
                 f"the vocabulary of {len(vocabulary)} tokens has none of the model's {len(read.pieces)} pieces; expected one "
                 "that was made from this model; give the vocabulary that belongs to it"
             )
-        try:
-            self._processor = sentencepiece_package().SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise DataError(f"the SentencePiece model of {len(model)} bytes is damaged: {error}; copy it again") from None
+        self._processor = open_processor(model)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SentencePieceTokenizer, (self.vocabulary, self.model, self.markers)

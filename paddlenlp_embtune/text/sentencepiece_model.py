@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import hashlib
 import importlib
 import io
 import itertools
@@ -13,13 +14,21 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from paddlenlp_embtune.errors import DataError, MissingDependencyError
+from paddlenlp_embtune.utils.protobuf import read_fields, write_field, write_varint
 
-__all__ = ["Piece", "PieceKind", "PieceModel", "prune_sentencepiece", "sentencepiece_package", "train_sentencepiece"]
+__all__ = [
+    "Piece",
+    "PieceKind",
+    "PieceModel",
+    "check_model_sha256",
+    "open_processor",
+    "prune_sentencepiece",
+    "sentencepiece_package",
+    "train_sentencepiece",
+]
 
 _PIECE, _TRAINER, _NORMALIZER, _SELF_TEST = 1, 2, 3, 4
 _MODEL_TYPE, _VOCABULARY_SIZE = 3, 4
-_VARINT, _DELIMITED = 0, 2
-_WIDTHS = {1: 8, 5: 4}
 _BPE = 2
 _MODEL_TYPES = ("unigram", "bpe")
 
@@ -75,13 +84,13 @@ class PieceModel:
         """
         pieces, lowercase, byte_pairs = list[Piece](), False, False
         try:
-            for field, value, _ in _fields(model):
+            for field, value, _ in read_fields(model):
                 if field == _PIECE:
                     pieces.append(_piece(value))
                 elif field == _TRAINER:
-                    byte_pairs = next((number for at, number, _ in _fields(value) if at == _MODEL_TYPE), 1) == _BPE
+                    byte_pairs = next((number for at, number, _ in read_fields(value) if at == _MODEL_TYPE), 1) == _BPE
                 elif field == _NORMALIZER:
-                    lowercase = next((name for at, name, _ in _fields(value) if at == 1), b"").endswith(b"_cf")
+                    lowercase = next((name for at, name, _ in read_fields(value) if at == 1), b"").endswith(b"_cf")
         except (ValueError, LookupError, struct.error, TypeError, AttributeError):
             raise _damaged(model, "it cannot be parsed") from None
         if sum(piece.kind is PieceKind.UNKNOWN for piece in pieces) != 1:
@@ -164,15 +173,46 @@ def prune_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
     pieces = iter(read.pieces)
     parts: list[bytes] = []
     size = sum(piece.kind in always or piece.text in kept for piece in read.pieces)
-    for field, value, whole in _fields(model):
+    for field, value, whole in read_fields(model):
         if field == _PIECE:
             piece = next(pieces)
             parts += [whole] if piece.kind in always or piece.text in kept else []
         elif field == _TRAINER:
-            parts.append(_message(_TRAINER, _with_size(value, size)))
+            parts.append(write_field(_TRAINER, _with_size(value, size)))
         elif field != _SELF_TEST:
             parts.append(whole)
     return b"".join(parts)
+
+
+def check_model_sha256(model: bytes, expected: str | None) -> str:
+    """Return the SHA-256 of a model.
+
+    Args:
+        model: content of its file.
+        expected: what it must be; None takes any.
+    Raises:
+        DataError: it is another model.
+    """
+    found = hashlib.sha256(model).hexdigest()
+    if expected not in (None, found):
+        raise DataError(
+            f"the SentencePiece model is {found[:12]}..., the tokenizer was made with {str(expected)[:12]}...; expected the "
+            "same model; put it back"
+        )
+    return found
+
+
+def open_processor(model: bytes) -> Any:
+    """Return the package's processor of a model.
+
+    Raises:
+        MissingDependencyError: sentencepiece is not installed.
+        DataError: the model is damaged.
+    """
+    try:
+        return sentencepiece_package().SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+        raise DataError(f"the SentencePiece model of {len(model)} bytes is damaged: {error}; copy it again") from None
 
 
 def sentencepiece_package() -> Any:
@@ -225,53 +265,11 @@ def _damaged(model: bytes, fault: str) -> DataError:
 
 
 def _piece(record: bytes) -> Piece:
-    values: dict[int, Any] = {field: value for field, value, _ in _fields(record)}
+    values: dict[int, Any] = {field: value for field, value, _ in read_fields(record)}
     (score,) = struct.unpack("<f", values.get(2, bytes(4)))
     return Piece(values[1].decode("utf-8"), score, PieceKind(values.get(3, 1)))
 
 
 def _with_size(trainer: bytes, size: int) -> bytes:
-    parts = [whole for field, _, whole in _fields(trainer) if field != _VOCABULARY_SIZE]
-    return b"".join([*parts, _varint(_VOCABULARY_SIZE << 3), _varint(size)])
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
-    """Give the fields of a message of protocol buffers: number, value, and all bytes of the field."""
-    at, end = 0, len(message)
-    while at < end:
-        start = at
-        key, at = _read_varint(message, at)
-        wire = key & 7
-        value: Any
-        if wire == _VARINT:
-            value, at = _read_varint(message, at)
-        else:
-            width, at = _read_varint(message, at) if wire == _DELIMITED else (_WIDTHS[wire], at)
-            value, at = message[at : at + width], at + width
-        if at > end or key >> 3 == 0:
-            raise ValueError("a field goes beyond its message, or has no number")
-        yield key >> 3, value, message[start:at]
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-        if shift > 63:
-            raise ValueError("a number is too long")
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | _DELIMITED) + _varint(len(content)) + content
+    parts = [whole for field, _, whole in read_fields(trainer) if field != _VOCABULARY_SIZE]
+    return b"".join([*parts, write_varint(_VOCABULARY_SIZE << 3), write_varint(size)])

@@ -11,7 +11,7 @@ from pathlib import Path
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 
-__all__ = ["PAD", "PAD_ID", "UNK", "UNK_ID", "Vocabulary"]
+__all__ = ["PAD", "PAD_ID", "UNK", "UNK_ID", "Vocabulary", "describe_vocabulary_difference"]
 
 PAD, UNK = "[PAD]", "[UNK]"
 # The unknown token stands at UNK_ID in vocabularies that we build; others say where theirs is, see ``unknown_id``.
@@ -87,3 +87,23 @@ class Vocabulary:
     def fingerprint(self) -> str:
         """Return the SHA-256 over all tokens in order, 64 hexadecimal digits."""
         return hashlib.sha256("\n".join(self.tokens).encode("utf-8")).hexdigest()
+
+
+def describe_vocabulary_difference(trained: Sequence[str], now: Sequence[str], *, most: int = 3) -> str:
+    """Say where two vocabularies first differ, so that ids no longer mean what they did; empty where they are the same.
+
+    Args:
+        trained: tokens in the order of their ids, as the weights know them.
+        now: as they are here.
+        most: ids to show.
+    """
+    both = min(len(trained), len(now))
+    different = [number for number in range(both) if trained[number] != now[number]]
+    parts = [f"id {number} was {trained[number]!r} and is {now[number]!r}" for number in different[:most]]
+    if len(different) > most:
+        parts.append(f"{len(different)} of {both} ids differ")
+    if len(trained) > both:
+        parts.append(f"{len(trained) - both} tokens are missing at the end, {trained[both]!r} first")
+    if len(now) > both:
+        parts.append(f"{len(now) - both} tokens are new at the end, {now[both]!r} first")
+    return "; ".join(parts)

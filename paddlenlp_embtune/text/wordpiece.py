@@ -9,7 +9,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._added_tokens import AddedTokenMatcher
-from paddlenlp_embtune.text._offsets import append_span
+from paddlenlp_embtune.text._offsets import append_span, parts_of
 from paddlenlp_embtune.text._wordpiece_tables import CharacterTable, WordRules, WordTable
 from paddlenlp_embtune.text.base import NO_FILES
 from paddlenlp_embtune.text.vocabulary import Vocabulary
@@ -143,23 +143,14 @@ class WordPieceTokenizer:
         """Return nothing: the vocabulary is all that it needs."""
         return NO_FILES
 
-    def _parts(self, text: str, spans: Spans | None = None) -> Iterator[tuple[int, int, str]]:
-        """Cut a text into tokens that are found whole, and what is between them with an empty name."""
-        done = 0
-        if spans is None:
-            spans = self._whole.spans(text) if self._whole is not None else ()
-        for begin, end, token in spans:
-            if done < begin:
-                yield done, begin, ""
-            yield begin, end, token
-            done = end
-        if done < len(text):
-            yield done, len(text), ""
+    def _parts(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Cut a text into added tokens and the stretches between them, whose name is empty."""
+        return parts_of(text, self._whole.spans(text) if self._whole is not None else ())
 
     def _read_between(self, text: str, spans: Spans, *, block: int, most: int | None) -> list[int]:
         """Give the ids of the first tokens of a text that holds some that are found whole, ``most`` at most."""
         ids: list[int] = []
-        for begin, end, token in self._parts(text, spans):
+        for begin, end, token in parts_of(text, spans):
             room = None if most is None else most - len(ids)
             if room is not None and room <= 0:
                 break

@@ -1,4 +1,4 @@
-"""What a forked process must set right before it uses an object of its parent: locks that threads held who are not there."""
+"""Resetting what a forked process inherits: locks held by threads that do not exist in the child."""
 
 from __future__ import annotations
 

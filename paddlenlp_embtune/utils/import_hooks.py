@@ -1,4 +1,4 @@
-"""Doing something with a module as soon as somebody imports it."""
+"""Callbacks that run as soon as a module is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a room makes public, imported when it is first asked for, so that a part of it costs no more than that part."""
+"""Lazy exports: a package imports its modules when one of their names is first used."""
 
 from __future__ import annotations
 

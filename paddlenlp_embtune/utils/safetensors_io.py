@@ -8,15 +8,16 @@ import math
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import EmbtuneError
+from paddlenlp_embtune.utils.files.os_errors import naming
 from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
 
-__all__ = ["LazyArray", "SafetensorsFile", "StoredArray", "write_safetensors_file"]
+__all__ = ["LazyArray", "SafetensorsFile", "StoredArray", "write_safetensors", "write_safetensors_file"]
 
 _DTYPES = {
     "BOOL": "?",
@@ -73,32 +74,50 @@ class StoredArray:
         return np.dtype(_DTYPES[self.dtype])
 
 
-def write_safetensors_file(path: Path, arrays: Mapping[str, npt.NDArray[Any] | LazyArray]) -> None:
-    """Write arrays as safetensors; a file that is there is replaced, not changed in place, but not by one step.
+def write_safetensors_file(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any] | LazyArray], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays as a new file; one that is there is removed first, so a process that has it mapped keeps its content.
 
+    Args:
+        path: the file.
+        arrays: by name.
+        metadata: texts by name for the header; None writes ``format``.
     Raises:
-        OSError: the disk does not take the file.
+        OSError: the disk does not take the file; the error names it.
     """
-    later = {name: value if isinstance(value, LazyArray) else _now(value) for name, value in arrays.items()}
+    with naming(path):
+        path.unlink(missing_ok=True)
+        with path.open("wb") as file:
+            write_safetensors(file, arrays, metadata=metadata)
+
+
+def write_safetensors(
+    file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any] | LazyArray], *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays as safetensors, one after the other; the arguments are those of :func:`write_safetensors_file`.
+
+    For one type of values, the bytes are those that the package safetensors writes, without its second copy in memory.
+    """
+    lazy = {name: value if isinstance(value, LazyArray) else _loaded(value) for name, value in arrays.items()}
     # The widest first, so that every array begins at a multiple of its own width.
-    names = sorted(later, key=lambda name: (-np.dtype(_DTYPES[later[name].dtype]).itemsize, name))
+    names = sorted(lazy, key=lambda name: (-np.dtype(_DTYPES[lazy[name].dtype]).itemsize, name))
     header, at = {}, 0
     for name in names:
-        one = later[name]
+        one = lazy[name]
         size = math.prod(one.shape) * np.dtype(_DTYPES[one.dtype]).itemsize
         header[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [at, at + size]}
         at += size
-    text = json.dumps({_METADATA: {"format": "np"}, **header}, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    stated = {"format": "np"} if metadata is None else dict(metadata)
+    text = json.dumps({_METADATA: stated, **header}, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
-    path.unlink(missing_ok=True)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in names:
-            values = np.ascontiguousarray(later[name].read(), dtype=_DTYPES[later[name].dtype])
-            file.write(values.reshape(-1).view(np.uint8).data)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        values = np.ascontiguousarray(lazy[name].read(), dtype=_DTYPES[lazy[name].dtype])
+        file.write(values.reshape(-1).view(np.uint8).data)
 
 
-def _now(values: npt.NDArray[Any]) -> LazyArray:
+def _loaded(values: npt.NDArray[Any]) -> LazyArray:
     return LazyArray(_NAMES[values.dtype.newbyteorder("<")], values.shape, lambda: values)
 
 

@@ -21,7 +21,7 @@ from paddlenlp_embtune.export import edit_bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models import embedding_name
 from paddlenlp_embtune.models.paddle_engine import load_layer
-from paddlenlp_embtune.utils.files.atomic_io import write_safetensors
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 from tests.helpers import Run, error_of, hidden, python
 
 Table = npt.NDArray[np.float32]
@@ -406,7 +406,7 @@ def test_a_draft_answers_as_the_bundle_does_with_its_own_table(finance: Bundle, 
 def test_which_parameter_is_the_embedding_is_never_guessed(finance: Bundle, tmp_path: Path, other: str, told: bool) -> None:
     draft = draft_with_embedding(finance, embedding_table(finance), tmp_path / "draft")
     weights = load_file(draft.path / "weights.safetensors")
-    write_safetensors(draft.path / "weights.safetensors", {**weights, other: np.zeros_like(embedding_table(finance))})
+    write_safetensors_file(draft.path / "weights.safetensors", {**weights, other: np.zeros_like(embedding_table(finance))})
     if told:
         with pytest.raises(BundleError, match="2 parameters of "):
             embedding_table(draft)

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder, sha256_of, write_text
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -186,3 +190,13 @@ def test_sha256(tmp_path: Path) -> None:
     content = os.urandom(3 * (1 << 20) + 17)  # more than one block
     (tmp_path / "a.bin").write_bytes(content)
     assert sha256_of(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
+
+
+def test_weights_are_written_byte_for_byte_as_the_safetensors_package_writes_them(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {
+        name: generator.normal(size=shape).astype(np.float32) for name, shape in (("z", (3, 4)), ("中", (2,)), ("a", (0, 5)))
+    }
+    metadata = {"tokens": json.dumps(["[PAD]", "涨", 'a"\\\n\x01'], ensure_ascii=False)}
+    write_safetensors_file(tmp_path / "ours", arrays, metadata=metadata)
+    assert (tmp_path / "ours").read_bytes() == safetensors.numpy.save(arrays, metadata=metadata)

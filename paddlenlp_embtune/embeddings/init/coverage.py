@@ -1,4 +1,4 @@
-"""The account of an embedding's rows: where each came from, and how much of the text they stand for."""
+"""Coverage: where each row of an embedding came from, and how much of the running text those rows cover."""
 
 from __future__ import annotations
 

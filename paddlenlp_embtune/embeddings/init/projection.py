@@ -140,10 +140,9 @@ def fit_orthonormal(source: int, target: int, *, seed: int = 0) -> LinearMap:
 
 def shared_nonzero_rows(source: VectorTable, target: VectorTable) -> tuple[Ids, Ids]:
     """Return the rows of the tokens that both tables have, none of them zero, in the order of the source."""
-    pairs = sorted((row, target.rows[token]) for token, row in source.rows.items() if token in target.rows)
-    both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    there = source.table[both[:, 0]].any(axis=1) & target.table[both[:, 1]].any(axis=1)
-    return both[there, 0], both[there, 1]
+    ours, theirs = sampling.pair_rows(source.rows, target.rows)
+    there = source.table[ours].any(axis=1) & target.table[theirs].any(axis=1)
+    return ours[there], theirs[there]
 
 
 def fit_linear(

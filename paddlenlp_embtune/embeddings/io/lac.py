@@ -18,6 +18,7 @@ from paddlenlp_embtune.embeddings.io.options import ReadOptions
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
 from paddlenlp_embtune.errors import MissingDependencyError, VectorError
 from paddlenlp_embtune.utils.json_yaml import shorten
+from paddlenlp_embtune.utils.protobuf import read_fields
 
 __all__ = ["read_lac", "read_paddle_tensor"]
 
@@ -26,7 +27,6 @@ _WORDS = "jieba/lac_small/word.dic"
 _UNKNOWN = "OOV"
 _FLOAT32 = 5
 _DIMENSIONS_MOST = 8
-_BITS_MOST = 63
 
 
 def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> VectorTable:
@@ -96,36 +96,24 @@ def read_paddle_tensor(path: Path) -> npt.NDArray[np.float32]:
 
 
 def _describe(description: bytes, path: Path) -> tuple[int, tuple[int, ...]]:
-    """Read the fields of a tensor description: (key byte, varint) pairs."""
-    kind, shape, position = -1, [], 0
-    while position < len(description):
-        key = description[position]
-        value, position = _varint(description, position + 1, path)
-        if key == 0x08:
+    """Read the type and the dimensions out of a tensor description."""
+    kind, shape = -1, list[int]()
+    try:
+        fields = list(read_fields(description))
+    except (ValueError, LookupError):
+        raise VectorError(f"the header of {path} is truncated or damaged") from None
+    for field, value, whole in fields:
+        if field == 1 and whole[0] == 0x08:
             kind = value
-        elif key == 0x10:
+        elif field == 2 and whole[0] == 0x10:
             shape.append(value)
         else:
-            raise VectorError(f"{path} has an unknown field {key:#x} in its description; it is not a plain tensor")
+            raise VectorError(f"{path} has an unknown field {whole[0]:#x} in its description; it is not a plain tensor")
     if not shape or len(shape) > _DIMENSIONS_MOST:
         raise VectorError(f"{path} states {len(shape)} dimensions; expected 1 to {_DIMENSIONS_MOST}")
     if not all(shape):
         raise VectorError(f"{path} states the dimensions {shape}, expected none of 0")
     return kind, tuple(shape)
-
-
-def _varint(data: bytes, position: int, path: Path) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > _BITS_MOST:
-            raise VectorError(f"the header of {path} is truncated or damaged: a number in it is too long")
-    raise VectorError(f"the header of {path} is truncated")
 
 
 def _locate(name: str) -> Path:

@@ -23,6 +23,7 @@ from paddlenlp_embtune.utils.zip_files import ZipError, open_zip
 
 __all__ = ["FORMATS", "detect_format", "read_vectors"]
 
+# By hand: 1.3 to 9.3 times as fast as gensim with a tenth of its memory, and nothing is unpickled; see docs/benchmarks.md.
 FORMATS: Mapping[str, Reader] = MappingProxyType(
     {
         "fasttext": FASTTEXT,

@@ -16,7 +16,7 @@ from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io.options import ReadOptions
 from paddlenlp_embtune.errors import VectorError
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
-from paddlenlp_embtune.utils.text_files.line_reader import read_lines
+from paddlenlp_embtune.utils.text_files.line_reader import read_lines, split_byte_lines
 
 __all__ = [
     "FLOAT_DTYPES",
@@ -235,9 +235,8 @@ def _tokens_of(path: Path) -> list[str | None]:
         return list(read_lines(path, error=VectorError))
     except VectorError:
         content = read_bounded(path, error=VectorError)
-    lines = re.split(rb"\r{0,2}\n|\r", content.removeprefix(b"\xef\xbb\xbf"))
     tokens: list[str | None] = []
-    for line in lines[: len(lines) - (not lines[-1])]:
+    for line in split_byte_lines(content.removeprefix(b"\xef\xbb\xbf")):
         try:
             tokens.append(line.decode("utf-8"))
         except UnicodeDecodeError:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import VectorError, expected_names
+from paddlenlp_embtune.utils import safetensors_io
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.files.locks import exclusive_lock
 
@@ -109,19 +110,7 @@ def _write_npz(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
 
 
 def _write_safetensors(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
-    """Write the table first, so that it begins at a whole number of eight bytes."""
-    words = _json(tokens)
-    entries = {
-        "__metadata__": {"format": "np"},
-        "vectors": {"dtype": "F32", "shape": list(table.shape), "data_offsets": [0, table.nbytes]},
-        "tokens": {"dtype": "U8", "shape": [len(words)], "data_offsets": [table.nbytes, table.nbytes + len(words)]},
-    }
-    header = json.dumps(entries, separators=(",", ":")).encode("ascii")
-    header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little") + header)
-    for at in range(0, len(table), _STEP):
-        file.write(table[at : at + _STEP].tobytes())
-    file.write(words)
+    safetensors_io.write_safetensors(file, {"vectors": table, "tokens": np.frombuffer(_json(tokens), dtype=np.uint8)})
 
 
 def _json(tokens: Sequence[str]) -> bytes:

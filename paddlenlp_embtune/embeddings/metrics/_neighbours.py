@@ -1,4 +1,4 @@
-"""Who stands next to whom in a table, and how much of that a tuning has changed.
+"""Nearest neighbours in a table, and how many of them tuning has changed.
 
 Tables are (V, D) float32. Nearness is the cosine, 0 wherever a zero row (shorter than 1e-30) takes part, so that nothing is
 NaN; among equals the lower row number comes first, to within rounding. Time grows with chosen rows times V, memory does not.

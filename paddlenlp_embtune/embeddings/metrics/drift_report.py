@@ -1,4 +1,4 @@
-"""What moved in a table while it was tuned, in words and on a map: from two tables to plain JSON. Needs numpy only.
+"""Describing how far a table has drifted while it was tuned: two tables in, plain JSON out. Needs numpy only.
 
 Nothing here grows with the square of the rows: drift is read once, in blocks, and only the rows that moved most are compared
 with all others.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ __all__ = [
     "draw_sample",
     "estimate_mean",
     "estimate_moments",
+    "pair_rows",
     "unit_rows",
 ]
 
@@ -150,6 +151,17 @@ def blocks(table: Table, rows: Ids | None = None) -> Iterator[Floats]:
         block = buffer[: min(_BLOCK_ROWS, count - at)]
         np.copyto(block, table[at : at + _BLOCK_ROWS] if rows is None else table[rows[at : at + _BLOCK_ROWS]])
         yield block
+
+
+def pair_rows(rows: Mapping[str, int], others: Mapping[str, int]) -> tuple[Ids, Ids]:
+    """Pair the rows of the tokens that two tables share, in the order of the first.
+
+    Shapes:
+        returns: (N,) int64 rows of the first table, and (N,) int64 rows of the second
+    """
+    pairs = sorted((row, others[token]) for token, row in rows.items() if token in others)
+    both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
 
 def unit_rows(rows: npt.NDArray[np.float32] | Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What a table of vectors looks like before it is used: its tokens, its norms, and who stands next to whom."""
+"""Describing vectors before they are used: kinds of tokens, norms, and nearest neighbours."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from paddlenlp_embtune.embeddings.metrics._term_map import special_rows
 from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
-from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
+from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table, pair_rows
 from paddlenlp_embtune.errors import VectorError, expected_names
 
 __all__ = ["check_same_space", "group_tokens", "replace_rows", "rows_of_tokens", "shared_rows"]
@@ -52,10 +52,8 @@ def shared_rows(tokens: Sequence[str], others: Sequence[str]) -> tuple[Ids, Ids]
     if tuple(tokens) == tuple(others):
         rows = np.arange(len(tokens), dtype=np.int64)
         return rows, rows
-    number = {token: row for row, token in enumerate(others)}
-    pairs = sorted((row, number[token]) for token, row in {t: row for row, t in enumerate(tokens)}.items() if token in number)
-    one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return np.ascontiguousarray(one), np.ascontiguousarray(other)
+    one, other = ({token: row for row, token in enumerate(side)} for side in (tokens, others))
+    return pair_rows(one, other)
 
 
 def group_tokens(

@@ -9,9 +9,9 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from paddlenlp_embtune.utils.files.folder_swap import (
     leftovers,
@@ -34,7 +34,6 @@ __all__ = [
     "restore_interrupted",
     "sha256_of",
     "write_blocks",
-    "write_safetensors",
     "write_text",
 ]
 
@@ -89,18 +88,6 @@ def write_blocks(path: Path, blocks: Iterable[bytes]) -> None:
     with replace_file(path) as file:
         for block in blocks:
             file.write(block)
-
-
-def write_safetensors(path: Path, arrays: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write named numpy arrays as safetensors, and texts by name into the file's header.
-
-    Raises:
-        OSError: the disk does not take the file (the package's own writer would raise an error of its own kind).
-    """
-    from safetensors.numpy import save
-
-    with naming(path):
-        path.write_bytes(save(dict(arrays), metadata=dict(metadata) if metadata else None))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Putting a complete folder in the place of another one, so that whatever moment a kill comes, one of them stands there whole.
+"""Replacing one complete folder by another, so that one of them is there whole whenever a kill comes.
 
 Where the kernel can, two folders change places in one step, and there is no moment between. Elsewhere the order of renames is
 the journal. With ``NAME`` the place:

@@ -10,13 +10,14 @@ from paddlenlp_embtune.errors import EmbtuneError
 from paddlenlp_embtune.utils.json_yaml import MAX_BYTES
 from paddlenlp_embtune.utils.text_files.decoding import BlockDecoder, file_blocks
 
-__all__ = ["MAX_LINE_LENGTH", "LineReader", "read_lines", "split_lines"]
+__all__ = ["MAX_LINE_LENGTH", "LineReader", "read_lines", "split_byte_lines", "split_lines"]
 
 MAX_LINE_LENGTH = 1 << 24
 """Characters that a line, or a record over several lines, may have."""
 
 # LF, CR LF, the CR CR LF that doubled translation leaves, and CR alone; no other character ends a line.
 _END = re.compile(r"(\r{0,2}\n|\r)")
+_BYTE_END = re.compile(rb"\r{0,2}\n|\r")
 
 
 class LineReader:
@@ -99,6 +100,12 @@ def split_lines(content: str) -> list[str]:
     """Split a text as :class:`LineReader` does: at LF, CR, CR LF and CR CR LF, and nowhere else."""
     whole, rest = _split(content)
     return [line for line, _ in whole] + ([rest] if rest else [])
+
+
+def split_byte_lines(content: bytes) -> list[bytes]:
+    """Split bytes of an ASCII-compatible encoding as :func:`split_lines` splits text."""
+    lines = _BYTE_END.split(content)
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from paddlenlp_embtune import VectorError
 from paddlenlp_embtune.embeddings.io import ReadOptions, VectorTable, numpy_files, read_vectors, write_vectors
-from paddlenlp_embtune.utils.files.atomic_io import write_safetensors
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 from tests.pickles import Bomb
 
 TOKENS = ["[PAD]", "涨", "a b", "\u2028", "\r", "$"]
@@ -256,7 +256,9 @@ def test_what_is_read_in_place_cannot_be_compressed(tmp_path: Path) -> None:
 def test_weights_of_ours_bring_the_tokens_that_they_were_trained_with(tmp_path: Path) -> None:
     table = np.arange(12, dtype=np.float32).reshape(4, 3)
     tokens = ["[PAD]", "[UNK]", "利", "好"]
-    write_safetensors(tmp_path / "weights.safetensors", {"embedding.weight": table}, metadata={"tokens": json.dumps(tokens)})
+    write_safetensors_file(
+        tmp_path / "weights.safetensors", {"embedding.weight": table}, metadata={"tokens": json.dumps(tokens)}
+    )
     found = read_vectors(tmp_path / "weights.safetensors")
     np.testing.assert_array_equal(found.table[found.rows["利"]], table[2])
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n好\n利\n", encoding="utf-8")
