@@ -1,0 +1,21 @@
+"""Every test leaves the selection of kernels as it found it."""
+
+from __future__ import annotations
+
+import pytest
+
+from paddlenlp_embtune.compat.onednn import _library, selection
+
+
+@pytest.fixture(autouse=True)
+def selection_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(selection.KERNELS_VARIABLE, raising=False)
+    monkeypatch.setattr(selection, "_chosen", None)
+
+
+@pytest.fixture
+def usable() -> None:
+    try:
+        _library.load_library()
+    except _library.UnusableError as error:
+        pytest.skip(f"oneDNN cannot be used here: {error}")
