@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.utils.fork_safety import watch_forks
 
-__all__ = ["Library", "UnusableError", "load_library", "mark_unusable"]
+__all__ = ["Library", "load_library", "mark_unusable"]
 
 _MAJOR = 3  # the C interface is stable within a major version
 _AVX2, _AVX512, _BF16 = 0x4, 0x20, 0x80  # bits of dnnl_cpu_isa_t
@@ -54,10 +55,6 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "dnnl_primitive_destroy": (_HANDLE,),
 }
 """What every function that is called takes; all of them return a status, 0 for success."""
-
-
-class UnusableError(Exception):
-    """The library cannot be used here; the message is the reason."""
 
 
 class _Version(ctypes.Structure):
@@ -113,13 +110,13 @@ def load_library() -> Library:
     """Return the library.
 
     Raises:
-        UnusableError: it is not there, or of another version, or the processor is too old for it, or this process was forked.
+        HostError: it is not there, or of another version, or the processor is too old for it, or this process was forked.
     """
     if _unusable:
-        raise UnusableError(_unusable)
+        raise HostError(_unusable)
     found = _find()
     if isinstance(found, str):
-        raise UnusableError(found)
+        raise HostError(found)
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from typing import NamedTuple, Protocol
 
 from paddlenlp_embtune.compat.onednn._library import Library, load_library
+from paddlenlp_embtune.errors import HostError
 
 __all__ = ["Builder", "Layout", "Primitive", "Task", "by_rows", "primitive_for"]
 
@@ -57,20 +58,16 @@ class _Argument(ctypes.Structure):
     _fields_ = (("argument", ctypes.c_int), ("memory", ctypes.c_void_p))
 
 
-class _FailedError(Exception):
-    """A call of the library failed; what it made is dropped, and the product is left to others."""
-
-
 def primitive_for(task: Task) -> Primitive | None:
     """Return what does a task, for this thread alone; None where the library has nothing fast for it.
 
     Raises:
-        UnusableError: the library cannot be used here.
+        HostError: the library cannot be used here.
     """
     library = load_library()
     try:
         return _of_this_thread(library).get(task)
-    except _FailedError:  # without an engine or a stream there is nothing
+    except HostError:  # without an engine or a stream there is nothing
         return None
 
 
@@ -106,7 +103,7 @@ class _Cache:
         try:
             with Builder(self._library, self._engine) as builder:
                 made = Primitive(builder, self._stream, task)
-        except _FailedError:
+        except HostError:
             made = None
         kept[task] = made
         if len(kept) > _KEPT:
@@ -117,7 +114,7 @@ class _Cache:
 def _create(library: Library, name: str, *arguments: object) -> ctypes.c_void_p:
     handle = ctypes.c_void_p()
     if status := getattr(library.functions, name)(ctypes.byref(handle), *arguments):
-        raise _FailedError(f"{name} returned {status}")
+        raise HostError(f"{name} returned {status}")
     return handle
 
 
@@ -149,7 +146,7 @@ class Builder:
         if self.library.deterministic is not None:
             failed = failed or self.library.deterministic(attributes, 1)
         if failed:
-            raise _FailedError(f"attributes returned {failed}")
+            raise HostError(f"attributes returned {failed}")
         return attributes
 
     def plan(self, function: str, *arguments: object) -> ctypes.c_void_p:
@@ -192,7 +189,7 @@ class Primitive:
         name = ctypes.c_char_p()
         failed = self._functions.dnnl_primitive_desc_query(plan, _IMPLEMENTATION, 0, ctypes.byref(name))
         if failed or not (name.value or b"").startswith((b"brg", b"jit")):
-            raise _FailedError(f"no fast implementation, but {name.value!r}")
+            raise HostError(f"no fast implementation, but {name.value!r}")
 
     def run(self, *addresses: int) -> bool:
         """Do it with what lies at these addresses, in the order of the task's arguments; return whether it was done."""

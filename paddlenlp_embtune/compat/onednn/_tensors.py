@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.compat.onednn import _primitives, _tasks
-from paddlenlp_embtune.compat.onednn._library import UnusableError
 from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.errors import HostError
 
 __all__ = ["onednn_matmul", "paddle_matmul"]
 
@@ -40,7 +40,7 @@ def onednn_matmul(left: Any, right: Any, *, transpose_x: bool, transpose_y: bool
         return None
     try:
         primitive = _primitives.primitive_for(product)
-    except UnusableError:
+    except HostError:
         return None
     if primitive is None or primitive.proven is False:
         return None

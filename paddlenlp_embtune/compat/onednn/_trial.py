@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.compat.cpu import cpu_setup
-from paddlenlp_embtune.compat.onednn._library import UnusableError, load_library
+from paddlenlp_embtune.compat.onednn._library import load_library
 from paddlenlp_embtune.compat.onednn._tensors import onednn_matmul, paddle_matmul
 from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.errors import HostError
 
 __all__ = ["Trial", "check", "run"]
 
@@ -45,7 +46,7 @@ def check() -> None:
     """Compare products of oneDNN with products in double precision, finite ones first.
 
     Raises:
-        UnusableError: the library cannot be used, or its products are wrong.
+        HostError: the library cannot be used, or its products are wrong.
     """
     load_library()
     generator = np.random.default_rng(0)
@@ -62,11 +63,11 @@ def check() -> None:
                 bias=_tensor(bias),
             )
             if found is None:
-                raise UnusableError("it has no product that is fast and right on this processor")
+                raise HostError("it has no product that is fast and right on this processor")
             with np.errstate(all="ignore"):
                 expected = values.astype(np.float64) @ right + bias
             if not np.allclose(found.numpy(), expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
-                raise UnusableError("its products are wrong on this processor")
+                raise HostError("its products are wrong on this processor")
 
 
 def run() -> Trial:
@@ -76,7 +77,7 @@ def run() -> Trial:
     is fast on Intel's and lacks AVX-512 elsewhere. The measurement decides against that only if it is clear.
 
     Raises:
-        UnusableError: the library cannot be used, or its products are wrong.
+        HostError: the library cannot be used, or its products are wrong.
     """
     check()
     rows, inner, columns = _SHAPE

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.compat.onednn import _primitives, _tasks, selection
-from paddlenlp_embtune.compat.onednn._library import UnusableError
+from paddlenlp_embtune.errors import HostError
 
 __all__ = ["gelu", "gelu_gradient", "layer_norm", "layer_norm_gradients"]
 
@@ -79,7 +79,7 @@ def _run(
         return None
     try:
         primitive = _primitives.primitive_for(task)
-    except UnusableError:
+    except HostError:
         return None
     if primitive is None or primitive.proven is False:
         return None

@@ -8,7 +8,6 @@ import os
 import threading
 
 from paddlenlp_embtune.compat.onednn import _trial
-from paddlenlp_embtune.compat.onednn._library import UnusableError
 from paddlenlp_embtune.errors import HostError
 
 __all__ = ["KERNELS_VARIABLE", "ONEDNN", "PADDLE", "CpuKernels", "cpu_kernels", "multiplies", "runs_operators", "use_kernels"]
@@ -88,7 +87,7 @@ def use_kernels(*, matmul: str, operators: str, reason: str) -> CpuKernels:
         if ONEDNN in (matmul, operators):
             try:
                 _trial.check()
-            except UnusableError as error:
+            except HostError as error:
                 logger.warning("oneDNN cannot be used here, though %s: %s; Paddle's kernels round differently", reason, error)
                 _chosen = _without(error)
         return _chosen
@@ -105,14 +104,14 @@ def _demanded(name: str) -> CpuKernels:
     if name == ONEDNN:
         try:
             _trial.check()
-        except UnusableError as error:
+        except HostError as error:
             raise HostError(
                 f"{KERNELS_VARIABLE} is {ONEDNN}, and oneDNN cannot be used here: {error}; unset the variable"
             ) from None
     return CpuKernels(name, name, f"{KERNELS_VARIABLE} says so")
 
 
-def _without(error: UnusableError) -> CpuKernels:
+def _without(error: HostError) -> CpuKernels:
     return CpuKernels(PADDLE, PADDLE, f"oneDNN cannot be used: {error}")
 
 
@@ -122,6 +121,6 @@ def _choose() -> CpuKernels:
         return _demanded(asked)
     try:
         trial = _trial.run()
-    except UnusableError as error:
+    except HostError as error:
         return _without(error)
     return CpuKernels(ONEDNN if trial.onednn_wins else PADDLE, ONEDNN, trial.reason, trial.gflops)

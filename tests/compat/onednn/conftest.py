@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paddlenlp_embtune.compat.onednn import _library, selection
+from paddlenlp_embtune.errors import HostError
 
 
 @pytest.fixture(autouse=True)
@@ -17,5 +18,5 @@ def selection_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 def usable() -> None:
     try:
         _library.load_library()
-    except _library.UnusableError as error:
+    except HostError as error:
         pytest.skip(f"oneDNN cannot be used here: {error}")

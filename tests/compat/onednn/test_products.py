@@ -15,6 +15,7 @@ import pytest
 from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.onednn import _primitives, _tasks
 from paddlenlp_embtune.compat.onednn._tensors import onednn_matmul
+from paddlenlp_embtune.errors import HostError
 
 pytestmark = pytest.mark.usefixtures("usable")
 
@@ -249,7 +250,7 @@ def test_a_failing_call_leaves_the_product_to_paddle(monkeypatch: pytest.MonkeyP
 
             def fail(*_: Any, name: str = name) -> bool:
                 if name == "_refuse_slow":
-                    raise _primitives._FailedError("out of memory")
+                    raise HostError("out of memory")
                 return False
 
             patch.setattr(_primitives.Primitive, name, fail)
