@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.compat import diagnostics as diagnostics
+    from paddlenlp_embtune.compat import diagnostics as diagnostics, onednn as onednn
     from paddlenlp_embtune.compat.checkpoint_io import (
         keep_callback_last as keep_callback_last,
         resumed_from as resumed_from,
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
         processor_name as processor_name,
         usable_threads as usable_threads,
     )
-    from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder as speed_up_encoder
+    from paddlenlp_embtune.compat.encoder_patch import (
+        speed_up_encoder as speed_up_encoder,
+        speed_up_linear as speed_up_linear,
+    )
     from paddlenlp_embtune.compat.host import (
         HOSTS as HOSTS,
         TRAINER_VARIABLE as TRAINER_VARIABLE,
@@ -97,7 +100,7 @@ else:
         {
             "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
-            "encoder_patch": "speed_up_encoder",
+            "encoder_patch": "speed_up_encoder speed_up_linear",
             "host": (
                 "HOSTS TRAINER_VARIABLE Trainer TrainerCallback TrainingArguments host_name is_callback quiet_logging "
                 "trainer_module"
@@ -121,5 +124,5 @@ else:
             "trainer_state": "TRAINER_STATE read_trainer_state",
             "training_step": "forward_hook generator_state restore_generator_state without_gradient_sync wrap_loss wrap_step",
         },
-        modules=("diagnostics",),
+        modules=("diagnostics", "onednn"),
     )

@@ -2,8 +2,9 @@
 
 Paddle 3.3 on a CPU multiplies matrices well and wastes the time beside it: sums over rows (the gradient of every bias) and the
 gradient of layer norms run at a tenth of the memory's speed, heads are copied one value at a time, adding a mask that is
-broadcast takes longer than the product of queries and keys, and dropout draws 32 bits for every value. Here the products stay
-Paddle's and the rest is done by numpy on the same memory.
+broadcast takes longer than the product of queries and keys, and dropout draws 32 bits for every value. Here Paddle or
+oneDNN multiplies, whichever is faster (see :mod:`paddlenlp_embtune.compat.onednn`), and the rest is done by oneDNN, or by numpy
+on the same memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.paddle import require_paddle
 from paddlenlp_embtune.errors import HostError
 
@@ -131,10 +133,8 @@ def _tensor(array: Array) -> Any:
 
 
 def _linear_forward(context: Any, hidden: Any, weight: Any, bias: Any | None) -> Any:
-    paddle = require_paddle()
     _save_inputs(context, hidden, weight)
-    rows = hidden.reshape([-1, hidden.shape[-1]])
-    out = paddle.matmul(rows, weight) if bias is None else paddle.addmm(bias.unsqueeze(0), rows, weight)
+    out = onednn.matmul(hidden.reshape([-1, hidden.shape[-1]]), weight, bias=bias)
     return out.reshape([*hidden.shape[:-1], weight.shape[1]])
 
 
@@ -144,8 +144,8 @@ def _linear_backward(context: Any, gradient: Any) -> Any:
     gradient = gradient.reshape([-1, gradient.shape[-1]])
     rows = hidden.reshape([-1, hidden.shape[-1]])
     gradients = (
-        lambda: paddle.matmul(gradient, weight, transpose_y=True).reshape(hidden.shape),
-        lambda: paddle.matmul(rows, gradient, transpose_x=True),
+        lambda: onednn.matmul(gradient, weight, transpose_y=True).reshape(hidden.shape),
+        lambda: onednn.matmul(rows, gradient, transpose_x=True),
         lambda: paddle.matmul(paddle.ones([1, gradient.shape[0]]), gradient).reshape([-1]),
     )
     return _wanted_gradients(context, *gradients)
@@ -159,57 +159,108 @@ def _wanted_gradients(context: Any, *gradients: Callable[[], Any]) -> Any:
 
 def _norm_forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
     values = _array(hidden)
-    width = values.shape[-1]
-    rows = values.reshape(-1, width)
-    normal = rows - (np.einsum("ij->i", rows) / np.float32(width))[:, None]
-    variance = np.einsum("ij,ij->i", normal, normal) / np.float32(width)
-    inverse = (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
-    normal *= inverse
-    _save_inputs(context, scale)
-    context.kept = normal, inverse
-    out = normal * _array(scale)
-    out += _array(shift)
+    rows = values.reshape(-1, values.shape[-1])
+    arrays = rows, _array(scale), _array(shift)
+    context.epsilon, context.moments = epsilon, None
+    context.normal = functools.cache(lambda: _normal(rows, epsilon))
+    found = onednn.layer_norm(*arrays, epsilon, lambda: _norm(context.normal()[0], *arrays[1:]))
+    if found is not None:
+        out, *context.moments = found
+        context.normal = functools.cache(lambda: _normal(rows, epsilon))  # what proved the first result is not kept
+        _save_inputs(context, scale, hidden)
+    else:
+        out = _norm(context.normal()[0], *arrays[1:])
+        _save_inputs(context, scale)
     return _tensor(out.reshape(values.shape))
 
 
-def _norm_backward(context: Any, gradient: Any) -> Any:
-    normal, inverse = context.kept
-    width = np.float32(normal.shape[1])
-    rows = _array(gradient).reshape(normal.shape)
+def _normal(rows: Array, epsilon: float) -> tuple[Array, Array]:
+    """Return rows of mean 0 and variance 1, and the inverse of the deviations they had."""
+    width = np.float32(rows.shape[-1])
+    normal = rows - (np.einsum("ij->i", rows) / width)[:, None]
+    variance = np.einsum("ij,ij->i", normal, normal) / width
+    inverse = (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
+    normal *= inverse
+    return normal, inverse
 
-    def of_hidden() -> Any:
+
+def _norm(normal: Array, scale: Array, shift: Array) -> Array:
+    out: Array = normal * scale
+    out += shift
+    return out
+
+
+def _norm_backward(context: Any, gradient: Any) -> Any:
+    scale = _array(context.saved[0])
+    arrived = _array(gradient).reshape(-1, scale.size)
+
+    def of_hidden() -> Array:
         # (g - mean(g) - n mean(g n)) / deviation, with g = gradient * scale and n = the normalised row
-        own = rows * _array(context.saved[0])
+        normal, inverse = context.normal()
+        width = np.float32(normal.shape[1])
+        own: Array = arrived * scale
         along = (np.einsum("ij,ij->i", own, normal) / width)[:, None]
         own -= (np.einsum("ij->i", own) / width)[:, None]
         own -= normal * along
         own *= inverse
-        return _tensor(own.reshape(gradient.shape))
+        return own
 
-    of_scale, of_shift = lambda: _tensor(np.einsum("ij,ij->j", rows, normal)), lambda: _tensor(rows.sum(axis=0))
-    return _wanted_gradients(context, of_hidden, of_scale, of_shift)
+    gradients: tuple[Callable[[], Array], ...] = (
+        of_hidden,
+        lambda: np.einsum("ij,ij->j", arrived, context.normal()[0]),
+        lambda: arrived.sum(axis=0),
+    )
+    if context.moments is not None:
+        rows = _array(context.saved[1]).reshape(arrived.shape)
+        found = onednn.layer_norm_gradients(
+            rows, scale, context.moments, context.epsilon, arrived, lambda: [compute() for compute in gradients]
+        )
+        if found is not None:
+            gradients = tuple(functools.partial(np.asarray, values) for values in found)
+    first, *others = gradients
+    shaped = (
+        lambda: _tensor(first().reshape(gradient.shape)),
+        *(lambda compute=compute: _tensor(compute()) for compute in others),
+    )
+    return _wanted_gradients(context, *shaped)
 
 
 def _gelu_forward(context: Any, hidden: Any) -> Any:
-    paddle = require_paddle()
     _save_inputs(context, hidden)
+    context.share = functools.cache(lambda: _share(hidden.detach()))
+    values = _array(hidden)
+    out = onednn.gelu(values, lambda: np.multiply(values, context.share()))
+    if out is None:
+        out = np.multiply(values, context.share())
+    else:
+        context.share = functools.cache(lambda: _share(hidden.detach()))  # what proved the first result is not kept
+    return _tensor(out)
+
+
+def _share(hidden: Any) -> Array:
+    """Return the normal distribution's probability of being below each value."""
+    paddle = require_paddle()
     # Paddle's error function; numpy has none.
     share = paddle.erf(paddle.scale(hidden, math.sqrt(0.5)))
-    context.share = paddle.scale(share, 0.5, 0.5)
-    return _tensor(np.multiply(_array(hidden), _array(context.share)))
+    return _array(paddle.scale(share, 0.5, 0.5))
 
 
 def _gelu_backward(context: Any, gradient: Any) -> Any:
-    # Phi(x) + x phi(x), with the normal distribution's probability (kept) and density
-    values = _array(context.saved[0])
-    slope = values * values
-    slope *= np.float32(-0.5)
-    np.exp(slope, out=slope)
-    slope *= np.float32(1 / math.sqrt(2 * math.pi))
-    slope *= values
-    slope += _array(context.share)
-    slope *= _array(gradient)
-    return _tensor(slope)
+    values, arrived = _array(context.saved[0]), _array(gradient)
+
+    def slope() -> Array:
+        # Phi(x) + x phi(x), with the normal distribution's probability and density
+        found: Array = values * values
+        found *= np.float32(-0.5)
+        np.exp(found, out=found)
+        found *= np.float32(1 / math.sqrt(2 * math.pi))
+        found *= values
+        found += context.share()
+        found *= arrived
+        return found
+
+    found = onednn.gelu_gradient(values, arrived, slope)
+    return _tensor(slope() if found is None else found)
 
 
 def _draw_mask(shape: tuple[int, ...], probability: float) -> DropoutMask:
@@ -259,20 +310,18 @@ def _softmax(scores: Array, mask: Any | None) -> Array:
 
 
 def _attention_forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
-    paddle = require_paddle()
     queries = _split_heads(_array(query), heads)
     queries = queries * np.float32(queries.shape[-1] ** -0.5)
     split = [_tensor(queries), _tensor(_split_heads(_array(key), heads)), _tensor(_split_heads(_array(value), heads))]
-    weights = _softmax(_array(paddle.matmul(split[0], split[1], transpose_y=True)), mask)
+    weights = _softmax(_array(onednn.matmul(split[0], split[1], transpose_y=True)), mask)
     kept = _draw_mask(weights.shape, probability) if probability else None
     used = weights if kept is None else _apply_mask(weights, kept)
-    out = _join_heads(paddle.matmul(_tensor(used), split[2]))
+    out = _join_heads(onednn.matmul(_tensor(used), split[2]))
     context.kept = split, weights, kept, out
     return _tensor(out.copy())
 
 
 def _attention_backward(context: Any, gradient: Any) -> Any:
-    paddle = require_paddle()
     (queries, keys, values), weights, kept, out = context.kept
     heads = queries.shape[1]
     by_head = (*out.shape[:2], heads, out.shape[2] // heads)
@@ -281,7 +330,7 @@ def _attention_backward(context: Any, gradient: Any) -> Any:
     # Through softmax: weights * (their gradients - sum of weights * their gradients); that sum equals the one of outputs times
     # theirs, dropout included (Dao et al. 2022, "FlashAttention", appendix B.2).
     balance = np.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
-    slopes = np.array(_array(paddle.matmul(split, values, transpose_y=True)))
+    slopes = np.array(_array(onednn.matmul(split, values, transpose_y=True)))
     used = weights
     if kept is not None:
         slopes *= kept[0]
@@ -292,9 +341,9 @@ def _attention_backward(context: Any, gradient: Any) -> Any:
     scores = _tensor(slopes)
     scale = np.float32(by_head[-1] ** -0.5)
     gradients = (
-        lambda: _tensor(_join_heads(paddle.matmul(scores, keys)) * scale),
-        lambda: _tensor(_join_heads(paddle.matmul(scores, queries, transpose_x=True))),
-        lambda: _tensor(_join_heads(paddle.matmul(_tensor(used), split, transpose_x=True))),
+        lambda: _tensor(_join_heads(onednn.matmul(scores, keys)) * scale),
+        lambda: _tensor(_join_heads(onednn.matmul(scores, queries, transpose_x=True))),
+        lambda: _tensor(_join_heads(onednn.matmul(_tensor(used), split, transpose_x=True))),
         lambda: None,
     )
     return _wanted_gradients(context, *gradients)

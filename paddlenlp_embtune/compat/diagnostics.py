@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.compat.onednn import KERNELS_VARIABLE
 
 __all__ = ["Finding", "examine"]
 
@@ -37,7 +39,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at the packages, at the imports that break most often, and at the mathematics of this processor."""
-    return [*_packages(), *_pairs(), *_imports(), *_processor()]
+    return [*_packages(), *_pairs(), *_imports(), *_processor(), *_kernels()]
 
 
 def _version(name: str) -> str | None:
@@ -139,8 +141,12 @@ def _imports() -> Iterator[Finding]:
 
 def _failure(code: str) -> str | None:
     """Run code in a child process; return what it says about its error, None if there is none."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    done = _run(code)
     return None if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+
+
+def _run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
 
 
 def _last_line(error: str) -> str:
@@ -173,6 +179,32 @@ def _processor() -> Iterator[Finding]:
     if processors > 1 and setup.threads == 1:
         fix = "call paddlenlp_embtune.prepare_cpu(), or export OMP_NUM_THREADS"
         yield Finding("threads", "note", f"one CPU thread on {processors} processors", fix)
+
+
+def _kernels() -> Iterator[Finding]:
+    """What will compute training steps, tried and timed in a child process."""
+    if not (_version("paddlepaddle") or _version("paddlepaddle-gpu")):
+        return
+    if not os.environ.get(KERNELS_VARIABLE):
+        yield Finding(
+            "kernels", "ok", f"Paddle's own kernels compute training steps; {KERNELS_VARIABLE}=auto also tries oneDNN's"
+        )
+        return
+    code = (
+        "import dataclasses, json, paddlenlp_embtune; paddlenlp_embtune.prepare_cpu(); "
+        "from paddlenlp_embtune.compat import onednn; print(json.dumps(dataclasses.asdict(onednn.cpu_kernels())))"
+    )
+    done = _run(code)
+    if done.returncode:
+        error = done.stderr.strip()
+        what = f"oneDNN cannot be tried: {_last_line(error) if error else f'exit code {done.returncode}'}"
+        yield Finding("kernels", "broken", what, f"unset {KERNELS_VARIABLE}, or set it to paddle")
+        return
+    kernels = json.loads(_last_line(done.stdout))
+    speeds = ", ".join(f"{name} {gflops:.0f}" for name, gflops in kernels["gflops"].items())
+    products, others = f"{kernels['matmul']} ({kernels['reason']})", kernels["operators"]
+    what = f"matrix products in training by {products}, GELU and layer norms by {others}"
+    yield Finding("kernels", "ok", f"{what}; GFLOP/s in float32: {speeds}" if speeds else what)
 
 
 def _at_least(version: str, wanted: tuple[int, int]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.compat import _encoder_ops
 from paddlenlp_embtune.compat.paddle import require_paddle
 
-__all__ = ["speed_up_encoder"]
+__all__ = ["speed_up_encoder", "speed_up_linear"]
 
 _MARK = "_embtune_fast"
 
@@ -34,9 +34,27 @@ def speed_up_encoder(model: Any) -> Callable[[], None]:
     Returns:
         What undoes it, in whatever order others change and restore the same layers; a second call does nothing.
     """
+    return _speed_up(model, _forwards(), gelu=True)
+
+
+def speed_up_linear(model: Any) -> Callable[[], None]:
+    """Let ``paddle.nn``'s own ``Linear`` layers take their training steps by the selected kernel, in place.
+
+    What holds for :func:`speed_up_encoder` holds for this.
+
+    Args:
+        model: any layer that holds some.
+    Returns:
+        What undoes it.
+    """
+    linear = require_paddle().nn.Linear
+    return _speed_up(model, {linear: _forwards()[linear]}, gelu=False)
+
+
+def _speed_up(model: Any, forwards: dict[type, Callable[..., Any]], *, gelu: bool) -> Callable[[], None]:
     changed: list[Any] = []
     for layer in model.sublayers(include_self=True):
-        forward = _forwards().get(type(layer))
+        forward = forwards.get(type(layer))
         own = vars(layer).get("forward")
         # A fixed norm may be replaced: the faster one is right for a frozen scale as well.
         if forward is not None and (own is None or "_embtune_before" in vars(layer)) and _MARK not in vars(layer):
@@ -44,7 +62,7 @@ def speed_up_encoder(model: Any) -> Callable[[], None]:
             layer.forward = types.MethodType(forward, layer)
             vars(layer)[_MARK] = own
             changed.append(layer)
-        if _has_gelu(layer):
+        if gelu and _has_gelu(layer):
             layer.activation = types.MethodType(_activation, layer)
             changed.append(layer)
 

@@ -8,6 +8,7 @@ import sys
 _BENCHMARKS = {
     "step": "tests.benchmarks.step_time",
     "encoder_step": "tests.benchmarks.encoder_step",
+    "roofline": "tests.benchmarks.roofline",
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -53,10 +54,11 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(generator.integers(2, ROWS, (BATCH, LENGTH)), generator.integers(0, LABELS, BATCH)) for _ in range(8)]
 
 
-def paddle_step() -> Callable[[int], float]:
+def paddle_step(threads: int = THREADS, change: Callable[[Any], object] = id) -> Callable[[int], float]:
+    """Return a step of a model that was changed first."""
     from paddlenlp_embtune import compat, prepare_cpu
 
-    prepare_cpu(threads=THREADS)
+    prepare_cpu(threads=threads)
     import paddle
 
     compat.keep_freed_memory()  # as attach does
@@ -64,6 +66,7 @@ def paddle_step() -> Callable[[int], float]:
 
     model = TextCNN(vocabulary_size=ROWS, dimension=WIDTH, num_labels=LABELS, filters=FILTERS)
     model.train()
+    change(model)
     optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters(), grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
     data = [(paddle.to_tensor(ids), paddle.to_tensor(labels)) for ids, labels in batches()]
 
@@ -78,10 +81,10 @@ def paddle_step() -> Callable[[int], float]:
     return step
 
 
-def torch_step() -> Callable[[int], float]:
+def torch_step(threads: int = THREADS) -> Callable[[int], float]:
     import torch
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
 
     class Twin(torch.nn.Module):
         def __init__(self) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paddlenlp_embtune.compat.onednn._library import load_library
+from paddlenlp_embtune.errors import HostError
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
@@ -61,6 +64,16 @@ def test_replicas_whose_embedding_trains_by_rows_stay_bit_equal(tmp_path: Path) 
     first, second = trained("sparse", tmp_path)
     unread = [3, *range(25, 30)]  # protected, or in no batch
     np.testing.assert_array_equal(first["embedding.weight"][unread], first["start"][unread])
+    assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
+    assert_equal(first, second)
+
+
+def test_replicas_that_multiply_by_onednn_stay_bit_equal(tmp_path: Path) -> None:
+    try:
+        load_library()
+    except HostError as error:
+        pytest.skip(f"oneDNN cannot be used here: {error}")
+    first, second = trained("kernels", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
     assert_equal(first, second)
 

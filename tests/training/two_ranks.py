@@ -87,12 +87,25 @@ def sparse(folder: Path) -> Any:
     return trainer
 
 
+def kernels(folder: Path) -> Any:
+    """A text CNN whose window product is oneDNN's."""
+    from paddlenlp_embtune.models import TextCNN
+
+    os.environ["EMBTUNE_KERNELS"] = "onednn"
+    paddle.seed(0)
+    model = TextCNN(vocabulary_size=30, dimension=8, num_labels=3, filters=16, ngram_buckets=0)
+    trainer = make_trainer(folder, model=model, **ARGUMENTS)
+    embtune.attach(trainer, embtune.Recipe.from_dict({"freeze": None, "early_stopping": None, "health": None}))
+    return trainer
+
+
 def main(case: str, folder: Path) -> None:
     makers = {
         "alone": alone,
         "gradual": gradual,
         "resumed": gradual,
         "sparse": sparse,
+        "kernels": kernels,
         "frozen_before_plain": lambda path: frozen_before(path, attach=False),
         "frozen_before_attached": lambda path: frozen_before(path, attach=True),
     }

@@ -1,0 +1,132 @@
+"""What computes training steps on a CPU in this process: Paddle's own kernels, or oneDNN's, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+
+from paddlenlp_embtune.compat.onednn import _trial
+from paddlenlp_embtune.errors import HostError
+
+__all__ = ["KERNELS_VARIABLE", "ONEDNN", "PADDLE", "CpuKernels", "cpu_kernels", "multiplies", "runs_operators", "use_kernels"]
+
+logger = logging.getLogger("paddlenlp_embtune")
+
+KERNELS_VARIABLE = "EMBTUNE_KERNELS"
+"""The environment variable that decides: ``paddle`` (as without it), ``onednn``, or ``auto`` for what suits the processor."""
+
+ONEDNN, PADDLE = "onednn", "paddle"
+_AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class CpuKernels:
+    """What computes training steps on a CPU.
+
+    Args:
+        matmul: what multiplies matrices, ``onednn`` or ``paddle``.
+        operators: what computes GELU and layer norms: ``onednn``, or ``paddle`` for Paddle and numpy.
+        reason: why, in a few words.
+        gflops: billions of operations a second that each was measured to do in a product; empty where nothing was measured.
+    """
+
+    matmul: str
+    operators: str
+    reason: str
+    gflops: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+_chosen: CpuKernels | None = None
+_lock = threading.RLock()
+
+
+def cpu_kernels() -> CpuKernels:
+    """Return what computes training steps in this process; with ``auto`` the first call tries oneDNN and measures it, in
+    about 20 milliseconds.
+
+    Raises:
+        HostError: the variable ``EMBTUNE_KERNELS`` is none of its three values, or asks for oneDNN where that cannot be used.
+    """
+    global _chosen
+    with _lock:
+        if _chosen is None:
+            _chosen = _choose()
+        return _chosen
+
+
+def multiplies() -> bool:
+    """Whether oneDNN is selected for products of matrices; not as long as nothing was selected."""
+    return _chosen is not None and _chosen.matmul == ONEDNN
+
+
+def runs_operators() -> bool:
+    """Whether oneDNN is selected for GELU and layer norms; not as long as nothing was selected."""
+    return _chosen is not None and _chosen.operators == ONEDNN
+
+
+def use_kernels(*, matmul: str, operators: str, reason: str) -> CpuKernels:
+    """Select kernels by name for this process, as long as ``EMBTUNE_KERNELS`` does not ask for others.
+
+    Where oneDNN is asked for and cannot be used, Paddle's own are selected and a warning says so.
+
+    Args:
+        matmul: ``onednn`` or ``paddle``.
+        operators: ``onednn`` or ``paddle``.
+        reason: why.
+    Returns:
+        What is selected now.
+    """
+    global _chosen
+    with _lock:
+        asked = _asked()
+        if asked in (ONEDNN, PADDLE):
+            _chosen = _demanded(asked)
+            return _chosen
+        _chosen = CpuKernels(matmul, operators, reason)
+        if ONEDNN in (matmul, operators):
+            try:
+                _trial.check()
+            except HostError as error:
+                logger.warning("oneDNN cannot be used here, though %s: %s; Paddle's kernels round differently", reason, error)
+                _chosen = _without(error)
+        return _chosen
+
+
+def _asked() -> str:
+    """Return what the variable asks for; empty where it is not set."""
+    asked = os.environ.get(KERNELS_VARIABLE, "").strip().lower()
+    if asked not in ("", _AUTO, ONEDNN, PADDLE):
+        raise HostError(f"{KERNELS_VARIABLE} must be {_AUTO}, {ONEDNN} or {PADDLE}, got {asked!r}")
+    return asked
+
+
+def _demanded(name: str) -> CpuKernels:
+    if name == ONEDNN:
+        try:
+            _trial.check()
+        except HostError as error:
+            raise HostError(
+                f"{KERNELS_VARIABLE} is {ONEDNN}, and oneDNN cannot be used here: {error}; unset the variable"
+            ) from None
+    return CpuKernels(name, name, f"{KERNELS_VARIABLE} says so")
+
+
+def _without(error: HostError) -> CpuKernels:
+    return CpuKernels(PADDLE, PADDLE, f"oneDNN cannot be used: {error}")
+
+
+def _choose() -> CpuKernels:
+    asked = _asked()
+    if not asked:
+        return CpuKernels(PADDLE, PADDLE, f"{KERNELS_VARIABLE} is not set")
+    if asked != _AUTO:
+        return _demanded(asked)
+    try:
+        trial = _trial.run()
+    except HostError as error:
+        return _without(error)
+    # One library for all of a step: with two threads, those of oneDNN's OpenMP and of MKL's would compete for the cores.
+    name = ONEDNN if trial.onednn_wins else PADDLE
+    return CpuKernels(name, name, trial.reason, trial.gflops)
