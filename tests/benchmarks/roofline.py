@@ -7,6 +7,7 @@ clock is the thread's own, which other programs do not stop. Operations of matri
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def measure(threads: int) -> None:
     from paddlenlp_embtune.compat import onednn, processor_name, speed_up_linear
 
     print(f"roofline, {threads} thread{'s' * (threads > 1)}, {processor_name()}", flush=True)
+    os.environ.setdefault(onednn.KERNELS_VARIABLE, "auto")
     kernels = onednn.cpu_kernels()
     print(f"  selected here: products by {kernels.matmul} ({kernels.reason}), operators by {kernels.operators}", flush=True)
     clock = time.thread_time if threads == 1 else time.perf_counter

@@ -43,8 +43,9 @@ _lock = threading.RLock()
 
 
 def cpu_kernels() -> CpuKernels:
-    """Return what computes training steps in this process; with ``auto`` the first call tries oneDNN and measures it, in
-    about 20 milliseconds.
+    """Return what computes training steps in this process; the first call decides.
+
+    With ``auto`` it tries oneDNN and measures both, in about 20 milliseconds.
 
     Raises:
         HostError: the variable ``EMBTUNE_KERNELS`` is none of its three values, or asks for oneDNN where that cannot be used.
