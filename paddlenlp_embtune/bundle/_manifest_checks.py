@@ -22,8 +22,8 @@ _MANIFEST, _INTERFACE, _MODEL = "bundle.json", "interface.json", "model.json"
 _NEEDED = ("vocab.txt", _MODEL, "weights.safetensors")
 _NEEDED_SINCE_2 = (_INTERFACE, "fixtures.jsonl")
 # Beyond these the division of float32 logits leaves what softmax can take; fitted temperatures lie within 0.05 and 20.
-_COLDEST, _HOTTEST = 1e-3, 1e3
-_LONGEST = 1_000_000
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 1e-3, 1e3
+_MAX_LENGTH = 1_000_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,8 +34,13 @@ def check_values(manifest: Manifest) -> None:
         BundleError: naming the field, its value and what is expected.
     """
     labels = manifest.labels
-    _require(_COLDEST <= manifest.temperature <= _HOTTEST, "temperature", manifest.temperature, f"{_COLDEST} to {_HOTTEST:.0f}")
-    _require(1 <= manifest.max_length <= _LONGEST, "max_length", manifest.max_length, f"1 to {_LONGEST:,}")
+    _require(
+        _MIN_TEMPERATURE <= manifest.temperature <= _MAX_TEMPERATURE,
+        "temperature",
+        manifest.temperature,
+        f"{_MIN_TEMPERATURE} to {_MAX_TEMPERATURE:.0f}",
+    )
+    _require(1 <= manifest.max_length <= _MAX_LENGTH, "max_length", manifest.max_length, f"1 to {_MAX_LENGTH:,}")
     _require(len(set(labels)) == len(labels) >= 2, "labels", labels, "two or more, each once")
     for label in labels:
         _require(bool(label.strip()) and _is_encodable(label), "labels", label, "texts with a visible character")

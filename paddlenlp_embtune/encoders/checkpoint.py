@@ -49,7 +49,7 @@ _SIZES = {
     "type_vocab_size": 0,
     "num_labels": 1,
 }
-_LAYERS_MOST, _SIZE_MOST = 1000, 1 << 31
+_MAX_LAYERS, _MAX_SIZE = 1000, 1 << 31
 _NEXT_STEP = "give the folder that save_pretrained wrote"
 _logger = logging.getLogger(__name__)
 
@@ -80,10 +80,10 @@ def check_sizes(settings: Mapping[str, Any], file: Path) -> None:
     Raises:
         BundleError: one is no whole number, or is one that no encoder has.
     """
-    for name, least in _SIZES.items():
-        size, most = settings.get(name), _LAYERS_MOST if name == "num_hidden_layers" else _SIZE_MOST
-        if size is not None and (type(size) is not int or not least <= size <= most):
-            raise BundleError(f"{name} in {file} must be {least} to {most:,}, got {shorten(size)}; save the model again")
+    for name, minimum in _SIZES.items():
+        size, maximum = settings.get(name), _MAX_LAYERS if name == "num_hidden_layers" else _MAX_SIZE
+        if size is not None and (type(size) is not int or not minimum <= size <= maximum):
+            raise BundleError(f"{name} in {file} must be {minimum} to {maximum:,}, got {shorten(size)}; save the model again")
 
 
 def check_weight_sizes(settings: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], file: Path) -> None:

@@ -70,8 +70,8 @@ class Pretrained:
     @property
     def positions(self) -> int | None:
         """The longest text that there are positions for, in tokens; None where there is no bound."""
-        most = self.settings.get("max_position_embeddings")
-        return None if most is None else int(most) - reserved_positions(self.architecture)
+        limit = self.settings.get("max_position_embeddings")
+        return None if limit is None else int(limit) - reserved_positions(self.architecture)
 
     def kind(self, rows: int) -> dict[str, Any]:
         """Return what builds the encoder, with a number of rows in its embedding."""

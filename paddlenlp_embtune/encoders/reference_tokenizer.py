@@ -19,7 +19,7 @@ __all__ = ["CORE_TOKENS", "ReferenceTokenizer", "read_reference_tokenizer"]
 
 CORE_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FAST = {"BertTokenizer": ("bert", "BertTokenizerFast"), "ErnieTokenizer": ("ernie", "ErnieTokenizerFast")}
-_LARGEST = 1 << 30
+_MAX_STATED_LENGTH = 1 << 30
 _logger = logging.getLogger(__name__)
 
 Encode = Callable[..., Mapping[str, list[int]]]
@@ -35,7 +35,7 @@ class ReferenceTokenizer:
         tokens: by their ids, added ones included.
         whole: those that it finds in a text before anything else.
         options: what it does otherwise, as options of :class:`WordPieceTokenizer`.
-        longest: the most tokens of a text that it states, or None.
+        max_length: the most tokens of a text that it states, or None.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ReferenceTokenizer:
     tokens: Sequence[str]
     whole: Sequence[str]
     options: Mapping[str, Any]
-    longest: int | None
+    max_length: int | None
 
 
 def read_reference_tokenizer(files: EncoderFiles) -> ReferenceTokenizer:
@@ -89,7 +89,7 @@ def _of_vocabulary(files: EncoderFiles) -> ReferenceTokenizer:
         tokens=tokens,
         whole=found,
         options=options,
-        longest=_longest(theirs),
+        max_length=_max_length(theirs),
     )
 
 
@@ -110,12 +110,12 @@ def _load(files: EncoderFiles) -> Any:
 def _with_added(tokens: Sequence[str], added: Mapping[str, int], files: EncoderFiles) -> list[str]:
     """The vocabulary with the added tokens behind it, or in the rows that they state."""
     made = dict(enumerate(tokens))
-    places = {token: at for at, token in made.items()}
+    ids = {token: at for at, token in made.items()}
     for token, number in sorted(added.items(), key=lambda item: item[1]):
-        if made.get(number, token) != token or places.get(token, number) != number:
+        if made.get(number, token) != token or ids.get(token, number) != number:
             raise BundleError(
                 f"the added token {token!r} of {files.source} has the id {number}, but {files.vocabulary.name} has "
-                f"{made.get(number, token)!r} there and {token!r} at {places.get(token)}; give every token one id and save the "
+                f"{made.get(number, token)!r} there and {token!r} at {ids.get(token)}; give every token one id and save the "
                 "tokenizer again"
             )
         made[number] = token
@@ -128,9 +128,9 @@ def _with_added(tokens: Sequence[str], added: Mapping[str, int], files: EncoderF
     return [made[at] for at in range(len(made))]
 
 
-def _longest(theirs: Any) -> int | None:
+def _max_length(theirs: Any) -> int | None:
     stated = getattr(theirs, "model_max_length", None)
-    return int(stated) if isinstance(stated, (int, float)) and 0 < stated < _LARGEST else None
+    return int(stated) if isinstance(stated, (int, float)) and 0 < stated < _MAX_STATED_LENGTH else None
 
 
 def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> ReferenceTokenizer:
@@ -163,7 +163,7 @@ def _of_tokenizer_json(files: EncoderFiles, folder: Path) -> ReferenceTokenizer:
         tokens=sorted(ids, key=ids.__getitem__),
         whole=[each["content"] for each in pipeline["added_tokens"]],
         options=_pipeline_options(pipeline, file),
-        longest=_longest(theirs),
+        max_length=_max_length(theirs),
     )
 
 

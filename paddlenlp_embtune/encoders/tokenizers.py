@@ -47,7 +47,7 @@ COMPARISON_TEXTS = (
     "   ",
 )
 """Texts whose ids are compared whenever a checkpoint is read, beside those that hold its own tokens."""
-_MOST_ADDED = 200
+_MAX_ADDED = 200
 _LENGTHS = (3, 8)
 
 
@@ -121,7 +121,7 @@ def comparison_texts(tokenizer: Tokenizer, reference: ReferenceTokenizer) -> Ite
     """Give texts of all kinds, texts that hold the tokens which are found whole, and texts out of the vocabulary."""
     yield from COMPARISON_TEXTS
     whole = getattr(tokenizer, "whole", ())
-    for token in whole[:_MOST_ADDED]:
+    for token in whole[:_MAX_ADDED]:
         yield from (
             token,
             f"净利润增长{token}",

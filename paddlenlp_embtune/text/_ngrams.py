@@ -12,13 +12,13 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.normalization import clean
 
-__all__ = ["BOUNDARY", "MOST_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
+__all__ = ["BOUNDARY", "MAX_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
 
 # A Han character or a word of Latin letters and digits is a unit. Numbers, spaces and everything else part terms.
 _UNIT = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f])|(?P<latin>[A-Za-z0-9]+)|(?P<other>[^\s])|\s")
 BOUNDARY, NUMBER = 0, 1
 _FIRST = 2
-MOST_UNITS = 1 << 24
+MAX_UNITS = 1 << 24
 
 Ints = npt.NDArray[np.int64]
 
@@ -47,17 +47,17 @@ class Ngrams:
     background_total: int
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """The most units of a run that is counted."""
         return len(self.numbers)
 
-    def count(self, length: int, places: npt.NDArray[np.int64]) -> Ints:
+    def count(self, length: int, positions: npt.NDArray[np.int64]) -> Ints:
         """How often the runs of so many units that begin at these places occur.
 
         Shapes:
-            places: (P,) int64; returns: (P,) int64
+            positions: (P,) int64; returns: (P,) int64
         """
-        found: Ints = self.counts[length - 1][self.numbers[length - 1][places]]
+        found: Ints = self.counts[length - 1][self.numbers[length - 1][positions]]
         return found
 
     def text(self, place: int, length: int) -> str:
@@ -69,17 +69,17 @@ def count_ngrams(
     texts: Iterable[str],
     background: Iterable[str] = (),
     *,
-    longest: int,
-    least_count: int,
+    max_length: int,
+    min_count: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ngrams:
-    """Count the runs of 1 to ``longest`` units; a run is looked at only where both runs one shorter are frequent enough.
+    """Count the runs of 1 to ``max_length`` units; a run is looked at only where both runs one shorter are frequent enough.
 
     Args:
         texts: cleaned and folded here.
         background: counted beside them.
-        longest: the most units.
-        least_count: rarer runs of the texts are not counted.
+        max_length: the most units.
+        min_count: rarer runs of the texts are not counted.
         progress: told steps done and steps in all.
     Raises:
         DataError: there are more units than memory should hold.
@@ -92,18 +92,18 @@ def count_ngrams(
     row = np.array(units, dtype=np.int32)
     allowed = np.where(row >= _FIRST, row, 0)
     numbers, counts, others = [allowed], [_counts(allowed[:edge], len(names))], [_counts(allowed[edge:], len(names))]
-    while len(numbers) < longest:
+    while len(numbers) < max_length:
         if progress is not None:
-            progress(len(numbers), longest)
+            progress(len(numbers), max_length)
         former = numbers[-1]
-        frequent = (former > 0) & (counts[-1][former] >= least_count)
-        places = np.flatnonzero(frequent[:-1] & frequent[1:])
-        if not len(places):
+        frequent = (former > 0) & (counts[-1][former] >= min_count)
+        positions = np.flatnonzero(frequent[:-1] & frequent[1:])
+        if not len(positions):
             break
-        keys = former[places].astype(np.int64) * (int(former.max()) + 1) + former[places + 1]
+        keys = former[positions].astype(np.int64) * (int(former.max()) + 1) + former[positions + 1]
         _, inverse = np.unique(keys, return_inverse=True)
         found = np.zeros(len(row), dtype=np.int32)
-        found[places] = inverse.reshape(-1) + 1
+        found[positions] = inverse.reshape(-1) + 1
         size = int(found.max()) + 1
         numbers.append(found)
         counts.append(_counts(found[:edge], size))
@@ -125,10 +125,8 @@ def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[
             else:
                 units.append(NUMBER if kind == "latin" else BOUNDARY)
         units.append(BOUNDARY)
-        if len(units) > MOST_UNITS:
-            raise DataError(
-                f"there are more than {MOST_UNITS} characters; expected at most {MOST_UNITS}; give a sample of them"
-            )
+        if len(units) > MAX_UNITS:
+            raise DataError(f"there are more than {MAX_UNITS} characters; expected at most {MAX_UNITS}; give a sample of them")
 
 
 def _counts(numbers: npt.NDArray[np.int32], size: int) -> Ints:

@@ -22,15 +22,15 @@ def locate(text: str, *, lowercase: bool, cleaning: int = CLEANING, limit: int |
         cleaning: the rule, as the tokenizer cleans.
         limit: how many places; None finds all.
     """
-    places, last = list[tuple[int, int]](), " "
+    spans, last = list[tuple[int, int]](), " "
     for start, end, cleaned in _clusters(text, lowercase=lowercase, cleaning=cleaning):
         for character in cleaned:
             if character != " " or last != " ":
-                places.append((start, end))
+                spans.append((start, end))
             last = character
-        if limit is not None and len(places) > limit:
-            return places[:limit]
-    return places[:-1] if places and last == " " else places
+        if limit is not None and len(spans) > limit:
+            return spans[:limit]
+    return spans[:-1] if spans and last == " " else spans
 
 
 def is_aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEANING) -> bool:
@@ -47,13 +47,13 @@ def is_aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEA
     return len(text) == len(cleaned) and text.translate(_single_folds(lowercase, cleaning)) == cleaned
 
 
-def append_span(places: list[tuple[int, int]], begin: int, end: int) -> None:
+def append_span(spans: list[tuple[int, int]], begin: int, end: int) -> None:
     """Append a place; those that overlap it, and it, become the place of all of them together."""
     count = 1
-    while places and places[-1][1] > begin:
-        begin, end = min(begin, places[-1][0]), max(end, places.pop()[1])
+    while spans and spans[-1][1] > begin:
+        begin, end = min(begin, spans[-1][0]), max(end, spans.pop()[1])
         count += 1
-    places.extend([(begin, end)] * count)
+    spans.extend([(begin, end)] * count)
 
 
 def parts_of(text: str, spans: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:

@@ -9,9 +9,9 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import PAD, UNK
 
-__all__ = ["MOST_CHARACTERS", "TermMatcher", "clean_term", "unique_terms"]
+__all__ = ["MAX_CHARACTERS", "TermMatcher", "clean_term", "unique_terms"]
 
-MOST_CHARACTERS = 64
+MAX_CHARACTERS = 64
 _RESERVED = (PAD, UNK, "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -89,14 +89,14 @@ def clean_term(term: str, *, lowercase: bool, number: int, cleaning: int = CLEAN
         fault = "holds a line break or a lone surrogate"
     elif not cleaned:
         fault = "is empty"
-    elif len(cleaned) > MOST_CHARACTERS:
+    elif len(cleaned) > MAX_CHARACTERS:
         fault = f"has {len(cleaned)} characters"
     elif term.strip() in _RESERVED or cleaned in _RESERVED:
         fault = "is the name of a special token"
     else:
         return cleaned
-    shown = f"{term[:MOST_CHARACTERS]!r}{'...' if len(term) > MOST_CHARACTERS else ''}"
-    raise DataError(f"line {number}: the term {shown} {fault}; expected 1 to {MOST_CHARACTERS} characters on one line; fix it")
+    shown = f"{term[:MAX_CHARACTERS]!r}{'...' if len(term) > MAX_CHARACTERS else ''}"
+    raise DataError(f"line {number}: the term {shown} {fault}; expected 1 to {MAX_CHARACTERS} characters on one line; fix it")
 
 
 def unique_terms(terms: Iterable[str], *, lowercase: bool, cleaning: int = CLEANING) -> tuple[str, ...]:

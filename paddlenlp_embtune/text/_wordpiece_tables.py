@@ -16,7 +16,7 @@ __all__ = ["CharacterTable", "WordRules", "WordTable"]
 # differ from PaddleNLP's in 213 of the texts compared; ours were PaddleNLP's in all of them.
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_LONGEST_WORD = 100
+_MAX_WORD_LENGTH = 100
 _REMEMBERED = 1 << 16
 # Chinese ideographs: each is a word. The blocks are those of BERT; what Unicode added later is not among them.
 _IDEOGRAPHS = (
@@ -113,7 +113,7 @@ class WordTable(dict[str, tuple[int, ...]]):
         settled = "".join(word[at] for at in self.order(word))
         ids = [self.ids[piece] for piece in self._known_pieces(settled)]
         found = tuple(ids) if ids or not settled else (self.unknown_id,)
-        return _remember(self, word, found) if len(word) <= _LONGEST_WORD else found
+        return _remember(self, word, found) if len(word) <= _MAX_WORD_LENGTH else found
 
     def order(self, word: str) -> Sequence[int]:
         """Tell which characters of a word stay, in the order of NFD: accents go, other marks are sorted by their class.
@@ -133,7 +133,7 @@ class WordTable(dict[str, tuple[int, ...]]):
     def _known_pieces(self, settled: str) -> list[str]:
         pieces: list[str] = []
         start, length = 0, len(settled)
-        while start < length <= _LONGEST_WORD:
+        while start < length <= _MAX_WORD_LENGTH:
             joint = "##" if start else ""
             for end in range(min(length, start + self.longest_piece), start, -1):
                 if (piece := joint + settled[start:end]) in self.ids:

@@ -112,17 +112,17 @@ class TermTokenizer:
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
         """Find where in a text its first ``limit`` tokens come from, begin and end; None finds all."""
-        places: list[tuple[int, int]] = []
+        offsets: list[tuple[int, int]] = []
         for begin, end, term in self._parts(text):
-            room = None if limit is None else limit - len(places)
+            room = None if limit is None else limit - len(offsets)
             if room is not None and room <= 0:
                 break
             if term:
-                places.append((begin, end))
+                offsets.append((begin, end))
             else:
                 inside = self.base.offsets(text[begin:end], limit=room)
-                places += [(begin + first, begin + last) for first, last in inside] if begin else inside
-        return places
+                offsets += [(begin + first, begin + last) for first, last in inside] if begin else inside
+        return offsets
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary and files."""
@@ -143,11 +143,12 @@ class TermTokenizer:
             return [], True
         if is_aligned(text, cleaned, lowercase=self.lowercase, cleaning=self.cleaning):
             return [(begin, end, cleaned[begin:end]) for begin, end in found], True
-        places = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
+        offsets = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
         named = [
-            (places[begin][0], places[end - 1][1], cleaned[begin:end])
+            (offsets[begin][0], offsets[end - 1][1], cleaned[begin:end])
             for begin, end in found
-            if (begin == 0 or places[begin - 1] != places[begin]) and (end == len(places) or places[end - 1] != places[end])
+            if (begin == 0 or offsets[begin - 1] != offsets[begin])
+            and (end == len(offsets) or offsets[end - 1] != offsets[end])
         ]
         return named, False
 

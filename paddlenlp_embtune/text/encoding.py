@@ -24,13 +24,13 @@ class TokenizedTexts:
     Args:
         ids: of each window; empty for a text without a visible character.
         first: number of each text's first window, (N + 1,) int64, W at the end.
-        places: begin and end of each window in its text; None where long texts are cut instead.
+        spans: begin and end of each window in its text; None where long texts are cut instead.
         cut: numbers of the texts that have more ids than the model reads, of which the rest was left out.
     """
 
     ids: Sequence[Sequence[int]]
     first: npt.NDArray[np.int64]
-    places: Sequence[tuple[int, int]] | None = None
+    spans: Sequence[tuple[int, int]] | None = None
     cut: Sequence[int] = ()
 
 
@@ -48,7 +48,7 @@ def tokenize_texts(
     Raises:
         TypeError: something is not a text; the message gives its index.
     """
-    ids, places, first, cut = list[Sequence[int]](), list[tuple[int, int]](), [0], list[int]()
+    ids, spans, first, cut = list[Sequence[int]](), list[tuple[int, int]](), [0], list[int]()
     behind = max_length - len(tokenizer.suffix)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -57,17 +57,17 @@ def tokenize_texts(
         whole = [] if is_blank(text) else tokenizer.encode(text, max_length=max_length + 1)
         if len(whole) <= max_length:
             ids.append(whole)
-            places.append((0, len(text)))
+            spans.append((0, len(text)))
         elif windows is None:
             ids.append([*whole[:behind], *tokenizer.suffix])
-            places.append((0, len(text)))
+            spans.append((0, len(text)))
             cut.append(index)
         else:
             parts = split_windows(text, tokenizer, max_length=max_length, overlap=windows.overlap_tokens)
             ids.extend(tokenizer.encode(text[begin:end], max_length=max_length) for begin, end in parts)
-            places.extend(parts)
+            spans.extend(parts)
         first.append(len(ids))
-    return TokenizedTexts(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None, cut)
+    return TokenizedTexts(ids, np.asarray(first, dtype=np.int64), spans if windows is not None else None, cut)
 
 
 def chunk_texts(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -81,20 +81,20 @@ class ErnieMTokenizer:
         all have the place of the whole; a piece that nothing stands for has that of the piece after it, or of the last one.
         """
         folded, origins = self._folded(text)
-        places, empty = list[tuple[int, int]](), 0
+        offsets, empty = list[tuple[int, int]](), 0
         spans = piece_spans(self._processor, folded) if text.strip() else []
         for piece, span in zip(self._pieces(text), spans, strict=True):
             begin, end = without_spaces(folded, *span)
-            for first, last, count in _places(piece, begin, end):
+            for first, last, count in _part_spans(piece, begin, end):
                 if first == last:
                     empty += count
                     continue
-                append_span(places, origins[first], origins[last - 1] + 1)
-                places += [places[-1]] * (empty + count - 1)
+                append_span(offsets, origins[first], origins[last - 1] + 1)
+                offsets += [offsets[-1]] * (empty + count - 1)
                 empty = 0
-        if places:
-            places += [places[-1]] * empty
-        return places[:limit] if places else ([(0, len(text))] * empty)[:limit]
+        if offsets:
+            offsets += [offsets[-1]] * empty
+        return offsets[:limit] if offsets else ([(0, len(text))] * empty)[:limit]
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary and files."""
@@ -138,7 +138,7 @@ def _cut(piece: str) -> Iterator[tuple[int, int]]:
         yield start, len(piece)
 
 
-def _places(piece: str, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _part_spans(piece: str, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
     """The places of the parts of a piece that stands for the characters from ``begin`` to ``end``, and of how many parts."""
     parts, marked = _parts(piece), len(piece) - len(piece.lstrip(_SPACE))
     if len(piece) - marked == end - begin:

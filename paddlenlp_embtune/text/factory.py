@@ -22,7 +22,7 @@ __all__ = ["TOKENIZERS", "build_tokenizer"]
 
 TOKENIZERS = ("char", "word", "wordpiece", "sentencepiece")
 _DEFAULT_PIECES = 8000
-_LARGEST_MODEL = 64 << 20
+_MAX_MODEL_BYTES = 64 << 20
 
 
 def build_tokenizer(
@@ -84,9 +84,9 @@ def _check(name: str, *, vocabulary_file: Path | None, size: int | None, max_len
             f"text.pieces is {size} and text.vocabulary is {_shown(vocabulary_file)}; expected a size of 1 or more without a "
             "file, for a file decides itself; leave one out"
         )
-    least = 3 if name == "wordpiece" else 1
-    if max_length is not None and max_length < least:
-        raise RecipeError(f"text.max_length is {max_length}; expected for {name}: {least} or more; raise it")
+    minimum = 3 if name == "wordpiece" else 1
+    if max_length is not None and max_length < minimum:
+        raise RecipeError(f"text.max_length is {max_length}; expected for {name}: {minimum} or more; raise it")
 
 
 Limits = Callable[[Counter[str]], Vocabulary]
@@ -124,8 +124,8 @@ def _vocabulary(path: Path) -> Vocabulary:
 
 def _read(path: Path, kind: str) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST_MODEL:
-            raise DataError(f"{path} has {path.stat().st_size} bytes; expected {kind} file of at most {_LARGEST_MODEL} bytes")
+        if path.stat().st_size > _MAX_MODEL_BYTES:
+            raise DataError(f"{path} has {path.stat().st_size} bytes; expected {kind} file of at most {_MAX_MODEL_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; expected {kind} file; fix text.vocabulary") from None

@@ -21,9 +21,9 @@ __all__ = ["WordCutter", "common_words", "dictionary_sha256", "word_cutter"]
 # By hand: 32,502 texts a second, against 16,576 with jieba itself, with the same cuts, and no cache in a shared folder.
 # The characters that jieba cuts into words; all others stand alone. Longer runs are cut here first, for jieba's time and
 # memory grow with the square of a run.
-_MOST_AT_ONCE = 2000
+_MAX_AT_ONCE = 2000
 _HAN = r"\u4e00-\u9fd5a-zA-Z0-9+#&._%\-"
-_BLOCK = re.compile(rf"[{_HAN}]{{1,{_MOST_AT_ONCE}}}|[^{_HAN}]")
+_BLOCK = re.compile(rf"[{_HAN}]{{1,{_MAX_AT_ONCE}}}|[^{_HAN}]")
 _LOADING = threading.Lock()
 
 

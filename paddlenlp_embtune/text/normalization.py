@@ -24,7 +24,7 @@ _ODD = {
     2: re.compile(f"[{regex_class(CONTROLS, IGNORABLE)}{_LONE}{_FOLDED}]"),
 }
 _VISIBLE = re.compile(rf"[^\s{regex_class(CONTROLS, IGNORABLE, BLANKS)}]")
-_MOST_MARKS = 30
+_MAX_MARKS = 30
 
 
 def clean(text: str, *, lowercase: bool, cleaning: int = CLEANING) -> str:
@@ -50,8 +50,8 @@ def clean(text: str, *, lowercase: bool, cleaning: int = CLEANING) -> str:
             wanted = _UNWANTED[cleaning].sub("", _SURROGATE.sub("\ufffd", text))
             if cleaning > 1:
                 wanted = wanted.translate(_REPLACED)
-        if len(wanted) > _MOST_MARKS:
-            wanted = _marks().sub(lambda run: run[0][:_MOST_MARKS], wanted)
+        if len(wanted) > _MAX_MARKS:
+            wanted = _marks().sub(lambda run: run[0][:_MAX_MARKS], wanted)
         folded = unicodedata.normalize("NFKC", wanted)
     folded = _SPACE.sub(" ", folded).strip()
     return folded.lower() if lowercase else folded
@@ -66,4 +66,4 @@ def is_blank(text: str) -> bool:
 def _marks() -> re.Pattern[str]:
     """Match longer runs of combining marks; made at first use, for it asks about every character up to U+1FFFF."""
     marks = "".join(character for code in range(0x300, 0x20000) if unicodedata.combining(character := chr(code)))
-    return re.compile(f"[{marks}]{{{_MOST_MARKS + 1},}}")
+    return re.compile(f"[{marks}]{{{_MAX_MARKS + 1},}}")

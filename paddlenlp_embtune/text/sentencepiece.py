@@ -88,18 +88,18 @@ class SentencePieceTokenizer:
         """
         if not text.strip():
             return []
-        allowed, places, empty = valid_text(text), list[tuple[int, int]](), 0
+        allowed, spans, empty = valid_text(text), list[tuple[int, int]](), 0
         for span in piece_spans(self._processor, allowed):
             begin, end = without_spaces(allowed, *span)
             if begin == end:
                 empty += 1
                 continue
-            append_span(places, begin, end)
-            places += [places[-1]] * empty
+            append_span(spans, begin, end)
+            spans += [spans[-1]] * empty
             empty = 0
-        if places:
-            places += [places[-1]] * empty
-        return places[:limit] if places else [(0, len(text))] * empty
+        if spans:
+            spans += [spans[-1]] * empty
+        return spans[:limit] if spans else [(0, len(text))] * empty
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary and files."""

@@ -15,17 +15,17 @@ from paddlenlp_embtune.text._ngrams import NUMBER, Ngrams, count_ngrams
 __all__ = ["Proposal", "propose_terms"]
 
 # Tuned on financial news; see propose_terms for what they mean.
-_LEAST_COHESION, _LEAST_FREEDOM = 3.5, 1.2
+_MIN_COHESION, _MIN_FREEDOM = 3.5, 1.2
 # Of what two parts that never part have, for terms so frequent that they cannot reach the above.
-_LEAST_COHESION_SHARE = 0.9
-_LOOSE, _LEAST_COHESION_AT_LOOSE_EDGE = 2.3, 6.0
-_MOST_AFTER_NUMBERS, _MOST_BEFORE_NUMBERS = 0.4, 0.75
-_MOST_INSIDE_LONGER = 0.6
+_MIN_COHESION_SHARE = 0.9
+_LOOSE, _MIN_COHESION_AT_LOOSE_EDGE = 2.3, 6.0
+_MAX_AFTER_NUMBERS, _MAX_BEFORE_NUMBERS = 0.4, 0.75
+_MAX_INSIDE_LONGER = 0.6
 # The quantile of chi square with one degree of freedom at p = 0.001.
 _SIGNIFICANT = 10.83
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +54,8 @@ def propose_terms(
     *,
     known: Container[str] = frozenset(),
     background: Iterable[str] = (),
-    least_count: int = 8,
-    most: int = 500,
+    min_count: int = 8,
+    max_terms: int = 500,
     max_characters: int = 8,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Proposal]:
@@ -71,8 +71,8 @@ def propose_terms(
         texts: of the domain, unlabelled.
         known: what needs no proposal, such as the tokens of a vocabulary or the words of a dictionary.
         background: other texts; only terms that are significantly more frequent than there are proposed.
-        least_count: rarer strings are no terms, 2 or more.
-        most: at most so many, the best first.
+        min_count: rarer strings are no terms, 2 or more.
+        max_terms: at most so many, the best first.
         max_characters: the longest term; a Latin word counts as one.
         progress: told steps done and steps in all.
     Raises:
@@ -82,42 +82,46 @@ def propose_terms(
         (neighbours, borders of a text each counted as another one); Jin and Tanaka-Ishii 2006 (branching entropy); Dunning
         1993, equation for the binomial (likelihood ratio); particles and fragments: ours
     """
-    for name, value, least in (("least_count", least_count, 2), ("most", most, 1), ("max_characters", max_characters, 2)):
-        if value < least:
-            raise DataError(f"{name} is {value}; expected {least} or more")
-    ngrams = count_ngrams(texts, background, longest=max_characters, least_count=least_count, progress=progress)
+    for name, value, minimum in (
+        ("min_count", min_count, 2),
+        ("max_terms", max_terms, 1),
+        ("max_characters", max_characters, 2),
+    ):
+        if value < minimum:
+            raise DataError(f"{name} is {value}; expected {minimum} or more")
+    ngrams = count_ngrams(texts, background, max_length=max_characters, min_count=min_count, progress=progress)
     loose = _glue(ngrams) < _LOOSE
     found: list[Proposal] = []
-    for length in range(2, ngrams.longest + 1):
-        found += _of_length(ngrams, length, least_count, loose)
+    for length in range(2, ngrams.max_length + 1):
+        found += _of_length(ngrams, length, min_count, loose)
     found = sorted(_without_fragments(found), key=lambda proposal: (-proposal.score, proposal.term))
     if progress is not None:
         progress(max_characters, max_characters)
-    return [proposal for proposal in found if proposal.term not in known][:most]
+    return [proposal for proposal in found if proposal.term not in known][:max_terms]
 
 
-def _of_length(ngrams: Ngrams, length: int, least_count: int, loose: npt.NDArray[np.bool_]) -> list[Proposal]:
+def _of_length(ngrams: Ngrams, length: int, min_count: int, loose: npt.NDArray[np.bool_]) -> list[Proposal]:
     counts = ngrams.counts[length - 1]
-    runs = np.flatnonzero(counts >= least_count)
+    runs = np.flatnonzero(counts >= min_count)
     if not len(runs):
         return []
     numbers = ngrams.numbers[length - 1]
     wanted = np.zeros(len(counts), dtype=bool)
     wanted[runs] = True
-    places = np.flatnonzero(wanted[numbers] & (np.arange(len(numbers)) < ngrams.edge))
-    _, firsts, inverse = np.unique(numbers[places], return_index=True, return_inverse=True)
-    first, row = places[firsts], inverse.reshape(-1)
+    positions = np.flatnonzero(wanted[numbers] & (np.arange(len(numbers)) < ngrams.edge))
+    _, firsts, inverse = np.unique(numbers[positions], return_index=True, return_inverse=True)
+    first, row = positions[firsts], inverse.reshape(-1)
     frequency = counts[runs].astype(np.float64)
     splits = _cohesions(ngrams, first, length, frequency)
     cohesion = splits.min(axis=1)
-    before, after = ngrams.units[places - 1], ngrams.units[places + length]
+    before, after = ngrams.units[positions - 1], ngrams.units[positions + length]
     freedom = np.minimum(*(_entropy(row, beside, len(runs), len(ngrams.names)) for beside in (before, after)))
     measure, open_end = (np.bincount(row, weights=beside == NUMBER, minlength=len(runs)) for beside in (before, after))
     most_cohesive = np.log(ngrams.total / frequency)
-    good = (cohesion >= np.minimum(_LEAST_COHESION, _LEAST_COHESION_SHARE * most_cohesive)) & (freedom >= _LEAST_FREEDOM)
-    good &= (measure <= _MOST_AFTER_NUMBERS * frequency) & (open_end <= _MOST_BEFORE_NUMBERS * frequency)
-    good &= ~loose[ngrams.units[first]] | (splits[:, 0] >= _LEAST_COHESION_AT_LOOSE_EDGE)
-    good &= ~loose[ngrams.units[first + length - 1]] | (splits[:, -1] >= _LEAST_COHESION_AT_LOOSE_EDGE)
+    good = (cohesion >= np.minimum(_MIN_COHESION, _MIN_COHESION_SHARE * most_cohesive)) & (freedom >= _MIN_FREEDOM)
+    good &= (measure <= _MAX_AFTER_NUMBERS * frequency) & (open_end <= _MAX_BEFORE_NUMBERS * frequency)
+    good &= ~loose[ngrams.units[first]] | (splits[:, 0] >= _MIN_COHESION_AT_LOOSE_EDGE)
+    good &= ~loose[ngrams.units[first + length - 1]] | (splits[:, -1] >= _MIN_COHESION_AT_LOOSE_EDGE)
     contrast = _contrast(frequency, ngrams.total, ngrams.background[length - 1][runs], ngrams.background_total)
     if contrast is not None:
         good &= contrast >= _SIGNIFICANT
@@ -135,7 +139,7 @@ def _of_length(ngrams: Ngrams, length: int, least_count: int, loose: npt.NDArray
     ]
 
 
-def _cohesions(ngrams: Ngrams, first: Places, length: int, frequency: Floats) -> Floats:
+def _cohesions(ngrams: Ngrams, first: Positions, length: int, frequency: Floats) -> Floats:
     """Pointwise mutual information of both parts, for each place where the runs can be parted: (R, length - 1)."""
     parts = []
     for at in range(1, length):
@@ -144,7 +148,7 @@ def _cohesions(ngrams: Ngrams, first: Places, length: int, frequency: Floats) ->
     return np.stack(parts, axis=1)
 
 
-def _entropy(row: Places, beside: npt.NDArray[np.int32], rows: int, names: int) -> Floats:
+def _entropy(row: Positions, beside: npt.NDArray[np.int32], rows: int, names: int) -> Floats:
     """Entropy of what stands beside each run; what parts terms counts as another neighbour each time."""
     inside = beside > NUMBER
     keys, counts = np.unique(row[inside] * names + beside[inside], return_counts=True)
@@ -158,14 +162,14 @@ def _glue(ngrams: Ngrams) -> Floats:
     """How firmly each unit hangs on its neighbours: mutual information with the nearer of the two, mean over its places."""
     units = ngrams.units[: ngrams.edge]
     names = len(ngrams.names)
-    if ngrams.longest < 2:
+    if ngrams.max_length < 2:
         return np.full(names, np.inf)
     pairs = ngrams.numbers[1][: ngrams.edge]
-    places = np.flatnonzero(ngrams.counts[1][pairs] > 0)
+    positions = np.flatnonzero(ngrams.counts[1][pairs] > 0)
     firm = np.zeros(len(units) + 1)
-    together = ngrams.counts[1][pairs[places]].astype(np.float64)
-    alone = ngrams.count(1, places).astype(np.float64) * ngrams.count(1, places + 1)
-    firm[places + 1] = np.log(together * ngrams.total / alone)
+    together = ngrams.counts[1][pairs[positions]].astype(np.float64)
+    alone = ngrams.count(1, positions).astype(np.float64) * ngrams.count(1, positions + 1)
+    firm[positions + 1] = np.log(together * ngrams.total / alone)
     nearer = np.maximum(firm[:-1], firm[1:])
     glue: Floats = np.bincount(units, weights=nearer, minlength=names) / np.maximum(np.bincount(units, minlength=names), 1)
     return glue
@@ -199,4 +203,4 @@ def _without_fragments(proposals: Sequence[Proposal]) -> list[Proposal]:
         term = proposal.term
         for part in {term[begin:end] for begin in range(len(term)) for end in range(begin + 2, len(term) + 1)} - {term}:
             inside[part] = max(inside.get(part, 0), proposal.count)
-    return [each for each in proposals if inside.get(each.term, 0) <= _MOST_INSIDE_LONGER * each.count]
+    return [each for each in proposals if inside.get(each.term, 0) <= _MAX_INSIDE_LONGER * each.count]

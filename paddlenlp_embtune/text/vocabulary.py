@@ -89,18 +89,18 @@ class Vocabulary:
         return hashlib.sha256("\n".join(self.tokens).encode("utf-8")).hexdigest()
 
 
-def describe_vocabulary_difference(trained: Sequence[str], now: Sequence[str], *, most: int = 3) -> str:
+def describe_vocabulary_difference(trained: Sequence[str], now: Sequence[str], *, max_shown: int = 3) -> str:
     """Say where two vocabularies first differ, so that ids no longer mean what they did; empty where they are the same.
 
     Args:
         trained: tokens in the order of their ids, as the weights know them.
         now: as they are here.
-        most: ids to show.
+        max_shown: ids to show.
     """
     both = min(len(trained), len(now))
     different = [number for number in range(both) if trained[number] != now[number]]
-    parts = [f"id {number} was {trained[number]!r} and is {now[number]!r}" for number in different[:most]]
-    if len(different) > most:
+    parts = [f"id {number} was {trained[number]!r} and is {now[number]!r}" for number in different[:max_shown]]
+    if len(different) > max_shown:
         parts.append(f"{len(different)} of {both} ids differ")
     if len(trained) > both:
         parts.append(f"{len(trained) - both} tokens are missing at the end, {trained[both]!r} first")

@@ -21,7 +21,7 @@ _SENTENCE_END = re.compile(r"(?:[。！？!?；;…｡]+|\.(?=[”’\"'」』�
 _CLAUSE_END = re.compile(r"(?:[，、：）)]|[,:](?!\d))+|\s+")
 _IN_NUMBER = re.compile(r"(?<=\d)[.,:](?=\d)")
 
-Place = tuple[int, int]
+Span = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class WindowSpec:
             raise RecipeError(f"windows.aggregate is {shorten(self.aggregate)}; expected {', '.join(AGGREGATES)}")
 
 
-def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Place]:
+def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: int) -> list[Span]:
     """Find the windows of a long text: begin and end of slices whose ids fit, which together hold all of its tokens.
 
     A window ends with a sentence if one ends in its second half, or else with a clause, or else between two tokens. What the
@@ -62,21 +62,21 @@ def split_windows(text: str, tokenizer: Tokenizer, *, max_length: int, overlap: 
         One slice at least; a text that fits is one slice.
     """
     room = max(1, max_length - len(tokenizer.prefix) - len(tokenizer.suffix))
-    places = tokenizer.offsets(text)
-    if len(places) <= room:
+    spans = tokenizer.offsets(text)
+    if len(spans) <= room:
         return [(0, len(text))]
-    cuts = _Cuts(text, places)
+    cuts = _Cuts(text, spans)
 
     def fits(begin: int, end: int) -> bool:
-        return len(tokenizer.encode(text[places[begin][0] : cuts.character(end)])) <= max_length
+        return len(tokenizer.encode(text[spans[begin][0] : cuts.character(end)])) <= max_length
 
-    windows, begin, done = list[Place](), 0, 0
-    while done < len(places):
+    windows, begin, done = list[Span](), 0, 0
+    while done < len(spans):
         # The rest of a word that was cut may have other pieces than it had in the word, and more of them.
-        ends = (cuts.end(begin, most) for most in range(room, 0, -1))
+        ends = (cuts.end(begin, max_tokens) for max_tokens in range(room, 0, -1))
         end = next(end for end in ends if end <= max(done, begin + 1) or fits(begin, end))
         if end > done:
-            windows.append((places[begin][0] if done else 0, cuts.character(end)))
+            windows.append((spans[begin][0] if done else 0, cuts.character(end)))
             done = end
             begin = cuts.again(max(begin + 1, end - min(overlap, room // 2)), end)
         else:  # nothing new fits behind what would be taken up again
@@ -89,28 +89,28 @@ class _Cuts:
 
     Args:
         text: as given.
-        places: begin and end of each token.
+        spans: begin and end of each token.
     """
 
-    def __init__(self, text: str, places: Sequence[Place]) -> None:
-        self._text, self._places = text, places
-        self._firsts = [start for start, _ in places]
+    def __init__(self, text: str, spans: Sequence[Span]) -> None:
+        self._text, self._spans = text, spans
+        self._firsts = [start for start, _ in spans]
         self._sentences = self._after(_SENTENCE_END)
         self._clauses = self._after(_CLAUSE_END)
-        self._inside = {index for index in range(1, len(places)) if self._within_word(index)}
+        self._inside = {index for index in range(1, len(spans)) if self._within_word(index)}
         numbers = (at for match in _IN_NUMBER.finditer(text) for at in match.span())
         self._inside.update(bisect.bisect_left(self._firsts, at) for at in numbers)
 
     def character(self, index: int) -> int:
         """Where a token begins; the text's end for the number after the last."""
-        return self._places[index][0] if index < len(self._places) else len(self._text)
+        return self._spans[index][0] if index < len(self._spans) else len(self._text)
 
-    def end(self, begin: int, most: int) -> int:
+    def end(self, begin: int, max_tokens: int) -> int:
         """Where a window of at most so many tokens ends: with a sentence, a clause, a word, or in need anywhere."""
-        end = begin + most
-        if end >= len(self._places):
-            return len(self._places)
-        half = begin + most // 2
+        end = begin + max_tokens
+        if end >= len(self._spans):
+            return len(self._spans)
+        half = begin + max_tokens // 2
         words = (index for index in range(end, begin, -1) if index not in self._inside)
         return self._whole(_last(self._sentences, half, end) or _last(self._clauses, half, end) or next(words, end), begin)
 
@@ -127,20 +127,20 @@ class _Cuts:
 
     def _within_word(self, index: int) -> bool:
         """Tell whether a cut before a token would go through a word, or through what one character became."""
-        start = self._places[index][0]
-        return start < self._places[index - 1][1] or (_joins(self._text[start - 1]) and _joins(self._text[start]))
+        start = self._spans[index][0]
+        return start < self._spans[index - 1][1] or (_joins(self._text[start - 1]) and _joins(self._text[start]))
 
     def _whole(self, end: int, begin: int) -> int:
         """Move an end out of what one character became, and set the spaces after it before it."""
-        places = self._places
-        end = next((index for index in range(end, begin, -1) if places[index] != places[index - 1]), end)
-        while end < len(places) and places[end] == places[end - 1]:
+        spans = self._spans
+        end = next((index for index in range(end, begin, -1) if spans[index] != spans[index - 1]), end)
+        while end < len(spans) and spans[end] == spans[end - 1]:
             end += 1
         return self._skip(end)
 
     def _skip(self, index: int) -> int:
         """The first token from a number on that is no space: those at the ends of a window are not read."""
-        while index < len(self._places) and self._text[slice(*self._places[index])].isspace():
+        while index < len(self._spans) and self._text[slice(*self._spans[index])].isspace():
             index += 1
         return index
 

@@ -92,12 +92,12 @@ class WordTokenizer:
         lengths = list(map(len, islice(self._tokens(cleaned), limit and limit + _MARGIN)))
         needed = None if limit is None else sum(lengths)
         characters = locate(text, lowercase=self.lowercase, cleaning=self.cleaning, limit=needed)
-        places, first = list[tuple[int, int]](), 0
+        spans, first = list[tuple[int, int]](), 0
         for length in lengths:
             end = first + length
-            append_span(places, characters[first][0], characters[end - 1][1])
+            append_span(spans, characters[first][0], characters[end - 1][1])
             first = end
-        return places[:limit]
+        return spans[:limit]
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary and files."""

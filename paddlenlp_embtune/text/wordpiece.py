@@ -109,12 +109,12 @@ class WordPieceTokenizer:
             raise DataError(
                 f"max_length is {max_length}; expected {fixed + 1} or more, for {_CLS}, {_SEP} and a piece between them"
             )
-        most = None if max_length is None else max_length - fixed
+        limit = None if max_length is None else max_length - fixed
         block = len(text) if max_length is None else 2 * max_length
         if self._whole is not None and (spans := self._whole.spans(text)):
-            own = self._read_between(text, spans, block=block, most=most)
+            own = self._read_between(text, spans, block=block, limit=limit)
         else:
-            own = self._read(text, block=block, most=most)
+            own = self._read(text, block=block, limit=limit)
         return [*self.prefix, *own, *self.suffix] if own else []
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
@@ -123,17 +123,17 @@ class WordPieceTokenizer:
         A dropped accent belongs to the character before it. Two places are the same or do not overlap: pieces that share a
         character, as those of a Hangul syllable may, have the place of all of them together.
         """
-        places: list[tuple[int, int]] = []
+        spans: list[tuple[int, int]] = []
         for begin, end, token in self._parts(text):
-            room = None if limit is None else limit - len(places)
+            room = None if limit is None else limit - len(spans)
             if room is not None and room <= 0:
                 break
             if token:
-                places.append((begin, end))
+                spans.append((begin, end))
             else:
-                inside = self._places(text[begin:end], limit=room)
-                places += [(begin + first, begin + last) for first, last in inside] if begin else inside
-        return places[:limit]
+                inside = self._piece_spans(text[begin:end], limit=room)
+                spans += [(begin + first, begin + last) for first, last in inside] if begin else inside
+        return spans[:limit]
 
     def config(self) -> dict[str, Any]:
         """Return the options that rebuild this tokenizer on the same vocabulary."""
@@ -147,42 +147,42 @@ class WordPieceTokenizer:
         """Cut a text into added tokens and the stretches between them, whose name is empty."""
         return parts_of(text, self._whole.spans(text) if self._whole is not None else ())
 
-    def _read_between(self, text: str, spans: Spans, *, block: int, most: int | None) -> list[int]:
-        """Give the ids of the first tokens of a text that holds some that are found whole, ``most`` at most."""
+    def _read_between(self, text: str, spans: Spans, *, block: int, limit: int | None) -> list[int]:
+        """Give the ids of the first tokens of a text that holds some that are found whole, ``limit`` at most."""
         ids: list[int] = []
         for begin, end, token in parts_of(text, spans):
-            room = None if most is None else most - len(ids)
+            room = None if limit is None else limit - len(ids)
             if room is not None and room <= 0:
                 break
-            ids += [self.vocabulary.ids[token]] if token else self._read(text[begin:end], block=block, most=room)
+            ids += [self.vocabulary.ids[token]] if token else self._read(text[begin:end], block=block, limit=room)
         return ids
 
-    def _read(self, text: str, *, block: int, most: int | None = None) -> list[int]:
-        """Give the ids of the first pieces, ``most`` at most; read blocks of characters, each twice the former, until then."""
+    def _read(self, text: str, *, block: int, limit: int | None = None) -> list[int]:
+        """Give the ids of the first pieces, ``limit`` at most; read blocks of characters, each twice the former, until then."""
         ids: list[int] = []
         start, unfinished = 0, ""
-        while start < len(text) and (most is None or len(ids) < most):
+        while start < len(text) and (limit is None or len(ids) < limit):
             folded = unfinished + text[start : start + block].translate(self._characters)
             start, block, unfinished = start + block, 2 * block, ""
             words = folded.split()
             if start < len(text) and not folded.endswith(" ") and words:
                 unfinished = words.pop()
             ids.extend(chain.from_iterable(map(self._words.__getitem__, words)))
-        return ids[:most]
+        return ids[:limit]
 
-    def _places(self, text: str, *, limit: int | None) -> list[tuple[int, int]]:
+    def _piece_spans(self, text: str, *, limit: int | None) -> list[tuple[int, int]]:
         """Give the places of the first pieces of a text that holds no token that is found whole."""
-        places: list[tuple[int, int]] = []
+        spans: list[tuple[int, int]] = []
         for word, origins in self._located_words(text):
-            if limit is not None and len(places) >= max(limit, 1) and places[-1][1] <= origins[0][0]:
+            if limit is not None and len(spans) >= max(limit, 1) and spans[-1][1] <= origins[0][0]:
                 break
             order, first = self._words.order(word), 0
             for piece in self._words.pieces("".join(word[at] for at in order)):
                 end = first + len(piece) - (2 if first else 0)
                 under = [origins[at] for at in order[first:end]]
-                append_span(places, min(under)[0], max(under)[1])
+                append_span(spans, min(under)[0], max(under)[1])
                 first = end
-        return places[:limit]
+        return spans[:limit]
 
     def _located_words(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
         """Cut a text into the words that ``encode`` looks up, with the place of each of their characters."""

@@ -111,7 +111,7 @@ def test_propose_prints_a_line_each_and_writes_the_terms(work: Path, run: Run) -
     code, out, err = run("vocabulary", "propose", "--texts", "corpus.txt", "--out", "deep/found.txt", "--json")
     assert code == 0, err
     lines = [json.loads(line) for line in out.splitlines()]
-    assert lines == [dataclasses.asdict(each) for each in propose_terms(corpus(), least_count=10, most=200)]
+    assert lines == [dataclasses.asdict(each) for each in propose_terms(corpus(), min_count=10, max_terms=200)]
     assert {"质押式回购", "绿鞋机制"} <= {line["term"] for line in lines}
     assert read_terms(work / "deep" / "found.txt") == tuple(line["term"] for line in lines)
     assert f"{len(lines)} terms: deep/found.txt" in err

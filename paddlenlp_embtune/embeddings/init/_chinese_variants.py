@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["other_scripts", "to_simplified", "to_traditional"]
 
 _TABLE = Path(__file__).parent.parent.parent / "assets" / "scripts" / "traditional_simplified.txt"
-_MOST = 16
+_MAX_VARIANTS = 16
 
 
 def to_simplified(text: str) -> str:
@@ -25,7 +25,7 @@ def to_traditional(text: str) -> tuple[str, ...]:
     """
     forms = _tables()[1]
     choices = itertools.product(*(forms.get(character, character) for character in text))
-    return tuple("".join(choice) for choice in itertools.islice(choices, _MOST))
+    return tuple("".join(choice) for choice in itertools.islice(choices, _MAX_VARIANTS))
 
 
 def other_scripts(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["EditIndex", "one_edit"]
 
-_SHORTEST = 3
+_MIN_LENGTH = 3
 
 
 class EditIndex:
@@ -24,7 +24,7 @@ class EditIndex:
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts: dict[str, list[str]] = {}
         for text in dict.fromkeys(texts):
-            if len(text) >= _SHORTEST:
+            if len(text) >= _MIN_LENGTH:
                 for key in _remainders(text):
                     self._texts.setdefault(key, []).append(text)
         self._lengths = frozenset(len(key) for key in self._texts)

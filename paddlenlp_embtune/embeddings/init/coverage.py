@@ -65,18 +65,18 @@ class Coverage:
         """Share of the ordinary tokens whose rows were made of parts of the token or of a similar one, 0 to 1."""
         return self._share(sum(origin in _APPROXIMATED for origin in self._ordinary()))
 
-    def replaced(self, places: Sequence[int], origins: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Coverage:
+    def replaced(self, rows: Sequence[int], origins: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Coverage:
         """Return the account with other origins and sources of some rows; those that were not drawn are no longer missing.
 
         Args:
-            places: row numbers of this account.
+            rows: row numbers of this account.
             origins: of each of them.
             sources: of each of them.
         """
         all_origins, all_sources = list(self.origins), list(self.sources or [()] * len(self.origins))
-        for at, origin, names in zip(places, origins, sources, strict=True):
+        for at, origin, names in zip(rows, origins, sources, strict=True):
             all_origins[at], all_sources[at] = origin, names
-        made = {self.tokens[at] for at, origin in zip(places, origins, strict=True) if origin != Origin.SAMPLED}
+        made = {self.tokens[at] for at, origin in zip(rows, origins, strict=True) if origin != Origin.SAMPLED}
         left = tuple(token for token in self.missing if token not in made)
         return dataclasses.replace(self, origins=tuple(all_origins), sources=tuple(all_sources), missing=left)
 

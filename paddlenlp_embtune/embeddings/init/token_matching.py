@@ -12,7 +12,7 @@ from paddlenlp_embtune.embeddings.init._edit_distance import EditIndex
 from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.token_variants import (
     DEFAULT_FALLBACKS,
-    LONGEST_PIECE,
+    MAX_PIECE_LENGTH,
     RESPELLINGS,
     check_fallbacks,
     is_special,
@@ -161,7 +161,7 @@ class _Search:
         parts: list[TokenMatch] = []
         at = left_out = 0
         while at < len(text):
-            ends = range(min(len(text), at + LONGEST_PIECE), at, -1)
+            ends = range(min(len(text), at + MAX_PIECE_LENGTH), at, -1)
             names = (self.named(text[at:end], Origin.PIECES) for end in ends)
             part = next((match for match in names if match is not None), None)
             at += len(part.sources[0]) if part else 1

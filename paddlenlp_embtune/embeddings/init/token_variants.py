@@ -14,7 +14,7 @@ from paddlenlp_embtune.errors import VectorError, expected_names
 __all__ = [
     "DEFAULT_FALLBACKS",
     "FALLBACKS",
-    "LONGEST_PIECE",
+    "MAX_PIECE_LENGTH",
     "RESPELLINGS",
     "check_fallbacks",
     "is_special",
@@ -30,7 +30,7 @@ Steps = tuple[str, ...]
 _SPECIAL = re.compile(r"\[[A-Z]+\d*\]|\[unused\d+\]|</?[A-Za-z]\w*>|<\|[^<>|]+\|>|<0x[0-9A-F]{2}>")
 _MARKERS = ("##", "\u2581")
 _WIDEN = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-LONGEST_PIECE = 16
+MAX_PIECE_LENGTH = 16
 """Characters in the longest name that is looked for as a piece of a token."""
 
 
@@ -125,5 +125,5 @@ def token_filter(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLB
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     for start in range(len(text)):
-        for end in range(start + 1, min(len(text), start + LONGEST_PIECE) + 1):
+        for end in range(start + 1, min(len(text), start + MAX_PIECE_LENGTH) + 1):
             yield start, end

@@ -64,15 +64,15 @@ def initialize_by_transfer(
     shape = (len(vocabulary), reference.shape[1])
     table = np.random.default_rng(seed).normal(ordinary.mean(axis=0), ordinary.std(axis=0), shape).astype(np.float32)
     if matches:
-        table[_places(vocabulary, matches)] = _mapped(change, vectors.table[ours], ordinary, vocabulary, matches)
+        table[_rows_of(vocabulary, matches)] = _mapped(change, vectors.table[ours], ordinary, vocabulary, matches)
     table[PAD_ID] = 0.0
     if kept:
-        table[_places(vocabulary, kept)] = [kept[token].row for token in vocabulary.tokens if token in kept]
+        table[_rows_of(vocabulary, kept)] = [kept[token].row for token in vocabulary.tokens if token in kept]
     coverage = build_coverage(vocabulary, vectors.source, kept | matches, unknown=False)
     return table, dataclasses.replace(coverage, projection=change.report)
 
 
-def _places(vocabulary: Vocabulary, matches: Mapping[str, TokenMatch]) -> list[int]:
+def _rows_of(vocabulary: Vocabulary, matches: Mapping[str, TokenMatch]) -> list[int]:
     return [index for index, token in enumerate(vocabulary.tokens) if token in matches]
 
 
