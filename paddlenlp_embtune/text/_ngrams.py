@@ -1,4 +1,4 @@
-"""Counting character n-grams of all lengths at once, in arrays whose size grows only with the texts."""
+"""Counting character n-grams of all lengths in arrays whose size grows only with the texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paddlenlp_embtune.text.normalization import clean
 
 __all__ = ["BOUNDARY", "MAX_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
 
-# A Han character or a word of Latin letters and digits is a unit. Numbers, spaces and everything else part terms.
+# A unit is a Han character or a word of Latin letters and digits. Numbers, spaces and everything else separate terms.
 _UNIT = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f])|(?P<latin>[A-Za-z0-9]+)|(?P<other>[^\s])|\s")
 BOUNDARY, NUMBER = 0, 1
 _FIRST = 2
@@ -25,16 +25,16 @@ Ints = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Ngrams:
-    """Runs of units at every place of the texts, up to a length.
+    """Runs of units at every position of the texts, up to a maximum length.
 
     Args:
-        names: of each unit; ``BOUNDARY`` and ``NUMBER`` stand for what parts terms.
-        units: (N,) the unit at each place.
-        numbers: for each length k from 1, (N,) int32: which run of k units begins at each place, 0 for none that is counted.
+        names: the text of each unit; ``BOUNDARY`` and ``NUMBER`` represent separators.
+        units: (N,) the unit at each position.
+        numbers: for each length k from 1, (N,) int32: the run of k units that begins at each position, 0 for none.
         counts: for each length k, how often each run occurs in the texts, (M_k,).
         background: the same in the background texts.
-        edge: the place where the background begins.
-        total, background_total: units in all, without what parts them.
+        edge: the position where the background begins.
+        total, background_total: number of units without separators.
     """
 
     names: list[str]
@@ -48,11 +48,11 @@ class Ngrams:
 
     @property
     def max_length(self) -> int:
-        """The most units of a run that is counted."""
+        """Number of units of the longest counted runs."""
         return len(self.numbers)
 
     def count(self, length: int, positions: npt.NDArray[np.int64]) -> Ints:
-        """How often the runs of so many units that begin at these places occur.
+        """Count the occurrences of the runs of ``length`` units that begin at these positions.
 
         Shapes:
             positions: (P,) int64; returns: (P,) int64
@@ -61,7 +61,7 @@ class Ngrams:
         return found
 
     def text(self, place: int, length: int) -> str:
-        """Return the characters of a run as text."""
+        """Return a run as text."""
         return "".join(self.names[unit] for unit in self.units[place : place + length])
 
 
@@ -73,16 +73,16 @@ def count_ngrams(
     min_count: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ngrams:
-    """Count the runs of 1 to ``max_length`` units; a run is looked at only where both runs one shorter are frequent enough.
+    """Count the runs of 1 to ``max_length`` units; a run is considered only if both runs one unit shorter are frequent enough.
 
     Args:
-        texts: cleaned and folded here.
-        background: counted beside them.
-        max_length: the most units.
+        texts: cleaned and case-folded here.
+        background: counted alongside them.
+        max_length: maximum number of units of a run.
         min_count: rarer runs of the texts are not counted.
-        progress: told steps done and steps in all.
+        progress: called with the steps done and the total.
     Raises:
-        DataError: there are more units than memory should hold.
+        DataError: there are more than ``MAX_UNITS`` units.
     """
     names, index = ["", "0"], dict[str, int]()
     units = [BOUNDARY]
@@ -112,7 +112,7 @@ def count_ngrams(
 
 
 def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[str, int]) -> None:
-    """Append the units of texts, and refuse too many of them before they are all in memory."""
+    """Append the units of texts; reject too many of them before they are all in memory."""
     for text in texts:
         for match in _UNIT.finditer(clean(text, lowercase=True)):
             kind, unit = match.lastgroup, match[0]
@@ -126,7 +126,7 @@ def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[
                 units.append(NUMBER if kind == "latin" else BOUNDARY)
         units.append(BOUNDARY)
         if len(units) > MAX_UNITS:
-            raise DataError(f"there are more than {MAX_UNITS} characters; expected at most {MAX_UNITS}; give a sample of them")
+            raise DataError(f"the texts must have at most {MAX_UNITS} characters, got more; pass a sample of them")
 
 
 def _counts(numbers: npt.NDArray[np.int32], size: int) -> Ints:

@@ -135,13 +135,13 @@ def test_texts_may_be_an_iterator_and_progress_is_told() -> None:
 
 @pytest.mark.parametrize("options", [{"min_count": 1}, {"max_terms": 0}, {"max_characters": 1}])
 def test_illegal_options_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(DataError, match=r"expected [12] or more"):
+    with pytest.raises(DataError, match=r"must be [12] or more"):
         propose_terms(texts(), **options)  # type: ignore[arg-type]
 
 
 def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ngrams, "MAX_UNITS", 1000)
-    with pytest.raises(DataError, match="expected at most 1000; give a sample"):
+    with pytest.raises(DataError, match="at most 1000 characters, got more; pass a sample"):
         propose_terms(texts())
 
 
