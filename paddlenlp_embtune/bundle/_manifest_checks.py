@@ -1,4 +1,4 @@
-"""Whether a manifest may be believed: its values, the names in it, and what the other files of the bundle say of the same."""
+"""Consistency checks of a bundle manifest: its values, its file names, and agreement with the other files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ __all__ = ["check_agreement", "check_file_names", "check_values"]
 _MANIFEST, _INTERFACE, _MODEL = "bundle.json", "interface.json", "model.json"
 _NEEDED = ("vocab.txt", _MODEL, "weights.safetensors")
 _NEEDED_SINCE_2 = (_INTERFACE, "fixtures.jsonl")
-# Beyond these the division of float32 logits leaves what softmax can take; fitted temperatures lie within 0.05 and 20.
-_COLDEST, _HOTTEST = 1e-3, 1e3
-_LONGEST = 1_000_000
+# Outside this range, dividing float32 logits may overflow softmax; fitted temperatures are between 0.05 and 20.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 1e-3, 1e3
+_MAX_LENGTH = 1_000_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_values(manifest: Manifest) -> None:
-    """Refuse values that no bundle can have.
+    """Reject values that no bundle can have.
 
     Raises:
-        BundleError: naming the field, its value and what is expected.
+        BundleError: naming the field, its value and the expected range.
     """
     labels = manifest.labels
-    _require(_COLDEST <= manifest.temperature <= _HOTTEST, "temperature", manifest.temperature, f"{_COLDEST} to {_HOTTEST:.0f}")
-    _require(1 <= manifest.max_length <= _LONGEST, "max_length", manifest.max_length, f"1 to {_LONGEST:,}")
+    _require(
+        _MIN_TEMPERATURE <= manifest.temperature <= _MAX_TEMPERATURE,
+        "temperature",
+        manifest.temperature,
+        f"{_MIN_TEMPERATURE} to {_MAX_TEMPERATURE:.0f}",
+    )
+    _require(1 <= manifest.max_length <= _MAX_LENGTH, "max_length", manifest.max_length, f"1 to {_MAX_LENGTH:,}")
     _require(len(set(labels)) == len(labels) >= 2, "labels", labels, "two or more, each once")
     for label in labels:
         _require(bool(label.strip()) and _is_encodable(label), "labels", label, "texts with a visible character")
@@ -53,34 +58,34 @@ def check_values(manifest: Manifest) -> None:
 
 
 def check_file_names(manifest: Manifest, where: Path, tokenizer_files: Iterable[str]) -> None:
-    """Refuse names that lead out of the bundle or stand for one file twice, and files that are used without a hash.
+    """Reject file names that leave the bundle or are ambiguous, and files without a hash.
 
     Args:
         manifest: of the bundle.
         where: its file, for messages.
-        tokenizer_files: what the tokenizer reads beside the vocabulary.
+        tokenizer_files: files that the tokenizer reads besides the vocabulary.
     Raises:
         BundleError: naming the file.
     """
     for name, digest in manifest.files.items():
         if not _is_inside(name):
             raise BundleError(
-                f"{where} names the file {shorten(name)}; expected files inside the bundle, as folder/name; restore {_MANIFEST}"
+                f"file names in {where} must be inside the bundle, as folder/name, got {shorten(name)}; restore {_MANIFEST}"
             )
         if not _DIGEST.fullmatch(digest):
             raise BundleError(
-                f"{where} gives {shorten(digest)} as the SHA-256 of {name}; expected 64 hexadecimal digits; restore the file"
+                f"the SHA-256 of {name} in {where} must be 64 hexadecimal digits, got {shorten(digest)}; restore the file"
             )
     used: dict[str, Iterable[str]] = {**manifest.engines, "tokenizer": tokenizer_files, "every bundle": _needed(manifest)}
     used |= {precision: (program.file,) for precision, program in manifest.quantized.items()}
     for what, files in used.items():
         for name in files:
             if name not in manifest.files:
-                raise BundleError(f"{where} names {name!r} for {what!r} without its SHA-256; export the bundle again")
+                raise BundleError(f"{where} lists {name!r} for {what!r} without its SHA-256; export the bundle again")
 
 
 def check_agreement(manifest: Manifest, folder: Path, vocabulary_size: int) -> None:
-    """Refuse a manifest that ``model.json`` or ``interface.json`` contradicts; both have the right hashes already.
+    """Reject a manifest that contradicts ``model.json`` or ``interface.json``, whose hashes have been checked already.
 
     Raises:
         BundleError: naming the value and both files.
@@ -90,7 +95,7 @@ def check_agreement(manifest: Manifest, folder: Path, vocabulary_size: int) -> N
     sizes = {name: config.get(name) for name in ("vocabulary_size", "dimension", "num_labels")}
     if not isinstance(described.get("name"), str) or any(type(size) is not int or size < 1 for size in sizes.values()):
         raise BundleError(
-            f"{folder / _MODEL} describes no model: it needs a name, and in config whole numbers of 1 or more for "
+            f"{folder / _MODEL} does not describe a model: it needs a name, and in config whole numbers of 1 or more for "
             f"{', '.join(sizes)}; got {shorten(sizes)}; restore it, or train again"
         )
     _agree(folder, _MODEL, "number of labels", len(manifest.labels), config["num_labels"])
@@ -99,7 +104,7 @@ def check_agreement(manifest: Manifest, folder: Path, vocabulary_size: int) -> N
     positions = next(_positions(config), None)
     if positions is not None and positions < manifest.max_length:
         raise BundleError(
-            f"max_length of {folder / _MANIFEST} is {manifest.max_length}, but the model in {_MODEL} has {positions} "
+            f"max_length in {folder / _MANIFEST} is {manifest.max_length}, but the model in {_MODEL} has only {positions} "
             "positions; restore the files of one bundle, or train again"
         )
     if _INTERFACE in manifest.files:
@@ -137,14 +142,14 @@ def _needed(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _positions(config: Mapping[str, Any]) -> Iterator[int]:
-    """What the configuration of an encoder says of its positions."""
+    """Yield the numbers of positions in the configuration of an encoder."""
     for holder in (config, config.get("settings")):
         if isinstance(holder, Mapping) and type(found := holder.get("max_position_embeddings")) is int:
             yield found
 
 
 def _is_inside(name: str) -> bool:
-    """Tell whether a name is that of a file below the bundle, in the one spelling that the name has on every system."""
+    """Return whether a name is a relative path inside the bundle, in a spelling that is the same on every system."""
     plain = PurePosixPath(name)
     proper = (
         name not in ("", ".", _MANIFEST) and plain.as_posix() == name and not plain.is_absolute() and ".." not in plain.parts
@@ -153,7 +158,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _is_encodable(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8: a lone surrogate cannot."""
+    """Return whether a text can be encoded as UTF-8, that is, has no lone surrogate."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -162,7 +167,7 @@ def _is_encodable(text: str) -> bool:
 
 
 def _numbers(value: object, where: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the path and the value of every float in dataclasses and mappings, one in the other."""
+    """Yield the path and value of every float in nested dataclasses and mappings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield from _numbers(getattr(value, field.name), f"{where}.{field.name}" if where else field.name)
@@ -175,10 +180,10 @@ def _numbers(value: object, where: str = "") -> Iterator[tuple[str, float]]:
 
 def _mapping(value: object, file: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise BundleError(f"{file} holds {shorten(value)} where an object is expected; restore it, or train again")
+        raise BundleError(f"{file} must contain an object, got {shorten(value)}; restore it, or train again")
     return value
 
 
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
-        raise BundleError(f"{name} of a bundle is {shorten(value)}; expected {expected}; restore {_MANIFEST}, or train again")
+        raise BundleError(f"{name} of a bundle must be {expected}, got {shorten(value)}; restore {_MANIFEST}, or train again")

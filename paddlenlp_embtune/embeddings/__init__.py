@@ -1,4 +1,4 @@
-"""Vectors: where the rows of an embedding come from, and how they have moved. Needs numpy only."""
+"""Embedding tables: initialization, file formats, drift metrics, skip-gram training and versions. Needs numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pretrained encoders: what one is, reading them from folders and by name, and writing them."""
+"""Pretrained encoders: reading them from folders or by name, and writing them."""
 
 from __future__ import annotations
 

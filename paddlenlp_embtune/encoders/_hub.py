@@ -1,4 +1,4 @@
-"""Encoders by the names that PaddleNLP knows them under: from its cache, or fetched without ever hanging."""
+"""Encoders by PaddleNLP model name: from its cache, or downloaded with a timeout."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from paddlenlp_embtune.errors import BundleError, HostError, expected_names
 __all__ = ["FETCH_SECONDS", "find_hub_files"]
 
 FETCH_SECONDS = "EMBTUNE_FETCH_SECONDS"
-"""The environment variable that says how many seconds nothing may arrive before fetching is given up; 0 never tries."""
+"""The environment variable for the download timeout: seconds without progress; 0 disables downloads."""
 
 _DEFAULT_SECONDS = 10.0
 _START_SECONDS = 120.0
 _FETCH = """
 import json, sys
-import paddlenlp_embtune  # first: it supplies what PaddleNLP misses in aistudio-sdk 0.3
+import paddlenlp_embtune  # first: it provides what PaddleNLP lacks with aistudio-sdk 0.3
 from paddlenlp.utils.download import resolve_file_path
 print("ready", flush=True)
 name, cache, wanted = json.loads(sys.argv[1])
@@ -44,7 +44,7 @@ for choices in wanted:
 
 @dataclasses.dataclass(frozen=True)
 class _Listed:
-    """A model that PaddleNLP lists: its family, and its files as paths in the cache with their addresses."""
+    """A model in PaddleNLP's list: its family, and its files as cache paths with their URLs."""
 
     family: Family
     settings: Mapping[str, Any]
@@ -68,18 +68,18 @@ class _Listed:
 
 
 def find_hub_files(name: str, *, known: Sequence[str] = (), limit_seconds: float | None = None) -> EncoderFiles:
-    """Find the files of a model of PaddleNLP in its cache, or fetch them into it, as its Auto classes would.
+    """Find the files of a PaddleNLP model in its cache, or download them into it, as PaddleNLP's Auto classes would.
 
-    Files are fetched by PaddleNLP's own function in a process of its own, which is ended when nothing arrives any more; they
+    Files are downloaded by PaddleNLP's own function in a separate process, which is killed if the download stalls; the files
     are not opened there.
 
     Args:
-        name: of a model that PaddleNLP lists, or of its community's, OWNER/MODEL.
+        name: name of a PaddleNLP model, or OWNER/MODEL for a community model.
         known: names of encoders that plugins registered, for messages.
-        limit_seconds: how long nothing may arrive; None takes ``EMBTUNE_FETCH_SECONDS``, or 10.
+        limit_seconds: timeout without progress; None uses ``EMBTUNE_FETCH_SECONDS``, or 10.
     Raises:
-        HostError: the model is neither in the cache nor can be fetched.
-        BundleError: it is of a family that is not known.
+        HostError: the model is not in the cache and cannot be downloaded.
+        BundleError: its family is not supported.
     """
     limit = _limit() if limit_seconds is None else limit_seconds
     cache, listed = _cache(), _listed(name)
@@ -100,7 +100,7 @@ def find_hub_files(name: str, *, known: Sequence[str] = (), limit_seconds: float
     if missing:
         _fetch(name, missing[0], [[address] for address in missing], known=known, limit=limit)
     if absent := [str(path) for path, _ in listed.addresses.values() if not path.is_file()]:
-        raise _unreachable(name, f"PaddleNLP did not bring {absent[0]}", known)
+        raise _unreachable(name, f"PaddleNLP did not download {absent[0]}", known)
     return listed.files(name)
 
 
@@ -109,11 +109,11 @@ def _limit() -> float:
     try:
         return float(stated) if stated else _DEFAULT_SECONDS
     except ValueError:
-        raise HostError(f"{FETCH_SECONDS} is {stated!r}; expected a number of seconds, 0 to never fetch") from None
+        raise HostError(f"{FETCH_SECONDS} must be a number of seconds (0 disables downloads), got {stated!r}") from None
 
 
 def _cache() -> Path:
-    """The folder that PaddleNLP keeps models in."""
+    """Return PaddleNLP's model cache folder."""
     with compat.quiet():
         return Path(importlib.import_module("paddlenlp.utils.env").MODEL_HOME)
 
@@ -124,7 +124,7 @@ def _endpoint() -> str:
 
 
 def _listed(name: str) -> _Listed | None:
-    """What PaddleNLP lists of a name; None where it does not list it."""
+    """Return PaddleNLP's entry for a name, or None."""
     with compat.quiet():
         transformers: Any = importlib.import_module("paddlenlp.transformers")
     for family in FAMILIES:
@@ -135,8 +135,8 @@ def _listed(name: str) -> _Listed | None:
         tokenizer = next((each for each in _tokenizers(transformers) if name in each.pretrained_init_configuration), None)
         if tokenizer is None:
             raise BundleError(
-                f"PaddleNLP lists {name!r}, a {family.architecture}, with a tokenizer that is not supported; expected those "
-                f"of {', '.join((*WORDPIECE_CLASSES, 'ErnieMTokenizer'))}; choose another encoder"
+                f"the tokenizer of {name!r}, a {family.architecture} of PaddleNLP, is not supported; expected "
+                f"{', '.join((*WORDPIECE_CLASSES, 'ErnieMTokenizer'))}; choose another encoder"
             )
         maps = {"model_state": kind.pretrained_resource_files_map["model_state"], **tokenizer.pretrained_resource_files_map}
         addresses = {role: str(names[name]) for role, names in maps.items() if names.get(name)}
@@ -154,14 +154,15 @@ def _listed(name: str) -> _Listed | None:
     for names, architecture in transformers.AutoModel.CONFIGURATION_MODEL_MAPPING.items():
         if name in names:
             raise BundleError(
-                f"PaddleNLP lists {name!r} as a {architecture}; expected {', '.join(each.architecture for each in FAMILIES)}; "
+                f"{name!r} is a {architecture} of PaddleNLP, which is not supported; expected "
+                f"{', '.join(each.architecture for each in FAMILIES)}; "
                 "a plugin can declare any other encoder through the hook embtune_register_encoders"
             )
     return None
 
 
 def _names() -> list[str]:
-    """The names that PaddleNLP lists of the families that are known."""
+    """Return the names of PaddleNLP models of supported families."""
     with compat.quiet():
         transformers: Any = importlib.import_module("paddlenlp.transformers")
     return [name for family in FAMILIES for name in getattr(transformers, family.architecture).pretrained_init_configuration]
@@ -173,10 +174,10 @@ def _tokenizers(transformers: Any) -> list[Any]:
 
 
 def _fetch(name: str, address: str, wanted: Sequence[Sequence[str]], *, known: Sequence[str], limit: float) -> None:
-    """Bring files into the cache.
+    """Download files into the cache.
 
     Raises:
-        HostError: they cannot be fetched.
+        HostError: they cannot be downloaded.
     """
     if limit <= 0:
         raise _unreachable(name, f"{FETCH_SECONDS} is 0", known)
@@ -189,9 +190,9 @@ def _fetch(name: str, address: str, wanted: Sequence[Sequence[str]], *, known: S
 
 
 def _answer(address: str, *, limit: float) -> str:
-    """Ask for the head of a file; return what is wrong, nothing where the host has it.
+    """Send a HEAD request for a file; return the problem, or an empty string if the host has it.
 
-    The question is asked in a thread that nobody waits for beyond the limit: looking up a host takes as long as it likes.
+    The request runs in a thread that is abandoned after the limit, because a DNS lookup has no timeout.
     """
     found = list[str]()
 
@@ -201,8 +202,8 @@ def _answer(address: str, *, limit: float) -> str:
             with urllib.request.urlopen(request, timeout=limit):  # noqa: S310
                 found.append("")
         except urllib.error.HTTPError as error:
-            found.append(f"{address} answers {error.code}: there is no such model")
-        except Exception as error:  # of many kinds; nobody hears of it but through the list
+            found.append(f"{address} returned {error.code}: there is no such model")
+        except Exception as error:  # of many types; reported through the list only
             found.append(f"{address} cannot be reached: {getattr(error, 'reason', error)}")
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -212,7 +213,7 @@ def _answer(address: str, *, limit: float) -> str:
 
 
 def _watch(command: Sequence[str], folders: Sequence[Path], *, limit: float) -> str:
-    """Run a program that fills folders, and end it when they stop growing; return what is wrong, nothing where it ends well."""
+    """Run a program that fills folders, and kill it if they stop growing; return the problem, or an empty string."""
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
         with subprocess.Popen(command, stdout=said, stderr=complained, stdin=subprocess.DEVNULL) as process:
             size, since, started = 0, time.monotonic(), False
@@ -223,21 +224,21 @@ def _watch(command: Sequence[str], folders: Sequence[Path], *, limit: float) -> 
                     if now != size or (not started and os.fstat(said.fileno()).st_size):
                         size, since, started = now, time.monotonic(), started or os.fstat(said.fileno()).st_size > 0
                     if time.monotonic() - since > (limit if started else max(limit, _START_SECONDS)):
-                        return f"nothing arrived for {limit:g} seconds"
+                        return f"the download made no progress for {limit:g} seconds"
             finally:
                 process.kill()
         complained.seek(0)
         lines = complained.read().decode("utf-8", "replace").strip().splitlines()
-        return "" if process.returncode == 0 else (lines[-1] if lines else f"PaddleNLP ended with {process.returncode}")
+        return "" if process.returncode == 0 else (lines[-1] if lines else f"PaddleNLP exited with {process.returncode}")
 
 
 def _bytes_in(folders: Sequence[Path]) -> int:
-    """Bytes of the files in folders, without those below."""
+    """Return the total size of the files directly in folders."""
     total = 0
     for folder in folders:
         try:
             total += sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())
-        except OSError:  # not there yet, or a file has just been renamed
+        except OSError:  # the folder does not exist yet, or a file has just been renamed
             continue
     return total
 
@@ -247,9 +248,9 @@ def _unreachable(name: str, fault: str, known: Sequence[str]) -> HostError:
     here = sorted(file.parent.relative_to(cache).as_posix() for file in cache.glob("**/*") if file.name in WEIGHTS)
     registered = expected_names(name, known) if known else "none is registered"
     close = difflib.get_close_matches(name, _names(), n=1, cutoff=0.8)
-    meant = f"; nearest of PaddleNLP's names: {close[0]!r}" if close and close[0] != name else ""
+    meant = f"; the closest PaddleNLP name is {close[0]!r}" if close and close[0] != name else ""
     return HostError(
-        f"the encoder {name!r} is not on this machine and cannot be fetched: {fault}{meant}; instead: a registered encoder "
-        f"({registered}), the path of a folder that save_pretrained wrote, or a model in PaddleNLP's cache {cache} "
-        f"({', '.join(here[:8]) or 'empty'}); or fetch it where there is a network and copy {cache / name} from there"
+        f"the encoder {name!r} is not on this machine and cannot be downloaded: {fault}{meant}; use a registered encoder "
+        f"({registered}), a folder that save_pretrained wrote, or a model in PaddleNLP's cache {cache} "
+        f"({', '.join(here[:8]) or 'empty'}); or download it on a machine with a network and copy {cache / name} from there"
     )

@@ -1,4 +1,4 @@
-"""The settings of ``config.json`` that are understood, restricted or harmless."""
+"""Supported, restricted and harmless settings of ``config.json``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from paddlenlp_embtune.encoders.checkpoint_settings import OFF, KnownSettings
 
 __all__ = ["MODEL_SETTINGS"]
 
-_CLASS = "PaddleNLP's class takes it"
+_CLASS = "passed to PaddleNLP's class"
 
 MODEL_SETTINGS = KnownSettings(
     understood={
-        "architectures": "the class that is built",
-        "model_type": "the family, where no class is named",
+        "architectures": "the class to build",
+        "model_type": "the family, if no class is named",
         **dict.fromkeys(
             (
                 "vocab_size",
@@ -32,10 +32,10 @@ MODEL_SETTINGS = KnownSettings(
         ),
         "num_labels": "the number of labels",
         "num_classes": "the number of labels, by its older name",
-        "id2label": "the labels in the order of their numbers",
-        "label2id": "must say the same as id2label",
-        "tokenizer_class": "the tokenizer, where tokenizer_config.json does not name it",
-        "embtune_pooling": "how the vectors of the tokens become one",
+        "id2label": "the labels, by index",
+        "label2id": "must agree with id2label",
+        "tokenizer_class": "the tokenizer, if tokenizer_config.json does not name it",
+        "embtune_pooling": "how token vectors are pooled",
         "embtune_embedding": "the name of the token embedding",
     },
     only={
@@ -58,18 +58,18 @@ MODEL_SETTINGS = KnownSettings(
         "prefix": (None, ""),
     },
     reasons={
-        "problem_type": "a bundle gives one label to a text; fine-tune it with one label for each text, or split it into one "
-        "model for each label",
+        "problem_type": "a bundle predicts one label per text; fine-tune it with one label per text, or split it into one "
+        "model per label",
         "pad_token_id": "padding must have the id 0; give [PAD] the first row and save it again",
-        "position_embedding_type": "as PaddleNLP's classes have it; choose another encoder",
-        "prefix": "nothing is put before a text; fine-tune it without a prefix",
-        "quantization_config": "the weights must be plain; save the model before it is quantized",
-        "tensor_parallel_degree": "the weights must be whole; merge them and save the model again",
-        "pipeline_parallel_degree": "the weights must be whole; merge them and save the model again",
+        "position_embedding_type": "PaddleNLP's classes support only this; choose another encoder",
+        "prefix": "prefixes are not supported; fine-tune it without one",
+        "quantization_config": "quantized weights are not supported; save the model before quantization",
+        "tensor_parallel_degree": "the weights must not be sharded; merge them and save the model again",
+        "pipeline_parallel_degree": "the weights must not be sharded; merge them and save the model again",
     },
     harmless=frozenset(
         {
-            # Where it comes from, and the precision that it was saved in: all is read as float32.
+            # Provenance, and the precision it was saved in: everything is read as float32.
             "name_or_path",
             "paddlenlp_version",
             "transformers_version",
@@ -96,7 +96,7 @@ MODEL_SETTINGS = KnownSettings(
             "offload_recompute_inputs",
             "no_recompute_layers",
             "pp_recompute_interval",
-            # What else is returned, and how: we take the logits.
+            # Additional outputs and output format: only the logits are used.
             "return_dict",
             "output_hidden_states",
             "output_attentions",
@@ -114,7 +114,7 @@ MODEL_SETTINGS = KnownSettings(
             "use_bfloat16",
             "tensor_parallel_output",
             "tensor_parallel_rank",
-            # Of other heads and of generation.
+            # Other heads, and generation.
             "num_choices",
             "tie_word_embeddings",
             "tie_encoder_decoder",
@@ -149,7 +149,7 @@ MODEL_SETTINGS = KnownSettings(
             "exponential_decay_length_penalty",
             "suppress_tokens",
             "begin_suppress_tokens",
-            # Google's first release wrote these of BERT; no class reads them.
+            # Written by Google's first release of BERT; no class reads them.
             "directionality",
             "pooler_fc_size",
             "pooler_num_attention_heads",

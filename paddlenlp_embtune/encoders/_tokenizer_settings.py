@@ -1,4 +1,4 @@
-"""The settings of ``tokenizer_config.json`` and ``special_tokens_map.json`` that are understood, restricted or harmless."""
+"""Supported, restricted and harmless settings of ``tokenizer_config.json`` and ``special_tokens_map.json``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from paddlenlp_embtune.encoders.checkpoint_settings import OFF, KnownSettings
 
 __all__ = ["SPECIAL_TOKENS", "TOKENIZER", "TOKENIZERS"]
 
-_OURS = "leave it out if the model was not trained with it, otherwise use another tokenizer"
+_OURS = "remove it if the model was not trained with it, otherwise use another tokenizer"
 
 _TOKENS = {
-    "mask_token": "found whole in texts, as the tokenizer does",
-    "bos_token": "found whole in texts, as the tokenizer does",
-    "eos_token": "found whole in texts, as the tokenizer does",
-    "additional_special_tokens": "found whole in texts, with ids of their own",
+    "mask_token": "matched whole in texts, like the tokenizer",
+    "bos_token": "matched whole in texts, like the tokenizer",
+    "eos_token": "matched whole in texts, like the tokenizer",
+    "additional_special_tokens": "matched whole in texts, with their own ids",
 }
 _NAMED = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]"}
 _NAMES = {name: (None, token) for name, token in _NAMED.items()}
@@ -28,14 +28,14 @@ TOKENIZER = KnownSettings(
     understood={
         "tokenizer_class": "the tokenizer",
         "init_class": "the tokenizer, by its older name",
-        "do_lower_case": "case is folded, or is not",
-        "strip_accents": "accents are dropped, or are not; null: where case is folded",
-        "tokenize_chinese_chars": "each ideograph is a word, or is not",
-        "do_basic_tokenize": "words are cut at punctuation and symbols, or at white space alone",
-        "added_tokens_decoder": "found whole in texts, with ids of their own; their lstrip, rstrip, single_word and normalized "
-        "change no id in PaddleNLP",
-        "model_max_length": "the most tokens of a text, up to the positions of the encoder",
-        "max_len": "the most tokens of a text, by its older name",
+        "do_lower_case": "whether case is folded",
+        "strip_accents": "whether accents are dropped; null: if case is folded",
+        "tokenize_chinese_chars": "whether each ideograph is a word",
+        "do_basic_tokenize": "whether words are split at punctuation and symbols, or only at white space",
+        "added_tokens_decoder": "matched whole in texts, with their own ids; their lstrip, rstrip, single_word and normalized "
+        "do not change ids in PaddleNLP",
+        "model_max_length": "maximum number of tokens of a text, up to the positions of the encoder",
+        "max_len": "maximum number of tokens of a text, by its older name",
         **_TOKENS,
     },
     only={
@@ -61,10 +61,10 @@ TOKENIZER = KnownSettings(
     },
     reasons={
         **_NAMES_WHY,
-        "truncation_side": "long texts are cut at their end; fine-tune it so, or read them in windows",
-        "padding_side": "padding stands behind the text; fine-tune it so",
-        "vocab_file": "the vocabulary is vocab.txt of the same folder; remove the setting",
-        "sentencepiece_model_file": "the model lies in the same folder; remove the setting",
+        "truncation_side": "long texts are truncated at the end; fine-tune it that way, or read them in windows",
+        "padding_side": "padding is on the right; fine-tune it that way",
+        "vocab_file": "the vocabulary must be vocab.txt in the same folder; remove the setting",
+        "sentencepiece_model_file": "the model must be in the same folder; remove the setting",
         "never_split": _OURS,
         "do_tokenize_postprocess": _OURS,
         "split_special_tokens": _OURS,
@@ -108,4 +108,4 @@ TOKENIZERS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "additional_special_tokens": (None, []),
     },
 }
-"""What of these settings some classes of PaddleNLP do not look at: another value is refused there."""
+"""Settings that some PaddleNLP classes ignore: other values are rejected for these classes."""

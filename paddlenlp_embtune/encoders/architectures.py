@@ -1,4 +1,4 @@
-"""The families of encoders that folders are read of: their classes, their tokenizers, and the names of their weights."""
+"""Supported encoder families: their classes, tokenizers and weight names."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = [
 Weights = Mapping[str, npt.NDArray[Any]]
 
 WORDPIECE_CLASSES = ("BertTokenizer", "ErnieTokenizer", "RobertaChineseTokenizer", "RobertaTokenizer")
-"""Classes of PaddleNLP, and of those names elsewhere, whose ids our WordPiece gives."""
+"""Tokenizer classes of PaddleNLP, and of the same names elsewhere, whose ids our WordPiece reproduces."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """One family of encoders.
+    """An encoder family.
 
     Args:
-        stem: how the names of its classes begin: ``Bert`` of ``BertModel`` and ``BertForMaskedLM``.
-        kind: its ``model_type`` in ``config.json``; with a dot, what the names of weights begin with under a head.
-        tokenizer: the class of its tokenizer where the folder does not name it.
-        reserved: rows of its position table that no token of a text uses, where padding has id 0.
-        counts_padding: whether positions are counted from the id of padding on.
+        stem: prefix of its class names: ``Bert`` for ``BertModel`` and ``BertForMaskedLM``.
+        kind: its ``model_type`` in ``config.json``; with a dot, the prefix of weight names in models with a head.
+        tokenizer: the default tokenizer class, if the folder does not name one.
+        reserved: number of rows of its position table that no token uses, if padding has id 0.
+        counts_padding: whether positions start after the padding id.
     """
 
     stem: str
@@ -77,7 +77,7 @@ _OF_TORCH = re.compile(r"(?:^|\.)(?:encoder\.layer\.\d+\.|encoder\.layers\.\d+\.
 
 
 def find_family(settings: Mapping[str, Any]) -> Family | None:
-    """Return the family that a ``config.json`` is of, by its ``architectures`` or else its ``model_type``; None of others."""
+    """Return the family of a ``config.json``, by its ``architectures`` or else its ``model_type``; None for other families."""
     architectures = settings.get("architectures")
     names = [str(name) for name in architectures] if isinstance(architectures, list) else []
     for family in FAMILIES:
@@ -89,30 +89,30 @@ def find_family(settings: Mapping[str, Any]) -> Family | None:
 
 
 def reserved_positions(architecture: str) -> int:
-    """Return how many rows of an encoder's position table no token of a text uses, where padding has id 0.
+    """Return how many rows of an encoder's position table no token uses, if padding has id 0.
 
     Args:
-        architecture: name of its class, with a head or without.
+        architecture: its class name, with or without a head.
     """
     family = find_family({"architectures": [architecture]})
     return 0 if family is None else family.reserved
 
 
 def is_torch_weights(weights: Weights) -> bool:
-    """Tell by their names whether weights are PyTorch's, which keeps matrices as (out, in)."""
+    """Return whether weights have PyTorch names; PyTorch stores matrices as (out, in)."""
     return any(_OF_TORCH.search(name) for name in weights)
 
 
 def convert_weights(weights: Weights, family: Family) -> dict[str, npt.NDArray[Any]]:
-    """Give the weights of an encoder their names in PaddleNLP's class without a head.
+    """Rename the weights of an encoder as in PaddleNLP's class without a head.
 
-    Where the names are PyTorch's, they are mapped and matrices are transposed, which PyTorch keeps as (out, in).
+    PyTorch names are mapped, and matrices are transposed, which PyTorch stores as (out, in).
 
     Args:
-        weights: as a file has them: of PaddleNLP or of PyTorch, with or without the name of the encoder before them.
-        family: which the encoder is of.
+        weights: as stored in a file: of PaddleNLP or PyTorch, with or without the encoder's name as prefix.
+        family: the family of the encoder.
     Returns:
-        Weights by their names there; those of heads keep the names that they have.
+        Weights by their new names; weights of heads keep their names.
     """
     of_torch = is_torch_weights(weights)
     found = dict[str, npt.NDArray[Any]]()

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, of PaddleNLP or of PyTorch: settings, weights and vocabulary; nothing in them is executed."""
+"""Safe reading of checkpoint files of PaddleNLP or PyTorch: settings, weights and vocabulary."""
 
 from __future__ import annotations
 
@@ -49,48 +49,48 @@ _SIZES = {
     "type_vocab_size": 0,
     "num_labels": 1,
 }
-_LAYERS_MOST, _SIZE_MOST = 1000, 1 << 31
-_NEXT_STEP = "give the folder that save_pretrained wrote"
+_MAX_LAYERS, _MAX_SIZE = 1000, 1 << 31
+_NEXT_STEP = "pass the folder that save_pretrained wrote"
 _logger = logging.getLogger(__name__)
 
 
 def read_json_object(file: Path) -> dict[str, Any]:
-    """Read a mapping.
+    """Read a JSON object.
 
     Raises:
-        BundleError: the file is missing or damaged, or holds something else.
+        BundleError: the file is missing or damaged, or contains something else.
     """
     try:
         value = json_yaml.read_json(file, error=BundleError)
     except (FileNotFoundError, NotADirectoryError):
         if programs := _programs(file.parent):
             raise BundleError(
-                f"{file.parent} is a static export: {programs[0]} is a program whose weights have no names, and there is "
-                f"no {file.name}; {_NEXT_STEP} after fine-tuning, with {file.name} and {WEIGHTS[0]} or {WEIGHTS[1]}"
+                f"{file.parent} is a static export without {file.name}, and the weights of its program {programs[0]} have no "
+                f"names; {_NEXT_STEP} after fine-tuning, with {file.name} and {WEIGHTS[0]} or {WEIGHTS[1]}"
             ) from None
-        raise BundleError(f"{file.parent} is no checkpoint of PaddleNLP: it lacks {file.name}; {_NEXT_STEP}") from None
+        raise BundleError(f"{file.parent} is not a PaddleNLP checkpoint: it lacks {file.name}; {_NEXT_STEP}") from None
     if not isinstance(value, dict):
-        raise BundleError(f"{file} holds no mapping; {_NEXT_STEP}")
+        raise BundleError(f"{file} must contain a JSON object; {_NEXT_STEP}")
     return value
 
 
 def check_sizes(settings: Mapping[str, Any], file: Path) -> None:
-    """Check the sizes in a ``config.json``, those that it states.
+    """Check the sizes in a ``config.json``, as far as it has them.
 
     Raises:
-        BundleError: one is no whole number, or is one that no encoder has.
+        BundleError: a size is not a whole number, or is out of range.
     """
-    for name, least in _SIZES.items():
-        size, most = settings.get(name), _LAYERS_MOST if name == "num_hidden_layers" else _SIZE_MOST
-        if size is not None and (type(size) is not int or not least <= size <= most):
-            raise BundleError(f"{name} in {file} must be {least} to {most:,}, got {shorten(size)}; save the model again")
+    for name, minimum in _SIZES.items():
+        size, maximum = settings.get(name), _MAX_LAYERS if name == "num_hidden_layers" else _MAX_SIZE
+        if size is not None and (type(size) is not int or not minimum <= size <= maximum):
+            raise BundleError(f"{name} in {file} must be {minimum} to {maximum:,}, got {shorten(size)}; save the model again")
 
 
 def check_weight_sizes(settings: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], file: Path) -> None:
-    """Refuse sizes in a ``config.json`` that ask for far more than its weights have, before anything so large is built.
+    """Reject sizes in a ``config.json`` that far exceed its weights, before building a model of that size.
 
     Raises:
-        BundleError: an encoder of these sizes would have more than four times the values, and a million.
+        BundleError: an encoder of these sizes would have more than four times the values of the weights plus a million.
     """
     size = {name: settings.get(name) or 0 for name in _SIZES}
     rows = size["vocab_size"] + size["max_position_embeddings"] + size["type_vocab_size"] + size["num_labels"]
@@ -99,40 +99,40 @@ def check_weight_sizes(settings: Mapping[str, Any], weights: Mapping[str, npt.ND
     stored = sum(value.size for value in weights.values())
     if asked > 4 * stored + 1_000_000:
         raise BundleError(
-            f"{file} describes an encoder of {asked:,} values or more, and the weights beside it have {stored:,}; put the "
-            "config.json of the checkpoint there"
+            f"{file} describes an encoder of {asked:,} values or more, but the weights beside it have only {stored:,}; "
+            "restore the config.json of the checkpoint"
         )
 
 
 def find_weights(folder: Path) -> Path:
-    """Return the first of the files that hold weights.
+    """Return the first weight file of a folder.
 
     Raises:
-        BundleError: there is none, or they are in several parts.
+        BundleError: there is none, or the weights are split into several files.
     """
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
     if parts := [name for name in _SHARDED if (folder / name).is_file()]:
         raise BundleError(
-            f"{folder} holds its weights in several files, see {parts[0]}; expected one; save the model in one file"
+            f"the weights in {folder} must be in one file, got several, listed in {parts[0]}; save the model in one file"
         )
     raise BundleError(f"{folder} lacks {', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]}; {_NEXT_STEP}")
 
 
 def read_weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Read weights by name, widened to float32; what is not of floating-point numbers is left out.
+    """Read weights by name, converted to float32; arrays of other than floating-point numbers are skipped.
 
     Args:
-        file: safetensors, or pickled by PaddleNLP (``.pdparams``) or PyTorch (``.bin``), of which only arrays are read.
+        file: safetensors, or a pickle of PaddleNLP (``.pdparams``) or PyTorch (``.bin``), of which only arrays are read.
     Raises:
-        BundleError: the file is damaged, asks for more than arrays, or is of another kind.
+        BundleError: the file is damaged, contains more than arrays, or is of another type.
     """
     if file.suffix == ".safetensors":
         return _from_safetensors(file)
     read = {".pdparams": read_arrays, ".bin": read_torch_arrays}.get(file.suffix)
     if read is None:
-        raise BundleError(f"{file} is of no kind that weights are read of; expected {', '.join(WEIGHTS)}")
+        raise BundleError(f"{file} is not a supported weight file; expected {', '.join(WEIGHTS)}")
     # Paddle has no numpy type for bfloat16 and saves its bits as uint16.
     return {
         name: to_float32(value, bfloat16=value.dtype == np.uint16)
@@ -142,7 +142,7 @@ def read_weights(file: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def read_tokens(file: Path) -> list[str]:
-    """Read one token a line.
+    """Read one token per line.
 
     Raises:
         BundleError: the file is missing or is not UTF-8.
@@ -151,44 +151,44 @@ def read_tokens(file: Path) -> list[str]:
         return read_lines(file, error=BundleError)
     except (OSError, BundleError) as error:
         raise BundleError(
-            f"the vocabulary of {file.parent} cannot be read: {error}; put {file.name} of the checkpoint there"
+            f"cannot read the vocabulary of {file.parent}: {error}; restore {file.name} of the checkpoint"
         ) from None
 
 
 def build_vocabulary(tokens: list[str], *, rows: int, file: Path) -> tuple[Vocabulary, int]:
-    """Make the vocabulary for a table of so many rows, padding first.
+    """Build the vocabulary for an embedding of ``rows`` rows, with padding first.
 
-    Tables may be a little longer than the vocabulary, to be of a round size: under one row in a hundred without a token is
-    given one that no text has.
+    Embeddings may be slightly larger than the vocabulary, for a round size: if less than one row in a hundred has no token, it
+    gets one that occurs in no text.
 
     Args:
-        tokens: in the order of the rows.
-        rows: of the embedding.
-        file: which the tokens come from, for messages.
+        tokens: in row order.
+        rows: number of rows of the embedding.
+        file: the file of the tokens, for messages.
     Returns:
-        The vocabulary, and the row of padding, which has changed places with row 0.
+        The vocabulary, and the original row of padding, which is swapped with row 0.
     Raises:
-        BundleError: there are too many or too few tokens, or they make no vocabulary.
+        BundleError: there are too many or too few tokens, or they are not a valid vocabulary.
     """
     lacking = rows - len(tokens)
     if not 0 <= 100 * lacking < max(rows, 1):
         raise BundleError(
-            f"{file} has {len(tokens)} tokens, config.json says {rows}; put the vocabulary of the checkpoint beside it"
+            f"{file} has {len(tokens)} tokens, but config.json says {rows}; restore the vocabulary of the checkpoint"
         )
     if lacking:
         _logger.warning("%s has %d tokens for %d rows; the last %d rows stay unused", file, len(tokens), rows, lacking)
-        tokens = [*tokens, *(f"[row {at}]" for at in range(len(tokens), rows))]  # no token of a text holds a space
+        tokens = [*tokens, *(f"[row {at}]" for at in range(len(tokens), rows))]  # no token of a text contains a space
     padding = tokens.index(PAD) if PAD in tokens else 0
     tokens = [*tokens]
     tokens[0], tokens[padding] = tokens[padding], tokens[0]
     try:
         return Vocabulary(tokens), padding
     except DataError as error:
-        raise BundleError(f"the vocabulary of {file.parent} cannot be read: {error}") from None
+        raise BundleError(f"the vocabulary of {file.parent} is invalid: {error}") from None
 
 
 def _programs(folder: Path) -> list[str]:
-    """The programs of a folder that paddle.jit.save wrote."""
+    """Return the programs in a folder written by paddle.jit.save."""
     names = {file.name for file in folder.iterdir() if file.is_file()} if folder.is_dir() else set()
     endings = (".pdmodel", ".json", ".pdiparams")
     return sorted(

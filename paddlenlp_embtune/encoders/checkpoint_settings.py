@@ -1,6 +1,6 @@
-"""Checking the settings of a checkpoint: every one must be understood, or known not to change an answer.
+"""Checking the settings of a checkpoint: each must be supported, or known not to change predictions.
 
-The lists are in ``_model_settings`` and ``_tokenizer_settings``. A setting in none of them is refused by name and value.
+The lists are in ``_model_settings`` and ``_tokenizer_settings``. Any other setting is rejected by name and value.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["OFF", "KnownSettings", "check_settings", "token_content"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KnownSettings:
-    """What is known about the settings of one file.
+    """The known settings of one file.
 
     Args:
-        understood: by name, what we do with each.
-        only: by name, the values that we understand; any other is refused. For a mapping or a token, its content counts.
-        reasons: by name, why others are refused, and the next step.
-        harmless: cannot change an answer. Names that begin with an underscore are harmless as well.
+        understood: supported settings by name, with their effect.
+        only: supported values by name; others are rejected. Mappings and tokens are compared by content.
+        reasons: by name, why other values are rejected, and the next step.
+        harmless: cannot change predictions. Names that begin with an underscore are harmless as well.
     """
 
     understood: Mapping[str, str]
@@ -34,7 +34,7 @@ class KnownSettings:
 
 
 OFF = (None, False)
-"""Values of a switch that must be off."""
+"""Allowed values of a switch that must be off."""
 
 _TRAIN_AGAIN = "fine-tune it without that setting"
 
@@ -48,15 +48,15 @@ def check_settings(
     only: Mapping[str, tuple[Any, ...]] | None = None,
     without: Collection[str] = (),
 ) -> None:
-    """Refuse a setting that we do not know, or a value that we do not understand.
+    """Reject unknown settings and unsupported values.
 
     Args:
-        values: what the file holds.
-        known: what is known of such a file.
+        values: content of the file.
+        known: the known settings of such a file.
         file: for messages.
-        also: further names that are understood, such as those that PaddleNLP's class takes.
-        only: values of the tokenizer's class, in place of those of the file.
-        without: names that cannot change an answer here, as those of a head that is left out.
+        also: further supported names, such as those that PaddleNLP's class accepts.
+        only: values of the tokenizer class, which replace those of the file.
+        without: names that cannot change predictions here, such as those of a head that is not used.
     Raises:
         BundleError: naming the setting, its value and the next step.
     """
@@ -70,16 +70,16 @@ def check_settings(
             if not any(_same(value, allowed) for allowed in limits[name]):
                 shown = " or ".join(_shown(allowed) for allowed in limits[name])
                 reason = known.reasons.get(name, f"nothing else is supported; {_TRAIN_AGAIN}")
-                raise BundleError(f"{file} has {name} {_shown(value)}, expected {shown}: {reason}")
+                raise BundleError(f"{name} in {file} must be {shown}, got {_shown(value)}: {reason}")
         elif name not in known.understood and name not in also:
             raise BundleError(
-                f"{file} has the setting {name} {_shown(value)}, which is not known here and may change answers; remove it if "
+                f"{file} has the unknown setting {name} {_shown(value)}, which may change predictions; remove it if "
                 f"it does not, otherwise {_TRAIN_AGAIN}"
             )
 
 
 def token_content(token: Any) -> Any:
-    """Return the text of a token that may be stated with its flags."""
+    """Return the text of a token that may be stored with its flags."""
     return token["content"] if isinstance(token, Mapping) and "content" in token else token
 
 
@@ -89,7 +89,7 @@ def _same(value: Any, allowed: Any) -> bool:
 
 
 def _plain_weights(value: Any) -> bool:
-    """Tell whether a ``quantization_config`` asks for none: PaddleNLP may write its defaults out."""
+    """Return whether a ``quantization_config`` means no quantization: PaddleNLP may write out its defaults."""
     asked = ("weight_quantize_algo", "quant_type", "quant_method", "fmt", "activation_scheme")
     return isinstance(value, Mapping) and "weight_quant_method" in value and all(value.get(name) is None for name in asked)
 

@@ -1,4 +1,4 @@
-"""Where the parts of a pretrained encoder lie: settings, weights, and the files of its tokenizer."""
+"""Locating the files of a pretrained encoder: settings, weights and tokenizer."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from paddlenlp_embtune.errors import BundleError
 __all__ = ["EMBEDDING_KEY", "OWN_TOKENIZER", "POOLING_KEY", "SENTENCEPIECE_FILE", "EncoderFiles", "find_folder_files"]
 
 OWN_TOKENIZER = "EmbtuneTokenizer"
-"""The ``tokenizer_class`` of folders of ours whose tokenizer PaddleNLP does not have."""
+"""The ``tokenizer_class`` of folders written by this package whose tokenizer PaddleNLP does not have."""
 
 POOLING_KEY = "embtune_pooling"
-"""The key of ``config.json`` that folders of ours state their pooling under."""
+"""The key in ``config.json`` for the pooling, in folders written by this package."""
 
 SENTENCEPIECE_FILE = "sentencepiece.bpe.model"
 EMBEDDING_KEY = "embtune_embedding"
-"""The key of ``config.json`` that folders of ours state the name of the token embedding under."""
+"""The key in ``config.json`` for the name of the token embedding, in folders written by this package."""
 
 _BUNDLE = "bundle.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderFiles:
-    """Where the parts of a pretrained encoder lie.
+    """The files of a pretrained encoder.
 
     Args:
         source: as the user named it.
         settings: its ``config.json``.
         architecture: the class of ``paddlenlp.transformers`` without a head.
-        weights: the file.
-        vocabulary: one token a line.
-        pieces: the SentencePiece model of tokenizers that have one.
-        tokenizer: the class of its tokenizer.
+        weights: the weight file.
+        vocabulary: the vocabulary file, one token per line.
+        pieces: the SentencePiece model, if the tokenizer has one.
+        tokenizer: its tokenizer class.
         options: its ``tokenizer_config.json``.
-        folder: which all of them are in; None where PaddleNLP's cache has them under names of its own.
+        folder: the folder of all files; None if they are in PaddleNLP's cache under other names.
     """
 
     source: str
@@ -54,15 +54,15 @@ class EncoderFiles:
 
 
 def find_folder_files(folder: Path, *, source: str) -> EncoderFiles:
-    """Find the parts of an encoder in a folder of PaddleNLP, of PyTorch or of ours.
+    """Find the files of an encoder in a folder written by PaddleNLP, PyTorch or this package.
 
     Raises:
-        BundleError: the folder lacks something, is a bundle, or is of a family that is not known.
+        BundleError: the folder is incomplete, is a bundle, or has an unsupported family.
     """
     if (folder / _BUNDLE).is_file():
         raise BundleError(
-            f"{folder} is a bundle, no pretrained encoder; expected a folder that save_pretrained wrote; to continue from a "
-            f"bundle, name it in the recipe as model.start: {folder}"
+            f"{folder} is a bundle, not a pretrained encoder; pass a folder that save_pretrained wrote; to continue from "
+            f"a bundle, set it in the recipe as model.start: {folder}"
         )
     settings = read_json_object(folder / CONFIG)
     architecture = _architecture(settings, folder / CONFIG)
@@ -83,15 +83,15 @@ def find_folder_files(folder: Path, *, source: str) -> EncoderFiles:
 
 
 def _architecture(settings: Mapping[str, Any], file: Path) -> str:
-    """The class that a folder's settings are of; folders of ours may be of any."""
+    """Return the class of a folder's settings; folders written by this package may have any."""
     names = settings.get("architectures")
     if POOLING_KEY in settings and isinstance(names, list) and len(names) == 1:
         return str(names[0])
     family = find_family(settings)
     if family is None:
         raise BundleError(
-            f"{file} is of architectures {names!r} and model_type {settings.get('model_type')!r}, no family that folders are "
-            f"read of; expected {', '.join(each.architecture for each in FAMILIES)}, and these with heads; any other encoder "
+            f"{file} has architectures {names!r} and model_type {settings.get('model_type')!r}, which is not a supported "
+            f"family; expected {', '.join(each.architecture for each in FAMILIES)}, with or without heads; any other encoder "
             "of paddlenlp.transformers with forward(input_ids, attention_mask) can be declared: write a plugin whose hook "
             "embtune_register_encoders returns a Pretrained with its architecture, settings, weights and tokenizer"
         )

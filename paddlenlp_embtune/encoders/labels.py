@@ -1,4 +1,4 @@
-"""The labels of a classifier, as its ``config.json`` names them or the user does."""
+"""The labels of a classifier, from its ``config.json`` or from the user."""
 
 from __future__ import annotations
 
@@ -14,71 +14,69 @@ __all__ = ["choose_labels", "read_labels"]
 
 
 def read_labels(settings: Mapping[str, Any], file: Path) -> tuple[str, ...]:
-    """The labels that ``config.json`` names; empty where it does not.
+    """Return the labels in ``config.json``; empty if it has none.
 
     Raises:
-        BundleError: the maps contradict each other or the number of labels, or leave a number out.
+        BundleError: the maps contradict each other or the number of labels, or skip an index.
     """
     named, numbers, count = settings.get("id2label"), settings.get("label2id"), _count(settings, file)
     if named is None:
         return ()
     if not isinstance(named, Mapping) or not all(isinstance(label, (str, int)) for label in named.values()):
-        raise BundleError(f"{file} has id2label {shorten(named)}, expected a label for each number; save the model again")
+        raise BundleError(f"id2label in {file} must map each index to a label, got {shorten(named)}; save the model again")
     by_number = {str(key): str(label) for key, label in named.items()}
     if set(by_number) != set(map(str, range(len(by_number)))):
         raise BundleError(
-            f"{file} has id2label for the numbers {', '.join(sorted(by_number))}, expected 0 to {len(by_number) - 1} without a "
-            "gap; name every output of the model"
+            f"id2label in {file} must have the indices 0 to {len(by_number) - 1} without gaps, got "
+            f"{', '.join(sorted(by_number))}; name every output of the model"
         )
     labels = tuple(by_number[str(number)] for number in range(len(by_number)))
     if count is not None and count != len(labels):
-        raise BundleError(f"{file} has num_labels {count} and {len(labels)} labels in id2label; make them agree")
+        raise BundleError(f"{file} has num_labels {count}, but {len(labels)} labels in id2label; make them agree")
     if isinstance(numbers, Mapping) and numbers:
         told = {str(label): number for label, number in numbers.items()}
         if told != {label: number for number, label in enumerate(labels)}:
             raise BundleError(
                 f"{file} has label2id {shorten(dict(numbers))}, which contradicts id2label {shorten(dict(named))}; correct the "
-                "one that is wrong"
+                "wrong one"
             )
     return () if all(re.fullmatch(r"LABEL_\d+", label) for label in labels) else labels
 
 
 def _count(settings: Mapping[str, Any], file: Path) -> int | None:
-    """The number of labels that is stated, by either name."""
+    """Return the number of labels, under either name."""
     counts = {settings[name] for name in ("num_labels", "num_classes") if settings.get(name) is not None}
     if len(counts) > 1 or any(type(count) is not int for count in counts):
-        raise BundleError(f"{file} has the numbers of labels {', '.join(map(shorten, counts))}, expected one; save it again")
+        raise BundleError(f"{file} has contradicting numbers of labels: {', '.join(map(shorten, counts))}; save it again")
     return counts.pop() if counts else None
 
 
 def choose_labels(settings: Mapping[str, Any], named: tuple[str, ...], given: tuple[str, ...], file: Path) -> tuple[str, ...]:
-    """Return the labels of a classifier in the order of its outputs.
+    """Return the labels of a classifier in output order.
 
     Args:
         settings: its ``config.json``.
-        named: what :func:`read_labels` made of them.
-        given: by the user; empty takes ``named``.
+        named: result of :func:`read_labels`.
+        given: labels from the user; if empty, ``named`` is used.
         file: for messages.
     Raises:
         BundleError: the model has one output.
-        DataError: nobody named the labels, there are too many or too few, or their order contradicts the checkpoint.
+        DataError: there are no labels, too many or too few, or their order contradicts the checkpoint.
     """
     number = len(settings.get("id2label") or ()) or _count(settings, file) or 2
     if number < 2:
         raise BundleError(
-            f"{file} has {number} label, so the model was trained for regression, expected 2 or more; a bundle gives one of "
-            "several labels to a text: fine-tune the model with labels"
+            f"{file} must have 2 labels or more, got {number}: the model was trained for regression, but a bundle predicts one "
+            "of several labels per text; fine-tune the model with labels"
         )
     labels = given or named
     if not labels:
-        raise DataError(f"{file} does not name its {number} labels; give them in order, for example --labels a,b")
+        raise DataError(f"{file} does not name its {number} labels; pass them in output order, for example --labels a,b")
     if len(labels) != number or len(set(labels)) != number:
-        raise DataError(
-            f"the labels are {', '.join(labels)}; expected {number} of them, each once, as the checkpoint has outputs"
-        )
+        raise DataError(f"the checkpoint has {number} outputs and needs as many distinct labels, got {', '.join(labels)}")
     if named and set(labels) == set(named) and labels != named:
         raise DataError(
-            f"the labels {', '.join(labels)} are those of {file} in another order, expected {', '.join(named)}; leave --labels "
-            "out"
+            f"the labels {', '.join(labels)} are those of {file} in another order; they must be {', '.join(named)}; omit "
+            "--labels"
         )
     return labels

@@ -1,4 +1,4 @@
-"""Pretrained encoders from folders, and by the names that PaddleNLP knows them under."""
+"""Loading pretrained encoders from folders or by PaddleNLP model name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["load_encoder"]
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 _NOT_SETTINGS = ("architectures", POOLING_KEY, EMBEDDING_KEY)
-# The head is left out, and where padding is comes with the tokenizer.
+# The head is not used, and the padding id comes from the tokenizer.
 _OF_HEADS = frozenset({"problem_type", "num_labels", "num_classes", "id2label", "label2id", "summary_type", "pad_token_id"})
 _TABLE, _POSITIONS, _POOLER = "embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight", "pooler."
 _logger = logging.getLogger(__name__)
@@ -40,38 +40,38 @@ Weights = dict[str, npt.NDArray[np.float32]]
 def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float | None = None) -> Pretrained:
     """Read a pretrained encoder; nothing in its files is executed.
 
-    Weights are read as arrays, given the names of PaddleNLP's class without a head, and compared with the parameters of that
-    class; heads are left out. Where padding has another id than 0, rows change places so that it has: the encoder answers as
-    before. The tokenizer is ours, and gives the ids of PaddleNLP's for a set of texts, or is refused.
+    Weights are read as arrays, renamed as in PaddleNLP's class without a head, and checked against the parameters of that
+    class; heads are dropped. If the padding id is not 0, rows are swapped so that it is, which does not change the encoder's
+    output. The tokenizer is reimplemented here; it is rejected unless it gives the same ids as PaddleNLP's for a set of texts.
 
     Args:
-        source: the path of a folder that ``save_pretrained`` of PaddleNLP or of transformers wrote, or ``save_encoder``, or a
-            name of PaddleNLP, which is looked for in its cache and then fetched.
+        source: the path of a folder written by ``save_pretrained`` of PaddleNLP or transformers, or by ``save_encoder``; or a
+            PaddleNLP model name, which is looked up in its cache and then downloaded.
         known: names of encoders that plugins registered, for messages.
-        limit_seconds: how long nothing may arrive before fetching is given up; None takes ``EMBTUNE_FETCH_SECONDS``, or 10.
+        limit_seconds: download timeout without progress; None uses ``EMBTUNE_FETCH_SECONDS``, or 10.
     Returns:
-        With pooling ``pooler`` where the weights have one, otherwise ``first``.
+        The encoder, with pooling ``pooler`` if the weights have one, otherwise ``first``.
     Raises:
-        BundleError: the folder lacks something, is damaged, or is of a kind that is not known.
-        HostError: the name is not in the cache and cannot be fetched.
+        BundleError: the folder is incomplete, damaged or not supported.
+        HostError: the name is not in the cache and cannot be downloaded.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return _read(find_folder_files(folder, source=source))
     if folder.is_file():
         raise BundleError(
-            f"the encoder {source!r} is a file; expected the folder that save_pretrained wrote, or a name of PaddleNLP"
+            f"the encoder {source!r} is a file; expected the folder that save_pretrained wrote, or a PaddleNLP model name"
         )
     if _is_path(source):
         raise BundleError(
-            f"the encoder {source!r} is no folder on this machine; expected the path of a folder that save_pretrained wrote, a "
-            f"registered encoder ({', '.join(sorted(known)) or 'none'}), or a name of PaddleNLP such as ernie-3.0-medium-zh"
+            f"the encoder {source!r} is not a folder on this machine; expected a folder that save_pretrained wrote, a "
+            f"registered encoder ({', '.join(sorted(known)) or 'none'}), or a PaddleNLP model name such as ernie-3.0-medium-zh"
         )
     return _read(find_hub_files(source, known=known, limit_seconds=limit_seconds))
 
 
 def _is_path(source: str) -> bool:
-    """Tell whether what is no folder was meant as one; names of PaddleNLP have one slash at most, after an owner."""
+    """Return whether a source that is not a folder looks like a path; PaddleNLP names have at most one slash."""
     parts = source.replace(os.sep, "/").split("/")
     return len(parts) > 2 or bool({"", ".", "..", "~"} & set(parts)) or (len(parts) == 2 and Path(parts[0]).is_dir())
 
@@ -83,8 +83,8 @@ def _read(files: EncoderFiles) -> Pretrained:
     stated = settings.get("pad_token_id", padding)
     if stated != padding:
         raise BundleError(
-            f"padding of {files.source} has id {stated} by config.json and {padding} by {files.vocabulary.name}; expected the "
-            "same; fix pad_token_id, or put the vocabulary of the checkpoint there"
+            f"padding of {files.source} has id {stated} in config.json but {padding} in {files.vocabulary.name}; fix "
+            "pad_token_id, or restore the vocabulary of the checkpoint"
         )
     check_tokenizer(tokenizer, files, reference, padding=padding)
     stored = read_weights(files.weights)
@@ -104,36 +104,36 @@ def _read(files: EncoderFiles) -> Pretrained:
 
 
 def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-    """The settings that PaddleNLP's class takes, defaults included, and the shapes of its parameters."""
+    """Return the settings that PaddleNLP's class accepts, including defaults, and the shapes of its parameters."""
     given = files.settings
     for name in _SIZES[:2] if POOLING_KEY in given else _SIZES:
         if type(given.get(name)) is not int or given[name] < 1:
             raise BundleError(
-                f"{name} of {files.source} is {shorten(given.get(name))}; expected 1 or more; put the checkpoint's "
-                "config.json there"
+                f"{name} of {files.source} must be 1 or more, got {shorten(given.get(name))}; restore the config.json of the "
+                "checkpoint"
             )
     check_sizes(given, (files.folder or Path(files.source)) / CONFIG)
     if given.get("position_embedding_type", "absolute") != "absolute":
         raise BundleError(
-            f"position_embedding_type of {files.source} is {shorten(given['position_embedding_type'])}; expected absolute, as "
-            f"PaddleNLP's {files.architecture} has; choose another encoder"
+            f"position_embedding_type of {files.source} must be absolute, as in PaddleNLP's {files.architecture}, got "
+            f"{shorten(given['position_embedding_type'])}; choose another encoder"
         )
     paddle = compat.require_paddle()
     with compat.quiet():
         transformers: Any = importlib.import_module("paddlenlp.transformers")
     kind = getattr(transformers, files.architecture, None)
     if kind is None:
-        raise BundleError(f"PaddleNLP has no class {files.architecture!r}, which {files.source} is of; upgrade paddlenlp")
+        raise BundleError(f"PaddleNLP has no class {files.architecture!r}, which {files.source} needs; upgrade paddlenlp")
     options = inspect.signature(kind.config_class.__init__).parameters.values()
     names = [option.name for option in options if option.kind is not option.VAR_KEYWORD and option.name != "self"]
-    if POOLING_KEY not in given:  # those are our own
+    if POOLING_KEY not in given:  # those were written by this package
         where = (files.folder or files.weights.parent) / CONFIG
         check_settings(given, MODEL_SETTINGS, file=where, also=names, without=_OF_HEADS)
     try:
         config = kind.config_class.from_dict({key: value for key, value in given.items() if key != "gradient_checkpointing"})
         with paddle.LazyGuard():  # shapes without values
             network = kind(config)
-    except Exception as error:  # of many kinds, as their code takes what it is given
+    except Exception as error:  # of many types: PaddleNLP does not validate settings
         raise BundleError(
             f"PaddleNLP cannot build {files.architecture} from the settings of {files.source}: {error or type(error).__name__}"
         ) from error
@@ -144,32 +144,32 @@ def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str,
 
 
 def _checked(found: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[int, ...]], files: EncoderFiles) -> Weights:
-    """The weights that the class has; a pooler may be absent as a whole."""
+    """Select the weights of the class; a pooler may be missing entirely."""
     missing = sorted(name for name in shapes if name not in found)
     if len(missing) == len(shapes):
         raise BundleError(
-            f"{files.weights} holds no weight of {files.architecture}: its names are such as {sorted(found)[:3]}, expected "
-            f"such as {sorted(shapes)[:3]}; give the weights that belong to the config.json"
+            f"{files.weights} has no weight of {files.architecture}: it has names such as {sorted(found)[:3]}, expected "
+            f"names such as {sorted(shapes)[:3]}; restore the weights that belong to the config.json"
         )
     pooler = [name for name in shapes if name.startswith(_POOLER)]
     if absent := [name for name in missing if not set(pooler) <= set(missing) or name not in pooler]:
         raise BundleError(
             f"{files.weights} lacks {absent[0]!r} and {len(absent) - 1} more of the {len(shapes)} weights of "
-            f"{files.architecture}; give the weights that belong to the config.json"
+            f"{files.architecture}; restore the weights that belong to the config.json"
         )
     for name, shape in shapes.items():
         if name in found and found[name].shape != shape:
             raise BundleError(
-                f"{name!r} in {files.weights} has the shape {found[name].shape}, config.json asks for {shape}; give the "
+                f"{name!r} in {files.weights} has the shape {found[name].shape}, but config.json requires {shape}; restore the "
                 "weights that belong to the config.json"
             )
     if extra := sorted(set(found) - set(shapes)):
-        _logger.info("of %s, %d arrays are left out, which the encoder does not have: %s", files.source, len(extra), extra)
+        _logger.info("%s: skipping %d arrays that are not part of the encoder: %s", files.source, len(extra), extra)
     return {name: np.ascontiguousarray(found[name], dtype=np.float32) for name in shapes if name in found}
 
 
 def _padding_first(settings: Mapping[str, Any], weights: Weights, padding: int, family: Family | None) -> dict[str, Any]:
-    """Let padding and id 0 change places, in the table and in the settings, and positions begin where they did."""
+    """Swap padding with id 0 in the table and the settings, and adjust positions accordingly."""
     table = weights[_TABLE].copy()
     table[[0, padding]] = table[[padding, 0]]
     weights[_TABLE] = table

@@ -1,4 +1,4 @@
-"""A pretrained encoder as it comes: its kind, its weights and its tokenizer; no Paddle."""
+"""A pretrained encoder: architecture, settings, weights and tokenizer. Does not need Paddle."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ POOLINGS = ("pooler", "first", "mean")
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Pretrained:
-    """A pretrained encoder, before anything is trained on it.
+    """A pretrained encoder.
 
     Args:
         architecture: the class of ``paddlenlp.transformers`` without a head, for example ``BertModel``.
         settings: its configuration, as in ``config.json``; ``vocab_size`` is the number of rows of the embedding.
-        weights: every parameter of that class by its name there; one that is absent begins anew if it is the pooler's, and is
-            an error otherwise.
+        weights: every parameter of that class by name; a missing pooler is initialized at random, any other missing parameter
+            is an error.
         tokenizer: its ids are the rows of the embedding; id 0 is padding.
         source: where it comes from, for records and messages.
-        pooling: how the vectors of the tokens become one of the text, where the recipe does not say: ``pooler`` (the encoder's
-            own layer on its first vector), ``first`` or ``mean``.
+        pooling: default pooling of token vectors, if the recipe sets none: ``pooler`` (the encoder's own layer on its first
+            vector), ``first`` or ``mean``.
         embedding: name of the token embedding among the weights.
     Raises:
-        DataError: the tokenizer has another number of tokens than the encoder has rows, or the pooling is not known.
+        DataError: the number of tokens differs from the number of rows, or the pooling is unknown.
     """
 
     architecture: str
@@ -49,13 +49,15 @@ class Pretrained:
         rows, tokens = self.settings.get("vocab_size"), len(self.tokenizer.vocabulary)
         if rows != tokens:
             raise DataError(
-                f"the encoder of {self.source} has {rows} rows, its tokenizer {tokens} tokens; expected the same number; give "
-                "the tokenizer that belongs to the encoder"
+                f"the encoder of {self.source} has {rows} rows, but its tokenizer {tokens} tokens; pass the tokenizer that "
+                "belongs to the encoder"
             )
         if self.embedding not in self.weights:
-            raise DataError(f"the weights of {self.source} lack the token embedding {self.embedding!r}; state its name")
+            raise DataError(
+                f"the weights of {self.source} lack the token embedding {self.embedding!r}; pass its name as embedding"
+            )
         if self.pooling not in POOLINGS:
-            raise DataError(f"the pooling of {self.source} is {self.pooling!r}; expected {', '.join(POOLINGS)}")
+            raise DataError(f"the pooling of {self.source} must be one of {', '.join(POOLINGS)}, got {self.pooling!r}")
 
     @property
     def table(self) -> npt.NDArray[np.float32]:
@@ -69,12 +71,12 @@ class Pretrained:
 
     @property
     def positions(self) -> int | None:
-        """The longest text that there are positions for, in tokens; None where there is no bound."""
-        most = self.settings.get("max_position_embeddings")
-        return None if most is None else int(most) - reserved_positions(self.architecture)
+        """Maximum number of tokens of a text, given the position table; None if unlimited."""
+        limit = self.settings.get("max_position_embeddings")
+        return None if limit is None else int(limit) - reserved_positions(self.architecture)
 
     def kind(self, rows: int) -> dict[str, Any]:
-        """Return what builds the encoder, with a number of rows in its embedding."""
+        """Return the settings for building the encoder with ``rows`` rows in its embedding."""
         return {"architecture": self.architecture, "settings": {**self.settings, "vocab_size": rows}}
 
     def fingerprint(self) -> str:

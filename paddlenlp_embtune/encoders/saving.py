@@ -1,4 +1,4 @@
-"""Pretrained encoders as folders that PaddleNLP reads too."""
+"""Saving pretrained encoders as folders that PaddleNLP can read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["save_encoder"]
 
 
 def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
-    """Write a pretrained encoder into a folder that ``load_encoder`` reads back the same.
+    """Write a pretrained encoder to a folder from which ``load_encoder`` restores it.
 
-    PaddleNLP's ``from_pretrained`` reads the weights of every such folder, and the tokenizer where it is WordPiece as it comes
-    by default; all others are ours, and the folder says so.
+    PaddleNLP's ``from_pretrained`` reads the weights of every such folder, and the tokenizer if it is WordPiece with default
+    options; the folder marks all other tokenizers as those of this package.
 
     Args:
         pretrained: the encoder.
-        folder: is replaced as a whole where it exists.
+        folder: replaced as a whole if it exists.
     Returns:
         The folder.
     Raises:
-        OSError: the disk does not take the files, or ``folder`` is a file.
+        OSError: the files cannot be written, or ``folder`` is a file.
     """
     tokenizer = pretrained.tokenizer
     settings = {
@@ -48,7 +48,7 @@ def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
 
 
 def _tokenizer_config(pretrained: Pretrained) -> dict[str, Any]:
-    """What states the tokenizer: PaddleNLP's class where it gives the same ids."""
+    """Return the tokenizer config: PaddleNLP's class if it gives the same ids."""
     tokenizer = pretrained.tokenizer
     if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.config().keys() == {"name", "lowercase"}:
         # Its AutoTokenizer finds these two; all of WORDPIECE_CLASSES give the same ids.

@@ -46,31 +46,30 @@ COMPARISON_TEXTS = (
     "",
     "   ",
 )
-"""Texts whose ids are compared whenever a checkpoint is read, beside those that hold its own tokens."""
-_MOST_ADDED = 200
+"""Texts whose ids are compared whenever a checkpoint is read, in addition to texts with its own tokens."""
+_MAX_ADDED = 200
 _LENGTHS = (3, 8)
 
 
 def read_tokenizer(files: EncoderFiles, *, rows: int, core: bool = False) -> tuple[Tokenizer, int, ReferenceTokenizer | None]:
-    """Build our tokenizer from a checkpoint's files; every setting in them is understood or refused.
+    """Build our tokenizer from a checkpoint's files; unsupported settings are rejected.
 
     Args:
-        files: where they are.
-        rows: of the embedding.
-        core: find ``[SEP]``, ``[MASK]`` and the like in texts too, as PaddleNLP does; without, they are text like any other,
-            for a text must not give orders to a model that is trained from here on.
+        files: the files of the checkpoint.
+        rows: number of rows of the embedding.
+        core: also match ``[SEP]``, ``[MASK]`` and the like in texts, as PaddleNLP does; otherwise they are ordinary text, so
+            that texts cannot inject control tokens into newly trained models.
     Returns:
-        The tokenizer; the row of padding, which has changed places with row 0; and PaddleNLP's tokenizer, or None where the
-        tokenizer is ours.
+        The tokenizer; the original row of padding, which is swapped with row 0; and PaddleNLP's tokenizer, or None if the
+        checkpoint was written with a tokenizer of this package.
     Raises:
-        BundleError: the tokenizer is of a class that we have none for, has a setting that we do not understand, or its files do
-            not fit the encoder.
+        BundleError: the tokenizer class or one of its settings is not supported, or its files do not fit the encoder.
     """
     if files.tokenizer not in (*WORDPIECE_CLASSES, _ERNIE_M, OWN_TOKENIZER):
         raise BundleError(
             f"{files.source} has the tokenizer {files.tokenizer!r}, which is not supported; expected "
-            f"{', '.join((*WORDPIECE_CLASSES, _ERNIE_M))}, also as their Fast forms; a plugin can declare the encoder with a "
-            "tokenizer of its own through the hook embtune_register_encoders"
+            f"{', '.join((*WORDPIECE_CLASSES, _ERNIE_M))}, or their Fast variants; a plugin can declare the encoder with its "
+            "own tokenizer through the hook embtune_register_encoders"
         )
     if files.tokenizer == OWN_TOKENIZER:
         vocabulary, padding = build_vocabulary(read_tokens(files.vocabulary), rows=rows, file=files.vocabulary)
@@ -90,14 +89,14 @@ def check_tokenizer(
     padding: int,
     texts: Sequence[str] | None = None,
 ) -> int:
-    """Compare the ids of texts with those of PaddleNLP's tokenizer; folders with a tokenizer of ours have nothing to compare.
+    """Compare the ids of texts with those of PaddleNLP's tokenizer, unless the folder has a tokenizer of this package.
 
     Args:
         tokenizer: ours.
         files: of the checkpoint, for messages.
-        reference: PaddleNLP's.
-        padding: the row of padding there, which has changed places with row 0.
-        texts: None compares :func:`comparison_texts`.
+        reference: PaddleNLP's tokenizer.
+        padding: its row of padding, which is swapped with row 0 here.
+        texts: None uses :func:`comparison_texts`.
     Returns:
         The number of texts.
     Raises:
@@ -118,10 +117,10 @@ def check_tokenizer(
 
 
 def comparison_texts(tokenizer: Tokenizer, reference: ReferenceTokenizer) -> Iterator[str]:
-    """Give texts of all kinds, texts that hold the tokens which are found whole, and texts out of the vocabulary."""
+    """Yield texts of all kinds, texts with tokens that are matched whole, and texts composed of the vocabulary."""
     yield from COMPARISON_TEXTS
     whole = getattr(tokenizer, "whole", ())
-    for token in whole[:_MOST_ADDED]:
+    for token in whole[:_MAX_ADDED]:
         yield from (
             token,
             f"净利润增长{token}",
@@ -139,14 +138,14 @@ def comparison_texts(tokenizer: Tokenizer, reference: ReferenceTokenizer) -> Ite
     step = max(1, len(plain) // 200)
     for first in range(0, len(plain), 20 * step):
         part = plain[first : first + 20 * step : step]
-        # What PaddleNLP finds whole and we do not on purpose cannot be compared.
+        # Tokens that PaddleNLP matches whole, but this package on purpose does not, cannot be compared.
         if not any(core in token for token in part for core in CORE_TOKENS):
             yield "".join(part)
             yield " ".join(part)
 
 
 def _check_files(files: EncoderFiles) -> None:
-    """Refuse settings of the tokenizer that we do not understand."""
+    """Reject unsupported settings of the tokenizer."""
     only = TOKENIZERS.get(files.tokenizer)
     where = (files.folder or files.vocabulary.parent) / TOKENIZER_CONFIG
     check_settings(files.options, TOKENIZER, file=where, only=only)
@@ -169,7 +168,7 @@ def _check_rows(reference: ReferenceTokenizer, files: EncoderFiles, *, rows: int
     for number, token in enumerate(reference.tokens):
         if number >= rows and token in reference.whole:
             raise BundleError(
-                f"the added token {token!r} of {files.source} has the id {number}, the model has rows 0 to {rows - 1}; call "
+                f"the added token {token!r} of {files.source} has the id {number}, but the model rows 0 to {rows - 1}; call "
                 "model.resize_token_embeddings(len(tokenizer)), fine-tune it and save it again"
             )
     if files.tokenizer == _ERNIE_M and (added := [token for token in reference.whole if token not in CORE_TOKENS]):
@@ -210,6 +209,6 @@ def _difference(
     return (
         f"the tokenizer of {files.source} gives other ids with {reference.name} than with ours: for {shown!r}, from token "
         f"{first} on, {list(expected[first : first + 16])} there, {list(ours[first : first + 16])} here; its options are "
-        f"{dict(reference.options)}; nothing was written; a plugin can declare the encoder with a tokenizer of its own by the "
+        f"{dict(reference.options)}; nothing was written; a plugin can declare the encoder with its own tokenizer through the "
         "hook embtune_register_encoders"
     )

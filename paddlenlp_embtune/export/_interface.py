@@ -99,7 +99,7 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
     for text, first, end, row in zip(_TEXTS, reading.first, reading.first[1:], scores.tolist(), strict=False):
         windows = []
         for number in range(first, end):
-            start, stop = reading.places[number] if reading.places is not None else (0, len(text))
+            start, stop = reading.spans[number] if reading.spans is not None else (0, len(text))
             values = logits[number].tolist()
             windows.append({"start": start, "end": stop, "ids": list(reading.ids[number]), "logits": values})
         blank = not windows[0]["ids"]

@@ -186,7 +186,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         weights=_paddle_layout(read_weights(files.weights), settings),
         tokenizer=tokenizer,
         positions=positions,
-        longest=min(origin.longest or positions, positions),
+        longest=min(origin.max_length or positions, positions),
         files=files,
         origin=origin,
     )

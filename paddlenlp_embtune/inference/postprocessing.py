@@ -189,9 +189,9 @@ def format_predictions(
     columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
     if thresholds is not None:
         columns["abstained"] = (~above_threshold(probabilities, thresholds)).tolist()
-    if (places := reading.places) is not None:
+    if (spans := reading.spans) is not None:
         rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
-        columns["window"] = [{"start": places[at][0], "end": places[at][1], "windows": count} for at, count in rows]
+        columns["window"] = [{"start": spans[at][0], "end": spans[at][1], "windows": count} for at, count in rows]
     if scores:
         columns["scores"] = [dict(zip(labels, row, strict=True)) for row in probabilities.tolist()]
     if levels:

@@ -1,4 +1,4 @@
-"""Text to ids: cleaning, tokenizers, vocabulary. Needs numpy only; words need jieba, and SentencePiece its package."""
+"""Text to ids: cleaning, tokenizers, vocabulary. Needs only numpy; word tokens also need jieba, SentencePiece its package."""
 
 from __future__ import annotations
 

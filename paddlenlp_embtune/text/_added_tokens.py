@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 __all__ = ["AddedTokenMatcher"]
 
-# Their lower case depends on the neighbours, or is two characters.
+# Characters whose lower case depends on their neighbours, or is two characters.
 _UNEVEN = re.compile("[\u03a3\u0130]")
 
 
 class AddedTokenMatcher:
-    """Finds tokens in a text: the leftmost first, of those the longest, also within a word.
+    """Finds tokens in a text, even inside a word: leftmost first, then longest.
 
     Args:
         tokens: none of them empty.
-        fold: look in the text with its case folded, but for what is spelled exactly as a token, as PaddleNLP's tokenizers do
-            that have ``do_lower_case``.
+        fold: search the case-folded text, except where it is spelled exactly like a token, as PaddleNLP's tokenizers with
+            ``do_lower_case`` do.
     Source:
         paddlenlp.transformers.tokenizer_utils.PretrainedTokenizer.tokenize
     """
@@ -25,15 +25,15 @@ class AddedTokenMatcher:
     def __init__(self, tokens: Sequence[str], *, fold: bool) -> None:
         self.fold = fold
         self._find = re.compile("|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token)))))
-        # In this order, as there: of two tokens that begin alike, the shorter one keeps its case.
+        # In this order, as in PaddleNLP: of two tokens with a common prefix, the shorter one keeps its case.
         self._exact = re.compile("|".join(map(re.escape, sorted(tokens))))
 
     def spans(self, text: str) -> list[tuple[int, int, str]]:
-        """Give begin, end and token of all that are found, in order."""
+        """Return start, end and token of all matches, in order."""
         return [(found.start(), found.end(), found[0]) for found in self._find.finditer(self._folded(text))]
 
     def _folded(self, text: str) -> str:
-        """A text with its case folded outside of tokens, each character in its place."""
+        """Fold the case of a text outside of tokens, without moving a character."""
         if not self.fold:
             return text
         parts, done = list[str](), 0

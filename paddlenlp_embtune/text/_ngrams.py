@@ -1,4 +1,4 @@
-"""Counting character n-grams of all lengths at once, in arrays whose size grows only with the texts."""
+"""Counting character n-grams of all lengths in arrays whose size grows only with the texts."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.normalization import clean
 
-__all__ = ["BOUNDARY", "MOST_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
+__all__ = ["BOUNDARY", "MAX_UNITS", "NUMBER", "Ngrams", "count_ngrams"]
 
-# A Han character or a word of Latin letters and digits is a unit. Numbers, spaces and everything else part terms.
+# A unit is a Han character or a word of Latin letters and digits. Numbers, spaces and everything else separate terms.
 _UNIT = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f])|(?P<latin>[A-Za-z0-9]+)|(?P<other>[^\s])|\s")
 BOUNDARY, NUMBER = 0, 1
 _FIRST = 2
-MOST_UNITS = 1 << 24
+MAX_UNITS = 1 << 24
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Ngrams:
-    """Runs of units at every place of the texts, up to a length.
+    """Runs of units at every position of the texts, up to a maximum length.
 
     Args:
-        names: of each unit; ``BOUNDARY`` and ``NUMBER`` stand for what parts terms.
-        units: (N,) the unit at each place.
-        numbers: for each length k from 1, (N,) int32: which run of k units begins at each place, 0 for none that is counted.
+        names: the text of each unit; ``BOUNDARY`` and ``NUMBER`` represent separators.
+        units: (N,) the unit at each position.
+        numbers: for each length k from 1, (N,) int32: the run of k units that begins at each position, 0 for none.
         counts: for each length k, how often each run occurs in the texts, (M_k,).
         background: the same in the background texts.
-        edge: the place where the background begins.
-        total, background_total: units in all, without what parts them.
+        edge: the position where the background begins.
+        total, background_total: number of units without separators.
     """
 
     names: list[str]
@@ -47,21 +47,21 @@ class Ngrams:
     background_total: int
 
     @property
-    def longest(self) -> int:
-        """The most units of a run that is counted."""
+    def max_length(self) -> int:
+        """Number of units of the longest counted runs."""
         return len(self.numbers)
 
-    def count(self, length: int, places: npt.NDArray[np.int64]) -> Ints:
-        """How often the runs of so many units that begin at these places occur.
+    def count(self, length: int, positions: npt.NDArray[np.int64]) -> Ints:
+        """Count the occurrences of the runs of ``length`` units that begin at these positions.
 
         Shapes:
-            places: (P,) int64; returns: (P,) int64
+            positions: (P,) int64; returns: (P,) int64
         """
-        found: Ints = self.counts[length - 1][self.numbers[length - 1][places]]
+        found: Ints = self.counts[length - 1][self.numbers[length - 1][positions]]
         return found
 
     def text(self, place: int, length: int) -> str:
-        """Return the characters of a run as text."""
+        """Return a run as text."""
         return "".join(self.names[unit] for unit in self.units[place : place + length])
 
 
@@ -69,20 +69,20 @@ def count_ngrams(
     texts: Iterable[str],
     background: Iterable[str] = (),
     *,
-    longest: int,
-    least_count: int,
+    max_length: int,
+    min_count: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ngrams:
-    """Count the runs of 1 to ``longest`` units; a run is looked at only where both runs one shorter are frequent enough.
+    """Count the runs of 1 to ``max_length`` units; a run is considered only if both runs one unit shorter are frequent enough.
 
     Args:
-        texts: cleaned and folded here.
-        background: counted beside them.
-        longest: the most units.
-        least_count: rarer runs of the texts are not counted.
-        progress: told steps done and steps in all.
+        texts: cleaned and case-folded here.
+        background: counted alongside them.
+        max_length: maximum number of units of a run.
+        min_count: rarer runs of the texts are not counted.
+        progress: called with the steps done and the total.
     Raises:
-        DataError: there are more units than memory should hold.
+        DataError: there are more than ``MAX_UNITS`` units.
     """
     names, index = ["", "0"], dict[str, int]()
     units = [BOUNDARY]
@@ -92,18 +92,18 @@ def count_ngrams(
     row = np.array(units, dtype=np.int32)
     allowed = np.where(row >= _FIRST, row, 0)
     numbers, counts, others = [allowed], [_counts(allowed[:edge], len(names))], [_counts(allowed[edge:], len(names))]
-    while len(numbers) < longest:
+    while len(numbers) < max_length:
         if progress is not None:
-            progress(len(numbers), longest)
+            progress(len(numbers), max_length)
         former = numbers[-1]
-        frequent = (former > 0) & (counts[-1][former] >= least_count)
-        places = np.flatnonzero(frequent[:-1] & frequent[1:])
-        if not len(places):
+        frequent = (former > 0) & (counts[-1][former] >= min_count)
+        positions = np.flatnonzero(frequent[:-1] & frequent[1:])
+        if not len(positions):
             break
-        keys = former[places].astype(np.int64) * (int(former.max()) + 1) + former[places + 1]
+        keys = former[positions].astype(np.int64) * (int(former.max()) + 1) + former[positions + 1]
         _, inverse = np.unique(keys, return_inverse=True)
         found = np.zeros(len(row), dtype=np.int32)
-        found[places] = inverse.reshape(-1) + 1
+        found[positions] = inverse.reshape(-1) + 1
         size = int(found.max()) + 1
         numbers.append(found)
         counts.append(_counts(found[:edge], size))
@@ -112,7 +112,7 @@ def count_ngrams(
 
 
 def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[str, int]) -> None:
-    """Append the units of texts, and refuse too many of them before they are all in memory."""
+    """Append the units of texts; reject too many of them before they are all in memory."""
     for text in texts:
         for match in _UNIT.finditer(clean(text, lowercase=True)):
             kind, unit = match.lastgroup, match[0]
@@ -125,10 +125,8 @@ def _read(texts: Iterable[str], units: list[int], names: list[str], index: dict[
             else:
                 units.append(NUMBER if kind == "latin" else BOUNDARY)
         units.append(BOUNDARY)
-        if len(units) > MOST_UNITS:
-            raise DataError(
-                f"there are more than {MOST_UNITS} characters; expected at most {MOST_UNITS}; give a sample of them"
-            )
+        if len(units) > MAX_UNITS:
+            raise DataError(f"the texts must have at most {MAX_UNITS} characters, got more; pass a sample of them")
 
 
 def _counts(numbers: npt.NDArray[np.int32], size: int) -> Ints:

@@ -1,4 +1,4 @@
-"""Mapping characters of the cleaned text back to their places in the original text."""
+"""Mapping characters of the cleaned text back to spans of the original text."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ __all__ = ["append_span", "is_aligned", "locate", "parts_of"]
 
 
 def locate(text: str, *, lowercase: bool, cleaning: int = CLEANING, limit: int | None = None) -> list[tuple[int, int]]:
-    """Find where in a text the first ``limit`` characters of what ``clean`` makes of it come from, begin and end.
+    """Return the source spans (start, end) of the first ``limit`` characters that ``clean`` makes of a text.
 
-    Characters that become one, or several, or change places (accents), have the place of all of them together.
+    Characters that merge, split or are reordered (accents) share one span that covers all of them.
 
     Args:
-        text: as given.
-        lowercase: as the tokenizer cleans.
-        cleaning: the rule, as the tokenizer cleans.
-        limit: how many places; None finds all.
+        text: the original text.
+        lowercase: whether the tokenizer folds case.
+        cleaning: the cleaning rule of the tokenizer.
+        limit: how many spans to return; None returns all.
     """
-    places, last = list[tuple[int, int]](), " "
+    spans, last = list[tuple[int, int]](), " "
     for start, end, cleaned in _clusters(text, lowercase=lowercase, cleaning=cleaning):
         for character in cleaned:
             if character != " " or last != " ":
-                places.append((start, end))
+                spans.append((start, end))
             last = character
-        if limit is not None and len(places) > limit:
-            return places[:limit]
-    return places[:-1] if places and last == " " else places
+        if limit is not None and len(spans) > limit:
+            return spans[:limit]
+    return spans[:-1] if spans and last == " " else spans
 
 
 def is_aligned(text: str, cleaned: str, *, lowercase: bool, cleaning: int = CLEANING) -> bool:
-    """Tell, fast, whether each character of a cleaned text comes from the one at its place in the text as given.
+    """Return quickly whether each character of a cleaned text comes from the one at the same offset of the original.
 
-    False may be wrong where it is rare; True never is.
+    False may be wrong in rare cases; True is always right.
 
     Args:
-        text: as given.
-        cleaned: what ``clean`` made of it.
-        lowercase: as it was cleaned.
-        cleaning: the rule that it was cleaned by.
+        text: the original text.
+        cleaned: the result of ``clean``.
+        lowercase: whether case was folded.
+        cleaning: the cleaning rule that was used.
     """
     return len(text) == len(cleaned) and text.translate(_single_folds(lowercase, cleaning)) == cleaned
 
 
-def append_span(places: list[tuple[int, int]], begin: int, end: int) -> None:
-    """Append a place; those that overlap it, and it, become the place of all of them together."""
+def append_span(spans: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Append a span, merging it with any spans that it overlaps."""
     count = 1
-    while places and places[-1][1] > begin:
-        begin, end = min(begin, places[-1][0]), max(end, places.pop()[1])
+    while spans and spans[-1][1] > begin:
+        begin, end = min(begin, spans[-1][0]), max(end, spans.pop()[1])
         count += 1
-    places.extend([(begin, end)] * count)
+    spans.extend([(begin, end)] * count)
 
 
 def parts_of(text: str, spans: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    """Cut a text into named spans and the stretches between them, whose name is empty."""
+    """Split a text into named spans and the stretches between them, whose name is empty."""
     done = 0
     for begin, end, name in spans:
         if done < begin:
@@ -69,7 +69,7 @@ def parts_of(text: str, spans: Iterable[tuple[int, int, str]]) -> Iterator[tuple
 
 
 class _SingleFolds(dict[int, str]):
-    """What each character becomes alone, where that is one character that joins no other; otherwise what none ever becomes."""
+    """Maps each character to its cleaned form if that is one character that joins no other; otherwise to an impossible one."""
 
     def __init__(self, lowercase: bool, cleaning: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ def _single_folds(lowercase: bool, cleaning: int) -> _SingleFolds:
 
 
 def _clusters(text: str, *, lowercase: bool, cleaning: int) -> Iterator[tuple[int, int, str]]:
-    """Cut a text where cleaning the parts one by one gives what cleaning it whole does: (begin, end, cleaned part)."""
+    """Split a text so that cleaning the parts gives the same as cleaning the whole: (start, end, cleaned part)."""
     alone_of: dict[str, str] = {}
     start, end, former = 0, 0, ""
     for index, character in enumerate(text):
@@ -99,7 +99,7 @@ def _clusters(text: str, *, lowercase: bool, cleaning: int) -> Iterator[tuple[in
         if not former:
             start = index
         else:
-            # Its form depends on the letter before it, so it shares the place of that letter.
+            # Its form depends on the letter before it, so it shares the span of that letter.
             final_sigma = character == "Σ" and lowercase and "ς" in (former + text[index : index + 2]).lower()
             if not (alone == former == " " or final_sigma or _joins(text, start, end, index, cleaning)):
                 yield start, end, former if end == start + 1 else _fold(text[start:end], lowercase, cleaning)
@@ -110,12 +110,12 @@ def _clusters(text: str, *, lowercase: bool, cleaning: int) -> Iterator[tuple[in
 
 
 def _fold(part: str, lowercase: bool, cleaning: int) -> str:
-    # Between two characters that join with nothing, white space at the ends stays.
+    # The two characters around the part keep white space at its ends.
     return clean(f"一{part}一", lowercase=lowercase, cleaning=cleaning)[1:-1]
 
 
 def _joins(text: str, start: int, end: int, index: int, cleaning: int) -> bool:
-    """Tell whether the character at ``index`` becomes one with those before it, or changes places with them."""
+    """Return whether the character at ``index`` merges with those before it, or is reordered with them."""
     character = text[index]
     if character.isascii():
         return False
@@ -129,9 +129,9 @@ def _joins(text: str, start: int, end: int, index: int, cleaning: int) -> bool:
 
 
 def _may_join(character: str) -> bool:
-    """Tell whether a character is of those that can become one with a forerunner.
+    """Return whether a character can merge with one before it.
 
-    They combine, or are marks otherwise (vowel signs of Indian scripts), or the end of a Hangul syllable.
+    Such characters are combining, other marks (vowel signs of Indic scripts), or the end of a Hangul syllable.
     """
     first = unicodedata.normalize("NFKD", character)[0]
     return bool(unicodedata.combining(first)) or unicodedata.category(first)[0] == "M" or "\u1160" <= first <= "\u11ff"

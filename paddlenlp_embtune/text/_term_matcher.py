@@ -1,4 +1,4 @@
-"""Finding terms in a text: the leftmost first, of those the longest, none within a word of Latin letters or a number."""
+"""Finding terms in a text: leftmost first, then longest, never inside a Latin word or a number."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import PAD, UNK
 
-__all__ = ["MOST_CHARACTERS", "TermMatcher", "clean_term", "unique_terms"]
+__all__ = ["MAX_CHARACTERS", "TermMatcher", "clean_term", "unique_terms"]
 
-MOST_CHARACTERS = 64
+MAX_CHARACTERS = 64
 _RESERVED = (PAD, UNK, "[CLS]", "[SEP]", "[MASK]")
 
 
 class TermMatcher:
     """Finds terms in cleaned text.
 
-    A term that begins or ends with an ASCII letter or digit is not found where another one stands beside it there: ``ETF`` is
-    in ``买ETF基金``, not in ``ETFs``.
+    A term that begins or ends with an ASCII letter or digit is not found next to another one: ``ETF`` is found in
+    ``买ETF基金``, but not in ``ETFs``.
 
     Args:
-        terms: cleaned, as the texts will be.
+        terms: cleaned in the same way as the texts.
     """
 
     def __init__(self, terms: Collection[str]) -> None:
@@ -30,12 +30,12 @@ class TermMatcher:
         for term in terms:
             lengths.setdefault(term[:2], set()).add(len(term))
         self._terms = frozenset(terms)
-        # By what a term begins with, two characters where it has them: most places of a text are passed over by this alone.
+        # Keyed by the first two characters of a term (or one): this alone rules out most positions of a text.
         self._lengths = {begin: tuple(sorted(found, reverse=True)) for begin, found in lengths.items()}
         self._singles = any(len(term) == 1 for term in terms)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Find begin and end of each term in a cleaned text, in order; they do not overlap."""
+        """Return start and end of each term in a cleaned text, in order and without overlap."""
         lengths, done, found = self._lengths, 0, list[tuple[int, int]]()
         if not lengths:
             return found
@@ -51,7 +51,7 @@ class TermMatcher:
         return found
 
     def contained(self, text: str) -> set[str]:
-        """Return all terms that a cleaned text contains, also those within or across others."""
+        """Return all terms that a cleaned text contains, including those inside or across others."""
         found = set[str]()
         for at, begin in enumerate(map(add, text, text[1:] + " ")):
             if begin in self._lengths or (self._singles and begin[0] in self._lengths):
@@ -62,7 +62,7 @@ class TermMatcher:
         return found
 
     def _end(self, text: str, at: int) -> int:
-        """Where the longest term that begins at a place ends; 0 where none does."""
+        """Return the end of the longest term that begins at an offset; 0 if there is none."""
         if _within_word(text, at):
             return 0
         lengths = self._lengths.get(text[at : at + 2], ())
@@ -77,30 +77,32 @@ def clean_term(term: str, *, lowercase: bool, number: int, cleaning: int = CLEAN
     """Clean a term as texts are cleaned.
 
     Args:
-        term: as given.
-        lowercase: as texts are cleaned.
-        number: of its line, for the message.
-        cleaning: the rule, as texts are cleaned.
+        term: the original term.
+        lowercase: whether texts are case-folded.
+        number: its line number, for the message.
+        cleaning: the cleaning rule of the texts.
     Raises:
-        DataError: it is empty or too long, or holds a line break or a lone surrogate, or is the name of a special token.
+        DataError: it is empty or too long, contains a line break or a lone surrogate, or is the name of a special token.
     """
     cleaned = clean(term, lowercase=lowercase, cleaning=cleaning)
     if len(term.splitlines()) > 1 or any(character in "\r\n" or "\ud800" <= character <= "\udfff" for character in term):
-        fault = "holds a line break or a lone surrogate"
+        fault = "contains a line break or a lone surrogate"
     elif not cleaned:
         fault = "is empty"
-    elif len(cleaned) > MOST_CHARACTERS:
+    elif len(cleaned) > MAX_CHARACTERS:
         fault = f"has {len(cleaned)} characters"
     elif term.strip() in _RESERVED or cleaned in _RESERVED:
         fault = "is the name of a special token"
     else:
         return cleaned
-    shown = f"{term[:MOST_CHARACTERS]!r}{'...' if len(term) > MOST_CHARACTERS else ''}"
-    raise DataError(f"line {number}: the term {shown} {fault}; expected 1 to {MOST_CHARACTERS} characters on one line; fix it")
+    shown = f"{term[:MAX_CHARACTERS]!r}{'...' if len(term) > MAX_CHARACTERS else ''}"
+    raise DataError(
+        f"line {number}: the term {shown} {fault}; a term must be 1 to {MAX_CHARACTERS} characters on one line; fix it"
+    )
 
 
 def unique_terms(terms: Iterable[str], *, lowercase: bool, cleaning: int = CLEANING) -> tuple[str, ...]:
-    """Clean terms and drop the repeated ones.
+    """Clean terms and drop duplicates.
 
     Raises:
         DataError: as ``clean_term`` does.
@@ -110,7 +112,7 @@ def unique_terms(terms: Iterable[str], *, lowercase: bool, cleaning: int = CLEAN
 
 
 def _within_word(text: str, at: int) -> bool:
-    """Tell whether a place has an ASCII letter or digit on both sides."""
+    """Return whether an offset has an ASCII letter or digit on both sides."""
     if not 0 < at < len(text):
         return False
     before, after = text[at - 1], text[at]

@@ -16,9 +16,9 @@ __all__ = ["CharacterTable", "WordRules", "WordTable"]
 # differ from PaddleNLP's in 213 of the texts compared; ours were PaddleNLP's in all of them.
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_LONGEST_WORD = 100
+_MAX_WORD_LENGTH = 100
 _REMEMBERED = 1 << 16
-# Chinese ideographs: each is a word. The blocks are those of BERT; what Unicode added later is not among them.
+# Chinese ideographs: each is a word. The blocks are those of BERT, without later additions to Unicode.
 _IDEOGRAPHS = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),
@@ -29,21 +29,21 @@ _IDEOGRAPHS = (
     (0x2B820, 0x2CEAF),
     (0x2F800, 0x2FA1F),
 )
-# Letters and numbers that PaddleNLP cuts out like symbols.
+# Letters and numbers that PaddleNLP splits off like symbols.
 _SYMBOLS = frozenset("²º〇µØŋƱ")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordRules:
-    """What happens to a text before its words are cut into pieces.
+    """How a text is split into words before the words are split into pieces.
 
     Args:
         lowercase: fold case, character by character.
-        strip_accents: decompose (NFD), and drop the category Mn.
+        strip_accents: decompose (NFD), and drop characters of category Mn.
         ideographs: each Chinese ideograph is a word.
-        symbols: each character of the categories S*, and a few letters, is a word; without, only punctuation and what is
-            neither letter nor digit in ASCII are.
-        words: drop control characters, and cut at punctuation, symbols and ideographs; without, only white space parts words.
+        symbols: each character of the categories S*, and a few letters, is a word; otherwise only punctuation and ASCII
+            characters that are neither letter nor digit are.
+        words: drop control characters, and split at punctuation, symbols and ideographs; otherwise split at white space only.
     """
 
     lowercase: bool = True
@@ -54,13 +54,13 @@ class WordRules:
 
 
 class CharacterTable(dict[int, str]):
-    """What each character becomes before words are cut, for ``str.translate``.
+    """Maps each character to its replacement before the text is split into words, for ``str.translate``.
 
-    White space becomes a space, symbols and ideographs get one on both sides, control characters vanish. All accents that
-    may change places vanish here; the others keep the marks beside them in their places until the word is settled.
+    White space becomes a space, symbols and ideographs get a space on both sides, and control characters are dropped. Accents
+    that may be reordered are dropped here; the others keep the marks beside them in order until the whole word is normalized.
 
     Args:
-        rules: what is done.
+        rules: which of these steps apply.
     """
 
     def __init__(self, rules: WordRules) -> None:
@@ -98,8 +98,8 @@ class WordTable(dict[str, tuple[int, ...]]):
     """The ids of each word, by greedy search for the longest piece.
 
     Args:
-        vocabulary: knows the pieces.
-        decomposed: the words come from a ``CharacterTable`` that decomposes and drops accents.
+        vocabulary: the pieces.
+        decomposed: whether the words come from a ``CharacterTable`` that decomposes and drops accents.
     """
 
     def __init__(self, vocabulary: Vocabulary, decomposed: bool) -> None:
@@ -113,12 +113,12 @@ class WordTable(dict[str, tuple[int, ...]]):
         settled = "".join(word[at] for at in self.order(word))
         ids = [self.ids[piece] for piece in self._known_pieces(settled)]
         found = tuple(ids) if ids or not settled else (self.unknown_id,)
-        return _remember(self, word, found) if len(word) <= _LONGEST_WORD else found
+        return _remember(self, word, found) if len(word) <= _MAX_WORD_LENGTH else found
 
     def order(self, word: str) -> Sequence[int]:
-        """Tell which characters of a word stay, in the order of NFD: accents go, other marks are sorted by their class.
+        """Return the indices of the characters that remain, in NFD order: accents are dropped, other marks sorted by class.
 
-        ``unicodedata.normalize`` would sort too, but takes a time that grows with the square of a run of marks.
+        ``unicodedata.normalize`` would sort too, but its time grows with the square of the length of a run of marks.
         """
         if not self.decomposed or word.isascii() or word.isalnum():
             return range(len(word))
@@ -127,13 +127,13 @@ class WordTable(dict[str, tuple[int, ...]]):
         return [at for at in sorted(range(len(word)), key=keys.__getitem__) if unicodedata.category(word[at]) != "Mn"]
 
     def pieces(self, settled: str) -> list[str]:
-        """Cut a word whose characters have been put in order into pieces; an unknown word is one piece."""
+        """Split a normalized word into pieces; an unknown word is one piece."""
         return self._known_pieces(settled) or ([settled] if settled else [])
 
     def _known_pieces(self, settled: str) -> list[str]:
         pieces: list[str] = []
         start, length = 0, len(settled)
-        while start < length <= _LONGEST_WORD:
+        while start < length <= _MAX_WORD_LENGTH:
             joint = "##" if start else ""
             for end in range(min(length, start + self.longest_piece), start, -1):
                 if (piece := joint + settled[start:end]) in self.ids:
@@ -146,7 +146,7 @@ class WordTable(dict[str, tuple[int, ...]]):
 
 
 def _remember(table: dict[_K, _V], key: _K, value: _V) -> _V:
-    """Store what was found. No lock: two threads may find the same twice, and a full table begins anew."""
+    """Cache a value. No lock: two threads may compute the same value, and a full table is cleared."""
     if len(table) >= _REMEMBERED:
         table.clear()
     table[key] = value

@@ -1,4 +1,4 @@
-"""Terms added to a tokenizer that a model was trained with: tokens of their own, behind all the ids that there are."""
+"""Domain terms added to a trained model's tokenizer as new tokens, with ids after the existing ones."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ __all__ = ["AddedTerms", "TermTokenizer", "add_terms"]
 
 @dataclasses.dataclass(frozen=True)
 class TermTokenizer:
-    """Finds added terms in a text, and lets another tokenizer read what is between them.
+    """Finds added terms in a text, and tokenizes the rest with another tokenizer.
 
-    Terms are found in the text as ``clean`` makes it, case folded where the other tokenizer folds it: the leftmost first, of
-    those the longest, none within a word of Latin letters or a number, and none that begins or ends within a character as
-    given. What is between two terms is read as if it were a text of its own, so spaces beside a term are dropped. A text
-    without terms gets the ids that it had.
+    Terms are searched in the cleaned text, case-folded if the other tokenizer folds case: leftmost first, then longest, never
+    inside a Latin word or a number, and never starting or ending inside a character of the original text. The text between
+    two terms is tokenized on its own, so spaces beside a term are dropped. A text without terms gets the same ids as before.
 
     Args:
-        base: the tokenizer as it was; its ids stay.
-        terms: cleaned, none of them a token of ``base``, each once; their ids follow those of ``base``.
-        cleaning: the rule that terms are found by, see :func:`paddlenlp_embtune.text.clean`; that of ``base``, if it has one.
+        base: the original tokenizer; its ids stay.
+        terms: cleaned, unique, none of them a token of ``base``; their ids follow those of ``base``.
+        cleaning: the cleaning rule for finding terms, see :func:`paddlenlp_embtune.text.clean`; that of ``base`` if it has one.
     Raises:
-        DataError: a term is not valid, or stands in the vocabulary already.
+        DataError: a term is invalid, or already in the vocabulary.
     """
 
     base: Tokenizer
@@ -41,16 +40,18 @@ class TermTokenizer:
     def __post_init__(self) -> None:
         if isinstance(self.base, TermTokenizer):
             raise DataError(
-                "terms cannot be added on top of added terms; expected one list of terms; use extend to lengthen it"
+                "the base tokenizer must not have added terms itself; pass one list of terms, or add more with add_terms"
             )
         object.__setattr__(self, "cleaning", getattr(self.base, "cleaning", self.cleaning))
         for number, term in enumerate(self.terms, start=1):
             if clean_term(term, lowercase=self.lowercase, number=number, cleaning=self.cleaning) != term:
-                raise DataError(f"line {number}: the term {term!r} is not clean; expected as texts are cleaned; use extend")
+                raise DataError(
+                    f"line {number}: the term {term!r} is not cleaned as texts are; use add_terms, which cleans terms"
+                )
             if term in self.base.vocabulary:
-                raise DataError(f"line {number}: the term {term!r} is a token already; expected new terms; leave it out")
+                raise DataError(f"line {number}: the term {term!r} is already a token; remove it")
         if len(set(self.terms)) != len(self.terms):
-            raise DataError(f"of the {len(self.terms)} terms some stand there twice; expected each once; use extend")
+            raise DataError(f"the {len(self.terms)} terms contain duplicates; use add_terms, which drops them")
         self.vocabulary  # noqa: B018 - made now, not at the first text
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,41 +59,41 @@ class TermTokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The tokens of ``base``, then the terms."""
+        """The tokens of ``base``, followed by the terms."""
         return Vocabulary([*self.base.vocabulary.tokens, *self.terms])
 
     @property
     def lowercase(self) -> bool:
-        """Whether case is folded before anything is looked up."""
+        """Whether case is folded before lookup."""
         return self.base.lowercase
 
     @property
     def prefix(self) -> tuple[int, ...]:
-        """The ids that ``encode`` puts before those of a text."""
+        """Ids that ``encode`` adds before those of a text."""
         return self.base.prefix
 
     @property
     def suffix(self) -> tuple[int, ...]:
-        """The ids that ``encode`` puts after those of a text."""
+        """Ids that ``encode`` adds after those of a text."""
         return self.base.suffix
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into terms and the tokens of what is between them."""
+        """Split a text into terms and the tokens between them."""
         found: list[str] = []
         for begin, end, term in self._parts(text):
             found += [term] if term else self.base.tokens(text[begin:end])
         return found
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into at most ``max_length`` ids; none where there is no own token.
+        """Encode a text as at most ``max_length`` ids; empty if the text has no token.
 
         Raises:
-            DataError: ``max_length`` leaves no room for a token.
+            DataError: ``max_length`` is too small for a single token.
         """
         fixed = len(self.prefix) + len(self.suffix)
         cleaned = clean(text, lowercase=self.lowercase, cleaning=self.cleaning)
         spans, straight = self._spans(text, cleaned)
-        # Characters and words are read from the cleaned text, where it is the same: cleaning is most of the work.
+        # Encode characters and words from the cleaned text where that is equivalent: cleaning is most of the work.
         direct = getattr(self.base, "encode_cleaned", None)
         if not spans or (max_length is not None and max_length <= fixed):
             return direct(cleaned, max_length=max_length) if direct else self.base.encode(text, max_length=max_length)
@@ -111,25 +112,25 @@ class TermTokenizer:
         return [*self.prefix, *own, *self.suffix]
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text its first ``limit`` tokens come from, begin and end; None finds all."""
-        places: list[tuple[int, int]] = []
+        """Return the spans (start, end) of the first ``limit`` tokens in a text; None returns all."""
+        offsets: list[tuple[int, int]] = []
         for begin, end, term in self._parts(text):
-            room = None if limit is None else limit - len(places)
+            room = None if limit is None else limit - len(offsets)
             if room is not None and room <= 0:
                 break
             if term:
-                places.append((begin, end))
+                offsets.append((begin, end))
             else:
                 inside = self.base.offsets(text[begin:end], limit=room)
-                places += [(begin + first, begin + last) for first, last in inside] if begin else inside
-        return places
+                offsets += [(begin + first, begin + last) for first, last in inside] if begin else inside
+        return offsets
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary and files."""
         return {"name": "terms", "count": len(self.terms), "base": self.base.config(), "cleaning": self.cleaning}
 
     def files(self) -> Mapping[str, bytes]:
-        """Return what ``base`` needs beside its vocabulary."""
+        """Return the files that ``base`` needs besides its vocabulary."""
         return self.base.files()
 
     @cached_property
@@ -137,33 +138,34 @@ class TermTokenizer:
         return TermMatcher(self.terms)
 
     def _spans(self, text: str, cleaned: str) -> tuple[list[tuple[int, int, str]], bool]:
-        """Begin, end and name of each term in a text as given; and whether places in the cleaned text are the same."""
+        """Return start, end and name of each term in the original text, and whether offsets in the cleaned text are equal."""
         found = self._matcher.spans(cleaned)
         if not found:
             return [], True
         if is_aligned(text, cleaned, lowercase=self.lowercase, cleaning=self.cleaning):
             return [(begin, end, cleaned[begin:end]) for begin, end in found], True
-        places = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
+        offsets = locate(text, lowercase=self.lowercase, cleaning=self.cleaning)
         named = [
-            (places[begin][0], places[end - 1][1], cleaned[begin:end])
+            (offsets[begin][0], offsets[end - 1][1], cleaned[begin:end])
             for begin, end in found
-            if (begin == 0 or places[begin - 1] != places[begin]) and (end == len(places) or places[end - 1] != places[end])
+            if (begin == 0 or offsets[begin - 1] != offsets[begin])
+            and (end == len(offsets) or offsets[end - 1] != offsets[end])
         ]
         return named, False
 
     def _parts(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Cut a text into terms and the stretches between them, whose name is empty."""
+        """Split a text into terms and the stretches between them, whose name is empty."""
         return parts_of(text, self._spans(text, clean(text, lowercase=self.lowercase, cleaning=self.cleaning))[0])
 
 
 @dataclasses.dataclass(frozen=True)
 class AddedTerms:
-    """What became of terms that were to be added.
+    """The outcome of adding terms.
 
     Args:
         added: new tokens, in the order of their ids.
-        known: those that were tokens already.
-        repeated: those that stood there more than once, without their first time.
+        known: terms that were tokens already.
+        repeated: duplicates, without their first occurrence.
     """
 
     added: tuple[str, ...]
@@ -172,13 +174,13 @@ class AddedTerms:
 
 
 def add_terms(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer, AddedTerms]:
-    """Add terms to a tokenizer behind its last id; old ids stay, and terms that are tokens already are left out.
+    """Add terms to a tokenizer after its last id; existing ids stay, and terms that are tokens already are skipped.
 
     Args:
-        tokenizer: any; one with added terms gets more of them.
-        terms: one a line of the user's list; cleaned as texts are.
+        tokenizer: any tokenizer; if it has added terms, they are kept.
+        terms: one per line of the user's list; cleaned as texts are.
     Raises:
-        DataError: a term is empty or too long, breaks the line, or is a single character that has an id; with its line number.
+        DataError: a term is empty or too long, contains a line break, or is a single character with an id; names the line.
     """
     added: dict[str, None] = {}
     known: dict[str, None] = {}
@@ -188,8 +190,8 @@ def add_terms(tokenizer: Tokenizer, terms: Sequence[str]) -> tuple[TermTokenizer
         term = clean_term(given, lowercase=tokenizer.lowercase, number=number, cleaning=cleaning)
         if len(term) == 1 and term in tokenizer.vocabulary:
             raise DataError(
-                f"line {number}: the term {term!r} is a single character that has an id; expected terms of two characters or "
-                "more, or an unknown character; leave it out"
+                f"line {number}: the term {term!r} is a single character that already has an id; a term must have two "
+                "characters or more, or be an unknown character; remove it"
             )
         if term in added or term in known:
             repeated.append(term)

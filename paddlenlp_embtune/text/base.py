@@ -1,4 +1,4 @@
-"""Tokenizers: text to tokens to ids, behind one interface."""
+"""The tokenizer interface, the character tokenizer, padding, and a report on unknown tokens."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ NO_FILES: Mapping[str, bytes] = types.MappingProxyType({})
 
 
 class Tokenizer(Protocol):
-    """What every tokenizer offers."""
+    """The interface of all tokenizers."""
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The tokens that have ids."""
+        """All tokens that have ids."""
 
     @property
     def lowercase(self) -> bool:
-        """Whether case is folded before anything is looked up."""
+        """Whether case is folded before lookup."""
 
     @property
     def prefix(self) -> tuple[int, ...]:
-        """The ids that ``encode`` puts before those of a text."""
+        """Ids that ``encode`` adds before those of a text."""
 
     @property
     def suffix(self) -> tuple[int, ...]:
-        """The ids that ``encode`` puts after those of a text."""
+        """Ids that ``encode`` adds after those of a text."""
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into tokens of its own, without prefix and suffix; unknown ones as they stand in the text."""
+        """Split a text into tokens, without prefix and suffix; unknown tokens keep their text."""
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into at most ``max_length`` ids: prefix, own tokens, suffix; none where there is no own token."""
+        """Encode a text as at most ``max_length`` ids: prefix, tokens, suffix; empty if the text has no token."""
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text as given its first ``limit`` own tokens come from, begin and end; None finds all.
+        """Return the spans (start, end) of the first ``limit`` tokens in the original text; None returns all.
 
-        Places are in the order of the text; two of them are the same or do not overlap.
+        Spans are in text order; any two are either equal or disjoint.
         """
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary and files."""
 
     def files(self) -> Mapping[str, bytes]:
-        """Return what the tokenizer needs beside its vocabulary: file names and their content."""
+        """Return the files that the tokenizer needs besides its vocabulary: content by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CharTokenizer:
-    """Cuts text into characters.
+    """Splits text into characters.
 
     Args:
         vocabulary: the characters that have ids.
         lowercase: fold case first.
-        cleaning: the rule that texts are cleaned by, see :func:`paddlenlp_embtune.text.clean`.
+        cleaning: the cleaning rule, see :func:`paddlenlp_embtune.text.clean`.
     """
 
     prefix: ClassVar[tuple[int, ...]] = ()
@@ -76,33 +76,33 @@ class CharTokenizer:
     cleaning: int = CLEANING
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into characters after cleaning it."""
+        """Clean a text and split it into characters."""
         return list(clean(text, lowercase=self.lowercase, cleaning=self.cleaning))
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of its first ``max_length`` characters."""
+        """Encode a text as the ids of its first ``max_length`` characters."""
         return self.encode_cleaned(clean(text, lowercase=self.lowercase, cleaning=self.cleaning), max_length=max_length)
 
     def encode_cleaned(self, cleaned: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text that has been cleaned into the ids of its first ``max_length`` characters."""
+        """Encode a cleaned text as the ids of its first ``max_length`` characters."""
         ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         return [ids.get(character, unknown) for character in cleaned[:max_length]]
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text its first ``limit`` characters come from, begin and end."""
+        """Return the spans (start, end) of the first ``limit`` characters in the original text."""
         return locate(text, lowercase=self.lowercase, cleaning=self.cleaning, limit=limit)
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary."""
         return {"name": "char", "lowercase": self.lowercase, "cleaning": self.cleaning}
 
     def files(self) -> Mapping[str, bytes]:
-        """Return nothing: the vocabulary is all that it needs."""
+        """Return no files: only the vocabulary is needed."""
         return NO_FILES
 
     @staticmethod
     def count(texts: Iterable[str], *, lowercase: bool) -> Counter[str]:
-        """Count the characters of texts, cleaned as this tokenizer will clean them."""
+        """Count the characters of texts, cleaned as this tokenizer cleans them."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(clean(text, lowercase=lowercase))
@@ -110,17 +110,17 @@ class CharTokenizer:
 
 
 def content_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return the ids of a text's own tokens, without those that ``encode`` puts around them."""
+    """Return the ids of a text without the prefix and suffix that ``encode`` adds."""
     ids = tokenizer.encode(text)
     return ids[len(tokenizer.prefix) : len(ids) - len(tokenizer.suffix)]
 
 
 def pad(sequences: Sequence[Sequence[int]], *, min_length: int = 1) -> npt.NDArray[np.int64]:
-    """Lay id lists side by side, padded with 0 on the right.
+    """Stack id lists into one array, padded with 0 on the right.
 
     Args:
         sequences: B lists of ids.
-        min_length: the least width of the result.
+        min_length: minimum width of the result.
     Shapes:
         returns: (B, L) int64, L the longest list or ``min_length``
     """
@@ -133,11 +133,11 @@ def pad(sequences: Sequence[Sequence[int]], *, min_length: int = 1) -> npt.NDArr
 
 @dataclasses.dataclass(frozen=True)
 class UnknownReport:
-    """How much of a set of texts the vocabulary does not know.
+    """Statistics on unknown tokens in a set of texts.
 
     Args:
-        tokens: tokens in all.
-        unknown: those without an id of their own.
+        tokens: total number of tokens.
+        unknown: number of tokens without an id of their own.
         worst: the most frequent unknown tokens with their counts.
     """
 
@@ -147,12 +147,12 @@ class UnknownReport:
 
     @property
     def share(self) -> float:
-        """Share of unknown tokens, 0 to 1."""
+        """Fraction of unknown tokens, 0 to 1."""
         return self.unknown / self.tokens if self.tokens else 0.0
 
 
 def unknown_report(tokenizer: Tokenizer, texts: Iterable[str], *, worst: int = 10) -> UnknownReport:
-    """Count the tokens of texts that the vocabulary does not know."""
+    """Count the unknown tokens of texts."""
     ids, unknown = tokenizer.vocabulary.ids, tokenizer.vocabulary.unknown_id
     total = 0
     missing: Counter[str] = Counter()

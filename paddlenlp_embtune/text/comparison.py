@@ -1,4 +1,4 @@
-"""Comparing tokenizers on the same texts: lengths, unknown tokens, terms kept whole, speed."""
+"""Comparison of tokenizers on the same texts: lengths, unknown tokens, unsplit terms, speed."""
 
 from __future__ import annotations
 
@@ -27,29 +27,27 @@ def compare_tokenizers(
 ) -> list[dict[str, Any]]:
     """Compare tokenizers on the user's texts.
 
-    A term is whole where a text consists of it alone and it is one token, spaces and the sign of a word's beginning aside.
+    A term counts as whole if it is one token when tokenized alone, ignoring spaces and word-start markers.
 
     Args:
-        tokenizers: by the names to show.
-        texts: blanks count as texts without tokens.
-        terms: terms of the domain, to see whether they are cut.
-        max_length: the most ids that the model reads; None leaves the share of longer texts out.
-        rounds: how often speed is measured, in turns; the median counts.
-        examples: at most so many cut terms are shown.
+        tokenizers: by display name.
+        texts: blank texts count as texts without tokens.
+        terms: domain terms, to check whether they are split.
+        max_length: maximum number of ids that the model reads; None omits the share of longer texts.
+        rounds: number of speed measurements, taken in turns; the median is reported.
+        examples: maximum number of split terms to show.
     Returns:
         For each tokenizer: ``name``, ``kind``, ``vocabulary``, ``texts``, ``tokens_mean``, ``tokens_p95``, ``tokens_max``,
         ``characters_per_token``, ``unknown_rate`` (0 to 1), ``terms``, ``terms_whole`` (share, None without terms),
         ``terms_cut`` (term and pieces), ``max_length``, ``longer_than_max_length`` (share of texts, markers included, or None)
         and ``texts_per_second``.
     Raises:
-        DataError: there is nothing to compare.
+        DataError: there is nothing to compare, or an option is out of range.
     """
     if not tokenizers or not texts:
-        raise DataError(
-            f"there are {len(tokenizers)} tokenizers and {len(texts)} texts to compare; expected one or more of each"
-        )
+        raise DataError(f"a comparison needs at least one tokenizer and one text, got {len(tokenizers)} and {len(texts)}")
     if rounds < 1 or examples < 0:
-        raise DataError(f"rounds is {rounds} and examples {examples}; expected 1 or more, and 0 or more")
+        raise DataError(f"rounds must be 1 or more and examples 0 or more, got {rounds} and {examples}")
     speeds = _speeds(tokenizers, texts, rounds)
     return [
         {
@@ -92,7 +90,7 @@ def _terms(tokenizer: Tokenizer, terms: Sequence[str], examples: int) -> dict[st
     for term in terms:
         pieces = tokenizer.tokens(term)
         visible = [piece for piece in pieces if piece.strip(" \u2581")]
-        # An unknown word stays whole in ``tokens``, but the model cannot tell it from another.
+        # An unknown word stays whole in ``tokens``, but to the model it looks like any other unknown word.
         if len(visible) != 1 or visible[0] not in tokenizer.vocabulary:
             cut.append({"term": term, "pieces": pieces})
     whole = 1 - len(cut) / len(terms) if terms else None
@@ -100,7 +98,7 @@ def _terms(tokenizer: Tokenizer, terms: Sequence[str], examples: int) -> dict[st
 
 
 def _speeds(tokenizers: Mapping[str, Tokenizer], texts: Sequence[str], rounds: int) -> dict[str, float]:
-    """Texts a second, the median over rounds in which the tokenizers take turns; the first round does not count."""
+    """Return texts per second, the median over rounds in which the tokenizers take turns; the first round is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in tokenizers}
     for number in range(rounds + 1):
         for name, tokenizer in tokenizers.items():

@@ -1,4 +1,4 @@
-"""From texts to what the model gets of them: ids, in windows where a text is too long."""
+"""Encoding texts as model input: ids, in windows if a text is too long."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ _TEXTS_PER_CHUNK, _CHARACTERS_PER_CHUNK = 2048, 1 << 20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenizedTexts:
-    """What the model gets of N texts, in W windows.
+    """Model input for N texts, in W windows.
 
     Args:
-        ids: of each window; empty for a text without a visible character.
-        first: number of each text's first window, (N + 1,) int64, W at the end.
-        places: begin and end of each window in its text; None where long texts are cut instead.
-        cut: numbers of the texts that have more ids than the model reads, of which the rest was left out.
+        ids: of each window; empty for a text without visible characters.
+        first: index of each text's first window, (N + 1,) int64, with W at the end.
+        spans: start and end of each window in its text; None if long texts are truncated instead.
+        cut: indices of the texts that were truncated.
     """
 
     ids: Sequence[Sequence[int]]
     first: npt.NDArray[np.int64]
-    places: Sequence[tuple[int, int]] | None = None
+    spans: Sequence[tuple[int, int]] | None = None
     cut: Sequence[int] = ()
 
 
 def tokenize_texts(
     texts: Sequence[str], tokenizer: Tokenizer, *, max_length: int, windows: WindowSpec | None, start: int = 0
 ) -> TokenizedTexts:
-    """Turn texts into the ids that the model gets.
+    """Encode texts as model input.
 
     Args:
         texts: N texts.
         tokenizer: the model's.
-        max_length: the most ids of a window.
-        windows: how longer texts are read; None cuts them.
-        start: the number of the first text, for messages.
+        max_length: maximum number of ids of a window.
+        windows: how to read longer texts; None truncates them.
+        start: index of the first text, for messages.
     Raises:
-        TypeError: something is not a text; the message gives its index.
+        TypeError: an item is not a string; the message gives its index.
     """
-    ids, places, first, cut = list[Sequence[int]](), list[tuple[int, int]](), [0], list[int]()
+    ids, spans, first, cut = list[Sequence[int]](), list[tuple[int, int]](), [0], list[int]()
     behind = max_length - len(tokenizer.suffix)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"text number {start + index} is {text!r} of type {type(text).__name__}; expected str")
-        # One id more than the model reads tells whether there is more; it costs next to nothing.
+            raise TypeError(f"text number {start + index} must be a str, got {text!r} of type {type(text).__name__}")
+        # One id beyond the limit shows whether there is more; it costs next to nothing.
         whole = [] if is_blank(text) else tokenizer.encode(text, max_length=max_length + 1)
         if len(whole) <= max_length:
             ids.append(whole)
-            places.append((0, len(text)))
+            spans.append((0, len(text)))
         elif windows is None:
             ids.append([*whole[:behind], *tokenizer.suffix])
-            places.append((0, len(text)))
+            spans.append((0, len(text)))
             cut.append(index)
         else:
             parts = split_windows(text, tokenizer, max_length=max_length, overlap=windows.overlap_tokens)
             ids.extend(tokenizer.encode(text[begin:end], max_length=max_length) for begin, end in parts)
-            places.extend(parts)
+            spans.extend(parts)
         first.append(len(ids))
-    return TokenizedTexts(ids, np.asarray(first, dtype=np.int64), places if windows is not None else None, cut)
+    return TokenizedTexts(ids, np.asarray(first, dtype=np.int64), spans if windows is not None else None, cut)
 
 
 def chunk_texts(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of the first, about two thousand texts, fewer where they are long)."""
+    """Yield (index of the first text, about two thousand texts, or fewer if they are long)."""
     chunk, start, characters = list[str](), 0, 0
     try:
         for text in texts:
@@ -80,7 +80,7 @@ def chunk_texts(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             if len(chunk) == _TEXTS_PER_CHUNK or characters > _CHARACTERS_PER_CHUNK:
                 yield start, chunk
                 start, chunk, characters = start + len(chunk), [], 0
-    except Exception:  # of the source: told after the texts that came before it
+    except Exception:  # of the source: raised after the texts before it
         if chunk:
             yield start, chunk
         raise

@@ -1,4 +1,4 @@
-"""ERNIE-M's tokenizer: the pieces of a SentencePiece model, cut again where scripts and digits meet."""
+"""ERNIE-M's tokenizer: SentencePiece pieces, split again between scripts and digits."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PUNCTUATION = frozenset(",;:.?!~，；：。？！《》【】")
 
 
 class ErnieMTokenizer:
-    """Cuts text into pieces with the ids that PaddleNLP's ``ErnieMTokenizer`` gives.
+    """Splits text into pieces with the same ids as PaddleNLP's ``ErnieMTokenizer``.
 
-    A SentencePiece model cuts first. Within its pieces, each Chinese character and each common mark of punctuation stands
-    alone, digits part from what is not a digit, and a U+2581 before any of these, or alone, is dropped. What comes of that is
-    looked up by name; what the vocabulary lacks is unknown. On purpose unlike PaddleNLP, a text that spells ``[SEP]`` is cut
-    like any other, and a text without pieces gets no ids at all.
+    A SentencePiece model splits first. Within its pieces, each Chinese character and each common punctuation mark becomes a
+    piece, digits are separated from everything else, and a U+2581 before any of these, or alone, is dropped. The results are
+    looked up by name; pieces that are not in the vocabulary are unknown. Unlike in PaddleNLP, on purpose, a text that spells
+    ``[SEP]`` is split like any other, and a text without pieces gets no ids at all.
 
     Args:
-        vocabulary: holds ``[CLS]`` and ``[SEP]``.
+        vocabulary: must contain ``[CLS]`` and ``[SEP]``.
         model: content of ``sentencepiece.bpe.model``.
-        lowercase: fold case, character by character, before anything else, as ``do_lower_case`` does there.
-        model_sha256: what the model must be; None takes the one given.
+        lowercase: first fold case, character by character, like ``do_lower_case`` in PaddleNLP.
+        model_sha256: expected hash of the model; None accepts any.
     Raises:
         MissingDependencyError: sentencepiece is not installed.
-        DataError: the model is damaged or another one, or the vocabulary lacks ``[CLS]`` or ``[SEP]``.
+        DataError: the model is damaged or has another hash, or the vocabulary lacks ``[CLS]`` or ``[SEP]``.
     Source:
         Ouyang et al. 2021, "ERNIE-M", as in paddlenlp.transformers.ernie_m.tokenizer
     """
@@ -58,46 +58,46 @@ class ErnieMTokenizer:
         return ErnieMTokenizer, (self.vocabulary, self.model, self._folds)
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into pieces, without ``[CLS]`` and ``[SEP]``; U+2581 stands for a space, unknown ones as they are."""
+        """Split a text into pieces, without ``[CLS]`` and ``[SEP]``; U+2581 is a space; unknown pieces keep their text."""
         parts = (piece[begin:end] for piece in self._pieces(text) for begin, end in _parts(piece))
         return [UNK if part in _SPECIAL else part for part in parts]
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of ``[CLS]``, of its first ``max_length - 2`` pieces, and of ``[SEP]``.
+        """Encode a text as the ids of ``[CLS]``, its first ``max_length - 2`` pieces, and ``[SEP]``.
 
         Raises:
-            DataError: ``max_length`` leaves no room for a piece.
+            DataError: ``max_length`` is too small for a single piece.
         """
         if max_length is not None and max_length < 3:
-            raise DataError(f"max_length is {max_length}; expected 3 or more, for {_CLS}, {_SEP} and a piece between them")
+            raise DataError(f"max_length must be 3 or more, for {_CLS}, a piece and {_SEP}, got {max_length}")
         ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         tokens = self.tokens(text)[: None if max_length is None else max_length - 2]
         return [*self.prefix, *(ids.get(token, unknown) for token in tokens), *self.suffix] if tokens else []
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text its first ``limit`` pieces come from, begin and end; None finds all.
+        """Return the spans (start, end) of the first ``limit`` pieces in the original text; None returns all.
 
-        White space around is left out. The parts of a piece that normalization made longer or shorter than what it stands for
-        all have the place of the whole; a piece that nothing stands for has that of the piece after it, or of the last one.
+        Surrounding white space is excluded. If normalization changed the length of a piece, all its parts have the span of the
+        whole piece; a piece without source characters has the span of the piece after it, or of the last one.
         """
         folded, origins = self._folded(text)
-        places, empty = list[tuple[int, int]](), 0
+        offsets, empty = list[tuple[int, int]](), 0
         spans = piece_spans(self._processor, folded) if text.strip() else []
         for piece, span in zip(self._pieces(text), spans, strict=True):
             begin, end = without_spaces(folded, *span)
-            for first, last, count in _places(piece, begin, end):
+            for first, last, count in _part_spans(piece, begin, end):
                 if first == last:
                     empty += count
                     continue
-                append_span(places, origins[first], origins[last - 1] + 1)
-                places += [places[-1]] * (empty + count - 1)
+                append_span(offsets, origins[first], origins[last - 1] + 1)
+                offsets += [offsets[-1]] * (empty + count - 1)
                 empty = 0
-        if places:
-            places += [places[-1]] * empty
-        return places[:limit] if places else ([(0, len(text))] * empty)[:limit]
+        if offsets:
+            offsets += [offsets[-1]] * empty
+        return offsets[:limit] if offsets else ([(0, len(text))] * empty)[:limit]
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary and files."""
         return {"name": "ernie_m", "lowercase": self._folds, "model_sha256": self.model_sha256}
 
     def files(self) -> Mapping[str, bytes]:
@@ -105,11 +105,11 @@ class ErnieMTokenizer:
         return {SENTENCEPIECE_MODEL: self.model}
 
     def _pieces(self, text: str) -> list[str]:
-        """The model's pieces of a text."""
+        """Return the pieces that the model makes of a text."""
         return text_pieces(self._processor, self._folded(text)[0]) if text.strip() else []
 
     def _folded(self, text: str) -> tuple[str, range | list[int]]:
-        """A text as the model gets it, and where each of its characters comes from."""
+        """Return a text as the model sees it, and the original offset of each of its characters."""
         allowed = valid_text(text)
         if not self._folds:
             return allowed, range(len(allowed))
@@ -119,7 +119,7 @@ class ErnieMTokenizer:
 
 @functools.lru_cache(maxsize=65536)
 def _parts(piece: str) -> tuple[tuple[int, int], ...]:
-    """Begin and end of the parts of a piece."""
+    """Return start and end of the parts of a piece."""
     return tuple(_cut(piece)) if piece != _SPACE else ()
 
 
@@ -138,8 +138,8 @@ def _cut(piece: str) -> Iterator[tuple[int, int]]:
         yield start, len(piece)
 
 
-def _places(piece: str, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The places of the parts of a piece that stands for the characters from ``begin`` to ``end``, and of how many parts."""
+def _part_spans(piece: str, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the span of each part of a piece that covers the characters ``begin`` to ``end``, and the number of parts."""
     parts, marked = _parts(piece), len(piece) - len(piece.lstrip(_SPACE))
     if len(piece) - marked == end - begin:
         yield from ((begin + max(0, first - marked), begin + last - marked, 1) for first, last in parts)

@@ -22,7 +22,7 @@ __all__ = ["TOKENIZERS", "build_tokenizer"]
 
 TOKENIZERS = ("char", "word", "wordpiece", "sentencepiece")
 _DEFAULT_PIECES = 8000
-_LARGEST_MODEL = 64 << 20
+_MAX_MODEL_BYTES = 64 << 20
 
 
 def build_tokenizer(
@@ -40,17 +40,17 @@ def build_tokenizer(
 
     Args:
         name: ``char``, ``word``, ``wordpiece`` or ``sentencepiece``.
-        texts: what the vocabulary is counted in, or SentencePiece trained on.
-        lowercase: fold case; a SentencePiece model from a file decides for itself.
+        texts: for counting the vocabulary, or training SentencePiece.
+        lowercase: fold case; ignored for a SentencePiece model from a file.
         min_count: rarer characters or words get no id; char and word only.
         vocabulary_file: ``vocab.txt`` for char, word and wordpiece, which needs one; a ``.model`` file for sentencepiece.
-        user_terms: kept whole: words of the user's for word, pieces for a SentencePiece that is trained, added terms otherwise.
-        size: the most tokens that are counted or learnt from texts; None for all, and for 8,000 pieces.
-        max_length: the most ids of a text, to refuse one without room.
+        user_terms: kept whole: as words for word, as pieces for a newly trained SentencePiece, as added terms otherwise.
+        size: maximum number of tokens counted or learned from texts; None means all, or 8,000 pieces.
+        max_length: maximum number of ids of a text; rejected if too small for the tokenizer.
     Raises:
-        RecipeError: the name is unknown, or options do not go together.
-        DataError: a file is missing or of another kind, or a term or text is not valid.
-        MissingDependencyError: jieba or sentencepiece is needed and not installed.
+        RecipeError: the name is unknown, or options contradict each other.
+        DataError: a file is missing or of the wrong kind, or a term or text is invalid.
+        MissingDependencyError: jieba or sentencepiece is needed but not installed.
     """
     _check(name, vocabulary_file=vocabulary_file, size=size, max_length=max_length)
     limits = _limits(min_count, size)
@@ -75,25 +75,23 @@ def _check(name: str, *, vocabulary_file: Path | None, size: int | None, max_len
     if name not in TOKENIZERS:
         raise RecipeError(f"text.tokenizer is {name!r}; {expected_names(name, TOKENIZERS)}")
     if name == "wordpiece" and vocabulary_file is None:
-        raise RecipeError(
-            "text.tokenizer is 'wordpiece' and text.vocabulary is not set; expected the vocab.txt of a pretrained model; set it"
-        )
+        raise RecipeError("text.tokenizer 'wordpiece' needs text.vocabulary: set it to the vocab.txt of a pretrained model")
     require_at_most("text.pieces", size, 1_000_000)
     if size is not None and (vocabulary_file is not None or size < 1):
         raise RecipeError(
-            f"text.pieces is {size} and text.vocabulary is {_shown(vocabulary_file)}; expected a size of 1 or more without a "
-            "file, for a file decides itself; leave one out"
+            f"text.pieces must be 1 or more and cannot be combined with text.vocabulary, whose file fixes the size, got {size} "
+            f"and {_shown(vocabulary_file)}; remove one of them"
         )
-    least = 3 if name == "wordpiece" else 1
-    if max_length is not None and max_length < least:
-        raise RecipeError(f"text.max_length is {max_length}; expected for {name}: {least} or more; raise it")
+    minimum = 3 if name == "wordpiece" else 1
+    if max_length is not None and max_length < minimum:
+        raise RecipeError(f"text.max_length must be {minimum} or more for {name}, got {max_length}")
 
 
 Limits = Callable[[Counter[str]], Vocabulary]
 
 
 def _limits(min_count: int, size: int | None) -> Limits:
-    """How a vocabulary is made of counts: the most frequent tokens."""
+    """Return a function that builds a vocabulary of the most frequent tokens."""
 
     def build(counts: Counter[str]) -> Vocabulary:
         kept = sorted(counts, key=lambda token: (-counts[token], token))[:size]
@@ -105,7 +103,7 @@ def _limits(min_count: int, size: int | None) -> Limits:
 def _word(
     texts: Sequence[str], lowercase: bool, user_terms: Sequence[str], vocabulary: Vocabulary | None, limits: Limits
 ) -> WordTokenizer:
-    """Words, then the characters that unknown words are cut into, then what the user named."""
+    """Build a word tokenizer: its vocabulary has words, characters for splitting unknown words, and the user's terms."""
     terms = unique_terms(user_terms, lowercase=lowercase)
     if vocabulary is None:
         words = limits(WordTokenizer.count(texts, lowercase=lowercase, user_terms=terms))
@@ -118,14 +116,16 @@ def _word(
 def _vocabulary(path: Path) -> Vocabulary:
     content = _read(path, "a vocab.txt")
     if b"\0" in content:
-        raise DataError(f"{path} is binary; expected a vocab.txt with one token a line; a .model file goes with sentencepiece")
+        raise DataError(
+            f"{path} is binary; expected a vocab.txt with one token per line; .model files are for the tokenizer sentencepiece"
+        )
     return Vocabulary(read_lines(path, error=DataError))
 
 
 def _read(path: Path, kind: str) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST_MODEL:
-            raise DataError(f"{path} has {path.stat().st_size} bytes; expected {kind} file of at most {_LARGEST_MODEL} bytes")
+        if path.stat().st_size > _MAX_MODEL_BYTES:
+            raise DataError(f"{path} has {path.stat().st_size} bytes; expected {kind} file of at most {_MAX_MODEL_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; expected {kind} file; fix text.vocabulary") from None

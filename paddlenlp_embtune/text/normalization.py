@@ -1,4 +1,4 @@
-"""Cleaning text before it is cut into tokens."""
+"""Cleaning text before it is split into tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paddlenlp_embtune.text.unicode_classes import BLANKS, CONTROLS, FORMER_CONT
 __all__ = ["CLEANING", "clean", "is_blank"]
 
 CLEANING = 2
-"""The rule of cleaning that new tokenizers follow. A bundle states its own; one that states none follows rule 1."""
+"""The cleaning rule of new tokenizers. A bundle records its own; one without a record uses rule 1."""
 
 _SPACE = re.compile(r"\s+")
 _LONE = r"\ud800-\udfff"
@@ -24,21 +24,21 @@ _ODD = {
     2: re.compile(f"[{regex_class(CONTROLS, IGNORABLE)}{_LONE}{_FOLDED}]"),
 }
 _VISIBLE = re.compile(rf"[^\s{regex_class(CONTROLS, IGNORABLE, BLANKS)}]")
-_MOST_MARKS = 30
+_MAX_MARKS = 30
 
 
 def clean(text: str, *, lowercase: bool, cleaning: int = CLEANING) -> str:
-    """Fold width and case, drop what cannot be seen, and make every run of white space one space.
+    """Fold width and case, drop invisible characters, and collapse white space.
 
     Full-width letters, digits and punctuation become their half-width forms (Unicode NFKC), so that ``ＡＢ，`` and ``AB,``
     are one text. Control characters and Unicode's Default_Ignorable_Code_Point are dropped, radicals become the ideographs
-    that they stand for, and the empty Braille pattern becomes a space. Lone surrogates become U+FFFD. Of a run of combining
-    marks the first 30 are kept, for normalization takes time that grows with its square. The result never holds a line break.
+    that they represent, and the empty Braille pattern becomes a space. Lone surrogates become U+FFFD. Of a run of combining
+    marks only 30 are kept, because normalization takes time that grows with its square. The result has no line breaks.
 
     Args:
-        text: as given.
+        text: the original text.
         lowercase: fold case.
-        cleaning: the rule: 2, or 1 for bundles made before it, which drops fewer invisible characters and leaves radicals.
+        cleaning: the rule: 2, or 1 for older bundles, which drops fewer invisible characters and keeps radicals.
     Source:
         Unicode Standard Annex 15, section 13, for the number 30
     """
@@ -50,20 +50,20 @@ def clean(text: str, *, lowercase: bool, cleaning: int = CLEANING) -> str:
             wanted = _UNWANTED[cleaning].sub("", _SURROGATE.sub("\ufffd", text))
             if cleaning > 1:
                 wanted = wanted.translate(_REPLACED)
-        if len(wanted) > _MOST_MARKS:
-            wanted = _marks().sub(lambda run: run[0][:_MOST_MARKS], wanted)
+        if len(wanted) > _MAX_MARKS:
+            wanted = _marks().sub(lambda run: run[0][:_MAX_MARKS], wanted)
         folded = unicodedata.normalize("NFKC", wanted)
     folded = _SPACE.sub(" ", folded).strip()
     return folded.lower() if lowercase else folded
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text has no character that can be seen, whichever tokenizer reads it."""
+    """Return whether a text has no visible character, whichever tokenizer reads it."""
     return _VISIBLE.search(text) is None
 
 
 @functools.cache
 def _marks() -> re.Pattern[str]:
-    """Match longer runs of combining marks; made at first use, for it asks about every character up to U+1FFFF."""
+    """Return a pattern for longer runs of combining marks; built on first use, as it checks every character up to U+1FFFF."""
     marks = "".join(character for code in range(0x300, 0x20000) if unicodedata.combining(character := chr(code)))
-    return re.compile(f"[{marks}]{{{_MOST_MARKS + 1},}}")
+    return re.compile(f"[{marks}]{{{_MAX_MARKS + 1},}}")

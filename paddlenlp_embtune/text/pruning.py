@@ -1,4 +1,4 @@
-"""Cutting a tokenizer down to the tokens that a domain uses."""
+"""Pruning a tokenizer to the tokens that a domain uses."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _SPACE = "\u2581"
 
 @dataclasses.dataclass(frozen=True)
 class PrunedTokenizer:
-    """A smaller tokenizer, and what was dropped.
+    """A pruned tokenizer, and what was dropped.
 
     Args:
         tokenizer: with new ids.
-        rows: (V,) int64, for each new id the old one.
-        dropped: tokens that are gone, in the order of their old ids.
-        texts: how many texts it was made for.
-        resegmented: how many of them it cuts into other tokens than before.
-        unknown_before, unknown_after: share of unknown tokens in them.
+        rows: (V,) int64, the old id of each new id.
+        dropped: removed tokens, in the order of their old ids.
+        texts: number of texts it was pruned for.
+        resegmented: number of these texts that are split into other tokens than before.
+        unknown_before, unknown_after: fraction of unknown tokens in these texts.
     """
 
     tokenizer: Tokenizer
@@ -50,23 +50,23 @@ class PrunedTokenizer:
 
 
 def prune_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], *, min_count: int = 1) -> PrunedTokenizer:
-    """Keep the tokens that texts use, the characters that they are made of, special tokens, and added terms.
+    """Keep the tokens that texts use, the characters of these tokens, special tokens, and added terms.
 
-    With ``min_count`` 1, the texts are cut into the same tokens as before. Other texts may be cut into smaller pieces, or hold
-    more unknown ones.
+    With ``min_count`` 1, the texts are split into the same tokens as before. Other texts may be split into smaller pieces, or
+    have more unknown tokens.
 
     Args:
-        tokenizer: any of those in the box.
-        texts: of the domain, as many as there are.
+        tokenizer: any built-in tokenizer.
+        texts: texts of the domain, the more the better.
         min_count: rarer tokens are dropped, unless they are single characters.
     Raises:
-        DataError: there are no texts, ``min_count`` is below 1, or the tokenizer is of another kind.
+        DataError: there are no texts, ``min_count`` is below 1, or the tokenizer is not a built-in one.
     """
     if min_count < 1:
-        raise DataError(f"min_count is {min_count}; expected 1 or more")
+        raise DataError(f"min_count must be 1 or more, got {min_count}")
     read = [tokenizer.encode(text) for text in texts]
     if not any(read):
-        raise DataError(f"{len(texts)} texts hold no token, so there is nothing to cut down to; give texts of the domain")
+        raise DataError(f"the {len(texts)} texts have no tokens, so none would be kept; pass texts of the domain")
     counts = Counter(chain.from_iterable(read))
     tokens = tokenizer.vocabulary.tokens
     used = {tokens[number] for number, count in counts.items() if count >= min_count}
@@ -86,7 +86,7 @@ def prune_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], *, min_count: in
 
 
 def _bare(token: str) -> str:
-    """A piece without the mark of its place in a word."""
+    """Return a piece without the marker of its position in a word."""
     return token.removeprefix(_MARKED) if len(token) > len(_MARKED) else token.removeprefix(_SPACE)
 
 
@@ -97,7 +97,7 @@ def _share(tokenizer: Tokenizer, read: Sequence[Sequence[int]]) -> float:
 
 
 def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
-    """Build the same tokenizer on the kept tokens, in their order; a token that stands twice keeps its last place."""
+    """Rebuild the tokenizer with the kept tokens, in their order; a duplicate token keeps its last position."""
     vocabulary = tokenizer.vocabulary
     if isinstance(tokenizer, TermTokenizer):
         return TermTokenizer(_cut(tokenizer.base, keep), tokenizer.terms, tokenizer.cleaning)
@@ -113,7 +113,7 @@ def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
         return CharTokenizer(_only(vocabulary, keep), tokenizer.lowercase, tokenizer.cleaning)
     if isinstance(tokenizer, WordPieceTokenizer):
         return tokenizer.on(_only(vocabulary, {*keep, *tokenizer.whole}))
-    raise DataError(f"a {type(tokenizer).__name__} cannot be cut; expected char, word, wordpiece, sentencepiece")
+    raise DataError(f"a {type(tokenizer).__name__} cannot be pruned; expected char, word, wordpiece or sentencepiece")
 
 
 def _only(vocabulary: Vocabulary, keep: Collection[str]) -> Vocabulary:

@@ -1,4 +1,4 @@
-"""SentencePiece: subword tokens that a model learned from texts, with places in the text as given."""
+"""SentencePiece: subword tokens of a trained model, with offsets into the original text."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 class SentencePieceTokenizer:
-    """Cuts text into the pieces of a SentencePiece model, which normalizes the text first.
+    """Splits text into the pieces of a SentencePiece model, which normalizes the text first.
 
-    Ids are ours: those of the vocabulary, in which pieces are looked up by name. A text gives no orders: what spells ``<s>``
-    or ``[SEP]`` is cut like any other text. Pieces that the vocabulary lacks, and what the model does not know, are unknown.
+    Ids are those of the vocabulary, in which pieces are looked up by name, not those of the model. A text that spells ``<s>``
+    or ``[SEP]`` is split like any other. Pieces that are unknown to the vocabulary or to the model get the unknown id.
 
     Args:
         vocabulary: with pieces of the model, see ``vocabulary_of``.
         model: content of a ``.model`` file.
-        markers: put ``[CLS]`` before and ``[SEP]`` after the pieces of a text.
-        model_sha256: what the model must be; None takes the one given.
+        markers: add ``[CLS]`` before and ``[SEP]`` after the pieces of a text.
+        model_sha256: expected hash of the model; None accepts any.
     Raises:
         MissingDependencyError: sentencepiece is not installed.
-        DataError: the model is damaged, another one, or shares no piece with the vocabulary, which may lack a marker too.
+        DataError: the model is damaged, has another hash, or shares no piece with the vocabulary, or that lacks a marker.
     Source:
         Kudo and Richardson 2018, "SentencePiece"
     """
@@ -49,8 +49,8 @@ class SentencePieceTokenizer:
         self._ids = _ids_of_pieces(read, vocabulary)
         if set(self._ids) == {vocabulary.unknown_id}:
             raise DataError(
-                f"the vocabulary of {len(vocabulary)} tokens has none of the model's {len(read.pieces)} pieces; expected one "
-                "that was made from this model; give the vocabulary that belongs to it"
+                f"the vocabulary of {len(vocabulary)} tokens has none of the model's {len(read.pieces)} pieces; pass the "
+                "vocabulary that belongs to this model"
             )
         self._processor = open_processor(model)
 
@@ -58,51 +58,51 @@ class SentencePieceTokenizer:
         return SentencePieceTokenizer, (self.vocabulary, self.model, self.markers)
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into pieces, without markers; U+2581 stands for a space, and unknown ones as they stand in the text."""
+        """Split a text into pieces, without markers; U+2581 represents a space, and unknown pieces keep their text."""
         pieces = text_pieces(self._processor, valid_text(text)) if text.strip() else []
         known, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         numbers = self._numbers(text)
-        # Where a piece that the model does not know is spelled like a token, its id would be that of the token.
+        # A piece unknown to the model may be spelled like a token, whose id it must not get.
         return [
             piece if known.get(piece, unknown) == self._ids[number] else UNK
             for piece, number in zip(pieces, numbers, strict=True)
         ]
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of its first pieces, ``max_length`` with the markers.
+        """Encode a text as the ids of its first pieces, at most ``max_length`` including markers.
 
         Raises:
-            DataError: ``max_length`` leaves no room for a piece between the markers.
+            DataError: ``max_length`` is too small for a piece between the markers.
         """
         if max_length is not None and self.markers and max_length < 3:
-            raise DataError(f"max_length is {max_length}; expected 3 or more, for {_CLS}, {_SEP} and a piece between them")
+            raise DataError(f"max_length must be 3 or more, for {_CLS}, a piece and {_SEP}, got {max_length}")
         room = None if max_length is None else max_length - len(self.prefix + self.suffix)
         own = [self._ids[number] for number in self._numbers(text)[:room]]
         return [*self.prefix, *own, *self.suffix] if own else []
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text its first ``limit`` pieces come from, begin and end; None finds all.
+        """Return the spans (start, end) of the first ``limit`` pieces in the original text; None returns all.
 
-        White space around is left out. A piece that nothing in the text stands for, as the U+2581 before the first word, has
-        the place of the piece after it, or of the last one with a place; so do several pieces of one character.
+        Surrounding white space is excluded. A piece without source characters, such as the U+2581 before the first word, has
+        the span of the piece after it, or of the last one with a span; the same holds for several pieces of one character.
         """
         if not text.strip():
             return []
-        allowed, places, empty = valid_text(text), list[tuple[int, int]](), 0
+        allowed, spans, empty = valid_text(text), list[tuple[int, int]](), 0
         for span in piece_spans(self._processor, allowed):
             begin, end = without_spaces(allowed, *span)
             if begin == end:
                 empty += 1
                 continue
-            append_span(places, begin, end)
-            places += [places[-1]] * empty
+            append_span(spans, begin, end)
+            spans += [spans[-1]] * empty
             empty = 0
-        if places:
-            places += [places[-1]] * empty
-        return places[:limit] if places else [(0, len(text))] * empty
+        if spans:
+            spans += [spans[-1]] * empty
+        return spans[:limit] if spans else [(0, len(text))] * empty
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary and files."""
         return {"name": "sentencepiece", "markers": self.markers, "model_sha256": self.model_sha256}
 
     def files(self) -> Mapping[str, bytes]:
@@ -111,7 +111,7 @@ class SentencePieceTokenizer:
 
     @staticmethod
     def vocabulary_of(model: bytes, *, markers: bool = False) -> Vocabulary:
-        """Make the vocabulary of a model: ``[PAD]``, ``[UNK]``, the markers if asked for, and its pieces in their order.
+        """Build the vocabulary of a model: ``[PAD]``, ``[UNK]``, the markers if requested, and the pieces in order.
 
         Raises:
             DataError: the model is damaged.
@@ -121,7 +121,7 @@ class SentencePieceTokenizer:
         return Vocabulary([*special, *(piece for piece in pieces if piece not in _SPECIAL)])
 
     def _numbers(self, text: str) -> list[int]:
-        """The model's numbers of the pieces of a text."""
+        """Return the model's own ids of the pieces of a text."""
         found: list[int] = self._processor.encode(valid_text(text), out_type=int) if text.strip() else []
         return found
 
@@ -135,12 +135,12 @@ def _ids_of_pieces(model: PieceModel, vocabulary: Vocabulary) -> list[int]:
 
 
 def valid_text(text: str) -> str:
-    """Replace what UTF-8 cannot say, character by character, so that places stay."""
+    """Replace characters that UTF-8 cannot encode, one by one, so that offsets stay the same."""
     return text if text.isascii() else text.translate(_SURROGATES)
 
 
 def without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
-    """Leave out white space around; what is nothing else stays."""
+    """Shrink a span to exclude surrounding white space; a span of only white space stays."""
     part = text[begin:end]
     stripped = part.strip()
     if not stripped:
@@ -150,22 +150,22 @@ def without_spaces(text: str, begin: int, end: int) -> tuple[int, int]:
 
 
 def text_pieces(processor: Any, text: str) -> list[str]:
-    """The pieces of a text.
+    """Return the pieces of a text.
 
     Raises:
-        DataError: the model is damaged, and normalizes a text to bytes that are none.
+        DataError: the model is damaged and normalizes the text to invalid UTF-8.
     """
     try:
         found: list[str] = processor.encode(text, out_type=str)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the SentencePiece model is damaged: it makes no UTF-8 of a text ({error.reason}); copy it again"
+            f"the SentencePiece model is damaged: it returns invalid UTF-8 ({error.reason}); copy it again"
         ) from None
     return found
 
 
 def piece_spans(processor: Any, text: str) -> list[tuple[int, int]]:
-    """Begin and end of each piece, in code points."""
+    """Return start and end of each piece, in code points."""
     if hasattr(processor, "EncodeAsOffsetMapping"):
         return list(processor.encode(text, return_type="offset_mapping")["offsets"])
     # Until 0.2.2

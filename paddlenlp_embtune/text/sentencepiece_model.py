@@ -1,4 +1,4 @@
-"""SentencePiece models as files: what is in one, training one, and cutting one down to some of its pieces."""
+"""Reading, training and pruning SentencePiece model files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MODEL_TYPES = ("unigram", "bpe")
 
 
 class PieceKind(enum.IntEnum):
-    """What a piece is for."""
+    """The type of a piece."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -51,7 +51,7 @@ class Piece:
     Args:
         text: the piece, with U+2581 for a space.
         score: its logarithmic probability, or minus its rank among the merges of byte-pair encoding.
-        kind: what it is for.
+        kind: its type.
     """
 
     text: str
@@ -61,12 +61,12 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class PieceModel:
-    """What a model file says, read without the package and without protobuf.
+    """A parsed model file; needs neither the package sentencepiece nor protobuf.
 
     Args:
-        pieces: in the order of their numbers.
+        pieces: in the order of their ids.
         lowercase: whether its normalization folds case.
-        byte_pairs: whether pieces are merged by rank, not chosen by probability.
+        byte_pairs: whether pieces are merged by rank (BPE) rather than chosen by probability.
     Source:
         sentencepiece_model.proto of google/sentencepiece
     """
@@ -80,7 +80,7 @@ class PieceModel:
         """Read a model.
 
         Raises:
-            DataError: it is damaged, or no model.
+            DataError: it is damaged, or not a model.
         """
         pieces, lowercase, byte_pairs = list[Piece](), False, False
         try:
@@ -94,7 +94,7 @@ class PieceModel:
         except (ValueError, LookupError, struct.error, TypeError, AttributeError):
             raise _damaged(model, "it cannot be parsed") from None
         if sum(piece.kind is PieceKind.UNKNOWN for piece in pieces) != 1:
-            raise _damaged(model, f"of its {len(pieces)} pieces, not exactly one is for what is unknown")
+            raise _damaged(model, f"its {len(pieces)} pieces must include exactly one unknown piece")
         return cls(tuple(pieces), lowercase, byte_pairs)
 
 
@@ -107,23 +107,23 @@ def train_sentencepiece(
     model_type: str = "unigram",
     character_coverage: float = 0.9995,
 ) -> bytes:
-    """Train a model; the same texts always give the same one.
+    """Train a model; the same texts always give the same model.
 
     Args:
-        texts: to learn from, blanks do not count.
-        size: the most pieces; small sets of texts may give fewer.
+        texts: training texts; blank ones are ignored.
+        size: maximum number of pieces; small sets of texts may give fewer.
         lowercase: fold case when texts are normalized (``nmt_nfkc_cf``, otherwise ``nmt_nfkc``).
-        user_terms: pieces of their own, never cut.
+        user_terms: become pieces that are never split.
         model_type: ``unigram`` or ``bpe``.
         character_coverage: share of all characters of the texts, most frequent first, that become pieces, 0.98 to 1.
     Raises:
         MissingDependencyError: sentencepiece is not installed.
-        DataError: an option is not valid, or there are no texts.
+        DataError: an option is invalid, or there are no texts.
     """
     if model_type not in _MODEL_TYPES or not 0.98 <= character_coverage <= 1:
         raise DataError(
-            f"model_type is {model_type!r} and character_coverage {character_coverage}; expected "
-            f"{' or '.join(_MODEL_TYPES)}, and 0.98 to 1"
+            f"model_type must be {' or '.join(_MODEL_TYPES)} and character_coverage 0.98 to 1, got {model_type!r} and "
+            f"{character_coverage}"
         )
     lines = [text.translate(_BREAKS) for text in texts if text.strip()]
     written = io.BytesIO()
@@ -147,22 +147,22 @@ def train_sentencepiece(
 
 
 def prune_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
-    """Remove pieces from a model, so that texts that were made of kept pieces alone are made of the same ones as before.
+    """Remove pieces from a model so that texts that consist of kept pieces only are split as before.
 
-    What stays beside ``keep``: control, unknown and byte pieces; the single characters of kept pieces; the pieces that
-    byte-pair encoding merges on the way to kept ones; and the highest and the lowest score, which others are derived from.
+    Also kept are control, unknown and byte pieces; the single characters of kept pieces; the intermediate merges of kept
+    pieces in byte-pair encoding; and the pieces with the highest and the lowest score, from which other scores are derived.
 
     Args:
         model: as read from a file.
-        keep: pieces, with U+2581 for a space.
+        keep: pieces to keep, with U+2581 for a space.
     Raises:
-        DataError: the model is damaged, or a piece to keep is not in it.
+        DataError: the model is damaged, or does not contain a piece to keep.
     """
     read = PieceModel.read(model)
     by_text = {piece.text: piece for piece in read.pieces}
     missing = sorted(set(keep) - by_text.keys())
     if missing:
-        raise DataError(f"the model of {len(read.pieces)} pieces lacks {missing[:5]!r}; expected its own; fix what to keep")
+        raise DataError(f"the model of {len(read.pieces)} pieces lacks {missing[:5]!r}; keep only pieces of the model")
     kept = set(keep) | {character for piece in keep for character in piece}
     normal = [piece for piece in read.pieces if piece.kind is PieceKind.NORMAL]
     if normal:
@@ -185,25 +185,25 @@ def prune_sentencepiece(model: bytes, keep: Collection[str]) -> bytes:
 
 
 def check_model_sha256(model: bytes, expected: str | None) -> str:
-    """Return the SHA-256 of a model.
+    """Check and return the SHA-256 of a model.
 
     Args:
         model: content of its file.
-        expected: what it must be; None takes any.
+        expected: the required hash; None accepts any.
     Raises:
-        DataError: it is another model.
+        DataError: the hash differs.
     """
     found = hashlib.sha256(model).hexdigest()
     if expected not in (None, found):
         raise DataError(
-            f"the SentencePiece model is {found[:12]}..., the tokenizer was made with {str(expected)[:12]}...; expected the "
-            "same model; put it back"
+            f"the SHA-256 of the SentencePiece model must be {str(expected)[:12]}..., as when the tokenizer was created, got "
+            f"{found[:12]}...; restore the original model"
         )
     return found
 
 
 def open_processor(model: bytes) -> Any:
-    """Return the package's processor of a model.
+    """Load a model with the package sentencepiece.
 
     Raises:
         MissingDependencyError: sentencepiece is not installed.
@@ -216,7 +216,7 @@ def open_processor(model: bytes) -> Any:
 
 
 def sentencepiece_package() -> Any:
-    """Return the package sentencepiece.
+    """Import the package sentencepiece.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -233,7 +233,7 @@ _BREAKS = {**dict.fromkeys(map(ord, "\n\r\0"), " "), **dict.fromkeys(range(0xD80
 
 
 def _merged(text: str, pieces: dict[str, Piece]) -> Iterator[str]:
-    """What byte-pair encoding makes of a text on its way, the highest score first and of equals the leftmost."""
+    """Yield the intermediate merges of a text in byte-pair encoding: highest score first, leftmost among equals."""
     parts: list[str] = list(text)
     while len(parts) > 1:
         joints = enumerate(map(str.__add__, parts, parts[1:]))
@@ -247,20 +247,22 @@ def _merged(text: str, pieces: dict[str, Piece]) -> Iterator[str]:
 
 def _untrainable(error: RuntimeError, *, size: int, texts: int) -> DataError:
     if not texts:
-        return DataError("there is no text to train SentencePiece on; expected one or more that are not blank; give texts")
+        return DataError("there is no text to train SentencePiece on; pass at least one that is not blank")
     too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
     if too_small:
-        return DataError(f"size is {size}, and the characters of the {texts} texts are {too_small[1]}; expected more than that")
+        return DataError(
+            f"size must be greater than {too_small[1]}, the number of distinct characters of the {texts} texts, got {size}"
+        )
     too_large = re.search(r"value <= (\d+)", str(error))
     if too_large:
-        return DataError(f"size is {size}, and the {texts} texts give {too_large[1]} pieces; expected at most that many")
+        return DataError(f"size must be at most {too_large[1]}, the number of pieces that the {texts} texts give, got {size}")
     return DataError(f"SentencePiece cannot learn {size} pieces from {texts} texts: {error}; choose another size")
 
 
 def _damaged(model: bytes, fault: str) -> DataError:
     return DataError(
-        f"the SentencePiece model of {len(model)} bytes is damaged, or none: {fault}; expected a .model file as SentencePiece "
-        "writes it; copy it again"
+        f"the SentencePiece model of {len(model)} bytes is damaged, or is not a model: {fault}; pass a .model file written by "
+        "SentencePiece, or copy it again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers from what a bundle holds: config, vocabulary and files."""
+"""Rebuilding tokenizers from the config, vocabulary and files in a bundle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Files", "tokenizer_files", "tokenizer_from_config"]
 
 Files = Mapping[str, bytes] | Callable[[str], bytes]
 
-# The options of each kind with their types, and with their defaults where they have one.
+# The options of each kind of tokenizer: types, and default values if any.
 _REQUIRED: dict[str, dict[str, type]] = {
     "char": {},
     "wordpiece": {},
@@ -45,20 +45,20 @@ _OPTIONAL: dict[str, dict[str, Any]] = {
     "ernie_m": {"lowercase": False},
     "terms": {"cleaning": 1},
 }
-# Options of WordPiece that only checkpoints of others need are not shown in messages.
+# WordPiece options that only third-party checkpoints need are left out of messages.
 _SHOWN = ("cleaning", "lowercase", "hmm", "split_unknown", "user_terms", "markers")
 _OF_PIECES: dict[str, Callable[..., Tokenizer]] = {"sentencepiece": SentencePieceTokenizer, "ernie_m": ErnieMTokenizer}
 
 
 def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, files: Files = NO_FILES) -> Tokenizer:
-    """Rebuild a tokenizer from what its ``config`` and ``files`` returned.
+    """Rebuild a tokenizer from the results of its ``config`` and ``files``.
 
     Args:
         config: the options.
         vocabulary: its tokens.
-        files: the content of each file by its name, or what reads it.
+        files: the content of each file by name, or a function that reads it.
     Raises:
-        DataError: the tokenizer is of a kind this version does not know, an option is not valid, or a file is missing.
+        DataError: this release does not know the tokenizer, an option is invalid, or a file is missing.
         MissingDependencyError: it needs a package that is not installed.
     """
     options = _checked(config)
@@ -71,16 +71,18 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, fil
         count = options.pop("user_terms")
         terms = read_user_terms(_read(files, USER_DICTIONARY)) if count else ()
         if len(terms) != count:
-            raise DataError(f"{USER_DICTIONARY} has {len(terms)} terms, the tokenizer was made with {count}; put the file back")
+            raise DataError(
+                f"{USER_DICTIONARY} must have {count} terms, as when the tokenizer was created, got {len(terms)}; restore it"
+            )
         return WordTokenizer(vocabulary, user_terms=terms, **options)
     return (CharTokenizer if name == "char" else WordPieceTokenizer)(vocabulary, **options)
 
 
 def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the files that a tokenizer needs beside its vocabulary.
+    """Return the names of the files that a tokenizer needs besides its vocabulary.
 
     Raises:
-        DataError: as ``tokenizer_from_config`` does about the options.
+        DataError: an option is invalid, as in ``tokenizer_from_config``.
     """
     options = _checked(config)
     if options["name"] == "terms":
@@ -91,25 +93,23 @@ def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with their defaults, after a look at names and types."""
+    """Check names and types of the options; return them with defaults filled in."""
     name = config.get("name")
     if isinstance(name, str) and name in _REQUIRED:
         types = {**_REQUIRED[name], **{key: type(value) for key, value in _OPTIONAL[name].items()}}
         given = {key: value for key, value in config.items() if key != "name"}
         complete = given.keys() >= _REQUIRED[name].keys() and given.keys() <= types.keys()
         if complete and all(_is(value, types[key]) for key, value in given.items()):
-            # WordPiece drops accents by default where it folds case, and knows that itself.
+            # By default, WordPiece itself drops accents if it folds case.
             options = {"name": name, **({} if name == "wordpiece" else _OPTIONAL[name]), **given}
             if not 1 <= options.get("cleaning", 1) <= CLEANING:
                 raise DataError(
-                    f"the tokenizer cleans texts by rule {options['cleaning']}, this release knows rules 1 to {CLEANING}; use "
-                    "the release that wrote it"
+                    f"the cleaning rule of the tokenizer must be 1 to {CLEANING}, got {options['cleaning']}; use the release "
+                    "that wrote it"
                 )
             return options
     kind = name if isinstance(name, str) and name in _REQUIRED else None
-    raise DataError(
-        f"the tokenizer {_short(config)} is not known; expected {'; or '.join(map(_form, [kind] if kind else _REQUIRED))}"
-    )
+    raise DataError(f"unknown tokenizer {_short(config)}; expected {'; or '.join(map(_form, [kind] if kind else _REQUIRED))}")
 
 
 def _is(value: object, kind: type) -> bool:
@@ -124,8 +124,8 @@ def _with_terms(options: Mapping[str, Any], vocabulary: Vocabulary, files: Files
     count = options["count"]
     if options["base"].get("name") == "terms" or count > len(vocabulary) - 2:
         raise DataError(
-            f"the tokenizer {_short(options)} cannot be; expected terms on top of char, wordpiece, word, sentencepiece or "
-            f"ernie_m, and fewer terms than the {len(vocabulary)} tokens of the vocabulary; restore the config"
+            f"invalid tokenizer {_short(options)}: terms need a base of char, wordpiece, word, sentencepiece or ernie_m, and "
+            f"must be fewer than the {len(vocabulary)} tokens of the vocabulary; restore the config"
         )
     edge = len(vocabulary) - count
     base = tokenizer_from_config(options["base"], Vocabulary(vocabulary.tokens[:edge]), files)
@@ -136,7 +136,7 @@ def _read(files: Files, name: str) -> bytes:
     try:
         return files(name) if callable(files) else files[name]
     except (KeyError, OSError):
-        raise DataError(f"the tokenizer needs the file {name!r}, which is missing; put back the one it was made with") from None
+        raise DataError(f"the tokenizer needs the file {name!r}, which is missing; restore the original file") from None
 
 
 def _form(kind: str) -> str:

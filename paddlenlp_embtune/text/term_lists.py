@@ -1,4 +1,4 @@
-"""Lists of terms as people have them: one a line, or the user dictionaries of jieba; and which terms no text contains."""
+"""Reading term lists, plain or in jieba's user dictionary format, and finding terms that no text contains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 __all__ = ["TermList", "describe_unused_terms", "read_term_list", "unused_terms"]
 
 _SHOWN = 5
-# Parts of speech as jieba's dictionaries have them, after ICTCLAS.
+# Part-of-speech tags of jieba's dictionaries, based on ICTCLAS.
 _TAGS = frozenset(
     re.findall(
         r"\w+",
@@ -29,12 +29,12 @@ _COMMENT = re.compile(r"#(?:\s|$)|//\s")
 
 @dataclasses.dataclass(frozen=True)
 class TermList:
-    """Terms of a file.
+    """The terms of a file.
 
     Args:
         path: of the file.
-        terms: in their order.
-        entries: lines from which a frequency or a part of speech was left out; 0 where the file is a plain list.
+        terms: in file order.
+        entries: number of lines whose frequency or part of speech was ignored; 0 for a plain list.
     """
 
     path: Path
@@ -42,31 +42,32 @@ class TermList:
     entries: int = 0
 
     def remarks(self) -> list[str]:
-        """Return a line about what was left out, if anything was."""
+        """Return a line about ignored fields, if there were any."""
         if not self.entries:
             return []
         return [
-            f"{self.path.name} is a dictionary in jieba's format: of {self.entries} lines the frequency or the part of speech "
+            f"{self.path.name} is a dictionary in jieba's format: on {self.entries} lines the frequency or the part of speech "
             "was left out"
         ]
 
 
 def read_term_list(path: Path) -> TermList:
-    """Read domain terms, one a line; blank lines and lines that begin with ``# `` are passed over.
+    """Read domain terms, one per line; blank lines and lines that begin with ``# `` are skipped.
 
-    A file in jieba's format has a frequency, a part of speech or both behind its terms. A list is one where a line ends in a
-    number and a part of speech of jieba's, or where each of several lines ends in a number. Behind a tab nothing is read.
+    In jieba's format, a frequency, a part of speech or both follow each term. A file is in this format if a line ends in a
+    number and one of jieba's part-of-speech tags, or if there are several lines and all end in a number. Text after a tab is
+    ignored.
 
     Raises:
-        DataError: the file cannot be read, its encoding cannot be told, or it holds no term.
+        DataError: the file cannot be read, its encoding cannot be detected, or it has no terms.
     """
     try:
         lines = read_lines(path, error=DataError)
     except OSError as error:
-        raise DataError(f"cannot read the terms {path}: {error.strerror}; expected a file with one term a line") from None
+        raise DataError(f"cannot read the terms {path}: {error.strerror}; pass a file with one term per line") from None
     wanted = [line.strip() for line in lines if line.strip() and not _COMMENT.match(line.strip())]
     if not wanted:
-        raise DataError(f"{path} holds no term; expected one a line")
+        raise DataError(f"{path} has no terms; write one per line")
     parsed = [match for line in wanted if (match := _ENTRY.fullmatch(line))]
     numbered = sum(match["count"] is not None for match in parsed)
     full = any(match["count"] is not None and match["tag"] in _TAGS for match in parsed)
@@ -78,13 +79,13 @@ def read_term_list(path: Path) -> TermList:
 
 
 def unused_terms(terms: Iterable[str], texts: Iterable[str], *, lowercase: bool, cleaning: int = CLEANING) -> tuple[str, ...]:
-    """Return the terms, cleaned as texts are, that no text contains.
+    """Return the terms, after cleaning, that no text contains.
 
     Args:
-        terms: as given.
-        texts: to look in.
-        lowercase: as the texts are cleaned.
-        cleaning: the rule, as the texts are cleaned.
+        terms: the original terms.
+        texts: the texts to search.
+        lowercase: whether the texts are case-folded.
+        cleaning: the cleaning rule of the texts.
     """
     wanted = unique_terms(terms, lowercase=lowercase, cleaning=cleaning)
     matcher, left = TermMatcher(wanted), set(wanted)
@@ -96,7 +97,7 @@ def unused_terms(terms: Iterable[str], texts: Iterable[str], *, lowercase: bool,
 
 
 def describe_unused_terms(name: str, unused: Sequence[str], count: int) -> str:
-    """Word for people how many of a list's terms no text contains, with the first of them."""
+    """Return a message on how many terms of a list no text contains, with the first few of them."""
     shown = ", ".join(unused[:_SHOWN]) + (", ..." if len(unused) > _SHOWN else "")
     return f"{len(unused)} of {count} terms of {name} are in no text: {shown}"
 

@@ -1,4 +1,4 @@
-"""One table of Unicode's classes for all that reads text: what cannot be seen, and radicals that stand for ideographs.
+"""Unicode character classes for all text readers: invisible characters, and radicals that represent ideographs.
 
 Source:
     Unicode 14.0.0: DerivedCoreProperties.txt (Default_Ignorable_Code_Point) and EquivalentUnifiedIdeograph.txt
@@ -11,7 +11,7 @@ __all__ = ["BLANKS", "CONTROLS", "FORMER_CONTROLS", "IGNORABLE", "RADICALS", "de
 Ranges = tuple[tuple[int, int], ...]
 
 CONTROLS: Ranges = ((0x0, 0x8), (0xE, 0x1B), (0x7F, 0x84), (0x86, 0x9F), (0xFFFE, 0xFFFF))
-"""Control characters that are no white space, and code points that are no characters."""
+"""Control characters other than white space, and noncharacters."""
 
 IGNORABLE: Ranges = (
     (0xAD, 0xAD),
@@ -35,7 +35,7 @@ IGNORABLE: Ranges = (
 """Default_Ignorable_Code_Point: joiners, marks of direction, soft hyphens, variation selectors, fillers and tags."""
 
 BLANKS: Ranges = ((0x2800, 0x2800),)
-"""Characters that are printed as a space and are none to Unicode: the empty Braille pattern."""
+"""Characters that look like a space but are not white space in Unicode: the empty Braille pattern."""
 
 FORMER_CONTROLS: Ranges = (
     *CONTROLS[:4],
@@ -48,9 +48,9 @@ FORMER_CONTROLS: Ranges = (
     (0xFEFF, 0xFEFF),
     (0xFFFE, 0xFFFF),
 )
-"""What the first rule of cleaning dropped; bundles that were trained with it go on dropping this alone."""
+"""The characters that cleaning rule 1 drops; bundles trained with it keep using it."""
 
-# Kangxi radicals, the CJK radicals supplement and CJK strokes; PDF files hold them in the place of ideographs.
+# Kangxi radicals, the CJK radicals supplement and CJK strokes; PDF files contain them instead of ideographs.
 _RADICALS = (
     "⺁⺂⺃⺄⺅⺆⺇⺈⺉⺊⺋⺌⺍⺎⺏⺐⺑⺒⺓⺔⺕⺖⺗⺘⺙⺛⺜⺝⺞⺟⺠⺡⺢⺣⺤⺥⺦⺧⺨⺩⺪⺫⺬⺭⺮⺯⺰⺱⺲⺳⺴⺵⺶⺷⺸⺹⺺⺻⺼⺽⺾⺿⻀⻁⻂⻃⻄⻅⻆⻇⻈⻉⻊⻋⻌⻍⻎⻏⻐⻑⻒⻓⻔⻕⻖⻗⻘⻙⻚⻛⻜⻝⻞⻟⻠⻡⻢⻣⻤⻥"
     "⻦⻧⻨⻩⻪⻫⻬⻭⻮⻯⻰⻱⻲⻳⼀⼁⼂⼃⼄⼅⼆⼇⼈⼉⼊⼋⼌⼍⼎⼏⼐⼑⼒⼓⼔⼕⼖⼗⼘⼙⼚⼛⼜⼝⼞⼟⼠⼡⼢⼣⼤⼥⼦⼧⼨⼩⼪⼫⼬⼭⼮⼯⼰⼱⼲⼳⼴⼵⼶⼷⼸⼹⼺⼻⼼⼽⼾⼿⽀⽁⽂⽃⽄⽅⽆⽇⽈⽉⽊⽋⽌⽍⽎⽏⽐⽑⽒⽓⽔⽕"
@@ -65,15 +65,15 @@ _IDEOGRAPHS = (
 )
 
 RADICALS: dict[int, str] = {ord(radical): ideograph for radical, ideograph in zip(_RADICALS, _IDEOGRAPHS, strict=True)}
-"""Equivalent_Unified_Ideograph of the code points of radicals and strokes that have one."""
+"""Equivalent_Unified_Ideograph of radicals and strokes, by code point."""
 
 
 def regex_class(*ranges: Ranges) -> str:
-    """Spell ranges as the inside of a regular expression's class."""
+    """Format ranges for use inside a regular expression character class."""
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for each in ranges for first, last in each)
 
 
 def describe_ranges(ranges: Ranges) -> str:
-    """Spell ranges for people: ``U+0000 to U+0008, U+00AD and U+FEFF``."""
+    """Format ranges for display: ``U+0000 to U+0008, U+00AD and U+FEFF``."""
     names = [f"U+{first:04X}" + (f" to U+{last:04X}" if last > first else "") for first, last in ranges]
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]

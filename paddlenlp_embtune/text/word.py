@@ -1,4 +1,4 @@
-"""Words as tokens: jieba's dictionary, and terms of the user's that are always kept whole."""
+"""Word tokens: jieba's dictionary plus user terms that are always kept whole."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from paddlenlp_embtune.text.vocabulary import Vocabulary
 __all__ = ["USER_DICTIONARY", "WordTokenizer", "read_user_terms"]
 
 USER_DICTIONARY = "user_dictionary.txt"
-# What a place may at most share with its neighbours: a character as given becomes 18 at most, and joins further ones.
+# Upper bound for merged spans: an original character becomes at most 18, and may join others.
 _MARGIN = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class WordTokenizer:
-    """Cuts text into words after cleaning it.
+    """Splits cleaned text into words.
 
-    The user's terms are found first, from the left, the longest first, and always are words; jieba's dictionary cuts what is
-    between them. A space is a word. With ``split_unknown``, a word without an id is cut into its characters. What the words
-    are depends on jieba's dictionary, so its SHA-256 is part of the config, and another one is refused.
+    User terms are matched first, leftmost and longest, and are always words; jieba's dictionary splits the text between them. A
+    space is a word. With ``split_unknown``, a word without an id is split into its characters. The words depend on jieba's
+    dictionary, so its SHA-256 is part of the config, and any other dictionary is rejected.
 
     Args:
         vocabulary: the words that have ids.
         lowercase: fold case first.
-        user_terms: kept whole; cleaned as texts are, repeated ones dropped.
-        hmm: guess at words that the dictionary lacks, as jieba does by default.
-        split_unknown: cut words without an id into their characters.
-        dictionary_sha256: what jieba's dictionary must be; None takes what is installed.
-        cleaning: the rule that texts are cleaned by, see :func:`paddlenlp_embtune.text.clean`.
+        user_terms: kept whole; cleaned as texts are, duplicates dropped.
+        hmm: guess words that are not in the dictionary, as jieba does by default.
+        split_unknown: split words without an id into their characters.
+        dictionary_sha256: expected hash of jieba's dictionary; None accepts the installed one.
+        cleaning: the cleaning rule, see :func:`paddlenlp_embtune.text.clean`.
     Raises:
         MissingDependencyError: jieba is not installed.
-        DataError: jieba's dictionary is another one, or a term is not valid.
+        DataError: jieba's dictionary has another hash, or a term is invalid.
     """
 
     prefix: ClassVar[tuple[int, ...]] = ()
@@ -59,48 +59,48 @@ class WordTokenizer:
     def __post_init__(self) -> None:
         found = dictionary_sha256(hmm=self.hmm)
         if self.dictionary_sha256 not in (None, found):
-            from importlib.metadata import version  # slow to load, and hardly ever needed
+            from importlib.metadata import version  # slow to import, and rarely needed
 
             raise DataError(
-                f"the words were cut with the jieba dictionary {str(self.dictionary_sha256)[:12]}..., the one of the jieba "
-                f"{version('jieba')} installed here is {found[:12]}...; expected the same dictionary; install "
-                "the version of jieba that the tokenizer was made with"
+                f"the SHA-256 of jieba's dictionary must be {str(self.dictionary_sha256)[:12]}..., as when the tokenizer was "
+                f"created, got {found[:12]}... from jieba {version('jieba')}; install the version of jieba that the tokenizer "
+                "was created with"
             )
         object.__setattr__(self, "dictionary_sha256", found)
         object.__setattr__(self, "user_terms", unique_terms(self.user_terms, lowercase=self.lowercase, cleaning=self.cleaning))
-        word_cutter(hmm=self.hmm)  # loads it now, not at the first text
+        word_cutter(hmm=self.hmm)  # load the dictionary now, not at the first text
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into words; unknown ones into characters where ``split_unknown`` says so."""
+        """Split a text into words, and with ``split_unknown`` unknown words into characters."""
         return list(self._tokens(clean(text, lowercase=self.lowercase, cleaning=self.cleaning)))
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of its first ``max_length`` words."""
+        """Encode a text as the ids of its first ``max_length`` words."""
         return self.encode_cleaned(clean(text, lowercase=self.lowercase, cleaning=self.cleaning), max_length=max_length)
 
     def encode_cleaned(self, cleaned: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text that has been cleaned into the ids of its first ``max_length`` words."""
+        """Encode a cleaned text as the ids of its first ``max_length`` words."""
         ids, unknown = self.vocabulary.ids, self.vocabulary.unknown_id
         return [ids.get(token, unknown) for token in islice(self._tokens(cleaned), max_length)]
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text its first ``limit`` words come from, begin and end."""
+        """Return the spans (start, end) of the first ``limit`` words in the original text."""
         cleaned = clean(text, lowercase=self.lowercase, cleaning=self.cleaning)
         lengths = list(map(len, islice(self._tokens(cleaned), limit and limit + _MARGIN)))
         needed = None if limit is None else sum(lengths)
         characters = locate(text, lowercase=self.lowercase, cleaning=self.cleaning, limit=needed)
-        places, first = list[tuple[int, int]](), 0
+        spans, first = list[tuple[int, int]](), 0
         for length in lengths:
             end = first + length
-            append_span(places, characters[first][0], characters[end - 1][1])
+            append_span(spans, characters[first][0], characters[end - 1][1])
             first = end
-        return places[:limit]
+        return spans[:limit]
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary and files."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary and files."""
         return {
             "name": "word",
             "lowercase": self.lowercase,
@@ -112,14 +112,14 @@ class WordTokenizer:
         }
 
     def files(self) -> Mapping[str, bytes]:
-        """Return the user's terms, one a line, if there are any."""
+        """Return the user terms, one per line, if there are any."""
         if not self.user_terms:
             return NO_FILES
         return {USER_DICTIONARY: "".join(f"{term}\n" for term in self.user_terms).encode("utf-8")}
 
     @staticmethod
     def count(texts: Iterable[str], *, lowercase: bool, user_terms: Sequence[str] = (), hmm: bool = False) -> Counter[str]:
-        """Count the words of texts, cut as this tokenizer will cut them."""
+        """Count the words of texts, split as this tokenizer splits them."""
         cutter, matcher = word_cutter(hmm=hmm), TermMatcher(unique_terms(user_terms, lowercase=lowercase))
         counts: Counter[str] = Counter()
         for text in texts:
@@ -148,15 +148,17 @@ class WordTokenizer:
 
 
 def read_user_terms(content: bytes) -> tuple[str, ...]:
-    """Read what ``WordTokenizer.files`` gave.
+    """Read the user terms that ``WordTokenizer.files`` returned.
 
     Raises:
-        DataError: it is not UTF-8, or holds no line.
+        DataError: it is not UTF-8.
     """
     try:
         lines = content.decode("utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{USER_DICTIONARY} is not UTF-8 (byte {error.start}); expected one term a line; restore it") from None
+        raise DataError(
+            f"{USER_DICTIONARY} is not UTF-8 (byte {error.start}); it must have one term per line; restore it"
+        ) from None
     return tuple(lines)
 
 

@@ -1,4 +1,4 @@
-"""WordPiece: subword tokens with the ids that PaddleNLP's ``ErnieTokenizer`` and ``BertTokenizer`` give."""
+"""WordPiece: subword tokens with the same ids as PaddleNLP's ``ErnieTokenizer`` and ``BertTokenizer``."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ Spans = Sequence[tuple[int, int, str]]
 
 
 class WordPieceTokenizer:
-    """Cuts text into words and symbols, and these into the longest pieces there are, ``##`` before all but the first.
+    """Splits text into words and symbols, and these greedily into the longest pieces, ``##`` before all but the first.
 
     The ids are those of PaddleNLP's Python tokenizers, oddities included. Control and format characters, private use, lone
-    surrogates, U+FFFD, and what Unicode knows later than this Python are dropped: a vertical tab or U+0085 joins the words
-    beside it. Where accents are dropped, Hangul syllables fall apart into letters. Full width is kept. A word of more than 100
+    surrogates, U+FFFD, and characters newer than Python's Unicode version are dropped: a vertical tab or U+0085 joins the words
+    beside it. If accents are dropped, Hangul syllables are split into letters. Full width is kept. A word of more than 100
     characters is unknown.
 
-    On purpose unlike PaddleNLP, a text that spells ``[SEP]`` or ``[MASK]`` gets the pieces of its brackets and letters, for a
-    text must not give orders to the model, unless ``whole`` names it; and a text without a piece of its own gets no ids at all.
+    Unlike in PaddleNLP, on purpose, a text that spells ``[SEP]`` or ``[MASK]`` gets the pieces of its brackets and letters,
+    unless ``whole`` names the token, so that texts cannot inject control tokens; and a text without pieces gets no ids at all.
 
     Args:
-        vocabulary: holds ``[CLS]`` and ``[SEP]``.
-        lowercase: fold case, as ``do_lower_case`` does there.
-        strip_accents: drop accents; None does so where case is folded.
+        vocabulary: must contain ``[CLS]`` and ``[SEP]``.
+        lowercase: fold case, like ``do_lower_case`` in PaddleNLP.
+        strip_accents: drop accents; None does so if case is folded.
         ideographs: each Chinese ideograph is a word, as with ``tokenize_chinese_chars``.
         symbols: each symbol is a word, not only punctuation, as in PaddleNLP; ``tokenizers`` keeps them in their words.
-        words: cut at punctuation, symbols and ideographs, as with ``do_basic_tokenize``; without, at white space alone.
-        frame: put ``[CLS]`` before a text and ``[SEP]`` behind it.
-        whole: tokens that are found in a text before anything else, the longest first.
-        fold_whole: they are found in the text with its case folded, see :class:`AddedTokenMatcher`.
+        words: split at punctuation, symbols and ideographs, as with ``do_basic_tokenize``; otherwise at white space only.
+        frame: add ``[CLS]`` before and ``[SEP]`` after a text.
+        whole: tokens to match before anything else, longest first.
+        fold_whole: match them in the case-folded text, see :class:`AddedTokenMatcher`.
     Raises:
         DataError: the vocabulary lacks ``[CLS]`` or ``[SEP]``, or a token of ``whole``.
     Source:
@@ -88,7 +88,7 @@ class WordPieceTokenizer:
         return WordPieceTokenizer(vocabulary, self.lowercase, **self._options)
 
     def tokens(self, text: str) -> list[str]:
-        """Cut a text into pieces, without ``[CLS]`` and ``[SEP]``; an unknown word stays whole."""
+        """Split a text into pieces, without ``[CLS]`` and ``[SEP]``; an unknown word stays whole."""
         table, found = self._words, list[str]()
         for begin, end, token in self._parts(text):
             if token:
@@ -99,93 +99,91 @@ class WordPieceTokenizer:
         return found
 
     def encode(self, text: str, *, max_length: int | None = None) -> list[int]:
-        """Turn a text into the ids of ``[CLS]``, of as many of its first pieces as there is room for, and of ``[SEP]``.
+        """Encode a text as the ids of ``[CLS]``, as many pieces as fit, and ``[SEP]``.
 
         Raises:
-            DataError: ``max_length`` leaves no room for a piece.
+            DataError: ``max_length`` is too small for a single piece.
         """
         fixed = len(self.prefix) + len(self.suffix)
         if max_length is not None and max_length <= fixed:
-            raise DataError(
-                f"max_length is {max_length}; expected {fixed + 1} or more, for {_CLS}, {_SEP} and a piece between them"
-            )
-        most = None if max_length is None else max_length - fixed
+            raise DataError(f"max_length must be {fixed + 1} or more, for {_CLS}, a piece and {_SEP}, got {max_length}")
+        limit = None if max_length is None else max_length - fixed
         block = len(text) if max_length is None else 2 * max_length
         if self._whole is not None and (spans := self._whole.spans(text)):
-            own = self._read_between(text, spans, block=block, most=most)
+            own = self._read_between(text, spans, block=block, limit=limit)
         else:
-            own = self._read(text, block=block, most=most)
+            own = self._read(text, block=block, limit=limit)
         return [*self.prefix, *own, *self.suffix] if own else []
 
     def offsets(self, text: str, *, limit: int | None = None) -> list[tuple[int, int]]:
-        """Find where in a text as given its first ``limit`` pieces come from, begin and end; None finds all.
+        """Return the spans (start, end) of the first ``limit`` pieces in the original text; None returns all.
 
-        A dropped accent belongs to the character before it. Two places are the same or do not overlap: pieces that share a
-        character, as those of a Hangul syllable may, have the place of all of them together.
+        A dropped accent belongs to the character before it. Any two spans are equal or disjoint: pieces that share a character,
+        such as those of a Hangul syllable, share one span.
         """
-        places: list[tuple[int, int]] = []
+        spans: list[tuple[int, int]] = []
         for begin, end, token in self._parts(text):
-            room = None if limit is None else limit - len(places)
+            room = None if limit is None else limit - len(spans)
             if room is not None and room <= 0:
                 break
             if token:
-                places.append((begin, end))
+                spans.append((begin, end))
             else:
-                inside = self._places(text[begin:end], limit=room)
-                places += [(begin + first, begin + last) for first, last in inside] if begin else inside
-        return places[:limit]
+                inside = self._piece_spans(text[begin:end], limit=room)
+                spans += [(begin + first, begin + last) for first, last in inside] if begin else inside
+        return spans[:limit]
 
     def config(self) -> dict[str, Any]:
-        """Return the options that rebuild this tokenizer on the same vocabulary."""
+        """Return the options for rebuilding this tokenizer from the same vocabulary."""
         return {"name": "wordpiece", "lowercase": self.lowercase, **self._options}
 
     def files(self) -> Mapping[str, bytes]:
-        """Return nothing: the vocabulary is all that it needs."""
+        """Return no files: only the vocabulary is needed."""
         return NO_FILES
 
     def _parts(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Cut a text into added tokens and the stretches between them, whose name is empty."""
+        """Split a text into added tokens and the stretches between them, whose name is empty."""
         return parts_of(text, self._whole.spans(text) if self._whole is not None else ())
 
-    def _read_between(self, text: str, spans: Spans, *, block: int, most: int | None) -> list[int]:
-        """Give the ids of the first tokens of a text that holds some that are found whole, ``most`` at most."""
+    def _read_between(self, text: str, spans: Spans, *, block: int, limit: int | None) -> list[int]:
+        """Return the ids of the first tokens of a text with tokens that are matched whole, ``limit`` at most."""
         ids: list[int] = []
         for begin, end, token in parts_of(text, spans):
-            room = None if most is None else most - len(ids)
+            room = None if limit is None else limit - len(ids)
             if room is not None and room <= 0:
                 break
-            ids += [self.vocabulary.ids[token]] if token else self._read(text[begin:end], block=block, most=room)
+            ids += [self.vocabulary.ids[token]] if token else self._read(text[begin:end], block=block, limit=room)
         return ids
 
-    def _read(self, text: str, *, block: int, most: int | None = None) -> list[int]:
-        """Give the ids of the first pieces, ``most`` at most; read blocks of characters, each twice the former, until then."""
+    def _read(self, text: str, *, block: int, limit: int | None = None) -> list[int]:
+        """Return the ids of the first pieces, ``limit`` at most, reading blocks of characters of doubling size."""
         ids: list[int] = []
         start, unfinished = 0, ""
-        while start < len(text) and (most is None or len(ids) < most):
+        while start < len(text) and (limit is None or len(ids) < limit):
             folded = unfinished + text[start : start + block].translate(self._characters)
             start, block, unfinished = start + block, 2 * block, ""
             words = folded.split()
             if start < len(text) and not folded.endswith(" ") and words:
                 unfinished = words.pop()
             ids.extend(chain.from_iterable(map(self._words.__getitem__, words)))
-        return ids[:most]
+        return ids[:limit]
 
-    def _places(self, text: str, *, limit: int | None) -> list[tuple[int, int]]:
-        """Give the places of the first pieces of a text that holds no token that is found whole."""
-        places: list[tuple[int, int]] = []
+    def _piece_spans(self, text: str, *, limit: int | None) -> list[tuple[int, int]]:
+        """Return the spans of the first pieces of a text without tokens that are matched whole."""
+        spans: list[tuple[int, int]] = []
         for word, origins in self._located_words(text):
-            if limit is not None and len(places) >= max(limit, 1) and places[-1][1] <= origins[0][0]:
+            if limit is not None and len(spans) >= max(limit, 1) and spans[-1][1] <= origins[0][0]:
                 break
             order, first = self._words.order(word), 0
             for piece in self._words.pieces("".join(word[at] for at in order)):
                 end = first + len(piece) - (2 if first else 0)
                 under = [origins[at] for at in order[first:end]]
-                append_span(places, min(under)[0], max(under)[1])
+                append_span(spans, min(under)[0], max(under)[1])
                 first = end
-        return places[:limit]
+        return spans[:limit]
 
     def _located_words(self, text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        """Cut a text into the words that ``encode`` looks up, with the place of each of their characters."""
+        """Split a text into the words that ``encode`` looks up, with the span of each of their characters."""
         letters, origins = "", list[tuple[int, int]]()
         for folded, start, end in self._located_characters(text):
             for letter in folded:
@@ -199,7 +197,7 @@ class WordPieceTokenizer:
             yield letters, origins
 
     def _located_characters(self, text: str) -> Iterator[tuple[str, int, int]]:
-        """Give what each character becomes, begin and end; accents, which will be dropped, with the character before them."""
+        """Yield the replacement of each character and its span; accents, which are dropped, share the span before them."""
         folded, start, end = "", 0, 0
         for index, character in enumerate(text):
             found = self._characters[ord(character)]

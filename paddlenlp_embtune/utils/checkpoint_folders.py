@@ -1,4 +1,4 @@
-"""The folders of a Trainer's checkpoints, and which of them were written to their end; without Paddle."""
+"""Checkpoint folders of a Trainer, and which of them are complete. Does not need Paddle."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SEAL = "embtune_complete.json"
 def last_checkpoint(output_dir: str | Path) -> Path | None:
     """Return the newest complete checkpoint of a Trainer that a recipe was attached to, or None.
 
-    The Trainer's own search takes the newest folder, also when the process was killed while it wrote it. Files are not hashed
-    here, but when training continues from the checkpoint.
+    The Trainer's own search takes the newest folder even if the process was killed while writing it. Files are not hashed
+    here; that happens when training resumes from the checkpoint.
     """
     folders = checkpoints_by_step(Path(output_dir))
     for step in sorted(folders, reverse=True):
         if (folders[step] / SEAL).exists():
             return folders[step]
-        logger.warning("%s was not written to its end and is passed over", folders[step])
+        logger.warning("skipping %s: the checkpoint is incomplete", folders[step])
     return None
 
 
 def checkpoints_by_step(output_dir: Path) -> dict[int, Path]:
-    """The folders of checkpoints by their steps."""
+    """Return the checkpoint folders, keyed by step."""
     found = re.compile(r"checkpoint-(\d+)")
     return {int(match[1]): path for path in output_dir.glob("checkpoint-*") if (match := found.fullmatch(path.name))}

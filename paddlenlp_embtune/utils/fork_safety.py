@@ -10,10 +10,10 @@ __all__ = ["Forkable", "keep_forever", "watch_forks"]
 
 
 class Forkable(Protocol):
-    """Run in a forked process before anything else does."""
+    """An object to be reset in a forked process before anything else runs."""
 
     def after_fork(self) -> None:
-        """Set locks anew, and note what cannot be used any more; quick, and without taking a lock."""
+        """Replace locks and mark what can no longer be used; must be quick and take no lock."""
 
 
 _watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -22,7 +22,7 @@ _registered = False
 
 
 def watch_forks(watched: Forkable) -> None:
-    """Have an object told after every ``os.fork``, in the child, as long as it lives."""
+    """Call ``after_fork`` of an object in the child after every ``os.fork``, as long as the object lives."""
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_tell)
@@ -31,11 +31,11 @@ def watch_forks(watched: Forkable) -> None:
 
 
 def keep_forever(thing: object) -> None:
-    """Never destroy an object: in a forked process, its destructor would wait for threads that are not there."""
+    """Never destroy an object: in a forked process, its destructor would wait for threads that do not exist."""
     import ctypes
 
     _kept.append(thing)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # for the end of the interpreter, which empties the list
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))  # survives interpreter shutdown, which clears the list
 
 
 def _tell() -> None:

@@ -15,7 +15,7 @@ __all__ = ["after_import", "find_spec"]
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
-    """Runs callbacks right after a module has been executed, and is otherwise transparent."""
+    """Runs callbacks right after a module has been executed; otherwise transparent."""
 
     def __init__(self) -> None:
         self.callbacks: dict[str, list[Callable[[types.ModuleType], None]]] = {}
@@ -31,18 +31,18 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         finally:
             self._busy.discard(fullname)
         if spec is not None and spec.loader is not None and not isinstance(spec.loader, type):
-            # The loaders of built-in and frozen modules are classes, shared by all; those modules are handed over later.
+            # The loaders of built-in and frozen modules are classes, shared by all such modules; those are reported later.
             self._watch(spec.loader)
         return spec
 
     def _hand_over_finished(self, *, but: str) -> None:
-        """Call back for modules whose import had begun before they were watched, and has ended since."""
+        """Call back for modules whose import began before they were watched and has finished since."""
         for name in [name for name in self.callbacks if name != but and _is_loaded(sys.modules.get(name))]:
             for callback in self.callbacks.pop(name):
                 callback(sys.modules[name])
 
     def _watch(self, loader: Any) -> None:
-        """Wrap ``exec_module`` of this one loader object; the loader stays what it is."""
+        """Wrap ``exec_module`` of this one loader object; the loader itself stays the same."""
         execute = loader.exec_module
 
         def exec_module(module: types.ModuleType) -> None:
@@ -63,9 +63,9 @@ _finder = _AfterImport()
 
 
 def after_import(name: str, callback: Callable[[types.ModuleType], None]) -> None:
-    """Call back with a module as soon as it has been imported; at once if it is loaded.
+    """Call back with a module as soon as it has been imported; immediately if it is loaded already.
 
-    A module that is in the middle of its import is handed over at the first import of another module after it.
+    A module that is in the middle of its import is passed on at the next import of another module.
     """
     module = sys.modules.get(name)
     if module is not None and _is_loaded(module):
@@ -77,5 +77,5 @@ def after_import(name: str, callback: Callable[[types.ModuleType], None]) -> Non
 
 
 def find_spec(fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
-    """Find a module as Python does, and watch it if somebody asked for it; for finders that were asked first."""
+    """Find a module as Python does, and watch it if a callback is registered; for finders that run before ours."""
     return _finder.find_spec(fullname, path, target)

@@ -1,4 +1,4 @@
-"""Reading JSON and YAML that comes from outside: bounded in size, depth and expansion, without duplicate keys."""
+"""Reading untrusted JSON and YAML: bounded in size, depth and expansion, without duplicate keys."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "dump_json", "parse_json", "parse_yaml", "read_bounded", "read_json", "shorten"]
 
 MAX_DEPTH = 64
-"""Levels of nesting that a document may have."""
+"""Maximum nesting depth of a document."""
 
 MAX_BYTES = 256 << 20
-"""Bytes that a document may have, unless its reader states another bound."""
+"""Maximum size of a document in bytes, unless its reader sets another limit."""
 
-_MOST_NODES = 1_000_000
-"""Nodes that a YAML document may have once its aliases are expanded."""
+_MAX_NODES = 1_000_000
+"""Maximum number of nodes of a YAML document after its aliases are expanded."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$")
@@ -37,20 +37,20 @@ _FLOAT = re.compile(
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
 _shortener.maxlevel = 3
-_LONGEST_SHOWN = 300
+_MAX_SHOWN = 300
 
 
 def shorten(value: object) -> str:
-    """Return a value's ``repr`` for a message: at most 80 characters of each part, six parts of each container, 300 in all."""
+    """Return a value's ``repr`` for a message: at most 80 characters per item, six items per container, 300 in all."""
     try:
         shown = _shortener.repr(value)
-        return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
-    except Exception:  # a foreign object may raise anything, and so does an int of more than 4,300 digits
+        return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 3]}..."
+    except Exception:  # a foreign object may raise anything; so does an int of more than 4,300 digits
         return f"a {type(value).__name__}"
 
 
 def dump_json(value: Any, *, indent: int | None = None) -> str:
-    """Return a value as JSON that every encoding of Unicode can hold: lone surrogates are escaped, all else is as it is."""
+    """Return a value as JSON that any Unicode encoding can hold: lone surrogates are escaped, all else is left as it is."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -60,12 +60,12 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], f
 
     Args:
         content: the text, or its bytes in UTF-8, with or without a byte order mark.
-        where: what it came from, for messages.
+        where: where it came from, for messages.
         error: the exception to raise.
-        finite: refuse ``NaN`` and ``Infinity``, which are no JSON, although Python writes them.
+        finite: reject ``NaN`` and ``Infinity``, which are not JSON, although Python writes them.
     Raises:
-        EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MAX_DEPTH``, holds a number that is
-            not finite or has thousands of digits, or names a key twice in one object.
+        EmbtuneError: of the type given; it is not UTF-8 or not JSON, nests deeper than ``MAX_DEPTH``, contains a number that
+            is not finite or has thousands of digits, or repeats a key in one object.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -73,9 +73,9 @@ def parse_json(content: str | bytes, where: str, *, error: type[EmbtuneError], f
         value = json.loads(text, parse_constant=constant, parse_float=_finite, object_pairs_hook=_once)
         _check_depth(value)
     except RecursionError:
-        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; write it flatter") from None
+        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; flatten it") from None
     except ValueError as fault:
-        raise error(f"{where} is not valid JSON: {_one_line(fault)}; correct it, or write it again") from None
+        raise error(f"{where} is not valid JSON: {_one_line(fault)}; correct it, or create it again") from None
     return value
 
 
@@ -89,28 +89,28 @@ def read_json(path: Path, *, error: type[EmbtuneError], max_bytes: int = MAX_BYT
 
 
 def read_bounded(path: Path, *, error: type[EmbtuneError], max_bytes: int = MAX_BYTES) -> bytes:
-    """Read a whole file, but never more than ``max_bytes`` of one, so that a device or a pipe without end is refused.
+    """Read a whole file of at most ``max_bytes``, so that an endless device or pipe is rejected.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
-        EmbtuneError: of the type given; the file is larger, is a named pipe, which might never end, or cannot be read.
+        FileNotFoundError, NotADirectoryError: there is no such file; callers report this themselves.
+        EmbtuneError: of the type given; the file is larger, is a named pipe (which might never end), or cannot be read.
     """
     try:
         if path.is_fifo():
-            raise error(f"{path} is a named pipe; give a file")
+            raise error(f"{path} is a named pipe; pass a regular file")
         with path.open("rb") as file:
             content = _read_up_to(file, max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError, EmbtuneError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
-        raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; give a readable file") from None
+        raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; pass a readable file") from None
     if len(content) > max_bytes:
-        raise error(f"{path} has more than {max_bytes:,} bytes, the most that is read of such a file; give a smaller one")
+        raise error(f"{path} is larger than the limit of {max_bytes:,} bytes; pass a smaller file")
     return content
 
 
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
-    """Read at most so many bytes, without room for all of them where the file is shorter."""
+    """Read at most ``size`` bytes, without allocating all of them if the file is shorter."""
     content = file.read(min(size, os.fstat(file.fileno()).st_size + 1))
     if len(content) == size or not (more := file.read(1)):
         return content
@@ -125,16 +125,16 @@ def _read_up_to(file: BinaryIO, size: int) -> bytes:
 def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -> Any:
     """Parse one YAML document with plain values only.
 
-    Dates, numbers in base 60 (``1:30``) and numbers with a leading zero (``007``) stay texts, which YAML 1.1 would turn into
-    something that nobody wrote.
+    Dates, numbers in base 60 (``1:30``) and numbers with a leading zero (``007``) stay strings, which YAML 1.1 would convert
+    to something that the author did not write.
 
     Args:
         content: the text, or its bytes in UTF-8.
-        where: what it came from, for messages.
+        where: where it came from, for messages.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; it is not YAML, nests deeper than ``MAX_DEPTH`` or refers to itself, grows beyond a
-            million nodes once its aliases are expanded, or names a key twice in one mapping.
+        EmbtuneError: of the type given; it is not YAML, nests deeper than ``MAX_DEPTH`` or refers to itself, exceeds a million
+            nodes after its aliases are expanded, or repeats a key in one mapping.
     """
     import yaml
 
@@ -152,17 +152,17 @@ def parse_yaml(content: str | bytes, where: str, *, error: type[EmbtuneError]) -
         finally:
             loader.dispose()
     except RecursionError:
-        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; write it flatter") from None
+        raise error(f"{where} nests deeper than {MAX_DEPTH} levels; flatten it") from None
     except EmbtuneError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as fault:
         raise error(f"{where} is not valid YAML: {_one_line(fault)}; correct it") from None
-    except (LookupError, AttributeError):  # PyYAML, of a tag whose value is of another kind: !!bool maybe
-        raise error(f"{where} is not valid YAML: a value does not have the form that its tag says; leave tags out") from None
+    except (LookupError, AttributeError):  # PyYAML, for a tag whose value does not fit, such as !!bool maybe
+        raise error(f"{where} is not valid YAML: a value does not match its tag; remove the tag") from None
 
 
 def _loader() -> type[yaml.SafeLoader]:
-    """PyYAML's safe loader, which counts levels and values while it reads, and takes fewer texts for numbers."""
+    """Return PyYAML's safe loader with limits on depth and size, and with fewer strings read as numbers."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -174,13 +174,13 @@ def _loader() -> type[yaml.SafeLoader]:
             try:
                 if self.depth > MAX_DEPTH:
                     raise RecursionError
-                if self.nodes > _MOST_NODES:
-                    raise ValueError(f"it has more than {_MOST_NODES:,} values")
+                if self.nodes > _MAX_NODES:
+                    raise ValueError(f"it has more than the maximum of {_MAX_NODES:,} values")
                 return super().compose_node(parent, index)
             finally:
                 self.depth -= 1
 
-    # What is taken for a number here is one for PyYAML's writer too, which therefore quotes it where it is a text.
+    # PyYAML's writer treats the same strings as numbers, and therefore quotes them.
     kept = {
         "tag:yaml.org,2002:int": _WHOLE,
         "tag:yaml.org,2002:float": _FLOAT,
@@ -195,18 +195,18 @@ def _loader() -> type[yaml.SafeLoader]:
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse what is no mapping, list or scalar: what tags such as ``!!set``, ``!!binary`` and ``!!omap`` make."""
+    """Reject everything but mappings, lists and scalars: what tags such as ``!!set``, ``!!binary`` and ``!!omap`` create."""
     level = [value]
     while level:
         for item in level:
             if not isinstance(item, (dict, list, str, bool, int, float, type(None))):
-                raise ValueError(f"it holds a {type(item).__name__}; leave its tag out")
+                raise ValueError(f"it contains a {type(item).__name__}; remove its tag")
         held = [item for item in level if isinstance(item, (dict, list))]
         level = [item for holder in held for item in (holder.values() if isinstance(holder, dict) else holder)]
 
 
 def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: type[EmbtuneError]) -> None:
-    """Refuse duplicate keys, nodes that hold themselves, and aliases that expand to too much."""
+    """Reject duplicate keys, nodes that contain themselves, and aliases that expand to too much."""
     import yaml
 
     sizes: dict[int, int] = {}
@@ -216,7 +216,7 @@ def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: ty
         if id(node) in sizes:
             return sizes[id(node)]
         if id(node) in open_nodes:
-            raise error(f"{where} holds an alias to a part that it stands in (line {node.start_mark.line + 1}); remove it")
+            raise error(f"{where} contains an alias to a node that encloses it (line {node.start_mark.line + 1}); remove it")
         open_nodes.add(id(node))
         size = 1
         if isinstance(node, yaml.MappingNode):
@@ -224,8 +224,8 @@ def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: ty
             size += sum(size_of(key) + size_of(value) for key, value in node.value)
         elif isinstance(node, yaml.SequenceNode):
             size += sum(map(size_of, node.value))
-        if size > _MOST_NODES:
-            raise error(f"{where} has more than {_MOST_NODES:,} values once its aliases are expanded; write them out, or fewer")
+        if size > _MAX_NODES:
+            raise error(f"{where} has more than {_MAX_NODES:,} values after its aliases are expanded; use fewer aliases")
         open_nodes.discard(id(node))
         sizes[id(node)] = size
         return size
@@ -234,7 +234,7 @@ def _check_nodes(root: yaml.Node, loader: yaml.SafeLoader, where: str, error: ty
 
 
 def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader, where: str, error: type[EmbtuneError]) -> None:
-    """Refuse a key that is there twice, also in two spellings of one value, such as ``yes`` and ``true``."""
+    """Reject a repeated key, even in two spellings of one value, such as ``yes`` and ``true``."""
     import yaml
 
     lines: dict[Hashable, int] = {}
@@ -247,14 +247,14 @@ def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader, where: str, err
             continue
         if name in lines:
             raise error(
-                f"{where} has the key {shorten(key.value)} twice in one mapping, in line {lines[name]} and in line {line}; "
-                "keep one of them"
+                f"{where} has the key {shorten(key.value)} twice in one mapping, on line {lines[name]} and on line {line}; "
+                "remove one of them"
             )
         lines[name] = line
 
 
 def _check_depth(value: Any) -> None:
-    """Refuse what nests deeper than ``MAX_DEPTH``, level by level, without recursion."""
+    """Reject what nests deeper than ``MAX_DEPTH``, level by level, without recursion."""
     level, depth = [value] if isinstance(value, (dict, list)) else [], 1
     while level:
         if depth > MAX_DEPTH:
@@ -281,7 +281,7 @@ def _finite(digits: str) -> float:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _one_line(fault: Exception) -> str:

@@ -17,15 +17,15 @@ def lazy_exports(
     modules: Iterable[str] = (),
     missing: Callable[[ModuleNotFoundError], Exception | None] | None = None,
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
-    """Make ``__all__``, ``__getattr__`` and ``__dir__`` of a package that imports its modules when they are used (PEP 562).
+    """Return ``__all__``, ``__getattr__`` and ``__dir__`` for a package that imports its modules on first use (PEP 562).
 
     Type checkers need the same names in imports under ``TYPE_CHECKING``; a test compares the two.
 
     Args:
         package: the package's ``__name__``.
-        names: for each of its modules, relative to it, the names that the package makes public, separated by blanks.
-        modules: modules of it that are public as a whole.
-        missing: what to raise where a module cannot be imported because a package is not installed; None re-raises.
+        names: for each of its modules, relative to it, the names that the package exports, separated by spaces.
+        modules: its modules that are public as a whole.
+        missing: makes the exception to raise if an import fails because a package is not installed; None re-raises.
     Returns:
         ``__all__``, ``__getattr__`` and ``__dir__``, to be assigned in the package's ``__init__``.
     """

@@ -1,4 +1,4 @@
-"""How much memory there is, and refusing beforehand what would not fit."""
+"""Available memory, and rejecting allocations that would not fit."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["available_memory", "require_memory"]
 
 
 def require_memory(size: int, what: str, advice: str, *, error: type[EmbtuneError]) -> None:
-    """Refuse to allocate more than this process can still use; passes where nobody says how much that is.
+    """Refuse to allocate more than this process can still use; does nothing if that is unknown.
 
     Args:
         size: bytes.
-        what: what they are for, as in "a table of 10 rows of width 4".
+        what: their purpose, such as "a table of 10 rows of width 4".
         advice: the next step.
         error: the exception to raise.
     Raises:
@@ -22,11 +22,11 @@ def require_memory(size: int, what: str, advice: str, *, error: type[EmbtuneErro
     """
     free = available_memory()
     if free is not None and size > free:
-        raise error(f"{what} would take {size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free; {advice}")
+        raise error(f"{what} would take {size / 1e9:,.1f} GB of memory, but only {free / 1e9:,.1f} GB are available; {advice}")
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process can still use, by the system, its control group and its own limit; None if unknown."""
+    """Return the bytes that this process can still use, given system memory, control group and ulimit; None if unknown."""
     found = [limit for limit in (_system_memory(), _group_memory(), _process_memory()) if limit is not None]
     return min(found) if found else None
 
@@ -41,7 +41,7 @@ def _system_memory() -> int | None:
 
 
 def _group_memory() -> int | None:
-    """Read the limit of version 2 of control groups, as seen from inside a container."""
+    """Read the memory limit of cgroup v2, as seen from inside a container."""
     root = Path("/sys/fs/cgroup")
     try:
         limit, used = ((root / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
@@ -51,7 +51,7 @@ def _group_memory() -> int | None:
 
 
 def _process_memory() -> int | None:
-    """Read the limit of the address space, as ``ulimit -v`` sets it, less what is taken."""
+    """Return the limit of the address space, as set by ``ulimit -v``, minus the part in use."""
     try:
         import resource
 

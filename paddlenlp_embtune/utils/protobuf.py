@@ -1,6 +1,6 @@
-"""As much of protocol buffers as SentencePiece models and Paddle's tensors need.
+"""A minimal protocol buffers codec for SentencePiece models and Paddle's tensors.
 
-The package protobuf is a frequent cause of version conflicts, so it is no dependency.
+The package protobuf is a frequent cause of version conflicts, so it is not a dependency.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
             width, at = read_varint(message, at) if wire == _DELIMITED else (_WIDTHS[wire], at)
             value, at = message[at : at + width], at + width
         if at > end or key >> 3 == 0:
-            raise ValueError("a field goes beyond its message, or has no number")
+            raise ValueError("a field extends beyond its message, or has no number")
         yield key >> 3, value, message[start:at]
 
 
 def read_varint(message: bytes, at: int) -> tuple[int, int]:
-    """Read a varint of up to 64 bits; return it and the place behind it.
+    """Read a varint of up to 64 bits; return it and the offset after it.
 
     Raises:
         ValueError: it is longer.
-        IndexError: the message ends within it.
+        IndexError: the message ends inside it.
     """
     value = shift = 0
     while True:
@@ -53,11 +53,11 @@ def read_varint(message: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         if shift > 63:
-            raise ValueError("a number is too long")
+            raise ValueError("a varint is longer than 64 bits")
 
 
 def write_varint(value: int) -> bytes:
-    """Return a whole number, 0 or more, as a varint."""
+    """Encode a non-negative integer as a varint."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)
@@ -66,5 +66,5 @@ def write_varint(value: int) -> bytes:
 
 
 def write_field(field: int, content: bytes) -> bytes:
-    """Return a field that holds text, bytes or another message."""
+    """Encode a length-delimited field: a string, bytes or another message."""
     return write_varint(field << 3 | _DELIMITED) + write_varint(len(content)) + content

@@ -1,4 +1,4 @@
-"""The names of what a training run writes: in its folder, and beside it while it is unfinished."""
+"""File and folder names of a training run: those in its folder, and those beside it while it is unfinished."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ INSIGHT = "insight.json"
 BUNDLE = "bundle"
 
 VERSIONS = "vectors"
-"""The store of the embedding's versions, and below it the names of the two that a run writes itself."""
+"""The store of embedding versions, followed by the names of the two versions that a run saves itself."""
 RUN_VERSIONS = ("start", "end")
 
 TEACHER_ANSWERS = "teacher.safetensors"
-"""What a teacher has answered, beside the checkpoints."""
+"""The soft targets of a teacher, stored beside the checkpoints."""
 
 
 def checkpoints_of(out: Path) -> Path:
-    """Return where the checkpoints of an unfinished run stand: beside what it will leave."""
+    """Return the checkpoint folder of an unfinished run, a sibling of its output folder."""
     return out.resolve().with_name(f"{out.resolve().name}.checkpoints")

@@ -1,4 +1,4 @@
-"""Named arrays in a safetensors file, written one after the other, and read with every claim of the file checked."""
+"""Writing safetensors files array by array, and reading them with the header fully checked."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _DTYPES = {
     "F64": "<f8",
 }
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
-_MOST_HEADER = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 _METADATA = "__metadata__"
 
 
 @dataclasses.dataclass(frozen=True)
 class LazyArray:
-    """An array that is made only when it is written, so that never more than one stands in memory.
+    """An array that is created only when it is written, so that only one is in memory at a time.
 
     Args:
-        dtype: safetensors' name of its type; bfloat16 is "BF16", and :attr:`read` then gives its bits as uint16.
+        dtype: type name in safetensors; bfloat16 is "BF16", and :attr:`read` then returns its bits as uint16.
         shape: its dimensions.
-        read: makes it.
+        read: returns the values.
     """
 
     dtype: str
@@ -56,12 +56,12 @@ class LazyArray:
 
 @dataclasses.dataclass(frozen=True)
 class StoredArray:
-    """What the header of a file says of one array.
+    """The header entry of one array.
 
     Args:
-        dtype: safetensors' name of its type.
+        dtype: type name in safetensors.
         shape: its dimensions.
-        begin: its first byte in the file.
+        begin: offset of its first byte in the file.
     """
 
     dtype: str
@@ -70,21 +70,21 @@ class StoredArray:
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The type that it is read as; bfloat16 as uint16, as Paddle does."""
+        """Return the numpy type used for reading; uint16 for bfloat16, as in Paddle."""
         return np.dtype(_DTYPES[self.dtype])
 
 
 def write_safetensors_file(
     path: Path, arrays: Mapping[str, npt.NDArray[Any] | LazyArray], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write arrays as a new file; one that is there is removed first, so a process that has it mapped keeps its content.
+    """Write arrays to a new file; an existing one is unlinked first, so a process that has it mapped keeps its content.
 
     Args:
         path: the file.
         arrays: by name.
-        metadata: texts by name for the header; None writes ``format``.
+        metadata: strings by name for the header; None writes ``format``.
     Raises:
-        OSError: the disk does not take the file; the error names it.
+        OSError: the file cannot be written; the error names it.
     """
     with naming(path):
         path.unlink(missing_ok=True)
@@ -95,12 +95,12 @@ def write_safetensors_file(
 def write_safetensors(
     file: IO[bytes], arrays: Mapping[str, npt.NDArray[Any] | LazyArray], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write arrays as safetensors, one after the other; the arguments are those of :func:`write_safetensors_file`.
+    """Write arrays as safetensors, one after another; for the arguments, see :func:`write_safetensors_file`.
 
-    For one type of values, the bytes are those that the package safetensors writes, without its second copy in memory.
+    If all arrays have one type, the bytes equal those of the package safetensors, without its second copy in memory.
     """
     lazy = {name: value if isinstance(value, LazyArray) else _loaded(value) for name, value in arrays.items()}
-    # The widest first, so that every array begins at a multiple of its own width.
+    # Widest types first, so that every array is aligned to its item size.
     names = sorted(lazy, key=lambda name: (-np.dtype(_DTYPES[lazy[name].dtype]).itemsize, name))
     header, at = {}, 0
     for name in names:
@@ -122,13 +122,13 @@ def _loaded(values: npt.NDArray[Any]) -> LazyArray:
 
 
 class SafetensorsFile:
-    """A safetensors file whose header has been checked against the file's size; arrays are read when they are asked for.
+    """A safetensors file whose header has been checked against the file size; arrays are read on request.
 
     Args:
         path: the file.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; the file is no regular file, or its header is damaged, or it is cut off or too long.
+        EmbtuneError: of the type given; it is not a regular file, its header is damaged, or it is truncated or too long.
     """
 
     def __init__(self, path: Path, *, error: type[EmbtuneError]) -> None:
@@ -140,10 +140,10 @@ class SafetensorsFile:
             raise error(f"cannot read {path}: {fault.strerror}") from None
 
     def read(self, name: str) -> npt.NDArray[Any]:
-        """Return one array, in memory of its own.
+        """Return one array, which owns its memory.
 
         Raises:
-            EmbtuneError: the file cannot be read, or has become shorter, or there is not enough memory.
+            EmbtuneError: the file cannot be read or was truncated, or there is not enough memory.
         """
         stored = self.arrays[name]
         try:
@@ -154,7 +154,7 @@ class SafetensorsFile:
         except (OSError, MemoryError) as fault:
             raise self._error(f"cannot read {shorten(name)} in {self.path}: {fault or 'not enough memory'}") from None
         if got != values.nbytes:
-            raise self._damaged(f"it ends within {shorten(name)}")
+            raise self._damaged(f"it ends inside {shorten(name)}")
         return values
 
     def read_all(self) -> dict[str, npt.NDArray[Any]]:
@@ -164,22 +164,22 @@ class SafetensorsFile:
     def _header(self) -> dict[str, StoredArray]:
         info = self.path.lstat()
         if not stat.S_ISREG(info.st_mode):
-            raise self._damaged("it is no regular file")
+            raise self._damaged("it is not a regular file")
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(_MOST_HEADER, info.st_size - 8):
-                raise self._damaged(f"it says that its header has {length:,} bytes, and it has {info.st_size:,}")
+            if not 2 <= length <= min(_MAX_HEADER_BYTES, info.st_size - 8):
+                raise self._damaged(f"its header claims {length:,} bytes, but the file has {info.st_size:,}")
             header = parse_json(file.read(length), f"the header of {self.path}", error=self._error)
         if not isinstance(header, dict):
-            raise self._damaged("its header is no JSON object")
+            raise self._damaged("its header is not a JSON object")
         found = {name: self._entry(name, value, 8 + length) for name, value in header.items() if name != _METADATA}
         at = 8 + length
         for stored in sorted(found.values(), key=lambda stored: (stored.begin, math.prod(stored.shape))):
             if stored.begin != at:
-                raise self._damaged("its arrays overlap, or leave gaps")
+                raise self._damaged("its arrays overlap or leave gaps")
             at += math.prod(stored.shape) * stored.numpy.itemsize
         if at != info.st_size:
-            raise self._damaged(f"its header speaks of {at:,} bytes, and it has {info.st_size:,}")
+            raise self._damaged(f"its header describes {at:,} bytes, but the file has {info.st_size:,}")
         return found
 
     def _entry(self, name: str, value: Any, start: int) -> StoredArray:
@@ -189,7 +189,7 @@ class SafetensorsFile:
             ):
                 if end - begin == math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize and begin >= 0:
                     return StoredArray(dtype, tuple(shape), start + begin)
-        raise self._damaged(f"its header says of {shorten(name)}: {shorten(value)}")
+        raise self._damaged(f"its header has an invalid entry for {shorten(name)}: {shorten(value)}")
 
     def _damaged(self, what: str) -> EmbtuneError:
         return self._error(f"{self.path} is damaged: {what}")

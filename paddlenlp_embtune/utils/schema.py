@@ -1,4 +1,4 @@
-"""Frozen dataclasses from plain mappings and back: one reader for recipes and bundle manifests."""
+"""Conversion between frozen dataclasses and plain mappings, shared by recipes and bundle manifests."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = [
 ]
 
 MAX_COUNT = 2**31 - 1
-"""The largest count that a recipe may state where no smaller bound is given."""
+"""The maximum of any count in a recipe that has no smaller limit."""
 
-_MOST_WHOLE = 2**63 - 1
-_MOST_NUMBER = 1e30
-_MOST_VALUES = 1_000_000
+_MAX_INTEGER = 2**63 - 1
+_MAX_NUMBER = 1e30
+_MAX_VALUES = 1_000_000
 T = TypeVar("T")
 
 
 def build(cls: type[T], value: object, *, where: str, error: type[EmbtuneError]) -> T:
-    """Build a dataclass from a mapping, refusing unknown keys and values of the wrong kind.
+    """Build a dataclass from a mapping, rejecting unknown keys and values of the wrong type.
 
     Args:
-        cls: a dataclass; nested dataclasses, tuples, mappings and optional fields are followed.
-        value: the mapping, as YAML or JSON gave it.
+        cls: a dataclass; nested dataclasses, tuples, mappings and optional fields are supported.
+        value: the mapping, as parsed from YAML or JSON.
         where: the path of this value in its document, for messages.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given, naming the key, what is expected and the value seen.
+        EmbtuneError: of the type given, naming the key, the expected type or range, and the value.
     """
     if not isinstance(value, Mapping):
         raise error(f"{where} must be a mapping of keys to values, got {type(value).__name__} {shorten(value)}")
@@ -53,7 +53,7 @@ def build(cls: type[T], value: object, *, where: str, error: type[EmbtuneError])
             raise error(f"{where} has no key {shorten(key)}; {expected_names(_text(key), fields)}")
     required = {name for name, field in fields.items() if _is_required(field)}
     if missing := sorted(required - set(value)):
-        raise error(f"{where} lacks the key {missing[0]!r}; required: {', '.join(sorted(required))}")
+        raise error(f"{where} is missing the key {missing[0]!r}; required: {', '.join(sorted(required))}")
     arguments = {key: _convert(hints[key], item, f"{where}.{key}", error) for key, item in value.items()}
     return cls(**arguments)
 
@@ -62,20 +62,20 @@ def convert(hint: Any, value: object, *, where: str, error: type[EmbtuneError]) 
     """Check one value against a type annotation and convert it, by the rules of :func:`build`.
 
     Args:
-        hint: the annotation; what cannot be checked against a plain value, such as a callable, is let through.
-        value: as YAML, JSON or Python code gave it.
+        hint: the annotation; types that cannot be checked against a plain value, such as callables, are accepted.
+        value: from YAML, JSON or Python code.
         where: the path of this value in its document, for messages.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; the value is of another kind, is not finite, or is beyond 2**63 or 1e30.
+        EmbtuneError: of the type given; the value has the wrong type, is not finite, or exceeds 2**63 or 1e30.
     """
     return _convert(hint, value, where, error)
 
 
 def check_types(value: Any, *, where: str, error: type[EmbtuneError]) -> None:
-    """Check and convert the fields of a dataclass that Python code constructed, by the rules of :func:`build`.
+    """Check and convert the fields of a dataclass constructed by Python code, by the rules of :func:`build`.
 
-    Meant for ``__post_init__``; lists become tuples there, and 5e-5 given as a text becomes a number.
+    Meant for ``__post_init__``: lists become tuples, and the string ``"5e-5"`` becomes a number.
     """
     hints = typing.get_type_hints(type(value))
     for field in dataclasses.fields(value):
@@ -84,39 +84,39 @@ def check_types(value: Any, *, where: str, error: type[EmbtuneError]) -> None:
 
 
 def require(condition: bool, name: str, value: object, expected: str, *, error: type[EmbtuneError] = RecipeError) -> None:
-    """Refuse a value unless the condition holds; numbers that are not finite are never valid.
+    """Reject a value unless the condition holds; numbers that are not finite are never valid.
 
     Args:
         condition: whether the value is valid.
         name: of the setting, such as ``train.batch_size``.
         value: of the setting.
-        expected: what the message says after "must be".
+        expected: completes the message after "must be".
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the class ``error``, naming the value and what is expected.
+        EmbtuneError: of the class ``error``, naming the value and the expectation.
     """
     if not condition or (isinstance(value, float) and not math.isfinite(value)):
         raise error(f"{name} must be {expected}, got {shorten(value)}")
 
 
 def require_at_most(
-    name: str, value: float | None, most: float = MAX_COUNT, *, error: type[EmbtuneError] = RecipeError
+    name: str, value: float | None, maximum: float = MAX_COUNT, *, error: type[EmbtuneError] = RecipeError
 ) -> None:
-    """Refuse a number beyond a bound; None passes.
+    """Reject a number above a maximum; None passes.
 
     Raises:
-        EmbtuneError: of the class ``error``, naming the value and the bound.
+        EmbtuneError: of the class ``error``, naming the value and the maximum.
     """
-    if value is not None and not value <= most:
-        bound = f"{most:,}" if isinstance(most, int) else f"{most:g}"
+    if value is not None and not value <= maximum:
+        bound = f"{maximum:,}" if isinstance(maximum, int) else f"{maximum:g}"
         raise error(f"{name} must be at most {bound}, got {shorten(value)}")
 
 
 def require_name(name: str, value: str, allowed: Sequence[str], *, error: type[EmbtuneError] = RecipeError) -> None:
-    """Refuse a name that is not among those allowed.
+    """Reject a name that is not among those allowed.
 
     Raises:
-        EmbtuneError: of the class ``error``, with the name that was probably meant.
+        EmbtuneError: of the class ``error``, suggesting the closest name.
     """
     if value not in allowed:
         raise error(f"{name} is {shorten(value)}; {expected_names(value, allowed)}")
@@ -134,7 +134,7 @@ def to_plain(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, *, where: str = "") -> list[tuple[str, Any, Any]]:
-    """Compare two plain values; return (path, old, new) for every leaf that differs, with None for what one of them lacks."""
+    """Compare two plain values; return (path, old, new) for every leaf that differs, with None if one of them lacks it."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*old, *new])
         pairs = [(str(key), old.get(key), new.get(key)) for key in keys]
@@ -198,13 +198,13 @@ def _convert_mapping(hint: Any, value: Any, where: str, error: type[EmbtuneError
         raise error(f"{where} must be a mapping, got {shorten(value)}")
     for key in value:
         if isinstance(key, bool) or not isinstance(key, (str, int)):
-            raise error(f"{where} has the key {shorten(key)}, which must be a text{_quoting(key)}")
+            raise error(f"{where} has the key {shorten(key)}, which must be a string{_quoting(key)}")
     item_hint = (*typing.get_args(hint), Any, Any)[1]
     return {_text(key): _convert(item_hint, item, f"{where}.{_text(key)[:80]}", error) for key, item in value.items()}
 
 
 def _convert_sequence(hint: Any, value: Any, where: str, error: type[EmbtuneError]) -> Any:
-    """Convert a list to what the annotation says: a tuple, of one kind of value or of one for each place, or else a list."""
+    """Convert a list to the annotated type: a homogeneous tuple, a fixed-length tuple, or a list."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise error(f"{where} must be a list, got {shorten(value)}; write it as [a, b]")
     hints = typing.get_args(hint)
@@ -228,7 +228,7 @@ def _convert_scalar(hint: Any, value: Any, where: str, error: type[EmbtuneError]
             return number
     elif hint in (int, str, types.NoneType, None):
         if isinstance(value, hint or types.NoneType):
-            if isinstance(value, int) and abs(value) > _MOST_WHOLE:
+            if isinstance(value, int) and abs(value) > _MAX_INTEGER:
                 raise error(f"{where} must be below 2**63, got a number of {value.bit_length()} bits")
             return value
     elif _fits(hint, value):
@@ -237,23 +237,23 @@ def _convert_scalar(hint: Any, value: Any, where: str, error: type[EmbtuneError]
 
 
 def _number(value: Any, where: str, error: type[EmbtuneError]) -> float | None:
-    """Return a value as a finite number; None where it is no number at all."""
-    # YAML 1.1 reads 5e-5, without a point, as a string.
+    """Return a value as a finite number; None if it is not a number."""
+    # YAML 1.1 reads 5e-5, without a decimal point, as a string.
     if not isinstance(value, (int, float, str)):
         return None
     try:
         number = float(value)
     except ValueError:
         return None
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         number = math.inf
-    if not abs(number) <= _MOST_NUMBER:
-        raise error(f"{where} must be a finite number, at most {_MOST_NUMBER:g}, got {type(value).__name__} {shorten(value)}")
+    if not abs(number) <= _MAX_NUMBER:
+        raise error(f"{where} must be a finite number, at most {_MAX_NUMBER:g}, got {type(value).__name__} {shorten(value)}")
     return number
 
 
 def _fits(hint: Any, value: Any) -> bool:
-    """Whether a value is of a class that is none of the plain ones; what is no class cannot be told, and fits."""
+    """Return whether a value is an instance of a non-plain class; an annotation that is not a class accepts anything."""
     if hint in (list, tuple):
         return isinstance(value, (list, tuple))
     try:
@@ -263,26 +263,26 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _check_plain(value: Any, where: str, error: type[EmbtuneError]) -> None:
-    """Refuse what nests too deep, holds itself, or is too much, in a value that may be anything."""
+    """Reject an arbitrary value that nests too deeply, contains itself, or is too large."""
     holders = (Mapping, list, tuple)
     level, depth, seen = [value] if isinstance(value, holders) else [], 1, 0
     while level:
         if depth > MAX_DEPTH:
-            raise error(f"{where} must nest at most {MAX_DEPTH} levels deep, and not hold itself; write it flatter")
+            raise error(f"{where} must nest at most {MAX_DEPTH} levels deep and not contain itself; flatten it")
         held = [item for holder in level for item in (holder.values() if isinstance(holder, Mapping) else holder)]
-        if (seen := seen + len(held)) > _MOST_VALUES:
-            raise error(f"{where} must hold at most {_MOST_VALUES:,} values, got more; give fewer")
+        if (seen := seen + len(held)) > _MAX_VALUES:
+            raise error(f"{where} must have at most {_MAX_VALUES:,} values, got more; remove some")
         level = [item for item in held if isinstance(item, holders)]
         depth += 1
 
 
 def _quoting(value: Any, hint: Any = str) -> str:
-    """Say how to write a text that YAML takes for something else."""
+    """Explain how to write a string that YAML reads as another type."""
     if hint is not str or not (value is None or isinstance(value, (bool, int, float))):
         return ""
-    return "; YAML reads yes, no, on, off, null and numbers as such where they are not quoted: put the text in quotes"
+    return "; YAML reads unquoted yes, no, on, off, null and numbers as such: put the string in quotes"
 
 
 def _name_of(hint: Any) -> str:
-    names = {bool: "true or false", float: "a number", int: "a whole number", str: "a text"}
+    names = {bool: "true or false", float: "a number", int: "a whole number", str: "a string"}
     return names.get(hint, str(hint))

@@ -1,4 +1,4 @@
-"""Opening zip files from outside, and reading members of them in memory that the file's own size bounds."""
+"""Reading untrusted zip files with memory bounded by the file size."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 __all__ = ["MAX_EXPANSION", "ZipError", "open_zip", "read_member", "read_member_into"]
 
 MAX_EXPANSION = 16
-"""All members together may have so many times the bytes of the file, or ``_FREE`` if that is more."""
+"""Maximum ratio of the total size of all members to the size of the file; up to ``_FREE`` bytes are always allowed."""
 
 _FREE = 64 << 20
-_MOST_DIRECTORY = 8 << 20
+_MAX_DIRECTORY_BYTES = 8 << 20
 _STEP = 1 << 20
 ZipError = zipfile.BadZipFile
-"""What is raised where a zip file is damaged, or asks for more memory than a file of its size may."""
+"""Raised if a zip file is damaged, or needs more memory than is allowed for its size."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _Guarded(io.BufferedReader):
-    """A file that is not read in large pieces while ``zipfile`` reads the directory, whose size the file itself states."""
+    """A file that limits reads while ``zipfile`` reads the directory, whose size the file itself declares."""
 
-    most: int | None = _MOST_DIRECTORY
+    limit: int | None = _MAX_DIRECTORY_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.most is not None and size is not None and size > self.most:
-            raise ZipError(f"its directory has more than {self.most:,} bytes")
+        if self.limit is not None and size is not None and size > self.limit:
+            raise ZipError(f"its directory has more than {self.limit:,} bytes")
         return super().read(-1 if size is None else size)
 
 
 @contextmanager
 def open_zip(path: Path, *, max_expansion: int = MAX_EXPANSION) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file whose members are stored or deflated, each under a name of its own.
+    """Open a zip file whose members are stored or deflated and have unique names.
 
     Args:
         path: the file.
-        max_expansion: the bytes of all members together are at most so many times those of the file, or 64 MB.
+        max_expansion: maximum ratio of the total size of all members to the size of the file; 64 MB are always allowed.
     Raises:
-        ZipError: it is something else.
+        ZipError: the file is damaged or not such a zip file.
         OSError: the file cannot be read.
     """
     with _Guarded(io.FileIO(path)) as stream:
@@ -51,9 +51,9 @@ def open_zip(path: Path, *, max_expansion: int = MAX_EXPANSION) -> Iterator[zipf
             archive = zipfile.ZipFile(stream)
         except OSError:
             raise
-        except Exception as fault:  # of many kinds: zipfile takes what the directory says
+        except Exception as fault:  # many types: zipfile trusts the directory
             raise ZipError(_reason(fault)) from None
-        stream.most = None
+        stream.limit = None
         with archive:
             _check(archive, path.stat().st_size, max_expansion)
             yield archive
@@ -62,32 +62,32 @@ def open_zip(path: Path, *, max_expansion: int = MAX_EXPANSION) -> Iterator[zipf
 def _check(archive: zipfile.ZipFile, size: int, max_expansion: int) -> None:
     members = archive.infolist()
     if len({member.filename for member in members}) < len(members):
-        raise ZipError("it has two members of one name")
+        raise ZipError("it has two members of the same name")
     if odd := [member for member in members if member.compress_type not in _METHODS or member.flag_bits & 1]:
         raise ZipError(f"its member {shorten(odd[0].filename)} is encrypted, or neither stored nor deflated")
     total = sum(member.file_size for member in members)
     if total > max(_FREE, max_expansion * size):
-        raise ZipError(f"its members say that they have {total:,} bytes, and the file has {size:,}")
+        raise ZipError(f"its members claim {total:,} bytes, but the file has only {size:,}")
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, max_bytes: int) -> bytes:
-    """Return a member, which has at most so many bytes.
+    """Return the content of a member of at most ``max_bytes``.
 
     Raises:
-        ZipError: it has more, or not as many as the directory says, or is damaged.
+        ZipError: it is larger, has another size than the directory says, or is damaged.
     """
     if member.file_size > max_bytes:
-        raise ZipError(f"its member {shorten(member.filename)} has {member.file_size:,} bytes, and {max_bytes:,} are the most")
+        raise ZipError(f"its member {shorten(member.filename)} has {member.file_size:,} bytes; the limit is {max_bytes:,}")
     content = bytearray(member.file_size)
     read_member_into(archive, member, memoryview(content))
     return bytes(content)
 
 
 def read_member_into(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: memoryview) -> None:
-    """Read a whole member into memory of exactly its size.
+    """Read a whole member into a buffer of exactly its size.
 
     Raises:
-        ZipError: it has not as many bytes, or is damaged.
+        ZipError: it has another size, or is damaged.
     """
     try:
         with archive.open(member) as stream:
@@ -101,7 +101,7 @@ def read_member_into(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: 
             raise ZipError(f"it has {at:,} bytes, expected {len(target):,}")
     except OSError:
         raise
-    except Exception as fault:  # of many kinds: zipfile, zlib, struct
+    except Exception as fault:  # many types: zipfile, zlib, struct
         raise ZipError(f"its member {shorten(member.filename)} cannot be read: {_reason(fault)}") from None
 
 

@@ -134,7 +134,7 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (_exchange_vocabulary, ": id 2 was "),
     (lambda bundle: _edit(bundle, schema_version=99), "has the schema version 99; this release reads 1 and 2"),
     (lambda bundle: _edit(bundle, max_length="long"), "bundle.json.max_length must be a whole number"),
-    (lambda bundle: _edit(bundle, files={"../train.tsv": ""}), "names the file '../train.tsv'"),
+    (lambda bundle: _edit(bundle, files={"../train.tsv": ""}), "must be inside the bundle, as folder/name, got '../train.tsv'"),
     (lambda bundle: (bundle / "onnx" / "model.onnx").unlink(), "lacks its file onnx/model.onnx"),
     (lambda bundle: (bundle / "bundle.json").unlink(), "is not a bundle"),
     (lambda bundle: shutil.copy(bundle / "vocab.txt", bundle / "bundle.json"), "bundle.json is damaged"),

@@ -27,8 +27,11 @@ UNSEEN: dict[str, tuple[Exception, list[str]]] = {
     "memory": (MemoryError("Unable to allocate 5 TiB"), ["not enough memory: Unable to allocate 5 TiB", "a smaller batch"]),
     "depth": (RecursionError("maximum recursion depth exceeded"), ["nested too deeply", "flatten it"]),
     "null": (ValueError("embedded null byte"), ["a path holds a null character"]),
-    "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some space"]),
-    "no name": (OSError(errno.ENOSPC, "No space left on device"), ["the output: No space left on device; free some space"]),
+    "full": (OSError(errno.ENOSPC, "No space left on device", "/x/y"), ["/x/y: No space left on device; free some disk space"]),
+    "no name": (
+        OSError(errno.ENOSPC, "No space left on device"),
+        ["the output: No space left on device; free some disk space"],
+    ),
     "odd name": (OSError(errno.EIO, "Input/output error", b"/\xff"), ["Input/output error; check the disk"]),
     "no number": (OSError("something"), ["unexpected OSError: something"]),
     "surrogate": (UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed"), ["unexpected UnicodeEncodeError"]),
@@ -102,7 +105,7 @@ def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "output: No space left on device; free some space" in done.stderr
+    assert "output: No space left on device; free some disk space" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
 
     with monkeypatch.context() as context:
         context.setattr(pipeline, "deliver", full_disk)
-        with pytest.raises(EmbtuneError, match=r"No space left on device; free some space") as caught:
+        with pytest.raises(EmbtuneError, match=r"No space left on device; free some disk space") as caught:
             pipeline.train(recipe, "run", resume=True)
     assert "its checkpoints are kept in" in str(caught.value)
     assert "nothing was left behind" not in str(caught.value)  # with the wording of the writer of bundles itself

@@ -111,7 +111,7 @@ def test_propose_prints_a_line_each_and_writes_the_terms(work: Path, run: Run) -
     code, out, err = run("vocabulary", "propose", "--texts", "corpus.txt", "--out", "deep/found.txt", "--json")
     assert code == 0, err
     lines = [json.loads(line) for line in out.splitlines()]
-    assert lines == [dataclasses.asdict(each) for each in propose_terms(corpus(), least_count=10, most=200)]
+    assert lines == [dataclasses.asdict(each) for each in propose_terms(corpus(), min_count=10, max_terms=200)]
     assert {"质押式回购", "绿鞋机制"} <= {line["term"] for line in lines}
     assert read_terms(work / "deep" / "found.txt") == tuple(line["term"] for line in lines)
     assert f"{len(lines)} terms: deep/found.txt" in err
@@ -216,10 +216,14 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("compare", "--texts", "texts.txt", "--vocabulary", "vocab.txt"), 2, "expected NAME=FILE, such as ernie=vocab.txt"),
     (("compare", "--texts", "texts.txt", "--vocabulary", "char=vocab.txt"), 2, "uses the name 'char', which is taken"),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=absent.txt"), 1, "cannot read absent.txt"),
-    (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=train.tsv"), 1, "a vocabulary begins with [PAD]"),
+    (
+        ("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=train.tsv"),
+        1,
+        "a vocabulary must begin with [PAD]",
+    ),
     (("compare", "--texts", "texts.txt", "--pieces", "0", "--vocabulary", "a=bad.model"), 1, "SentencePiece model"),
     (("compare", "--texts", "texts.txt", "--pieces", "5"), 1, "size is 5"),
-    (("compare", "--texts", "texts.txt", "--terms", "blank.txt"), 1, "blank.txt holds no term"),
+    (("compare", "--texts", "texts.txt", "--terms", "blank.txt"), 1, "blank.txt has no terms"),
     (("propose", "--texts", "absent.txt"), 1, "there is no file absent.txt"),
     (("propose", "--texts", "corpus.txt", "--out", "terms.txt"), 1, "terms.txt already exists; replace it with --overwrite"),
     (("propose", "--texts", "corpus.txt", "--known", "blank.txt"), 1, "blank.txt contains no token"),
@@ -229,7 +233,7 @@ FAILURES: list[tuple[tuple[str, ...], int, str]] = [
     (("propose", "--texts", "few.txt", "--background", "absent.txt"), 1, "there is no file absent.txt"),
     (("extend", "absent", "--terms", "terms.txt", "--out", "b"), 1, "absent is not a bundle"),
     (("extend", "run", "--terms", "absent.txt", "--out", "b"), 1, "cannot read the terms absent.txt"),
-    (("extend", "run", "--terms", "single.txt", "--out", "b"), 1, "is a single character that has an id"),
+    (("extend", "run", "--terms", "single.txt", "--out", "b"), 1, "is a single character that already has an id"),
     (("extend", "run", "--terms", "terms.txt", "--out", "texts.txt"), 1, "is no bundle, so it will not be replaced"),
     (("extend", "run", "--terms", "terms.txt", "--out", "b", "--data", "other.tsv"), 1, "has the label '涨'"),
     (("cut", "run", "--out", "b"), 2, "pass the texts that the vocabulary must cover"),

@@ -229,7 +229,7 @@ def test_rates_as_people_write_them(written: str, rate: float, tmp_path: Path) -
             ["groups[0] has no key", "did you mean 'weight_decay'"],
         ),
         ({"groups": [{"name": "a", "rate": 1}, {"nam": "b"}]}, ["recipe.groups[1] has no key 'nam'", "did you mean 'name'"]),
-        ({"groups": [{"name": "a"}]}, ["recipe.groups[0] lacks the key 'rate'", "required: name, rate"]),
+        ({"groups": [{"name": "a"}]}, ["recipe.groups[0] is missing the key 'rate'", "required: name, rate"]),
         ({1: 2}, ["recipe has no key 1"]),
     ],
 )
@@ -411,7 +411,7 @@ def test_texts_that_yaml_takes_for_something_else(written: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("written", ["no", "on", "~", "1", "1.5"])
 def test_labels_without_quotes_say_how_to_write_them(written: str, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"data\.labels\[0\] must be a text.*put the text in quotes"):
+    with pytest.raises(RecipeError, match=r"data\.labels\[0\] must be a string.*put the string in quotes"):
         load(f"data: {{labels: [{written}, other]}}", tmp_path)
     assert load(f"data: {{labels: ['{written}', other]}}", tmp_path).data.labels == (written, "other")
 

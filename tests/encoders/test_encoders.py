@@ -205,7 +205,7 @@ def test_heads_are_left_out_and_named_in_the_log(tmp_path: Path, head: str, capl
     network = make("bert", tmp_path / "folder", head=head)
     with caplog.at_level(logging.INFO, logger="paddlenlp_embtune"):
         agree(load_encoder(str(tmp_path / "folder")), network, tmp_path / "folder", "bert")
-    assert ("arrays are left out" in caplog.text) == (head != "Model")
+    assert ("arrays that are not part of the encoder" in caplog.text) == (head != "Model")
 
 
 def test_an_encoder_without_pooler_takes_the_first_vector(copied: Path) -> None:
@@ -363,11 +363,11 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "nothing named": (
         lambda at: change(at / "config.json", architectures=None, model_type="gpt"),
-        "model_type 'gpt', no family",
+        "model_type 'gpt', which is not a supported family",
     ),
     "no positions": (
         lambda at: change(at / "config.json", max_position_embeddings=None),
-        "max_position_embeddings of .* is None; expected 1 or more",
+        "max_position_embeddings of .* must be 1 or more, got None",
     ),
     "heads that do not divide": (
         lambda at: change(at / "config.json", num_attention_heads=3),
@@ -375,7 +375,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "relative positions": (
         lambda at: change(at / "config.json", position_embedding_type="relative_key"),
-        "position_embedding_type .* 'relative_key'; expected absolute",
+        "position_embedding_type .* must be absolute, .* got 'relative_key'",
     ),
     "no weights": (
         lambda at: (at / "model_state.pdparams").unlink(),
@@ -383,12 +383,12 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "parts": (
         lambda at: (at / "model_state.pdparams").rename(at / "model.safetensors.index.json"),
-        "several files, see model.safetensors.index.json",
+        "got several, listed in model.safetensors.index.json",
     ),
     "cut weights": (cut, "cannot be read: .*cut off or damaged"),
     "another family": (
         lambda at: rewrite(at, lambda all_: {name.replace("bert.", "ernie."): value for name, value in all_.items()}),
-        "holds no weight of BertModel: its names are such as .*ernie.embeddings",
+        "has no weight of BertModel: it has names such as .*ernie.embeddings",
     ),
     "one missing": (
         lambda at: rewrite(at, lambda all_: {name: value for name, value in all_.items() if name != LAYER}),
@@ -400,21 +400,21 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another shape": (
         lambda at: rewrite(at, lambda all_: {**all_, LAYER: np.zeros((16, 32), np.float32)}),
-        r"has the shape \(16, 32\), config.json asks for \(16, 64\)",
+        r"has the shape \(16, 32\), but config.json requires \(16, 64\)",
     ),
     "another vocabulary": (
         lambda at: (at / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n"),
-        f"has 4 tokens, config.json says {len(TOKENS)}",
+        f"has 4 tokens, but config.json says {len(TOKENS)}",
     ),
     "no vocabulary": (lambda at: (at / "vocab.txt").unlink(), "vocabulary of .* cannot be read"),
     "another tokenizer": (
         lambda at: change(at / "tokenizer_config.json", tokenizer_class="XLMRobertaTokenizer"),
         "has the tokenizer 'XLMRobertaTokenizer', which is not supported; expected BertTokenizer",
     ),
-    "another padding": (lambda at: change(at / "config.json", pad_token_id=3), "has id 3 by config.json and 0 by vocab.txt"),
+    "another padding": (lambda at: change(at / "config.json", pad_token_id=3), "has id 3 in config.json but 0 in vocab.txt"),
     "options of the tokenizer": (
         lambda at: change(at / "tokenizer_config.json", never_split=["利好"]),
-        r"tokenizer_config\.json has never_split \['利好'\], expected null or \[\]",
+        r"never_split in .*tokenizer_config\.json must be null or \[\], got \['利好'\]",
     ),
     "a bundle": (lambda at: (at / "bundle.json").write_text("{}"), "is a bundle, .*model.start"),
 }
@@ -438,7 +438,7 @@ def test_files_and_folders_that_are_not_there_are_refused(copied: Path, tmp_path
     with pytest.raises(BundleError, match="is a file; expected the folder"):
         load_encoder(str(copied / "config.json"))
     for source in (str(tmp_path / "nothing"), "./nothing", "tests/nothing", "a/b/c", "x/"):
-        with pytest.raises(BundleError, match=r"is no folder on this machine; expected .*a registered encoder \(e5-small\)"):
+        with pytest.raises(BundleError, match=r"is not a folder on this machine; expected .*a registered encoder \(e5-small\)"):
             load_encoder(source, known=["e5-small"])
 
 
@@ -464,11 +464,11 @@ def test_a_name_that_cannot_be_fetched_says_what_there_is(cache: Path, name: str
     with pytest.raises(HostError) as caught:
         load_encoder(name, known=["e5-small"])
     message = str(caught.value)
-    assert f"the encoder {name!r} is not on this machine and cannot be fetched: https://" in message
+    assert f"the encoder {name!r} is not on this machine and cannot be downloaded: https://" in message
     assert "there is no network" in message
     assert "a registered encoder (expected e5-small)" in message
     assert f"{cache} (bert-wwm-chinese)" in message
-    assert ("nearest of PaddleNLP's names: 'ernie-3.0-medium-zh'" in message) == (name == "ernie-3.0-mediun-zh")
+    assert ("the closest PaddleNLP name is 'ernie-3.0-medium-zh'" in message) == (name == "ernie-3.0-mediun-zh")
 
 
 def test_a_host_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -480,7 +480,7 @@ def test_a_host_that_never_answers_is_given_up(cache: Path, monkeypatch: pytest.
     with pytest.raises(HostError, match=r"did not answer within 0.3 seconds"):
         load_encoder("ernie-1.0")
     assert time.monotonic() - started < 3
-    for stated, message in (("0", "EMBTUNE_FETCH_SECONDS is 0"), ("soon", "'soon'; expected a number of seconds")):
+    for stated, message in (("0", "EMBTUNE_FETCH_SECONDS is 0"), ("soon", "must be a number of seconds .*, got 'soon'")):
         monkeypatch.setenv(_hub.FETCH_SECONDS, stated)
         with pytest.raises(HostError, match=message):
             load_encoder("ernie-1.0")
@@ -490,7 +490,7 @@ def test_a_download_that_stops_is_ended(tmp_path: Path) -> None:
     stalls = "import sys, time; print('ready', flush=True); open(sys.argv[1], 'w').write('x' * 9); time.sleep(60)"
     started = time.monotonic()
     command = [sys.executable, "-c", stalls, str(tmp_path / "part")]
-    assert _hub._watch(command, [tmp_path], limit=0.6) == "nothing arrived for 0.6 seconds"
+    assert _hub._watch(command, [tmp_path], limit=0.6) == "the download made no progress for 0.6 seconds"
     assert time.monotonic() - started < 20
     fails = [sys.executable, "-c", "raise SystemExit('no such model')"]
     assert _hub._watch(fails, [tmp_path], limit=5) == "no such model"
@@ -515,7 +515,10 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, monkeypatch: pytest.
 
 
 def test_names_of_other_families_are_refused_before_anything_is_fetched() -> None:
-    with pytest.raises(BundleError, match=r"as a GPTModel; expected BertModel, .*embtune_register_encoders"):
+    with pytest.raises(
+        BundleError,
+        match=r"is a GPTModel of PaddleNLP, which is not supported; expected BertModel, .*embtune_register_encoders",
+    ):
         load_encoder("gpt-cpm-large-cn")
 
 

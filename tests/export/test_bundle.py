@@ -158,7 +158,7 @@ def test_a_changed_file_is_refused(bundle: Bundle, tmp_path: Path, name: str, da
         ({"vocabulary_sha256": "0" * 64}, "was trained with the vocabulary 000000000000"),
         ({"labels": "利好"}, "labels must be a list"),
         ({"surprise": 1}, "has no key 'surprise'"),
-        ({"files": {"../outside": "0"}}, "expected files inside the bundle"),
+        ({"files": {"../outside": "0"}}, "must be inside the bundle"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -165,7 +165,7 @@ def change(file: Path, **values: Any) -> None:
 
 
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no config": (lambda folder: (folder / "config.json").unlink(), r"is no checkpoint of PaddleNLP: it lacks config\.json"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), r"is not a PaddleNLP checkpoint: it lacks config\.json"),
     "no weights": (
         lambda folder: (folder / "model_state.pdparams").unlink(),
         r"lacks model.safetensors, model_state.pdparams and pytorch_model\.bin",
@@ -183,7 +183,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another vocabulary": (
         lambda folder: (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n", encoding="utf-8"),
-        "has 4 tokens, config.json says",
+        "has 4 tokens, but config.json says",
     ),
     "cut weights": (
         lambda folder: (folder / "model_state.pdparams").write_bytes((folder / "model_state.pdparams").read_bytes()[:500]),
@@ -219,7 +219,7 @@ def test_labels_and_length_must_fit(damaged: Path, tmp_path: Path) -> None:
 
 def test_labels_that_nobody_named_are_asked_for(tmp_path: Path) -> None:
     save("ernie", tmp_path / "checkpoint", name_labels=False)
-    with pytest.raises(DataError, match="does not name its 3 labels; give them in order, for example --labels a,b"):
+    with pytest.raises(DataError, match="does not name its 3 labels; pass them in output order, for example --labels a,b"):
         bundle_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", max_length=40)
     made = bundle_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", max_length=40, labels=LABELS, ordered=True)
     assert made.manifest.labels == LABELS

@@ -68,7 +68,7 @@ def test_the_record_of_a_run_is_named() -> None:
 
     with pytest.raises(OSError) as caught:
         RunRecord(Path("/dev/full")).write("event")
-    assert describe_os_error(caught.value).startswith("/dev/full: No space left on device; free some space")
+    assert describe_os_error(caught.value).startswith("/dev/full: No space left on device; free some disk space")
 
 
 @contextlib.contextmanager

@@ -223,15 +223,15 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "told"),
     [
         (f"model: {{options: {{}}}}\n{BOMB}", "aliases are expanded"),
-        ("rows: &a {protect: [*a]}", "alias to a part that it stands in"),
+        ("rows: &a {protect: [*a]}", "alias to a node that encloses it"),
         ("domain: " + "[" * 100_000, "nests deeper"),
         ("seed: " + "9" * 5_000, "not valid YAML"),
         ("clip: {global_norm: " + "9" * 400 + "}", "clip.global_norm must be a finite number"),
         (
             "train: {epochs: 3}\ndata: {train: a.tsv}\ntrain: {epochs: 4}",
-            "'train' twice in one mapping, in line 1 and in line 3",
+            "'train' twice in one mapping, on line 1 and on line 3",
         ),
-        ("early_stopping:\n  patience_evals: 3\n  metric: loss\n  patience_evals: 9", "line 2 and in line 4"),
+        ("early_stopping:\n  patience_evals: 3\n  metric: loss\n  patience_evals: 9", "line 2 and on line 4"),
         ("groups:\n- name: a\n  rate: 1.0e-3\n  rate: 2.0e-3", "'rate' twice"),
         ("data: {yes: 1, true: 2}", "twice in one mapping"),
         ("text: {max_length: 1000000000000}", "text.max_length must be at most 65,536, got 1000000000000"),
@@ -240,7 +240,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("early_stopping: {patience_evals: 10000000000000}", "patience_evals must be at most"),
         ("vectors: {rms: .nan}", "vectors.rms must be a finite number"),
         ("groups: [{name: a, rate: .inf}]", "rate must be a finite number"),
-        ("a" * 2_000_000, "more than 1,048,576 bytes"),
+        ("a" * 2_000_000, "larger than the limit of 1,048,576 bytes"),
     ],
 )
 def test_recipes_that_are_refused_in_a_line(text: str, told: str, tmp_path: Path, run: Run) -> None:

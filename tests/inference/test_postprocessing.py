@@ -115,7 +115,7 @@ def test_a_bundle_with_illegal_windows_is_refused_as_a_bundle(bundle: Bundle, tm
     copy = tmp_path / "bundle"
     shutil.copytree(bundle.path, copy)
     edit_manifest(copy, lambda manifest: manifest.update(windows={"overlap_tokens": -1, "aggregate": "mean"}))
-    with pytest.raises(BundleError, match="overlap_tokens is -1"):
+    with pytest.raises(BundleError, match="overlap_tokens must be 0 or more, got -1"):
         Bundle.open(copy)
 
 

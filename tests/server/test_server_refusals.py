@@ -21,7 +21,7 @@ NESTED = b'{"texts": ' + b"[" * 40_000
 REFUSED = {
     "malformed": (b'{"texts": ["a"', 400, "malformed_json", "the body is not JSON: "),
     "empty": (b"", 400, "malformed_json", "the body is not JSON: "),
-    "NaN": (b'{"texts": [NaN]}', 400, "malformed_json", "NaN is no JSON value"),
+    "NaN": (b'{"texts": [NaN]}', 400, "malformed_json", "NaN is not a JSON value"),
     "GBK": ('{"text": "利好"}'.encode("gbk"), 400, "malformed_json", "the body is not UTF-8: byte 10 is 0xc0"),
     "UTF-16": ('{"text": "利好"}'.encode("utf-16"), 400, "malformed_json", "not UTF-8"),
     "nested": (NESTED, 400, "malformed_json", "nested too deeply"),

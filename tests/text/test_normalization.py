@@ -182,5 +182,5 @@ def test_a_bundle_without_a_rule_keeps_the_first() -> None:
 
 
 def test_a_rule_of_a_later_release_is_refused() -> None:
-    with pytest.raises(DataError, match="cleans texts by rule 3, this release knows rules 1 to 2"):
+    with pytest.raises(DataError, match="cleaning rule of the tokenizer must be 1 to 2, got 3"):
         tokenizer_from_config({"name": "char", "cleaning": 3}, VOCABULARY)

@@ -74,7 +74,7 @@ def test_markers() -> None:
     ids = found.encode("公司回购股份")
     assert ids == [2, *tokenizer_ids(found, "公司回购股份"), 3]
     assert found.encode("公司回购股份", max_length=3) == [2, ids[1], 3]
-    with pytest.raises(DataError, match="max_length is 2; expected 3 or more"):
+    with pytest.raises(DataError, match=r"max_length must be 3 or more, .* got 2"):
         found.encode("公司", max_length=2)
     with pytest.raises(DataError, match=r"lacks '\[CLS\]', which markers need"):
         SentencePieceTokenizer(SentencePieceTokenizer.vocabulary_of(model()), model(), markers=True)
@@ -170,9 +170,9 @@ def test_terms_are_pieces() -> None:
     [
         ({"texts": [], "size": 100}, "there is no text"),
         ({"texts": [" ", ""], "size": 100}, "there is no text"),
-        ({"size": 20}, "size is 20, and the characters of the .* texts are .*; expected more than that"),
-        ({"size": 5000, "model_type": "bpe"}, "size is 5000, and the .* texts give .* pieces; expected at most that many"),
-        ({"size": 100, "model_type": "word"}, "expected unigram or bpe"),
+        ({"size": 20}, "size must be greater than .*, the number of distinct characters of the .* texts, got 20"),
+        ({"size": 5000, "model_type": "bpe"}, "size must be at most .*, the number of pieces that the .* texts give, got 5000"),
+        ({"size": 100, "model_type": "word"}, "model_type must be unigram or bpe"),
         ({"size": 100, "character_coverage": 2.0}, "0.98 to 1"),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_damaged_model_is_refused(damage: Any) -> None:
 
 def test_another_model_and_another_vocabulary_are_refused() -> None:
     found = tokenizer()
-    with pytest.raises(DataError, match="expected the same model"):
+    with pytest.raises(DataError, match="restore the original model"):
         tokenizer_from_config(found.config(), found.vocabulary, {"sentencepiece.model": model("bpe")})
     with pytest.raises(DataError, match=r"none of the model's \d+ pieces"):
         SentencePieceTokenizer(Vocabulary([PAD, UNK, "没有"]), model())

@@ -74,7 +74,7 @@ def test_figures_are_those_of_the_definitions() -> None:
 def test_counts_are_those_of_every_substring() -> None:
     generator = random.Random(2)
     sample = ["".join(generator.choices("甲乙丙，", k=30)) for _ in range(60)]
-    found = _ngrams.count_ngrams(sample, sample[:10], longest=4, least_count=1)
+    found = _ngrams.count_ngrams(sample, sample[:10], max_length=4, min_count=1)
     for length in range(1, 5):
         expected = Counter(
             text[at : at + length] for text in sample for at in range(31 - length) if "，" not in text[at : at + length]
@@ -88,11 +88,11 @@ def test_counts_are_those_of_every_substring() -> None:
 
 def test_known_terms_and_limits() -> None:
     assert "北向" not in {proposal.term for proposal in propose_terms(texts(), known={"北向"})}
-    assert len(propose_terms(texts(), most=1)) == 1
+    assert len(propose_terms(texts(), max_terms=1)) == 1
     short = {proposal.term for proposal in propose_terms(texts(), max_characters=4)}
     assert "质押式回购" not in short
     assert "甲乙股份" in short
-    assert propose_terms(texts(), least_count=10_000) == []
+    assert propose_terms(texts(), min_count=10_000) == []
 
 
 def test_what_the_background_has_as_often_is_not_proposed() -> None:
@@ -133,15 +133,15 @@ def test_texts_may_be_an_iterator_and_progress_is_told() -> None:
     assert told[-1] == (8, 8)
 
 
-@pytest.mark.parametrize("options", [{"least_count": 1}, {"most": 0}, {"max_characters": 1}])
+@pytest.mark.parametrize("options", [{"min_count": 1}, {"max_terms": 0}, {"max_characters": 1}])
 def test_illegal_options_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(DataError, match=r"expected [12] or more"):
+    with pytest.raises(DataError, match=r"must be [12] or more"):
         propose_terms(texts(), **options)  # type: ignore[arg-type]
 
 
 def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ngrams, "MOST_UNITS", 1000)
-    with pytest.raises(DataError, match="expected at most 1000; give a sample"):
+    monkeypatch.setattr(_ngrams, "MAX_UNITS", 1000)
+    with pytest.raises(DataError, match="at most 1000 characters, got more; pass a sample"):
         propose_terms(texts())
 
 
@@ -157,7 +157,7 @@ def test_too_many_texts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_texts(name: str, lexicon: str, least: float, expected: set[str], shared_data: Path) -> None:
     lines = (shared_data / "unlabelled" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     started = time.perf_counter()
-    found = [proposal.term for proposal in propose_terms(lines, most=5000)]
+    found = [proposal.term for proposal in propose_terms(lines, max_terms=5000)]
     assert time.perf_counter() - started < 20
     words = {word for word, weight in jieba_segmenter.word_cutter(hmm=False).weights.items() if weight is not None}
     table = (shared_data / "lexicons" / f"thuocl_{lexicon}.tsv").read_text(encoding="utf-8").splitlines()[1:]
@@ -167,8 +167,8 @@ def test_real_texts(name: str, lexicon: str, least: float, expected: set[str], s
 
 
 def test_too_many_texts_are_refused_before_all_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ngrams, "MOST_UNITS", 100)
+    monkeypatch.setattr(_ngrams, "MAX_UNITS", 100)
     texts = iter(["公司拟回购股份"] * 1000)
     with pytest.raises(DataError, match="more than 100 characters"):
-        _ngrams.count_ngrams(texts, longest=2, least_count=2)
+        _ngrams.count_ngrams(texts, max_length=2, min_count=2)
     assert len(list(texts)) > 900

@@ -39,7 +39,7 @@ def test_lists(content: str, terms: tuple[str, ...] | None, entries: int, tmp_pa
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"# nothing\n", b"\xff\xfe"])
 def test_lists_without_terms_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "terms.txt").write_bytes(content)
-    with pytest.raises(DataError, match="holds no term"):
+    with pytest.raises(DataError, match="has no terms"):
         read_term_list(tmp_path / "terms.txt")
 
 

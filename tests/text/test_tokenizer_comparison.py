@@ -67,12 +67,12 @@ def test_every_tokenizer_can_be_compared_and_the_answer_is_json() -> None:
 
 @pytest.mark.parametrize("options", [{"rounds": 0}, {"examples": -1}])
 def test_illegal_options_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(DataError, match="expected 1 or more, and 0 or more"):
+    with pytest.raises(DataError, match="rounds must be 1 or more and examples 0 or more"):
         compared(**options)
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    with pytest.raises(DataError, match="0 tokenizers and 1 texts"):
+    with pytest.raises(DataError, match="got 0 and 1"):
         compare_tokenizers({}, ["a"])
     with pytest.raises(DataError, match="1 tokenizers and 0 texts"):
         compare_tokenizers({"char": CharTokenizer(VOCABULARY)}, [])

@@ -101,14 +101,14 @@ def test_a_token_is_refused_or_survives(token: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        ([], "begins with"),
-        ([UNK, PAD, "a"], "begins with"),
+        ([], "must begin with"),
+        ([UNK, PAD, "a"], "must begin with"),
         (["a", "b"], r"\['a', 'b'\]"),
-        ([PAD], r"'\[UNK\]' stands in the vocabulary 0 times; expected once"),
+        ([PAD], r"'\[UNK\]' must occur once in the vocabulary, got 0 times"),
         ([PAD, "a", UNK, "b", UNK], r"'\[UNK\]' .* 2 times"),
         ([PAD, UNK, PAD], r"'\[PAD\]' .* 2 times"),
-        ([PAD, UNK, ""], "'' cannot be a token"),
-        ([PAD, UNK, "a\nb"], r"'a\\nb' cannot be a token"),
+        ([PAD, UNK, ""], "a token must have one or more characters .* got ''"),
+        ([PAD, UNK, "a\nb"], r"a token must have .* got 'a\\nb'"),
     ],
 )
 def test_refusals(tokens: list[str], message: str) -> None:

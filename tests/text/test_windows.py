@@ -285,11 +285,11 @@ def test_the_same_text_has_the_same_windows() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"overlap_tokens": -1}, r"windows\.overlap_tokens is -1; expected 0 or more"),
+        ({"overlap_tokens": -1}, r"windows\.overlap_tokens must be 0 or more, got -1"),
         ({"overlap_tokens": 1.5}, "overlap_tokens"),
         ({"overlap_tokens": True}, "overlap_tokens"),
         ({"overlap_tokens": None}, "overlap_tokens"),
-        ({"aggregate": "median"}, r"windows\.aggregate is 'median'; expected mean, max, length"),
+        ({"aggregate": "median"}, r"windows\.aggregate must be one of mean, max, length, got 'median'"),
         ({"aggregate": None}, "aggregate"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_full_disk_is_explained_once_with_what_is_left(checkpoints: Path, wrap
         fail(checkpoints, error, FULL if wrapped else None)
     left = f"its checkpoints are kept in {checkpoints}: continue with --resume after that, or remove them"
     expected = (
-        f"cannot write the run x: No space left on device; free some space there, or choose another place; "
+        f"cannot write the run x: No space left on device; free some disk space, or choose another location; "
         f"{left if whole else 'nothing was left behind'}"
     )
     assert str(caught.value) == expected

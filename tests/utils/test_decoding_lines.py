@@ -81,20 +81,20 @@ def test_an_encoding_is_found_behind_much_ascii() -> None:
     ],
 )
 def test_what_cannot_be_told_is_refused_with_its_line(content: bytes) -> None:
-    with pytest.raises(DataError, match=r"a\.txt is not UTF-8: byte \d+ is 0x.*, in line \d+"):
+    with pytest.raises(DataError, match=r"a\.txt is not UTF-8: byte \d+ is 0x.*, on line \d+"):
         lines(content)
 
 
 def test_the_line_of_a_bad_byte() -> None:
     for end, before in itertools.product(ENDS, (0, 1, 7, 30_000)):
         content = f"好{end}".encode() * before + b"\xe5\xff" + f"{end}好{end}".encode() * 20
-        with pytest.raises(DataError, match=rf"in line {before + 1};"):
+        with pytest.raises(DataError, match=rf"on line {before + 1};"):
             lines(content)
 
 
 def test_a_declared_encoding_is_strict() -> None:
     assert lines("涨".encode("gbk"), encoding="gb18030") == ["涨"]
-    with pytest.raises(DataError, match=r"is not gb18030: byte 4 is 0xff, in line 2"):
+    with pytest.raises(DataError, match=r"is not gb18030: byte 4 is 0xff, on line 2"):
         lines("涨\n".encode("gbk") + b"a\xff\xff", encoding="gb18030")
     with pytest.raises(DataError, match="begins with the byte order mark of utf-8, not of gb18030"):
         lines(b"\xef\xbb\xbftext", encoding="gb18030")
@@ -130,11 +130,11 @@ def test_a_line_without_end_is_refused_in_bounded_memory(byte: bytes) -> None:
         while True:
             yield byte * (1 << 16)
 
-    reader = LineReader(endless(), "stdin", error=DataError, longest=1 << 20)
+    reader = LineReader(endless(), "stdin", error=DataError, max_length=1 << 20)
     if byte == b"\r":
         assert len(list(itertools.islice(reader, 100_000))) == 100_000
         return
-    with pytest.raises(DataError, match=r"line 2 of stdin has more than 1,048,576 characters"):
+    with pytest.raises(DataError, match=r"line 2 of stdin is longer than the limit of 1,048,576 characters"):
         list(reader)
     assert MAX_LINE_LENGTH == 1 << 24
 
@@ -142,7 +142,7 @@ def test_a_line_without_end_is_refused_in_bounded_memory(byte: bytes) -> None:
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 def test_a_device_without_end(tmp_path: Path) -> None:
     (tmp_path / "zero.txt").symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=r"line 1 of .*zero\.txt has more than"):
+    with pytest.raises(DataError, match=r"line 1 of .*zero\.txt is longer than"):
         read_lines(tmp_path / "zero.txt", error=DataError)
 
 
@@ -157,5 +157,5 @@ def test_a_pipe(tmp_path: Path) -> None:
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"a\n" * 100_000)
-    with pytest.raises(DataError, match="has more than 1,000 bytes"):
+    with pytest.raises(DataError, match="is larger than the limit of 1,000 bytes"):
         list(file_blocks(tmp_path / "a.txt", error=DataError, max_bytes=1000))

@@ -18,7 +18,7 @@ from paddlenlp_embtune.utils.json_yaml import MAX_DEPTH, parse_json, parse_yaml,
         ('{"a":' * 500 + "1" + "}" * 500, "nests deeper"),
         ("9" * 5_000, "not valid JSON"),
         ("1e400", "too large"),
-        ("[NaN]", "NaN is no JSON value"),
+        ("[NaN]", "NaN is not a JSON value"),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' twice"),
         (b"\xff", "not valid JSON"),
         ("{", "not valid JSON"),
@@ -45,11 +45,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("a: 1\nb: 2\na: 3\n", "'a' twice in one mapping, in line 1 and in line 3"),
+        ("a: 1\nb: 2\na: 3\n", "'a' twice in one mapping, on line 1 and on line 3"),
         ("- {x: 1, x: 1}\n", "'x' twice"),
         (BOMB, "aliases are expanded"),
-        ("&a [*a]", "alias to a part that it stands in"),
-        ("a: &b {c: *b}", "alias to a part that it stands in"),
+        ("&a [*a]", "alias to a node that encloses it"),
+        ("a: &b {c: *b}", "alias to a node that encloses it"),
         ("[" * 100_000, "nests deeper"),
         ("- " * 500 + "x", "nests deeper"),
         ("9" * 5_000, "not valid YAML"),
@@ -76,7 +76,7 @@ def test_yaml_that_is_read() -> None:
 
 
 def test_a_file_without_end_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="more than 1,000 bytes"):
+    with pytest.raises(DataError, match="larger than the limit of 1,000 bytes"):
         read_bounded(Path("/dev/zero"), error=DataError, max_bytes=1000)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "absent.json", error=DataError)

@@ -121,7 +121,7 @@ def test_who_waits_says_so_and_goes_on(
     threading.Timer(0.3, end, [process]).start()
     with caplog.at_level(logging.WARNING), exclusive_lock(tmp_path / "x"):
         pass
-    assert caplog.text.count(f"waiting for another process ({process.pid}) that writes {tmp_path / 'x'}") == 1
+    assert caplog.text.count(f"waiting for another process ({process.pid}) that is writing {tmp_path / 'x'}") == 1
 
 
 def test_a_forked_child_does_not_keep_a_lock_beyond_its_parent(tmp_path: Path) -> None:

@@ -88,23 +88,23 @@ def test_union_of_two_kinds(value: object) -> None:
         (None, "tree must be a mapping of keys to values, got NoneType"),
         ([], "tree must be a mapping"),
         ("text", "tree must be a mapping .*'text'"),
-        ({}, "tree lacks the key 'title'; required: title"),
+        ({}, "tree is missing the key 'title'; required: title"),
         ({"title": "t", "tittle": 1}, r"tree has no key 'tittle'; did you mean 'title'\? Expected "),
-        ({"title": 1}, "tree.title must be a text, got int 1"),
-        ({"title": None}, "tree.title must be a text, got NoneType"),
+        ({"title": 1}, "tree.title must be a string, got int 1"),
+        ({"title": None}, "tree.title must be a string, got NoneType"),
         ({"title": "t", "ratio": "half"}, "tree.ratio must be a number, got str 'half'"),
         ({"title": "t", "ratio": True}, "tree.ratio must be a number, got bool True"),
         ({"title": "t", "flag": 1}, "tree.flag must be true or false, got int 1"),
         ({"title": "t", "flag": "true"}, "tree.flag must be true or false"),
-        ({"title": "t", "leaf": {"size": 2}}, "tree.leaf lacks the key 'name'"),
+        ({"title": "t", "leaf": {"size": 2}}, "tree.leaf is missing the key 'name'"),
         ({"title": "t", "leaf": {"name": "a", "size": 2.0}}, "tree.leaf.size must be a whole number, got float 2.0"),
         ({"title": "t", "leaf": {"name": "a", "size": True}}, "tree.leaf.size must be a whole number"),
         ({"title": "t", "leaves": {"name": "a"}}, r"tree.leaves must be a list"),
         ({"title": "t", "leaves": [{"name": "a"}, {"nme": "b"}]}, r"tree.leaves\[1\] has no key 'nme'; did you mean 'name'"),
         ({"title": "t", "tags": "xy"}, r"tree.tags must be a list, got 'xy'; write it as \[a, b\]"),
-        ({"title": "t", "tags": ["x", 2]}, r"tree.tags\[1\] must be a text"),
+        ({"title": "t", "tags": ["x", 2]}, r"tree.tags\[1\] must be a string"),
         ({"title": "t", "by_name": []}, "tree.by_name must be a mapping"),
-        ({"title": "t", "by_name": {"k": {"name": 1}}}, "tree.by_name.k.name must be a text"),
+        ({"title": "t", "by_name": {"k": {"name": 1}}}, "tree.by_name.k.name must be a string"),
         ({"title": "t", "sizes": {"m": "5"}}, "tree.sizes.m must be a whole number"),
         ({"title": "t", "either": 2.5}, "tree.either must be"),
     ],
@@ -115,7 +115,7 @@ def test_refusals_name_the_path(value: object, message: str) -> None:
 
 
 def test_the_error_is_of_the_kind_asked_for() -> None:
-    with pytest.raises(BundleError, match=r"bundle\.json lacks the key 'title'"):
+    with pytest.raises(BundleError, match=r"bundle\.json is missing the key 'title'"):
         build(Tree, {}, where="bundle.json", error=BundleError)
 
 

@@ -134,8 +134,8 @@ def propose(
             stream_texts(texts, **data_format.for_texts()),
             known=tokens,
             background=stream_texts(background, **data_format.for_texts()) if background is not None else (),
-            least_count=least_count,
-            most=most,
+            min_count=least_count,
+            max_terms=most,
             max_characters=max_characters,
             progress=progress,
         )

@@ -1,4 +1,4 @@
-"""Where the rows of an embedding start: vectors of elsewhere aligned to a vocabulary, or random."""
+"""Initialization of embedding rows: from pretrained vectors aligned to a vocabulary, or at random."""
 
 from __future__ import annotations
 

@@ -10,26 +10,26 @@ from pathlib import Path
 __all__ = ["other_scripts", "to_simplified", "to_traditional"]
 
 _TABLE = Path(__file__).parent.parent.parent / "assets" / "scripts" / "traditional_simplified.txt"
-_MOST = 16
+_MAX_VARIANTS = 16
 
 
 def to_simplified(text: str) -> str:
-    """Return the text with every traditional character in its simplified form; there is one for each."""
+    """Convert every traditional character to its simplified form, which is unique."""
     return text.translate(_tables()[0])
 
 
 def to_traditional(text: str) -> tuple[str, ...]:
-    """Return what a simplified text may be in traditional script, the most usual first, at most 16.
+    """Return the possible traditional forms of a simplified text, most common first, at most 16.
 
-    Character by character: which of the forms of ``干`` a word takes, only its meaning says, so all are offered.
+    Conversion is per character: which form of ``干`` is right depends on the meaning of the word, so all are returned.
     """
     forms = _tables()[1]
     choices = itertools.product(*(forms.get(character, character) for character in text))
-    return tuple("".join(choice) for choice in itertools.islice(choices, _MOST))
+    return tuple("".join(choice) for choice in itertools.islice(choices, _MAX_VARIANTS))
 
 
 def other_scripts(text: str) -> tuple[str, ...]:
-    """Return the other spellings of a text, first the simplified, then the traditional ones; none where there are none."""
+    """Return the variants of a text in the other script: the simplified one, then the traditional ones; may be empty."""
     simplified, forms = _tables()
     if not any(ord(character) in simplified or character in forms for character in text):
         return ()
@@ -39,7 +39,7 @@ def other_scripts(text: str) -> tuple[str, ...]:
 
 @functools.cache
 def _tables() -> tuple[Mapping[int, str], Mapping[str, str]]:
-    """From code points of traditional characters to the simplified one, and from a simplified one to its traditional ones."""
+    """Return the mapping from traditional code points to simplified characters, and from these to traditional ones."""
     simplified: dict[int, str] = {}
     forms: dict[str, str] = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():

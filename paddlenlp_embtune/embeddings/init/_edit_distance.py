@@ -1,4 +1,4 @@
-"""Which of a few known texts are one edit away from a word, asked for millions of words."""
+"""An index for finding texts one edit away from a word, fast enough for millions of words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["EditIndex", "one_edit"]
 
-_SHORTEST = 3
+_MIN_LENGTH = 3
 
 
 class EditIndex:
-    """Texts of three characters or more, found by what is left of them when one character is taken out.
+    """Indexes texts of three characters or more by what remains when one character is deleted.
 
-    Two texts one edit apart share such a remainder, or one is the remainder of the other; so a word costs one lookup for each
-    of its characters, however many texts there are.
+    Two texts one edit apart share such a remainder, or one is the remainder of the other; so a query costs one lookup per
+    character, however many texts there are.
 
     Args:
-        texts: shorter ones are left out: most short words are one edit away from many others that mean something else.
+        texts: the texts to index; shorter ones are ignored, as short words are one edit away from many unrelated words.
     Source:
         Mor and Fraenkel (1982), "A hash code method for detecting and correcting spelling errors"
     """
@@ -24,7 +24,7 @@ class EditIndex:
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts: dict[str, list[str]] = {}
         for text in dict.fromkeys(texts):
-            if len(text) >= _SHORTEST:
+            if len(text) >= _MIN_LENGTH:
                 for key in _remainders(text):
                     self._texts.setdefault(key, []).append(text)
         self._lengths = frozenset(len(key) for key in self._texts)
@@ -41,7 +41,7 @@ class EditIndex:
 
 
 def one_edit(one: str, other: str) -> bool:
-    """Return whether one character put in, left out or replaced, or two neighbours exchanged, makes one text the other.
+    """Return whether two texts differ by one insertion, deletion, substitution or transposition of neighbours.
 
     Source:
         Damerau (1964), "A technique for computer detection and correction of spelling errors"

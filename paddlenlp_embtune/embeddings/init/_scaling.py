@@ -1,4 +1,4 @@
-"""The size of rows, and means that keep it."""
+"""Root mean square of a table, and means of rows that preserve their norm."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def rms_of(table: Table) -> float:
 
 
 def mean_at_norm(rows: Table) -> Table:
-    """Return the mean of rows, stretched to the mean of their norms.
+    """Return the mean of rows, rescaled to their mean norm.
 
-    A mean of k unrelated rows is 1 / sqrt(k) as long as they are, and its token would start out fainter than all others. Rows
-    that cancel out, whose mean is less than a millionth as long as they are, give zero.
+    The mean of k unrelated rows has 1 / sqrt(k) of their norm, so its token would start out weaker than all others. Rows that
+    cancel out, with a mean below a millionth of their norm, give zero.
 
     Shapes:
         rows: (K, D) float32; returns: (D,) float32

@@ -1,4 +1,4 @@
-"""Coverage: where each row of an embedding came from, and how much of the running text those rows cover."""
+"""Coverage: the origin of each embedding row, and the share of running text that each origin covers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXAMPLES = 5
 
 
 class Origin:
-    """Where a row of an embedding came from; spellings that took several steps join them with ``" + "``."""
+    """The origin of an embedding row; spelling variants of several steps are joined with ``" + "``."""
 
     PADDING = "padding"
     EXACT = "exact"
@@ -40,12 +40,12 @@ class Coverage:
     """How the rows of an embedding were initialised.
 
     Args:
-        source: what the vectors were read from.
-        origins: one word of :class:`Origin` for each id.
-        missing: tokens that the vectors did not have, in the order of their ids.
-        tokens: the token of each id; empty if they are not known.
-        sources: for each id the names in the vectors that its row was made of; empty where there are none.
-        projection: how the vectors were brought to another width; empty if they were not.
+        source: where the vectors were read from.
+        origins: an :class:`Origin` value for each id.
+        missing: tokens that are not in the vectors, in id order.
+        tokens: the token of each id; empty if unknown.
+        sources: for each id, the names in the vectors from which its row was computed; empty if there are none.
+        projection: how the width of the vectors was changed; empty if it was not.
     """
 
     source: str
@@ -57,54 +57,54 @@ class Coverage:
 
     @property
     def found(self) -> float:
-        """Share of the ordinary tokens, all but padding and unknown, that the vectors had in some spelling, 0 to 1."""
+        """Fraction of ordinary tokens (all but padding and unknown) found in the vectors in some spelling, 0 to 1."""
         return self._share(sum(origin not in _NOT_FOUND for origin in self._ordinary()))
 
     @property
     def approximated(self) -> float:
-        """Share of the ordinary tokens whose rows were made of parts of the token or of a similar one, 0 to 1."""
+        """Fraction of ordinary tokens whose rows were computed from parts of the token or from a similar token, 0 to 1."""
         return self._share(sum(origin in _APPROXIMATED for origin in self._ordinary()))
 
-    def replaced(self, places: Sequence[int], origins: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Coverage:
-        """Return the account with other origins and sources of some rows; those that were not drawn are no longer missing.
+    def replaced(self, rows: Sequence[int], origins: Sequence[str], sources: Sequence[tuple[str, ...]]) -> Coverage:
+        """Return a copy with new origins and sources for some rows; rows that are not random are no longer missing.
 
         Args:
-            places: row numbers of this account.
-            origins: of each of them.
-            sources: of each of them.
+            rows: row numbers.
+            origins: new origin of each of these rows.
+            sources: new sources of each of these rows.
         """
         all_origins, all_sources = list(self.origins), list(self.sources or [()] * len(self.origins))
-        for at, origin, names in zip(places, origins, sources, strict=True):
+        for at, origin, names in zip(rows, origins, sources, strict=True):
             all_origins[at], all_sources[at] = origin, names
-        made = {self.tokens[at] for at, origin in zip(places, origins, strict=True) if origin != Origin.SAMPLED}
+        made = {self.tokens[at] for at, origin in zip(rows, origins, strict=True) if origin != Origin.SAMPLED}
         left = tuple(token for token in self.missing if token not in made)
         return dataclasses.replace(self, origins=tuple(all_origins), sources=tuple(all_sources), missing=left)
 
     def counts(self) -> Counter[str]:
-        """Return the number of rows of each origin."""
+        """Return the number of rows per origin."""
         return Counter(self.origins)
 
     def running(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Weigh the rows by how often their tokens come.
+        """Weight the coverage by token frequency.
 
         Args:
-            counts: how often each token occurs in the texts; those outside the vocabulary, and the unknown token,
+            counts: occurrences of each token in the texts; tokens outside the vocabulary, and the unknown token,
                 count as ``outside``.
         Returns:
-            ``tokens``, how many there are in all; ``found``, ``approximated`` and ``outside`` as shares of them, 0 to 1; what
-            is left of 1 has rows that were drawn.
+            ``tokens``, the total; ``found``, ``approximated`` and ``outside`` as fractions of it, 0 to 1; the remainder has
+            random rows.
         """
         origins = dict(zip(self.tokens, self.origins, strict=False))
         weights: Counter[str] = Counter()
         for token, count in counts.items():
-            # Where the row of the unknown token came from says nothing about what it stands for.
+            # The origin of the unknown token's row says nothing about the tokens that it represents.
             weights[_kind(Origin.UNKNOWN if token == UNK else origins.get(token, Origin.UNKNOWN))] += count
         total = weights.total()
         shares = {kind: round(weights[kind] / total, 6) if total else 0.0 for kind in ("found", "approximated", "outside")}
         return {"tokens": total, **shares}
 
     def examples(self) -> dict[str, list[str]]:
-        """Return up to 5 rows of each origin but the exact ones, such as ``嘅 <- 的``."""
+        """Return up to 5 rows of each origin except exact matches, such as ``嘅 <- 的``."""
         found: dict[str, list[str]] = {}
         for token, origin, names in zip(self.tokens, self.origins, self.sources, strict=False):
             shown = found.setdefault(origin, []) if names and origin != Origin.EXACT else None
@@ -116,7 +116,7 @@ class Coverage:
         """Return plain values for a record or a bundle.
 
         Args:
-            counts: as in ``running``, whose figures are added; None leaves them out.
+            counts: as in ``running``, whose results are included; None omits them.
         """
         found: dict[str, object] = {
             "source": self.source,
@@ -134,7 +134,7 @@ class Coverage:
         return found | {name: value for name, value in further.items() if value}
 
     def _ordinary(self) -> tuple[str, ...]:
-        """Return the origins of all tokens but padding and unknown; without tokens these two are taken to come first."""
+        """Return the origins of all tokens but padding and unknown, which are assumed to come first if tokens are not known."""
         if not self.tokens:
             return self.origins[2:]
         pairs = zip(self.tokens, self.origins, strict=True)

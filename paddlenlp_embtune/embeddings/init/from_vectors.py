@@ -1,4 +1,4 @@
-"""From pretrained vectors and a vocabulary to an embedding table, with an account of every row."""
+"""Building an embedding table for a vocabulary from pretrained vectors, with the origin of every row."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def initialize_from_vectors(
 ) -> tuple[Table, Coverage]:
     """Build the embedding table of a vocabulary from pretrained vectors.
 
-    A token takes the row of the same name, or what the fallbacks find. A token that the vectors lack is drawn from a normal
-    distribution with the mean and standard deviation, per dimension, of the known rows: those of tokens found by their exact
-    name or in another case, or all that were found where the known are no more than the vectors are wide. Then all rows are
-    scaled by one factor, so that angles and ratios of lengths stay as they were.
+    A token gets the row of the same name, or what the fallbacks find. Rows of tokens that are not in the vectors are drawn from
+    a normal distribution with the per-dimension mean and standard deviation of the known rows: those of tokens found by exact
+    name or in another case, or all rows found if there are no more known rows than dimensions. Finally, all rows are scaled by
+    one factor, which preserves angles and ratios of norms.
 
     Args:
         vocabulary: V tokens.
         vectors: the pretrained table, width D.
         rms: root mean square of the known rows after scaling.
-        seed: seeds the drawn rows, and directions that a projection draws.
-        fallbacks: what is tried for tokens without an exact name, as in ``match_tokens``; None takes the usual ones.
-        dimension: width E of the result; None leaves that of the vectors.
-        projection: how the width is changed, ``pca`` or ``orthonormal``, as in ``fit_width``; fitted to the known rows.
+        seed: seed for random rows and random projection directions.
+        fallbacks: what to try for tokens without an exact match, as in ``match_tokens``; None uses the defaults.
+        dimension: width E of the result; None keeps that of the vectors.
+        projection: how to change the width, ``pca`` or ``orthonormal``, as in ``fit_width``; fitted to the known rows.
     Shapes:
         returns: (V, E) float32; row 0, padding, is zero
     Raises:
-        VectorError: no token of the vocabulary is in the vectors, the rows found are zero, there is no memory for
-            such a table, or an option is invalid.
+        VectorError: no token of the vocabulary is in the vectors, the rows found are zero, the table does not fit into
+            memory, or an option is invalid.
     """
     matches = _match(vocabulary, vectors, fallbacks)
     known = _known(vocabulary, matches, vectors)
     unknown = vectors.table[vectors.unknown_row] if vectors.unknown_row is not None else None
     if unknown is not None and not unknown.any():
-        unknown = None  # a zero row stands for nothing, here as in ``match_tokens``
+        unknown = None  # a zero row carries no information, as in ``match_tokens``
     rows = {token: match.row for token, match in matches.items()}
     _check_size(len(vocabulary), dimension or vectors.dimension)
     coverage = build_coverage(vocabulary, vectors.source, matches, unknown=unknown is not None)
@@ -81,7 +81,7 @@ def initialize_random(vocabulary: Vocabulary, dimension: int, *, rms: float, see
     Shapes:
         returns: (V, dimension) float32; row 0, padding, is zero
     Raises:
-        VectorError: there is no memory for such a table.
+        VectorError: the table does not fit into memory.
     """
     _check_size(len(vocabulary), dimension)
     table = np.random.default_rng(seed).normal(0.0, rms, (len(vocabulary), dimension)).astype(np.float32)
@@ -95,21 +95,23 @@ def _check_size(rows: int, width: int) -> None:
 
 
 def _match(vocabulary: Vocabulary, vectors: VectorTable, fallbacks: Sequence[str] | None) -> dict[str, TokenMatch]:
-    """Align the ordinary tokens, in the order of their ids."""
+    """Match the ordinary tokens, in id order."""
     ordinary = [token for index, token in enumerate(vocabulary.tokens) if index not in (PAD_ID, vocabulary.unknown_id)]
     matches = match_tokens(ordinary, vectors, fallbacks)
     if matches:
         return matches
     if zero := [token for token in ordinary if token in vectors.rows]:
-        raise VectorError(f"all {len(zero)} rows found in {vectors.source} are zero; use other vectors, or random")
+        raise VectorError(
+            f"all {len(zero)} rows found in {vectors.source} are zero; use other vectors, or random initialization"
+        )
     raise VectorError(
-        f"none of the {len(ordinary)} tokens is among the {len(vectors.rows)} of {vectors.source}; "
-        "check that the tokenizer and the vectors are of one kind, or set vectors.source to random"
+        f"none of the {len(ordinary)} tokens is among the {len(vectors.rows)} tokens of {vectors.source}; "
+        "check that the tokenizer and the vectors split text alike, or set vectors.source to random"
     )
 
 
 def _known(vocabulary: Vocabulary, matches: Mapping[str, TokenMatch], vectors: VectorTable) -> Table:
-    """Return the rows that stand for what is ordinary, in the order of ids; other spellings would count a row twice."""
+    """Return the rows found by exact name or another case, in id order; other spellings would count a row twice."""
     found = [matches[token] for token in vocabulary.tokens if token in matches]
     named = [match for match in found if match.origin in (Origin.EXACT, Origin.CASE)]
     return np.stack([match.row for match in (named if len(named) > vectors.dimension else found)])

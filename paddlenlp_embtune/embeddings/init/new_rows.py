@@ -1,4 +1,4 @@
-"""Rows for new terms in the table of a model that is already trained."""
+"""Appending rows for new terms to the embedding table of a trained model."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def extend_table(
     keep_norm: bool = True,
     seed: int = 0,
 ) -> tuple[Table, Coverage]:
-    """Append a row for each new term; the rows there are stay as they are, bit for bit.
+    """Append a row for each new term; existing rows stay the same, bit for bit.
 
-    A new row is the mean of the rows of the term's pieces. A term without a usable piece is drawn from a normal distribution
-    with the mean and standard deviation, per dimension, of the table's other rows.
+    A new row is the mean of the rows of the term's pieces. For a term without a usable piece it is drawn from a normal
+    distribution with the per-dimension mean and standard deviation of the table's other rows.
 
     Args:
         table: (V, D) float32.
-        pieces: row numbers of the pieces of each of the N terms, such as a tokenizer gives for them; a piece that comes twice
-            counts twice; none is allowed.
-        terms: the N terms, for the account; empty numbers them.
-        tokens: the V tokens of the table, for the account.
-        excluded: rows that are no piece of anything, above all padding and unknown; zero rows never are.
-        keep_norm: stretches a mean to the mean norm of its pieces, as in ``mean_at_norm``.
-        seed: seeds the drawn rows.
+        pieces: row numbers of the pieces of each of the N terms, for example from a tokenizer; repeated pieces count
+            repeatedly; may be empty.
+        terms: the N terms, for the coverage; if empty, they are numbered.
+        tokens: the V tokens of the table, for the coverage.
+        excluded: rows that are not used as pieces, such as padding and unknown; zero rows never are.
+        keep_norm: rescale a mean to the mean norm of its pieces, as in ``mean_at_norm``.
+        seed: seed for random rows.
     Shapes:
         returns: (V + N, D) float32
     Returns:
-        the table, and a coverage of the N new rows only
+        the table, and the coverage of the N new rows only
     Raises:
-        VectorError: the table is invalid, a piece is no row of it, or the lengths of lists do not agree.
+        VectorError: the table is invalid, a piece is not a row of it, or list lengths do not match.
     Source:
         ours; means of pieces as in Sachidananda et al. (2021), "Efficient domain adaptation of language models via adaptive
         tokenization"
@@ -56,7 +56,9 @@ def extend_table(
     usable: npt.NDArray[np.bool_] = np.asarray(table.any(axis=1))
     usable[[row for row in excluded if 0 <= row < len(table)]] = False
     if not usable.any():
-        raise VectorError(f"all {len(table)} rows of the table are zero or excluded, so nothing tells what new rows are like")
+        raise VectorError(
+            f"all {len(table)} rows of the table are zero or excluded; at least one must be usable to initialize new rows"
+        )
     names = tuple(terms) or tuple(f"term {number}" for number in range(len(pieces)))
     rows_of = [_usable(piece, usable, f"the pieces of {name!r}") for name, piece in zip(names, pieces, strict=True)]
     added = _draw(table[usable], len(pieces), seed)
@@ -76,11 +78,11 @@ def extend_table(
 def _check_lengths(table: Table, pieces: Sequence[Sequence[int]], terms: Sequence[str], tokens: Sequence[str]) -> None:
     for name, given, wanted in (("terms", terms, len(pieces)), ("tokens", tokens, len(table))):
         if given and len(given) != wanted:
-            raise VectorError(f"there are {len(given)} {name}; expected {wanted}, or none")
+            raise VectorError(f"{name} must have {wanted} entries or be empty, got {len(given)}")
 
 
 def _usable(piece: Sequence[int], usable: npt.NDArray[np.bool_], name: str) -> Ids:
-    """Return the rows of a term that stand for something; a term may have no pieces at all."""
+    """Return the usable rows of a term; a term may have no pieces at all."""
     if not len(piece):
         return np.zeros(0, dtype=np.int64)
     rows = sampling.check_ids(piece, len(usable), name)

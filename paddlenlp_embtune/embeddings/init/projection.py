@@ -1,4 +1,4 @@
-"""Linear maps between widths: principal components, orthonormal embeddings, and maps learned from shared tokens."""
+"""Linear maps between widths: principal components, random orthonormal maps, and maps learned from shared tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LinearMap:
     Args:
         matrix: (S, T) float64.
         offset: (T,) float64.
-        report: how it was made and how good it is, in plain values.
+        report: method and quality, as plain values.
     """
 
     matrix: Floats
@@ -40,13 +40,11 @@ class LinearMap:
         Shapes:
             table: (V, S) float32; returns: (V, T) float32
         Raises:
-            VectorError: the table is of another width.
+            VectorError: the table has another width.
         """
         sampling.check_table(table)
         if table.shape[1] != len(self.matrix):
-            raise VectorError(
-                f"the table is {table.shape[1]} wide; expected {len(self.matrix)}, the width the map was made for"
-            )
+            raise VectorError(f"the width of the table must be {len(self.matrix)}, as for the map, got {table.shape[1]}")
         mapped = np.empty((len(table), len(self.offset)), dtype=np.float32)
         at = 0
         for block in sampling.blocks(table):
@@ -56,47 +54,47 @@ class LinearMap:
 
 
 def fit_width(table: Table, width: int, *, projection: str = "pca", seed: int = 0) -> LinearMap:
-    """Return a map that brings rows to a width.
+    """Fit a map of rows to a given width.
 
     Args:
-        table: (V, S) float32, what the map is fitted to.
-        width: T, the width wanted, 1 or more.
-        projection: ``pca`` takes the principal components, which needs a smaller width, and continues as ``orthonormal`` where
-            the width grows; ``orthonormal`` takes directions at random.
-        seed: seeds the directions.
+        table: (V, S) float32, the rows to fit.
+        width: T, the target width, 1 or more.
+        projection: ``pca`` uses principal components, or ``orthonormal`` if the width grows; ``orthonormal`` uses random
+            directions.
+        seed: seed for the directions.
     Raises:
         VectorError: the table, the width or the name is invalid.
     """
     if projection not in PROJECTIONS:
-        raise VectorError(f"projection is {projection!r}; {expected_names(str(projection), PROJECTIONS)}")
+        raise VectorError(f"invalid projection {projection!r}; {expected_names(str(projection), PROJECTIONS)}")
     if projection == "pca" and width <= table.shape[1]:
         return fit_pca(table, width)
     return fit_orthonormal(table.shape[1], width, seed=seed)
 
 
 def fit_pca(table: Table, width: int) -> LinearMap:
-    """Return the map onto the directions that keep the most of the rows.
+    """Fit the map onto the directions that preserve most of the rows.
 
-    Rows are taken as they are, not centred: what they all have in common counts in cosines, so it is kept too. (Of the ten
-    nearest neighbours of 4,729 characters at 200 dimensions, 82% stay at 128 this way; 80% where directions come from
-    centred rows, 74% where the mean is taken away, 66% along random directions.) Of all bases of these directions the one
-    nearest to the first axes is taken: the components themselves change places and turn with every row that comes or goes, and
-    tables of two vocabularies, otherwise of one space, could not be compared or mixed.
+    Rows are not centred: their common component affects cosines, so it is kept. (Of the ten nearest neighbours of 4,729
+    characters at 200 dimensions, 82% remain at 128 this way; 80% with directions from centred rows, 74% with the mean
+    subtracted, 66% along random directions.) Of all bases of these directions, the one nearest to the first axes is used: the
+    components themselves are reordered and rotated by every added or removed row, so that tables of two vocabularies from one
+    space could not be compared or mixed.
 
     Args:
-        table: (V, S) float32; zero rows do not count.
+        table: (V, S) float32; zero rows are ignored.
         width: T, 1 to S.
     Returns:
-        a map whose report states ``explained_variance``, the share of the variance about the mean that is kept, 0 to 1
+        a map whose report has ``explained_variance``, the fraction of the variance about the mean that is kept, 0 to 1
     Raises:
-        VectorError: the width is invalid, or no two rows differ.
+        VectorError: the width is invalid, or all rows are equal.
     Source:
         Eckart and Young (1936), "The approximation of one matrix by another of lower rank"; Jolliffe (2002), Principal
         Component Analysis, section 14.2.3, for components without centring; Schönemann (1966) for the nearest basis
     """
     sampling.check_table(table)
     if not 1 <= width <= table.shape[1]:
-        raise VectorError(f"width is {width}; expected 1 to {table.shape[1]}; to widen rows take fit_orthonormal")
+        raise VectorError(f"width must be 1 to {table.shape[1]}, got {width}; use fit_orthonormal for larger widths")
     rows = np.flatnonzero(table.any(axis=1))
     products, total = np.zeros((table.shape[1], table.shape[1])), np.zeros(table.shape[1])
     for block in sampling.blocks(table, rows):
@@ -105,7 +103,7 @@ def fit_pca(table: Table, width: int) -> LinearMap:
     scatter = products - np.outer(total, total) / max(1, rows.size)
     variance = float(np.trace(scatter))
     if not variance > 1e-12 * float(np.trace(products)):
-        raise VectorError(f"the {rows.size} rows that are not zero do not differ, so there are no principal components")
+        raise VectorError(f"the {rows.size} non-zero rows are all equal, so there are no principal components")
     directions = np.linalg.eigh(products)[1][:, ::-1][:, :width]
     left, _, right = np.linalg.svd(directions[:width].T)
     matrix = directions @ (left @ right)
@@ -114,15 +112,15 @@ def fit_pca(table: Table, width: int) -> LinearMap:
 
 
 def fit_orthonormal(source: int, target: int, *, seed: int = 0) -> LinearMap:
-    """Return a map along directions at random that stand upright on each other.
+    """Return a map along random orthonormal directions.
 
-    To a larger width all lengths, angles and distances stay as they are, and every value of the wider row is in use from the
-    start, which zeros at its end would not be. To a smaller one they stay about so.
+    To a larger width, all norms, angles and distances are preserved, and every value of the wider row is in use from the
+    start, unlike with zero padding. To a smaller width, they are preserved approximately.
 
     Args:
         source: S, 1 or more.
         target: T, 1 or more.
-        seed: seeds the directions; 0 or more.
+        seed: seed for the directions; 0 or more.
     Raises:
         VectorError: a width is invalid.
     Source:
@@ -130,7 +128,7 @@ def fit_orthonormal(source: int, target: int, *, seed: int = 0) -> LinearMap:
         width scaled by sqrt(S / T), as Johnson and Lindenstrauss (1984)
     """
     if min(source, target) < 1:
-        raise VectorError(f"the widths are {source} and {target}; expected 1 or more")
+        raise VectorError(f"both widths must be 1 or more, got {source} and {target}")
     tall = np.random.default_rng(seed).standard_normal((max(source, target), min(source, target)))
     directions, upper = np.linalg.qr(tall)
     directions *= np.where(np.diag(upper) < 0, -1.0, 1.0)
@@ -139,7 +137,7 @@ def fit_orthonormal(source: int, target: int, *, seed: int = 0) -> LinearMap:
 
 
 def shared_nonzero_rows(source: VectorTable, target: VectorTable) -> tuple[Ids, Ids]:
-    """Return the rows of the tokens that both tables have, none of them zero, in the order of the source."""
+    """Return the rows of shared tokens that are zero in neither table, in the order of the source."""
     ours, theirs = sampling.pair_rows(source.rows, target.rows)
     there = source.table[ours].any(axis=1) & target.table[theirs].any(axis=1)
     return ours[there], theirs[there]
@@ -148,21 +146,21 @@ def shared_nonzero_rows(source: VectorTable, target: VectorTable) -> tuple[Ids, 
 def fit_linear(
     source: VectorTable, target: VectorTable, *, method: str = "ridge", ridge: float = 0.1, seed: int = 0
 ) -> LinearMap:
-    """Learn a map from one space into another out of the tokens that both have.
+    """Learn a map from one space into another from shared tokens.
 
-    A tenth of these tokens is held out first to see how good such a map is; then it is learned from all of them.
+    First a tenth of these tokens is held out to measure the quality; then the map is learned from all of them.
 
     Args:
-        source: the vectors to be mapped, S wide.
-        target: the space they go to, T wide.
-        method: ``ridge`` fits centred rows by least squares; its rows come out shorter than true ones. ``orthogonal`` turns
-            and mirrors only, so that lengths and angles stay, and needs equal widths.
-        ridge: strength of the penalty, 0 or more, in mean variances of a source dimension; 0.1 did better than less where two
-            tables of characters were mapped onto each other, both ways.
-        seed: says which tokens are held out.
+        source: the vectors to map, of width S.
+        target: the target space, of width T.
+        method: ``ridge`` fits centred rows by least squares and shrinks mapped rows. ``orthogonal`` only rotates
+            and reflects, which preserves norms and angles, and needs equal widths.
+        ridge: strength of the penalty, 0 or more, in mean variances of a source dimension; 0.1 was better than less in both
+            directions between two tables of characters.
+        seed: determines the held-out tokens.
     Returns:
-        a map whose report states ``shared`` tokens and, on those held out, ``r2`` (share of the variance that is predicted),
-        ``cosine`` (mean, between predicted and true rows) and ``cosine_of_mean`` (the same, had the mean been predicted)
+        a map whose report has the number of ``shared`` tokens and, for those held out, ``r2`` (fraction of explained variance),
+        ``cosine`` (mean, between predicted and true rows) and ``cosine_of_mean`` (the same for predicting the mean)
     Raises:
         VectorError: fewer than 2 S tokens are shared, or an option is invalid.
     Source:
@@ -174,8 +172,8 @@ def fit_linear(
     needed = 2 * source.dimension
     if len(ours) < needed:
         raise VectorError(
-            f"{source.source} and {target.source} share {len(ours)} tokens; expected {needed} or more, twice the width of the "
-            "former; read more of its rows, or bring it to the width with pca"
+            f"{source.source} and {target.source} share {len(ours)} tokens; {needed} or more are needed, twice the width "
+            "of the former; read more of its rows, or reduce its width with pca"
         )
     order = np.random.default_rng(seed).permutation(len(ours))
     held, rest = np.split(order, [-(-len(ours) // _HELD_OUT)])
@@ -188,13 +186,13 @@ def fit_linear(
 
 def _check_options(source: VectorTable, target: VectorTable, method: str, ridge: float) -> None:
     if method not in METHODS:
-        raise VectorError(f"method is {method!r}; {expected_names(str(method), METHODS)}")
+        raise VectorError(f"invalid method {method!r}; {expected_names(str(method), METHODS)}")
     if not 0 <= ridge < np.inf:
-        raise VectorError(f"ridge is {ridge}; expected 0 or more, finite")
+        raise VectorError(f"ridge must be finite and 0 or more, got {ridge}")
     if method == "orthogonal" and source.dimension != target.dimension:
         raise VectorError(
-            f"an orthogonal map needs equal widths; those of {source.source} and {target.source} are {source.dimension} and "
-            f"{target.dimension}; take method ridge, or bring one to the width of the other first"
+            f"an orthogonal map needs equal widths, got {source.dimension} for {source.source} and {target.dimension} for "
+            f"{target.source}; use the method ridge, or change one of the widths first"
         )
 
 

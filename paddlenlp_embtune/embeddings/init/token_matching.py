@@ -1,4 +1,4 @@
-"""From the tokens of a vocabulary to rows of pretrained vectors, by name or by what comes closest."""
+"""Matching tokens of a vocabulary to rows of pretrained vectors, by name or by fallbacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paddlenlp_embtune.embeddings.init._edit_distance import EditIndex
 from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.token_variants import (
     DEFAULT_FALLBACKS,
-    LONGEST_PIECE,
+    MAX_PIECE_LENGTH,
     RESPELLINGS,
     check_fallbacks,
     is_special,
@@ -32,11 +32,11 @@ Steps = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class TokenMatch:
-    """What a token was matched with.
+    """The match of a token.
 
     Args:
-        origin: how, in words of ``Origin``.
-        sources: the names in the vectors that the row was made of; none where the vectors composed it.
+        origin: how it was found, an ``Origin`` value.
+        sources: the names in the vectors from which the row was computed; empty if the vectors composed it.
         row: (D,) float32.
     """
 
@@ -46,30 +46,30 @@ class TokenMatch:
 
 
 def match_tokens(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequence[str] | None = None) -> dict[str, TokenMatch]:
-    """Find rows for tokens: by their exact names first, then by one fallback after the other.
+    """Find rows for tokens: by exact name first, then by one fallback after another.
 
-    A row of the vectors that is zero throughout stands for nothing and counts as absent.
+    Zero rows of the vectors count as absent.
 
     Args:
-        tokens: what is looked for.
-        vectors: where; of two names one edit away, the one with the lower row is taken, for files list frequent words first.
-        fallbacks: what is tried, in this order: ``case`` (upper, lower, title), ``marker`` (``股`` for ``##股`` or ``▁股``),
-            ``width`` (full and half width, and other forms that Unicode NFKC holds equal), ``script`` (traditional and
-            simplified), each also together with those before it; ``subwords`` (composed by the vectors themselves, as
-            fastText does), ``pieces`` (mean of the longest names that a spelling of the token is made of, from the left),
+        tokens: the tokens to look up.
+        vectors: the pretrained vectors; of two names one edit away, the lower row wins, as files list frequent words first.
+        fallbacks: what to try, in this order: ``case`` (upper, lower, title), ``marker`` (``股`` for ``##股`` or ``▁股``),
+            ``width`` (full and half width, and other forms that are equal under Unicode NFKC), ``script`` (traditional and
+            simplified), each also combined with those before it; ``subwords`` (composed by the vectors themselves, as
+            fastText does), ``pieces`` (mean of the longest names that a spelling of the token consists of, from the left),
             ``edit`` (a name one edit away, for three characters or more). None: the first four, and ``subwords`` where the
             vectors compose.
     Returns:
-        matches by token; tokens that nothing was found for are left out
+        matches by token, without tokens for which nothing was found
     Raises:
-        VectorError: there is no such fallback, or ``subwords`` is named and the vectors cannot compose.
+        VectorError: there is no such fallback, or ``subwords`` is requested and the vectors cannot compose.
     """
     search = _Search(vectors)
     names = check_fallbacks(_usual(vectors) if fallbacks is None else fallbacks)
     if "subwords" in names and vectors.compose is None:
         raise VectorError(
-            f"{vectors.source} cannot compose tokens out of subwords, as binary fastText files can; "
-            f"leave 'subwords' out: {[name for name in names if name != 'subwords']}"
+            f"{vectors.source} cannot compose tokens from subwords, as binary fastText files can; "
+            f"omit 'subwords': {[name for name in names if name != 'subwords']}"
         )
     found: dict[str, TokenMatch] = {}
     open_tokens: dict[str, dict[str, Steps]] = {}
@@ -86,12 +86,12 @@ def match_tokens(tokens: Iterable[str], vectors: VectorTable, fallbacks: Sequenc
 
 
 def build_coverage(vocabulary: Vocabulary, source: str, matches: Mapping[str, TokenMatch], *, unknown: bool) -> Coverage:
-    """Say where each row of a vocabulary's table comes from.
+    """Describe the origin of each row of a vocabulary's table.
 
     Args:
         vocabulary: V tokens.
-        source: what the vectors were read from.
-        matches: what ``match_tokens`` found; padding and unknown are in it only where they were looked for.
+        source: where the vectors were read from.
+        matches: the result of ``match_tokens``; includes padding and unknown only if they were looked up.
         unknown: whether the source has a row for unknown tokens.
     """
     origins: list[str] = []
@@ -115,7 +115,7 @@ def _usual(vectors: VectorTable) -> tuple[str, ...]:
 
 
 class _Search:
-    """One fallback at a time for all tokens that are still open, with the spellings tried so far."""
+    """Applies one fallback at a time to all unmatched tokens, remembering the spellings tried so far."""
 
     def __init__(self, vectors: VectorTable) -> None:
         self.vectors = vectors
@@ -148,7 +148,7 @@ class _Search:
         return TokenMatch(Origin.SUBWORDS, (), row) if row is not None and row.any() else None
 
     def _pieces(self, texts: Iterable[str], fallbacks: Sequence[str]) -> TokenMatch | None:
-        """Take the spelling that leaves the fewest characters out, then the one of the fewest pieces, then the first."""
+        """Choose the spelling with the fewest uncovered characters, then the fewest pieces, then the first."""
         cut = [self._cut(text, fallbacks) for text in texts]
         parts = min(cut, key=lambda each: (each[1], len(each[0])))[0]
         if not parts:
@@ -157,11 +157,11 @@ class _Search:
         return TokenMatch(Origin.PIECES, tuple(part.sources[0] for part in parts), row) if row.any() else None
 
     def _cut(self, text: str, fallbacks: Sequence[str]) -> tuple[list[TokenMatch], int]:
-        """Return the longest names that a text is made of, from the left, and how many characters are in none."""
+        """Split a text into the longest known names, from the left; also return the number of uncovered characters."""
         parts: list[TokenMatch] = []
         at = left_out = 0
         while at < len(text):
-            ends = range(min(len(text), at + LONGEST_PIECE), at, -1)
+            ends = range(min(len(text), at + MAX_PIECE_LENGTH), at, -1)
             names = (self.named(text[at:end], Origin.PIECES) for end in ends)
             part = next((match for match in names if match is not None), None)
             at += len(part.sources[0]) if part else 1

@@ -1,4 +1,4 @@
-"""The other spellings that a vector file may know a token by, and which of its names are worth reading at all."""
+"""Spelling variants of tokens, and a filter for the names of a vector file that could match."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paddlenlp_embtune.errors import VectorError, expected_names
 __all__ = [
     "DEFAULT_FALLBACKS",
     "FALLBACKS",
-    "LONGEST_PIECE",
+    "MAX_PIECE_LENGTH",
     "RESPELLINGS",
     "check_fallbacks",
     "is_special",
@@ -30,17 +30,17 @@ Steps = tuple[str, ...]
 _SPECIAL = re.compile(r"\[[A-Z]+\d*\]|\[unused\d+\]|</?[A-Za-z]\w*>|<\|[^<>|]+\|>|<0x[0-9A-F]{2}>")
 _MARKERS = ("##", "\u2581")
 _WIDEN = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-LONGEST_PIECE = 16
-"""Characters in the longest name that is looked for as a piece of a token."""
+MAX_PIECE_LENGTH = 16
+"""Maximum number of characters of a name that is used as a piece of a token."""
 
 
 def is_special(token: str) -> bool:
-    """Return whether a token steers a model rather than standing for text; those are matched by their exact name only."""
+    """Return whether a token is a control token rather than text; those are matched by exact name only."""
     return token[:1] in ("[", "<") and _SPECIAL.fullmatch(token) is not None
 
 
 def text_of(token: str) -> str:
-    """Return the text of a piece: without the marker that says where in a word it stands."""
+    """Return the text of a piece, without the marker of its position in a word."""
     return next((token[len(mark) :] for mark in _MARKERS if token.startswith(mark) and token != mark), token)
 
 
@@ -60,25 +60,25 @@ RESPELLINGS: dict[str, tuple[str, Callable[[str], Iterable[str]]]] = {
 }
 DEFAULT_FALLBACKS = tuple(RESPELLINGS)
 FALLBACKS = (*DEFAULT_FALLBACKS, "subwords", "pieces", "edit")
-"""What may be tried for a token that the vectors do not have by its exact name."""
+"""The available fallbacks for tokens without an exact match."""
 
 
 def check_fallbacks(fallbacks: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of fallbacks; raise VectorError unless all are known and none comes twice."""
+    """Return the names of fallbacks; raise VectorError unless all are known and unique."""
     if isinstance(fallbacks, str):
-        raise VectorError(f"fallbacks is the text {fallbacks!r}; expected a list of names, such as [{fallbacks!r}]")
+        raise VectorError(f"fallbacks must be a list of names, such as [{fallbacks!r}], got the string {fallbacks!r}")
     for at, name in enumerate(fallbacks):
         if name not in FALLBACKS:
             raise VectorError(f"there is no fallback {name!r}; {expected_names(str(name), FALLBACKS)}")
         if name in fallbacks[:at]:
-            raise VectorError(f"the fallback {name!r} is named twice; expected each once, in the order they are to be tried")
+            raise VectorError(f"the fallback {name!r} is listed twice; list each once, in the order to try them")
     return tuple(fallbacks)
 
 
 def spellings(token: str, fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Iterator[tuple[str, str]]:
-    """Yield other spellings of a token with their origins, in the order they are tried; special tokens have none.
+    """Yield spelling variants of a token with their origins, in the order to try them; special tokens have none.
 
-    Each fallback respells the token itself and all that the fallbacks before it made, so that ``##Ａ`` leads to ``a``.
+    Each fallback applies to the token itself and to all variants from earlier fallbacks, so that ``##Ａ`` leads to ``a``.
     """
     forms: dict[str, Steps] = {token: ()}
     for name in fallbacks if not is_special(token) else ():
@@ -87,7 +87,7 @@ def spellings(token: str, fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Itera
 
 
 def respell(forms: dict[str, Steps], name: str) -> Iterator[tuple[str, str]]:
-    """Yield the new spellings that one fallback makes of those there are, and add them."""
+    """Yield the new variants that one fallback makes from the existing ones, and add them to these."""
     origin, change = RESPELLINGS[name]
     for form, steps in list(forms.items()):
         for other in change(form):
@@ -97,14 +97,14 @@ def respell(forms: dict[str, Steps], name: str) -> Iterator[tuple[str, str]]:
 
 
 def token_filter(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLBACKS) -> Callable[[str], bool]:
-    """Return a test for the names in a vector file that an alignment of these tokens could use.
+    """Return a filter for the names in a vector file that could match one of these tokens.
 
-    A reader calls it once a line, so that only a few rows of a file of millions are kept; ``match_tokens`` finds the same in
-    them as in the whole file.
+    A reader calls it once per line, so that only a few of millions of rows are kept; ``match_tokens`` finds the same in them as
+    in the whole file.
 
     Args:
-        tokens: all tokens of a vocabulary; for ``initialize_by_transfer`` those of the model too.
-        fallbacks: as in ``match_tokens``; ``edit`` costs a set lookup for each character of a name, the others one a name.
+        tokens: all tokens of a vocabulary; for ``initialize_by_transfer``, also those of the model.
+        fallbacks: as in ``match_tokens``; ``edit`` costs a set lookup per character of a name, the others one per name.
     Raises:
         VectorError: there is no such fallback.
     """
@@ -125,5 +125,5 @@ def token_filter(tokens: Iterable[str], fallbacks: Sequence[str] = DEFAULT_FALLB
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     for start in range(len(text)):
-        for end in range(start + 1, min(len(text), start + LONGEST_PIECE) + 1):
+        for end in range(start + 1, min(len(text), start + MAX_PIECE_LENGTH) + 1):
             yield start, end

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 __all__ = ["PADDING", "padded", "parse"]
 
-Places = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
@@ -21,7 +21,7 @@ PADDING = 24
 
 _WORD = np.dtype("<u8")
 _MINUS, _DOT, _ZERO = 45, 46, 48
-_DIGITS_MOST = 14
+_MAX_DIGITS = 14
 _ZEROS = np.uint64(0x3030303030303030)
 _ABOVE_NINE = np.uint64(0x7676767676767676)
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -36,7 +36,7 @@ def padded(data: bytes) -> bytes:
     return data + b"\n" * (PADDING - len(data) % 8)
 
 
-def parse(data: bytes, starts: Places, ends: Places) -> tuple[npt.NDArray[np.float32], Places]:
+def parse(data: bytes, starts: Offsets, ends: Offsets) -> tuple[npt.NDArray[np.float32], Offsets]:
     """Parse numbers.
 
     Args:
@@ -55,8 +55,8 @@ def parse(data: bytes, starts: Places, ends: Places) -> tuple[npt.NDArray[np.flo
     firsts = starts + negative
     lead = letters[firsts] - np.uint8(_ZERO)
     digits = ends - firsts - 2
-    fine = (lead < 10) & (letters[firsts + 1] == _DOT) & (digits > 0) & (digits <= _DIGITS_MOST)
-    np.clip(digits, 1, _DIGITS_MOST, out=digits)
+    fine = (lead < 10) & (letters[firsts + 1] == _DOT) & (digits > 0) & (digits <= _MAX_DIGITS)
+    np.clip(digits, 1, _MAX_DIGITS, out=digits)
     short = np.minimum(digits, 8)
     whole, good = _eight(_words_at(words, firsts + 2), short)
     fine &= good
@@ -74,7 +74,7 @@ def parse(data: bytes, starts: Places, ends: Places) -> tuple[npt.NDArray[np.flo
         return values.astype(np.float32), broken
 
 
-def _words_at(words: Words, at: Places) -> Words:
+def _words_at(words: Words, at: Offsets) -> Words:
     """Return the eight bytes from any place on, put together from the two aligned words that they lie in."""
     index = at >> 3
     shift = ((at & 7) << 3).astype(np.uint64)
@@ -87,7 +87,7 @@ def _words_at(words: Words, at: Places) -> Words:
     return low
 
 
-def _eight(word: Words, digits: Places) -> tuple[Words, Flags]:
+def _eight(word: Words, digits: Offsets) -> tuple[Words, Flags]:
     """Return the value of the first 1 to 8 digits of words, and whether all of these are digits."""
     word ^= _ZEROS
     word <<= ((8 - digits) << 3).astype(np.uint64)
@@ -98,7 +98,7 @@ def _eight(word: Words, digits: Places) -> tuple[Words, Flags]:
     return (outer + inner) >> np.uint64(32), good
 
 
-def _parse_others(data: bytes, starts: Places, ends: Places, others: Places, values: npt.NDArray[np.float64]) -> Places:
+def _parse_others(data: bytes, starts: Offsets, ends: Offsets, others: Offsets, values: npt.NDArray[np.float64]) -> Offsets:
     """Parse the uncommon ones into ``values``; return those that are no numbers."""
     broken = []
     for at in others.tolist():

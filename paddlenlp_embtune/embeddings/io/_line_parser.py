@@ -12,12 +12,12 @@ from paddlenlp_embtune.embeddings.io import _float_parser
 from paddlenlp_embtune.embeddings.io._streams import Stream
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["Block", "Lines", "Places", "blocks", "fields_from_right", "is_number", "split_lines"]
+__all__ = ["Block", "Lines", "Offsets", "blocks", "fields_from_right", "is_number", "split_lines"]
 
-Places = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.int64]
 
 _BLOCK = 1 << 19
-_LONGEST = 1 << 26
+_MAX_LINE_BYTES = 1 << 26
 _BLANKS = b" \t"
 _ENDINGS = b" \t\r"
 
@@ -52,13 +52,13 @@ class Lines:
     """
 
     data: bytes
-    starts: Places
-    tails: Places
-    counts: Places
-    separators: Places
-    first: Places
+    starts: Offsets
+    tails: Offsets
+    counts: Offsets
+    separators: Offsets
+    first: Offsets
 
-    def spans(self, chosen: Places, width: int) -> tuple[Places, Places]:
+    def spans(self, chosen: Offsets, width: int) -> tuple[Offsets, Offsets]:
         """Return where the values of lines begin and end.
 
         Shapes:
@@ -93,10 +93,10 @@ def blocks(stream: Stream) -> Iterator[Block]:
             return
         parts.append(data[cut:])
         held += len(data) - cut
-        if held > _LONGEST:
+        if held > _MAX_LINE_BYTES:
             raise VectorError(
-                f"line {line} of {stream.path} is longer than {_LONGEST >> 20} MiB; it is no text of vectors, or of another "
-                "format: declare its format"
+                f"line {line} of {stream.path} is longer than {_MAX_LINE_BYTES >> 20} MiB; it is not a text file of vectors, "
+                "or its format was not recognized: declare its format"
             )
 
 

@@ -30,8 +30,8 @@ _ENTRY = struct.Struct("<qb")
 _MATRIX = struct.Struct("<?2q")
 _VERSION, _VERSION_WITHOUT_NGRAMS, _SUPERVISED = 12, 11, 3
 _LABEL = 1
-_TOKEN_MOST = 1 << 16
-_NGRAM_MOST = 64
+_MAX_TOKEN_BYTES = 1 << 16
+_MAX_NGRAM_LENGTH = 64
 _PARTS_AT_ONCE = 4096
 _BATCH = 512
 _END = "</s>"
@@ -156,8 +156,10 @@ def _read_settings(data: mmap.mmap, path: Path) -> _Settings:
             f"{path} is of version {version}, {width} wide, with {buckets} buckets; expected version 1 to {_VERSION}, a width "
             "from 1, buckets from 0; fetch it again"
         )
-    if longest > _NGRAM_MOST:
-        raise VectorError(f"{path} has n-grams of up to {longest:,} characters, expected at most {_NGRAM_MOST}; fetch it again")
+    if longest > _MAX_NGRAM_LENGTH:
+        raise VectorError(
+            f"{path} has n-grams of up to {longest:,} characters, expected at most {_MAX_NGRAM_LENGTH}; fetch it again"
+        )
     if version == _VERSION_WITHOUT_NGRAMS and model == _SUPERVISED:
         longest = 0
     return _Settings(width, buckets, shortest, longest)
@@ -174,7 +176,7 @@ def _read_words(data: mmap.mmap, path: Path, collector: RowCollector) -> tuple[l
         )
     found: list[str | None] = []
     for number in range(entries):
-        end = data.find(b"\0", at, at + _TOKEN_MOST)
+        end = data.find(b"\0", at, at + _MAX_TOKEN_BYTES)
         if end < 0 or end + 1 + _ENTRY.size > len(data):
             raise VectorError(
                 f"{path} is damaged or cut off at byte {at:,}, in word {number + 1:,} of {entries:,}; fetch it again"

@@ -26,7 +26,7 @@ _TENSOR = "jieba/lac_small/model_baseline/word_emb"
 _WORDS = "jieba/lac_small/word.dic"
 _UNKNOWN = "OOV"
 _FLOAT32 = 5
-_DIMENSIONS_MOST = 8
+_MAX_DIMENSIONS = 8
 
 
 def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> VectorTable:
@@ -109,8 +109,8 @@ def _describe(description: bytes, path: Path) -> tuple[int, tuple[int, ...]]:
             shape.append(value)
         else:
             raise VectorError(f"{path} has an unknown field {whole[0]:#x} in its description; it is not a plain tensor")
-    if not shape or len(shape) > _DIMENSIONS_MOST:
-        raise VectorError(f"{path} states {len(shape)} dimensions; expected 1 to {_DIMENSIONS_MOST}")
+    if not shape or len(shape) > _MAX_DIMENSIONS:
+        raise VectorError(f"{path} states {len(shape)} dimensions; expected 1 to {_MAX_DIMENSIONS}")
     if not all(shape):
         raise VectorError(f"{path} states the dimensions {shape}, expected none of 0")
     return kind, tuple(shape)

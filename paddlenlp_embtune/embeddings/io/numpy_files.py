@@ -41,9 +41,9 @@ __all__ = ["NPY", "NPZ", "SAFETENSORS"]
 _NPY = b"\x93NUMPY"
 _STEP = 1 << 22
 _FLOATS = (2, 4, 8)
-_TOKENS_MOST, _TOKENS_FREE = 1 << 31, 64 << 20
-_EXPANSION_MOST = 1100  # what deflate can reach: tables are read in parts, and may be mostly zeros
-_DIMENSIONS_MOST, _DIGITS_MOST = 32, 18
+_MAX_TOKENS_BYTES, _TOKENS_FREE = 1 << 31, 64 << 20
+_MAX_ZIP_EXPANSION = 1100  # what deflate can reach: tables are read in parts, and may be mostly zeros
+_MAX_DIMENSIONS, _MAX_DIGITS = 32, 18
 _ITEM = re.compile(
     rb"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*"""
     rb"""(?:(['"])([^'"]{1,32})\3|(True|False)|\(([0-9, L]*)\)|(\[[^{}]*\]))\s*(?:,|$)"""
@@ -64,7 +64,7 @@ def _detects_npz(path: Path, head: bytes) -> bool:
     if not head.startswith(b"PK"):
         return False
     try:
-        with open_zip(path, max_expansion=_EXPANSION_MOST) as archive:
+        with open_zip(path, max_expansion=_MAX_ZIP_EXPANSION) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
     except (ZipError, OSError):
         return path.suffix == ".npz"  # it is cut off, which its reader says
@@ -95,7 +95,7 @@ def _read_npy(source: str, options: ReadOptions) -> VectorTable:
 
 def _read_npz(source: str, options: ReadOptions) -> VectorTable:
     path = plain_file(source, "an .npz")
-    with _broken_zip(source), open_zip(path, max_expansion=_EXPANSION_MOST) as archive:
+    with _broken_zip(source), open_zip(path, max_expansion=_MAX_ZIP_EXPANSION) as archive:
         infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
         headers = {}
         for name, info in infos.items():
@@ -169,14 +169,14 @@ def _npz_tokens(
     if options.vocabulary is not None or name is None:
         return list(read_vocabulary(options.vocabulary, rows, source))
     where = f"{source}, array {name!r}"
-    most = min(_TOKENS_MOST, max(_TOKENS_FREE, MAX_EXPANSION * Path(source).stat().st_size))
-    if infos[name].file_size > most:
-        raise VectorError(f"{where} has {infos[name].file_size:,} bytes; expected up to {most:,}; give a vocabulary file")
+    limit = min(_MAX_TOKENS_BYTES, max(_TOKENS_FREE, MAX_EXPANSION * Path(source).stat().st_size))
+    if infos[name].file_size > limit:
+        raise VectorError(f"{where} has {infos[name].file_size:,} bytes; expected up to {limit:,}; give a vocabulary file")
     shape, dtype, _, length = headers[name]
     fits = len(shape) == 1 and infos[name].file_size == length + shape[0] * dtype.itemsize
     if not fits or (dtype.kind == "u" and dtype.itemsize != 1):
         raise VectorError(f"{where} is {dtype} of shape {shape}; expected strings, or a JSON list as uint8, of one dimension")
-    data = read_member(archive, infos[name], max_bytes=_TOKENS_MOST)[length:]
+    data = read_member(archive, infos[name], max_bytes=_MAX_TOKENS_BYTES)[length:]
     return _as_many(_strings(data, dtype, where) if dtype.kind == "U" else parse_tokens(data, where), rows, source)
 
 
@@ -231,7 +231,7 @@ def _npy_items(text: bytes, source: str) -> tuple[str, bool, tuple[int, ...]]:
         order, sizes = found[b"fortran_order"][5], found[b"shape"][6]
         kind = _COMPOUND if found[b"descr"][7] is not None else found[b"descr"][4].decode("ascii")
         shape = tuple(_size(size) for size in sizes.split(b",") if size.strip())
-        if order is None or not _DTYPE.fullmatch(kind) or len(shape) > _DIMENSIONS_MOST:
+        if order is None or not _DTYPE.fullmatch(kind) or len(shape) > _MAX_DIMENSIONS:
             raise ValueError(f"its values are {kind!r}, of {len(shape)} dimensions")
     except (ValueError, AttributeError, TypeError) as error:
         raise VectorError(f"{source} has a damaged header: {str(error)[:200]}; fetch it again") from None
@@ -240,7 +240,7 @@ def _npy_items(text: bytes, source: str) -> tuple[str, bool, tuple[int, ...]]:
 
 def _size(text: bytes) -> int:
     digits = text.strip().removesuffix(b"L")  # as Python 2 wrote it
-    if not digits.isdigit() or len(digits) > _DIGITS_MOST:
+    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
         raise ValueError(f"a size is {text[:40]!r}")
     return int(digits)
 

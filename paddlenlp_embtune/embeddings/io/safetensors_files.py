@@ -43,8 +43,8 @@ FLOAT_DTYPES = ("F16", "BF16", "F32", "F64")
 """Types of safetensors that a table may have."""
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1"}
-_HEADER_MOST = 100_000_000
-_DIMENSIONS_MOST, _SIZE_MOST, _BYTES_MOST = 32, 1 << 40, 1 << 62
+_MAX_HEADER_BYTES = 100_000_000
+_MAX_DIMENSIONS, _MAX_SIZE, _MAX_BYTES = 32, 1 << 40, 1 << 62
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STEP = 1 << 20
 
@@ -123,7 +123,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(_HEADER_MOST, size - 8):
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
             raise VectorError(f"{path} says that its header has {length:,} bytes, and the file has {size:,}; fetch it again")
         header = parse_json(file.read(length), f"{path} has a damaged header: it", error=VectorError)
     if not isinstance(header, dict):
@@ -134,12 +134,12 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
 def _entry(name: str, value: Any, path: Path) -> tuple[str, Shape, int, int]:
     match value:
         case {"dtype": str() as dtype, "shape": list() as shape, "data_offsets": [begin, end]} if all(
-            type(number) is int and abs(number) <= _BYTES_MOST for number in (*shape, begin, end)
+            type(number) is int and abs(number) <= _MAX_BYTES for number in (*shape, begin, end)
         ):
             if (
                 min(shape, default=0) >= 0
-                and len(shape) <= _DIMENSIONS_MOST
-                and math.prod(number for number in shape if number) <= _SIZE_MOST
+                and len(shape) <= _MAX_DIMENSIONS
+                and math.prod(number for number in shape if number) <= _MAX_SIZE
             ):
                 return dtype, tuple(shape), begin, end
     raise VectorError(f"{path} has a damaged header: {shorten(name)} is {shorten(value)}; fetch it again")

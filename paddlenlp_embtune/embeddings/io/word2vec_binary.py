@@ -20,11 +20,11 @@ from paddlenlp_embtune.errors import VectorError
 __all__ = ["WORD2VEC_BINARY"]
 
 _BLOCK = 1 << 20
-_TOKEN_MOST = 1 << 12
+_MAX_TOKEN_BYTES = 1 << 12
 _TOKEN_USUAL = 64
-_HEADER_MOST = 64
+_MAX_HEADER_BYTES = 64
 _AHEAD = 3
-_LEAST, _MOST = 1e-8, 1e6
+_MIN_USUAL, _MAX_USUAL = 1e-8, 1e6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Row = tuple[int, int]
@@ -48,7 +48,7 @@ class _Cursor:
 
 
 def _detects(_path: Path, head: bytes) -> bool:
-    first, feed, rest = head[: _HEADER_MOST + 1].partition(b"\n")
+    first, feed, rest = head[: _MAX_HEADER_BYTES + 1].partition(b"\n")
     return bool(feed) and parse_header(first) is not None and bool(rest) and not looks_like_rows(head[len(first) + 1 :])
 
 
@@ -57,18 +57,18 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
     with Stream(path, options.progress) as stream:
         start = stream.read(_BLOCK)
         line, _, rest = start.partition(b"\n")
-        header = parse_header(line[:_HEADER_MOST])
+        header = parse_header(line[:_MAX_HEADER_BYTES])
         if header is None:
             raise VectorError(
                 f"{path} begins with {start[:24]!r}; expected in word2vec's binary format: the number of rows, their width, "
                 "and a line feed"
             )
         rows, width = header
-        least = rows * (4 * width + 2)
-        if stream.plain_size is not None and least > stream.size:
+        min_bytes = rows * (4 * width + 2)
+        if stream.plain_size is not None and min_bytes > stream.size:
             raise VectorError(
-                f"the header of {path} says {rows:,} rows of {width:,}, at least {least:,} bytes, but the file ends at byte "
-                f"{stream.size:,}: it is cut off, or its header is wrong; fetch it again"
+                f"the header of {path} declares {rows:,} rows of {width:,}, at least {min_bytes:,} bytes, but the file ends "
+                f"at byte {stream.size:,}: it is truncated, or its header is wrong; download it again"
             )
         collector = RowCollector(str(path), options, width=width, expected=rows if stream.plain_size is not None else None)
         cursor = _Cursor(stream, rest, len(line) + 1)
@@ -87,16 +87,16 @@ def _read_block(cursor: _Cursor, collector: RowCollector, done: int, rows: int) 
         found, at = _searched_rows(cursor, collector, done, rows)
     tokens: list[str] = []
     parts: list[bytes] = []
-    places: list[int] = []
+    offsets: list[int] = []
     for number, (start, space) in enumerate(found):
         token = _decode(data[start:space], collector, done + number, offset + start)
         if token is not None and collector.wants(token):
             tokens.append(token)
             parts.append(data[space + 1 : space + 1 + size])
-            places.append(offset + start)
+            offsets.append(offset + start)
     if tokens:
         values = np.frombuffer(b"".join(parts), dtype="<f4").reshape(len(tokens), collector.width)
-        collector.add(tokens, values, lambda row: f"the row at byte {places[row]:,}")
+        collector.add(tokens, values, lambda row: f"the row at byte {offsets[row]:,}")
     if done + len(found) < rows:
         _advance(cursor, at, collector, done + len(found), rows)
     else:
@@ -104,12 +104,12 @@ def _read_block(cursor: _Cursor, collector: RowCollector, done: int, rows: int) 
     return len(found)
 
 
-def _plain_rows(data: bytes, size: int, most: int) -> tuple[list[Row], int]:
+def _plain_rows(data: bytes, size: int, max_rows: int) -> tuple[list[Row], int]:
     """Find the whole rows of tokens without spaces, and where the next one begins."""
     found, at = list[Row](), 0
-    while len(found) < most:
+    while len(found) < max_rows:
         start = _start_of(data, at)
-        space = data.find(b" ", start, start + _TOKEN_MOST)
+        space = data.find(b" ", start, start + _MAX_TOKEN_BYTES)
         end = space + 1 + size
         if space < 0 or end > len(data):
             break
@@ -123,7 +123,7 @@ def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
     values = np.frombuffer(b"".join(data[space + 1 : space + 1 + size] for _, space in found), dtype="<f4")
     if not _are_usual(values):
         return True
-    if len(data) - at > _TOKEN_MOST and data.find(b" ", at, at + _TOKEN_MOST) < 0:
+    if len(data) - at > _MAX_TOKEN_BYTES and data.find(b" ", at, at + _MAX_TOKEN_BYTES) < 0:
         return True
     return not all(_is_token(data[start:space]) for start, space in found)
 
@@ -146,7 +146,7 @@ def _searched_rows(cursor: _Cursor, collector: RowCollector, done: int, rows: in
                 f"{cursor.offset + at:,}: a token holds spaces, or the width in the header is wrong; save the vectors as text"
             )
         start = _start_of(cursor.data, at)
-        row = likely[0] if likely else (start, cursor.data.find(b" ", start, start + _TOKEN_MOST))
+        row = likely[0] if likely else (start, cursor.data.find(b" ", start, start + _MAX_TOKEN_BYTES))
         if row[1] < 0 or row[1] + 1 + search.size > len(cursor.data):
             break
         found.append(row)
@@ -184,7 +184,7 @@ class _Search:
     def is_astray(self, at: int, number: int) -> bool:
         """Whether what begins at a place, with a token without a space, is no row: letters as values, and no row behind it."""
         start = _start_of(self.data, at)
-        space = self.data.find(b" ", start, start + _TOKEN_MOST)
+        space = self.data.find(b" ", start, start + _MAX_TOKEN_BYTES)
         content = self.data[space + 1 : space + 1 + self.size]  # the file may end within it
         values = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
         odd = space < 0 or len(values) * 4 < self.size or not _are_usual(values[np.isfinite(values)])
@@ -216,10 +216,10 @@ class _Search:
 
     def _tokens(self, at: int) -> Iterator[Row]:
         start = _start_of(self.data, at)
-        space = self.data.find(b" ", start + 1, start + _TOKEN_MOST)
+        space = self.data.find(b" ", start + 1, start + _MAX_TOKEN_BYTES)
         while space > 0 and space + 1 + self.size <= len(self.data) and _is_token(self.data[start:space]):
             yield start, space
-            space = self.data.find(b" ", space + 1, start + _TOKEN_MOST)
+            space = self.data.find(b" ", space + 1, start + _MAX_TOKEN_BYTES)
 
 
 def _start_of(data: bytes, at: int) -> int:
@@ -239,7 +239,7 @@ def _is_token(token: bytes) -> bool:
 def _are_usual(values: npt.NDArray[np.float32]) -> bool:
     """Whether numbers are of the size that vectors have; letters that are read as numbers are not."""
     sizes = np.abs(values)
-    return bool(((sizes < _MOST) & ((sizes > _LEAST) | (sizes == 0))).all())
+    return bool(((sizes < _MAX_USUAL) & ((sizes > _MIN_USUAL) | (sizes == 0))).all())
 
 
 def _advance(cursor: _Cursor, at: int, collector: RowCollector, row: int, rows: int) -> None:
@@ -249,10 +249,10 @@ def _advance(cursor: _Cursor, at: int, collector: RowCollector, row: int, rows: 
         VectorError: there is nothing more, or no token where one should begin.
     """
     rest = len(cursor.data) - at
-    if rest > _TOKEN_MOST and cursor.data.find(b" ", at + 1, at + 1 + _TOKEN_MOST) < 0:
+    if rest > _MAX_TOKEN_BYTES and cursor.data.find(b" ", at + 1, at + 1 + _MAX_TOKEN_BYTES) < 0:
         raise VectorError(
             f"{collector.name}: row {row + 1:,} of {rows:,}, at byte {cursor.offset + at:,}, has no token of up to "
-            f"{_TOKEN_MOST:,} bytes with a space behind it; the width in the header is wrong, or the file is of another format"
+            f"{_MAX_TOKEN_BYTES:,} bytes followed by a space; the width in the header is wrong, or the file has another format"
         )
     if cursor.ended:
         raise VectorError(

@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.io import _float_parser
-from paddlenlp_embtune.embeddings.io._line_parser import Block, Lines, Places, blocks, fields_from_right, is_number, split_lines
+from paddlenlp_embtune.embeddings.io._line_parser import (
+    Block,
+    Lines,
+    Offsets,
+    blocks,
+    fields_from_right,
+    is_number,
+    split_lines,
+)
 from paddlenlp_embtune.embeddings.io._row_collector import RowCollector
 from paddlenlp_embtune.embeddings.io._streams import Stream
 from paddlenlp_embtune.embeddings.io.options import ReadOptions, VectorFormat
@@ -29,13 +37,13 @@ __all__ = ["GLOVE", "WORD2VEC", "first_sparse_pair", "looks_like_rows", "parse_h
 _BOM = b"\xef\xbb\xbf"
 _SAMPLE = 50
 _PAIR = re.compile(rb"\d+:[-+]?[\d.]+(?:[eE][-+]?\d+)?")
-_DIGITS_MOST = 18
+_MAX_DIGITS = 18
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
     """Return rows and width of a header, None for what is none."""
     fields = line.removeprefix(_BOM).split()
-    if len(fields) != 2 or not all(field.isdigit() and len(field) <= _DIGITS_MOST for field in fields):
+    if len(fields) != 2 or not all(field.isdigit() and len(field) <= _MAX_DIGITS for field in fields):
         return None
     return int(fields[0]), int(fields[1])
 
@@ -248,7 +256,7 @@ class _TextReader:
         return None
 
     def _without_broken(
-        self, block: Block, chosen: list[int], broken: Places, starts: Places, ends: Places
+        self, block: Block, chosen: list[int], broken: Offsets, starts: Offsets, ends: Offsets
     ) -> npt.NDArray[np.int64]:
         """Report the first value of each row that is no number; return the other rows."""
         rows, columns = np.divmod(broken, self.collector.width)

@@ -110,7 +110,7 @@ def _describe(
     least: int, below: int | None, inside: npt.NDArray[np.bool_], touched: npt.NDArray[np.bool_], values: Table
 ) -> FrequencyBucket:
     moved = values[inside & touched]
-    half, most = np.percentile(moved, [50, 95]) if moved.size else (0.0, 0.0)
+    middle, high = np.percentile(moved, [50, 95]) if moved.size else (0.0, 0.0)
     return FrequencyBucket(
         name=_name(least, below),
         least=least,
@@ -118,8 +118,8 @@ def _describe(
         rows=int(np.count_nonzero(inside)),
         rows_touched=len(moved),
         mean=float(moved.mean(dtype=np.float64)) if moved.size else 0.0,
-        p50=float(half),
-        p95=float(most),
+        p50=float(middle),
+        p95=float(high),
         max=float(moved.max()) if moved.size else 0.0,
     )
 

@@ -61,7 +61,7 @@ def partition_ratio(table: Table, *, seed: int = 0) -> float:
         Mu and Viswanath (2018), I(W); both signs are ours, for an eigenvector has none of its own
     """
     sampling.check_table(table)
-    drawn = sampling.draw_sample(len(table), most=EXACT_ROWS, seed=seed)
+    drawn = sampling.draw_sample(len(table), max_rows=EXACT_ROWS, seed=seed)
     gram = np.sum([block.T @ block for block in sampling.blocks(table, drawn)], axis=0)
     if np.trace(gram) > 1e70:
         raise VectorError(f"rows are up to {math.sqrt(np.trace(gram)):.0e} long, too long for exp; expected up to 1e35 in all")
@@ -139,7 +139,7 @@ def alignment(
     if not 0 < alpha < math.inf or np.shape(pairs)[1:] != (2,):
         raise VectorError(f"alpha is {alpha} and pairs have the shape {np.shape(pairs)}; expected above 0, and (pairs, 2)")
     chosen = sampling.check_ids(pairs, len(table), "pairs")
-    drawn = sampling.draw_sample(len(chosen), most=max_pairs, seed=seed)
+    drawn = sampling.draw_sample(len(chosen), max_rows=max_pairs, seed=seed)
     distances = []
     for some in np.array_split(chosen if drawn is None else chosen[drawn], -(-len(chosen) // _STEP)):
         left, right = sampling.unit_rows(table[some[:, 0]]), sampling.unit_rows(table[some[:, 1]])
@@ -161,7 +161,7 @@ def uniformity(table: Table, *, t: float = 2.0, max_rows: int = 1_024, seed: int
     sampling.check_table(table)
     if not 0 < t < math.inf:
         raise VectorError(f"t is {t}; expected above 0")
-    drawn = sampling.draw_sample(len(table), most=max_rows, seed=seed)
+    drawn = sampling.draw_sample(len(table), max_rows=max_rows, seed=seed)
     unit = sampling.unit_rows(table if drawn is None else table[drawn])
     unit = unit[unit.any(axis=1)].astype(np.float32)
     if (count := len(unit)) < 2:

@@ -20,7 +20,7 @@ from paddlenlp_embtune.errors import VectorError
 __all__ = ["Changed", "Neighbours", "kept_share", "most_changed", "nearest", "neighbourhood_overlap"]
 
 _PAIRS = 2**22
-_FEWEST = 32
+_MIN_ROWS = 32
 _STEP = 2_048
 _QUERIES = 128
 
@@ -151,14 +151,14 @@ def neighbourhood_overlap(
     """
     sampling.check_pair(start, now)
     chosen = _check(np.arange(len(start)) if rows is None else rows, k, len(start))
-    drawn = sampling.draw_sample(len(chosen), most=_budget(len(start), max_rows), seed=seed)
+    drawn = sampling.draw_sample(len(chosen), max_rows=_budget(len(start), max_rows), seed=seed)
     read = chosen if drawn is None else chosen[drawn]
     kept = kept_share(_nearest(start, read, k), _nearest(now, read, k))
     return sampling.estimate_mean(kept, population=len(chosen))
 
 
 def _budget(count: int, max_rows: int | None) -> int:
-    return max(_FEWEST, _PAIRS // count) if max_rows is None else max_rows
+    return max(_MIN_ROWS, _PAIRS // count) if max_rows is None else max_rows
 
 
 def most_changed(
@@ -177,13 +177,13 @@ def most_changed(
         ours
     """
     sampling.check_pair(start, now)
-    most = _budget(len(start), max_rows)
-    if count < 1 or most < 1:
+    limit = _budget(len(start), max_rows)
+    if count < 1 or limit < 1:
         raise VectorError(f"count is {count} and max_rows {max_rows}; expected 1 or more")
     chosen = _check(np.arange(len(start)) if rows is None else np.unique(rows), k, len(start))
     parts = np.array_split(chosen, -(-len(chosen) // _STEP))
     drift = np.concatenate([cosine_drift(start[part], now[part]) for part in parts])
-    furthest = np.argpartition(-drift, min(most, len(drift)) - 1)[:most]
+    furthest = np.argpartition(-drift, min(limit, len(drift)) - 1)[:limit]
     read = chosen[furthest[np.lexsort((furthest, -drift[furthest]))]]
     before, after = _nearest(start, read, k), _nearest(now, read, k)
     kept = kept_share(before, after)

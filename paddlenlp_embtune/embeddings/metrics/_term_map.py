@@ -91,18 +91,18 @@ def _by_token(tokens: Sequence[str]) -> Callable[[str], Sequence[int]]:
     return find
 
 
-def term_map(pairs: TermPairs, others: Mapping[str, tuple[Table, Table]], *, most: int = 200) -> dict[str, Any]:
+def term_map(pairs: TermPairs, others: Mapping[str, tuple[Table, Table]], *, max_points: int = 200) -> dict[str, Any]:
     """Lay terms out on the principal axes of all unit vectors shown, before and after together.
 
     Args:
         pairs: terms of groups; of many, the first of every group are taken.
         others: further tokens with their (D,) rows before and after; they belong to no group.
-        most: points in all, 2 or more.
+        max_points: points in all, 2 or more.
     Returns:
         ``explained`` (share of the variance on each axis, at most 32 axes) and ``points`` (``term``, ``group``, ``before``,
         ``after``); both empty where there are fewer than two points.
     """
-    chosen = _share_out(pairs, most - len(others))
+    chosen = _share_out(pairs, max_points - len(others))
     further = [term for term in others if term not in {pairs.terms[at] for at in chosen}]
     names: list[tuple[str, str | None]] = [(pairs.terms[at], pairs.group_of[pairs.terms[at]]) for at in chosen] + [
         (term, pairs.group_of.get(term)) for term in further
@@ -125,7 +125,7 @@ def term_map(pairs: TermPairs, others: Mapping[str, tuple[Table, Table]], *, mos
 def _share_out(pairs: TermPairs, room: int) -> list[int]:
     """Choose terms so that every group has its share of the room."""
     share = max(1, room // max(1, len(pairs.groups)))
-    chosen = dict.fromkeys(at for places in pairs.groups.values() for at in places[:share])
+    chosen = dict.fromkeys(at for positions in pairs.groups.values() for at in positions[:share])
     return list(chosen)[:room]
 
 

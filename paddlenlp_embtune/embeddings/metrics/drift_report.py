@@ -156,7 +156,7 @@ def _top_terms(pairs: TermPairs, k: int, count: int) -> list[dict[str, Any]]:
 
 def _groups(pairs: TermPairs) -> dict[str, Any]:
     """Measure the groups that have two terms or more with rows."""
-    rows = {name: [[at] for at in places] for name, places in pairs.groups.items() if len(places) > 1}
+    rows = {name: [[at] for at in positions] for name, positions in pairs.groups.items() if len(positions) > 1}
     if not rows:
         return {"groups": [], "separation": []}
     shift = compare_groups(pairs.before, pairs.after, rows)
@@ -165,11 +165,11 @@ def _groups(pairs: TermPairs) -> dict[str, Any]:
         "groups": [
             {
                 "name": name,
-                "terms": len(places),
+                "terms": len(positions),
                 "cohesion": [old.cohesion[name], new.cohesion[name]],
                 "silhouette": [old.silhouette[name], new.silhouette[name]],
             }
-            for name, places in rows.items()
+            for name, positions in rows.items()
         ],
         "separation": [
             {"one": one, "other": other, "before": value, "after": new.separation[one, other]}

@@ -70,23 +70,23 @@ class Estimate:
         return self.value - half, self.value + half
 
 
-def draw_sample(population: int, *, most: int, seed: int) -> Ids | None:
+def draw_sample(population: int, *, max_rows: int, seed: int) -> Ids | None:
     """Draw rows without replacement; in random order, so that each stretch of the sample is a sample too.
 
     Args:
         population: number of rows.
-        most: a population of up to this size is read whole; of a larger one so many are drawn; 32 or more.
+        max_rows: a population of up to this size is read whole; of a larger one so many are drawn; 32 or more.
         seed: seeds the generator; 0 or more.
     Returns:
         row numbers, int64; None where all are to be read
     """
-    if most < 2 * _PARTS:
-        raise VectorError(f"the sample is to have at most {most} rows; expected {2 * _PARTS} or more")
+    if max_rows < 2 * _PARTS:
+        raise VectorError(f"the sample is to have at most {max_rows} rows; expected {2 * _PARTS} or more")
     if seed < 0:
         raise VectorError(f"seed is {seed}; expected 0 or more")
-    if population <= most:
+    if population <= max_rows:
         return None
-    return np.random.default_rng(seed).choice(population, most, replace=False).astype(np.int64)
+    return np.random.default_rng(seed).choice(population, max_rows, replace=False).astype(np.int64)
 
 
 def estimate_mean(values: npt.ArrayLike, *, population: int) -> Estimate:
@@ -115,12 +115,12 @@ def estimate_moments(
         statistic: from moments (D + 1, D + 1) to a number: sums of products, and in the last row the sums and the count of
             rows; it must not change when all moments grow by one factor.
         about_row: the row that moments are about, against cancellation; None for the origin.
-        max_rows: as ``most`` of ``draw_sample``; 16 parts of the sample are left out, one after another.
+        max_rows: as ``max_rows`` of ``draw_sample``; 16 parts of the sample are left out, one after another.
         seed: seeds the sample.
     Source:
         Tukey (1958); Wolter (2007), Introduction to Variance Estimation, chapter 4; bias and variance times 1 - n / N
     """
-    rows = draw_sample(len(table), most=max_rows, seed=seed)
+    rows = draw_sample(len(table), max_rows=max_rows, seed=seed)
     parts = []
     for part in [None] if rows is None else np.array_split(rows, _PARTS):
         sums = np.zeros((table.shape[1] + 1, table.shape[1] + 1))

@@ -106,8 +106,8 @@ def _vector(vectors: VectorTable, term: str) -> npt.NDArray[np.float32] | None:
 
 def _best(scores: npt.NDArray[np.float32], count: int) -> Sequence[int]:
     """Return the places of the highest scores that are finite, the highest first; of equals the lower place."""
-    places = np.arange(len(scores)) if count >= len(scores) else np.sort(np.argpartition(-scores, count)[:count])
-    ordered = places[np.argsort(-scores[places], kind="stable")]
+    positions = np.arange(len(scores)) if count >= len(scores) else np.sort(np.argpartition(-scores, count)[:count])
+    ordered = positions[np.argsort(-scores[positions], kind="stable")]
     chosen: list[int] = ordered[np.isfinite(scores[ordered])].tolist()
     return chosen
 

@@ -17,7 +17,7 @@ from paddlenlp_embtune.text import Vocabulary
 __all__ = ["Corpus", "read_corpus"]
 
 _STRETCH, _STRETCHES, _SHARED = 32, 16, 64
-_LEAST_TOKENS = 1000
+_MIN_TOKENS = 1000
 _NO_TEXT = -1
 _SPECIAL = 2
 
@@ -61,10 +61,10 @@ class Corpus:
         noise = self._noise()
         order = random.permutation(count) * _STRETCH
         for at in range(0, count, _STRETCHES):
-            places = order[at : at + _STRETCHES, None] + around
-            contexts, texts = ids[places], numbers[places]
+            positions = order[at : at + _STRETCHES, None] + around
+            contexts, texts = ids[positions], numbers[positions]
             own = texts[:, window:-window, None]
-            pairs = (apart > 0) & (apart <= reach[places][:, window:-window, None]) & (own == texts[:, None, :])
+            pairs = (apart > 0) & (apart <= reach[positions][:, window:-window, None]) & (own == texts[:, None, :])
             pairs &= own != _NO_TEXT
             drawn = np.searchsorted(noise, random.random(_SHARED), side="right")
             yield min(1.0, (at + _STRETCHES) / count), Batch(contexts[:, window:-window], contexts, pairs, drawn, negatives)
@@ -107,11 +107,11 @@ def read_corpus(texts: Iterable[Sequence[str]], *, min_count: int) -> Corpus:
     kept = ids >= _SPECIAL
     ids, numbers = ids[kept], np.repeat(np.arange(len(lengths)), np.array(lengths, dtype=np.int64))[kept]
     different = len(vocabulary) - _SPECIAL
-    if len(ids) < _LEAST_TOKENS or different < 2:
-        most = max(counts.values(), default=0)
+    if len(ids) < _MIN_TOKENS or different < 2:
+        top_count = max(counts.values(), default=0)
         raise DataError(
             f"of {len(lengths):,} texts with {len(found):,} running tokens, {len(ids):,} are of tokens that occur {min_count} "
-            f"times or more ({different:,} different ones; the most frequent occurs {most:,} times); expected "
-            f"{_LEAST_TOKENS:,} or more of two or more; give more texts, or a lower min_count"
+            f"times or more ({different:,} different ones; the most frequent occurs {top_count:,} times); expected "
+            f"{_MIN_TOKENS:,} or more of two or more; give more texts, or a lower min_count"
         )
     return Corpus(vocabulary, ids, numbers, np.bincount(ids, minlength=len(vocabulary)), len(seen) - different)

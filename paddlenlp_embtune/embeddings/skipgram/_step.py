@@ -159,8 +159,8 @@ class Parts:
         """Return the rows of these tokens one after the other, and how many each has."""
         counts = self.first[tokens + 1] - self.first[tokens]
         begin = np.cumsum(counts) - counts
-        places = np.arange(counts.sum()) - np.repeat(begin - self.first[tokens], counts)
-        return self.rows[places], counts
+        positions = np.arange(counts.sum()) - np.repeat(begin - self.first[tokens], counts)
+        return self.rows[positions], counts
 
     def vectors(self, tokens: Ids, table: Array) -> Array:
         """Return the mean of the rows of each token.

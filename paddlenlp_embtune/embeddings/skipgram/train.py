@@ -196,11 +196,11 @@ class _Learner:
         return loss / max(1, pairs)
 
     def _step(self, batch: Batch, learning_rate: float, *, frozen: bool) -> Gradients:
-        tokens, places = np.unique(batch.centres, return_inverse=True)
+        tokens, positions = np.unique(batch.centres, return_inverse=True)
         vectors = self._parts.vectors(tokens, self._inner.table)
-        found = gradients(batch, vectors[places.reshape(batch.centres.shape)], self._outer.table)
+        found = gradients(batch, vectors[positions.reshape(batch.centres.shape)], self._outer.table)
         width = vectors.shape[1]
-        _, own = sums_by_row(places.reshape(-1), found.centres.reshape(-1, width))
+        _, own = sums_by_row(positions.reshape(-1), found.centres.reshape(-1, width))
         self._inner.move(*self._parts.spread(tokens, own), learning_rate=0.0 if frozen else learning_rate)
         others = np.concatenate([batch.contexts.reshape(-1), batch.negatives])
         steps = np.concatenate([found.contexts.reshape(-1, width), found.negatives])

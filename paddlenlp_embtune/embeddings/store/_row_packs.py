@@ -33,7 +33,7 @@ __all__ = [
 
 _BLOCK_ROWS = 8_192
 _KEY_BYTES = 16
-_EXPANSION_MOST, _FREE = 1100, 1 << 20  # what deflate can reach, and what nobody minds
+_MAX_EXPANSION, _FREE = 1100, 1 << 20  # what deflate can reach, and what nobody minds
 Keys = npt.NDArray[np.uint64]
 
 
@@ -107,7 +107,7 @@ def store_rows(folder: Path, table: Table, earlier: Iterable[Pack]) -> tuple[Ids
     own = np.arange(len(table))
     first = find_rows(table, own, keys, table, keys)
     first = np.where(first < 0, own, first)  # a key that two different rows share: the second is not sought for
-    places = np.full(len(table), -1, dtype=np.int64)
+    numbers = np.full(len(table), -1, dtype=np.int64)
     sought = np.flatnonzero(first == own)
     used: list[Pack] = []
     before = 0
@@ -118,14 +118,14 @@ def store_rows(folder: Path, table: Table, earlier: Iterable[Pack]) -> tuple[Ids
         found = find_rows(table, sought, keys, *known)
         hits = found >= 0
         if hits.any():
-            places[sought[hits]] = found[hits] + before
+            numbers[sought[hits]] = found[hits] + before
             used.append(pack)
             before += pack.rows
             sought = sought[~hits]
     if sought.size:
         used.append(_write_pack(folder, table, sought, keys))
-        places[sought] = np.arange(len(sought)) + before
-    return places[first], used, len(sought)
+        numbers[sought] = np.arange(len(sought)) + before
+    return numbers[first], used, len(sought)
 
 
 def _known(folder: Path, pack: Pack, width: int) -> tuple[Table, Keys] | None:
@@ -206,31 +206,31 @@ def open_pack(folder: Path, pack: Pack, width: int) -> Table:
         raise VectorError(f"{file} is missing") from None
 
 
-def assemble_rows(packs: Sequence[Table], places: Ids, width: int) -> Table:
+def assemble_rows(packs: Sequence[Table], numbers: Ids, width: int) -> Table:
     """Put a table together.
 
     Args:
         packs: (N, D) float32 each.
-        places: (V,) row numbers, counted through all packs.
+        numbers: (V,) row numbers, counted through all packs.
         width: D.
     Shapes:
         returns: (V, D) float32
     """
     ends = np.cumsum([len(pack) for pack in packs])
-    table = np.empty((len(places), width), dtype=np.float32)
+    table = np.empty((len(numbers), width), dtype=np.float32)
     for pack, end in zip(packs, ends.tolist(), strict=True):
-        own = np.flatnonzero((places >= end - len(pack)) & (places < end))
+        own = np.flatnonzero((numbers >= end - len(pack)) & (numbers < end))
         for part in _blocks(len(own)):
-            table[own[part]] = pack[places[own[part]] - (end - len(pack))]
+            table[own[part]] = pack[numbers[own[part]] - (end - len(pack))]
     return table
 
 
-def encode_index(places: Ids) -> bytes:
+def encode_index(numbers: Ids) -> bytes:
     """Compress row numbers, of which most follow the one before.
 
     The differences are sorted by their bytes, lowest first, before they are compressed: rows in order cost next to nothing.
     """
-    steps = np.diff(places, prepend=np.int64(-1)).astype("<i8")
+    steps = np.diff(numbers, prepend=np.int64(-1)).astype("<i8")
     return zlib.compress(np.ascontiguousarray(steps.view(np.uint8).reshape(-1, 8).T).tobytes())
 
 
@@ -244,7 +244,7 @@ def decode_index(content: bytes, *, count: int, below: int) -> Ids:
     Raises:
         VectorError: it holds something else.
     """
-    if count * 8 > max(_FREE, _EXPANSION_MOST * len(content)):
+    if count * 8 > max(_FREE, _MAX_EXPANSION * len(content)):
         raise VectorError(f"has {len(content)} bytes, too few for {count} rows")
     try:
         planes = zlib.decompressobj().decompress(content, count * 8 + 1)
@@ -253,10 +253,10 @@ def decode_index(content: bytes, *, count: int, below: int) -> Ids:
     if len(planes) != count * 8:
         raise VectorError(f"holds {len(planes)} bytes, not the {count * 8} of {count} rows")
     steps = np.ascontiguousarray(np.frombuffer(planes, dtype=np.uint8).reshape(8, -1).T).view("<i8").ravel()
-    places: Ids = np.cumsum(steps, dtype=np.int64) - 1
-    if places.min() < 0 or places.max() >= below:
-        raise VectorError(f"names row {places.min()} to {places.max()} of {below}")
-    return places
+    numbers: Ids = np.cumsum(steps, dtype=np.int64) - 1
+    if numbers.min() < 0 or numbers.max() >= below:
+        raise VectorError(f"names row {numbers.min()} to {numbers.max()} of {below}")
+    return numbers
 
 
 def _bits(rows: Table) -> npt.NDArray[np.uint32]:

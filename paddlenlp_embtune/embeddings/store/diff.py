@@ -54,12 +54,12 @@ def compare_versions(
         raise VectorError(
             f"the one version has the shape {old.shape}, the other {new.shape}; expected one width, for directions in spaces "
             "of different widths cannot be compared; compare the answers of the bundles instead, with: embtune evaluate"
-            f"{_told_apart(old_tokens, new_tokens)}"
+            f"{_describe_unshared(old_tokens, new_tokens)}"
         )
     one, other = shared_rows(old_tokens, new_tokens)
     if not one.size:
         raise VectorError(
-            f"the versions share no token{_told_apart(old_tokens, new_tokens)}; expected one token in both, or more"
+            f"the versions share no token{_describe_unshared(old_tokens, new_tokens)}; expected one token in both, or more"
         )
     same_bits, finite = _inspect(old, new, one, other)
     kept = np.flatnonzero(finite)
@@ -112,8 +112,8 @@ def _listed(tokens: list[str]) -> dict[str, Any]:
     return {"count": len(tokens), "tokens": tokens[:_LISTED]}
 
 
-def _told_apart(old_tokens: Tokens, new_tokens: Tokens) -> str:
+def _describe_unshared(old_tokens: Tokens, new_tokens: Tokens) -> str:
     """Name the tokens that only one side has, for a message."""
     sides = {"the one": _without(old_tokens, new_tokens), "the other": _without(new_tokens, old_tokens)}
-    told = [f"{len(only)} tokens only in {side}: {', '.join(only[:5])}" for side, only in sides.items() if only]
-    return f" ({'; '.join(told)})" if told else ""
+    parts = [f"{len(only)} tokens only in {side}: {', '.join(only[:5])}" for side, only in sides.items() if only]
+    return f" ({'; '.join(parts)})" if parts else ""

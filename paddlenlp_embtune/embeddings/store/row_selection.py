@@ -14,9 +14,9 @@ from paddlenlp_embtune.errors import VectorError, expected_names
 
 __all__ = ["check_same_space", "group_tokens", "replace_rows", "rows_of_tokens", "shared_rows"]
 
-_LOOKED_AT, _FEWEST, _LEAST_COSINE = 5_000, 16, 0.3
+_MAX_COMPARED, _MIN_SHARED, _MIN_COSINE = 5_000, 16, 0.3
 
-_LOOKED_AT = 20_000
+_MAX_COMPARED = 20_000
 
 
 def rows_of_tokens(tokens: Sequence[str], wanted: Iterable[str], *, where: str) -> Ids:
@@ -33,8 +33,8 @@ def rows_of_tokens(tokens: Sequence[str], wanted: Iterable[str], *, where: str) 
     rows = []
     for token in wanted:
         if token not in number:
-            near = list(itertools.islice((other for other in number if set(token) & set(other)), _LOOKED_AT))
-            allowed = expected_names(token, near or itertools.islice(number, _LOOKED_AT), limit=6)
+            near = list(itertools.islice((other for other in number if set(token) & set(other)), _MAX_COMPARED))
+            allowed = expected_names(token, near or itertools.islice(number, _MAX_COMPARED), limit=6)
             raise VectorError(f"{where} has no row for {token!r} among its {len(number)} tokens; {allowed}")
         rows.append(number[token])
     return np.array(rows, dtype=np.int64)
@@ -98,9 +98,9 @@ def check_same_space(tokens: Sequence[str], table: Table, others: Sequence[str],
     if table.shape[1] != other.shape[1]:
         return  # take_rows says so
     ours, theirs = shared_rows(tokens, others)
-    kept = np.setdiff1d(np.arange(len(ours)), np.flatnonzero(np.isin(ours, special_rows(tokens))))[:_LOOKED_AT]
+    kept = np.setdiff1d(np.arange(len(ours)), np.flatnonzero(np.isin(ours, special_rows(tokens))))[:_MAX_COMPARED]
     cosine = 1.0 - cosine_drift(table[ours[kept]], other[theirs[kept]])
-    if kept.size >= _FEWEST and (middle := float(np.median(cosine))) < _LEAST_COSINE:
+    if kept.size >= _MIN_SHARED and (middle := float(np.median(cosine))) < _MIN_COSINE:
         raise VectorError(
             f"on {kept.size} tokens that both have, the median cosine between their rows is {middle:.2f}: the two are of "
             "different spaces, and a row of one means nothing in the other; take rows from a version with the same start"

@@ -105,8 +105,8 @@ class VectorStore:
             earlier = self.versions()
             before = self.version(parent) if parent is not None else (earlier[-1] if earlier else None)
             same_width = [version.packs for version in reversed(earlier) if version.dimension == table.shape[1]]
-            places, used, new = _row_packs.store_rows(self.path / PACKS, table, itertools.chain.from_iterable(same_width))
-            index = _row_packs.encode_index(places)
+            numbers, used, new = _row_packs.store_rows(self.path / PACKS, table, itertools.chain.from_iterable(same_width))
+            index = _row_packs.encode_index(numbers)
             text = "\n".join(tokens)
             plain: dict[str, Any] = {
                 "number": max((version.number for version in earlier), default=0) + 1,
@@ -284,13 +284,13 @@ class VectorStore:
     def _read_table(self, version: Version) -> Table:
         content = read_checked(self.path, version.files()[1], self.versions)
         try:
-            places = _row_packs.decode_index(content, count=version.rows, below=sum(pack.rows for pack in version.packs))
+            numbers = _row_packs.decode_index(content, count=version.rows, below=sum(pack.rows for pack in version.packs))
             opened = [_row_packs.open_pack(self.path / PACKS, pack, version.dimension) for pack in version.packs]
         except VectorError as error:
             raise damage_error(self.path, version, self.versions(), str(error)) from None
         size, advice = version.rows * version.dimension * 4, "read it on a machine with more"
         require_memory(size, f"the version {version.name!r}", advice, error=VectorError)
-        table = _row_packs.assemble_rows(opened, places, version.dimension)
+        table = _row_packs.assemble_rows(opened, numbers, version.dimension)
         if table_sha256(table) != version.table_sha256:
             raise damage_error(self.path, version, self.versions(), "its rows are not those that were saved")
         return table

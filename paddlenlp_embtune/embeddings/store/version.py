@@ -41,7 +41,7 @@ _SCHEMA_VERSION = 1
 PACKS, INDICES, TOKENS = "packs", "indices", "tokens"
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 _SHA256 = re.compile("[0-9a-f]{64}")
-_SIZE_MOST = 1 << 40
+_MAX_SIZE = 1 << 40
 _BREAKING = re.compile(r"[\r\n\ud800-\udfff]")
 
 
@@ -187,7 +187,7 @@ def _check_fields(version: Version, file: Path) -> None:
     sizes = (version.rows, version.dimension, *(pack.rows for pack in version.packs))
     if odd := next((digest for digest in digests if not _SHA256.fullmatch(digest)), None):
         raise VectorError(f"{file} is damaged: {shorten(odd)} is no SHA-256")
-    if not version.packs or not all(0 < size <= _SIZE_MOST for size in sizes) or not 0 < version.number <= _SIZE_MOST:
+    if not version.packs or not all(0 < size <= _MAX_SIZE for size in sizes) or not 0 < version.number <= _MAX_SIZE:
         raise VectorError(f"{file} is damaged: its number and its sizes are {shorten((version.number, *sizes))}")
 
 

@@ -1,3 +1,3 @@
-"""Writing files and folders whole: atomic replacement, locks, seals, and errors that name the path."""
+"""Atomic writes of files and folders, locks, seals, and errors that name the path."""
 
 __all__: list[str] = []

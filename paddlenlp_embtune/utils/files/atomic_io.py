@@ -1,4 +1,4 @@
-"""Writing files and folders so that nobody ever sees half of one, and a process that is killed loses nothing."""
+"""Atomic writes of files and folders: readers never see a partial result, and a killed process loses nothing."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _log = logging.getLogger(__name__)
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
     """Write to a temporary sibling, and rename it over ``path`` when the block ends; an exception leaves ``path`` as it was.
 
-    A link stays a link: its target is replaced. What is no regular file, such as ``/dev/stdout``, is written to as it is. The
-    temporary file is locked while it is written; what killed processes left for the same path is removed.
+    A link stays a link: its target is replaced. Anything but a regular file, such as ``/dev/stdout``, is written to directly.
+    The temporary file is locked while it is written; leftovers of killed processes for the same path are removed.
 
     Raises:
-        OSError: the disk does not take the file; the error names ``path``.
+        OSError: the file cannot be written; the error names ``path``.
     """
     path = path.resolve()
     with naming(path):
@@ -69,7 +69,7 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
                 os.fchmod(file.fileno(), 0o644)
-                temporary.replace(path)  # while it is open, and so locked
+                temporary.replace(path)  # while still open, and therefore locked
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -92,15 +92,15 @@ def write_blocks(path: Path, blocks: Iterable[bytes]) -> None:
 
 @contextlib.contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Fill a temporary sibling folder, then put it in the place of ``path``, in one step.
+    """Fill a temporary sibling folder, then replace ``path`` with it in one step.
 
-    The lock of ``path`` is held meanwhile (see :func:`paddlenlp_embtune.utils.files.locks.exclusive_lock`), so anything else
-    beside it was left by killed processes: it is removed, or put back where a kill has left ``path`` empty. An exception
-    inside the block removes the sibling and leaves ``path`` as it was. A process that is killed leaves a hidden
-    ``.NAME~XXXX`` folder, never a half-written ``path``.
+    The lock of ``path`` is held throughout (see :func:`paddlenlp_embtune.utils.files.locks.exclusive_lock`), so any other
+    sibling was left by a killed process: it is removed, or restored if the kill left ``path`` missing. An exception inside
+    the block removes the sibling and leaves ``path`` unchanged. A killed process leaves a hidden ``.NAME~XXXX`` folder, never
+    a half-written ``path``.
 
     Raises:
-        OSError: the disk does not take the files, or ``path`` is a file; the error names ``path``, not the sibling.
+        OSError: the files cannot be written, or ``path`` is a file; the error names ``path``, not the sibling.
         EmbtuneError: another process has been writing there for too long.
     """
     path = path.resolve()  # a link to a folder stays a link: its target is replaced
@@ -115,9 +115,9 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove what killed processes left beside a path, or put it back; to be called by the holder of its lock.
+    """Remove or restore what killed processes left beside a path; the caller must hold its lock.
 
-    While nothing stands at the path, only what was being renamed is put back: what else is there may be all there is.
+    If the path is missing, only an interrupted rename is restored; nothing is removed, since it may be the only copy.
     """
     path = path.resolve()
     if path.exists() or recover(path):
@@ -125,19 +125,19 @@ def clear_leftovers(path: Path) -> None:
 
 
 def restore_interrupted(path: Path, *, whole: Callable[[Path], bool] | None = None) -> bool:
-    """Put back what a process that was killed between two renames has left of a path, or of a folder above it.
+    """Restore a path, or a folder above it, after a process was killed between two renames.
 
-    Where the process is alive, wait for its next rename.
+    If the process is still alive, wait for its next rename.
 
     Args:
-        path: where nothing stands.
-        whole: tells whether a hidden folder that was left beside the path is complete, so that it may take its place; None
-            puts back only what was being renamed.
+        path: the missing path.
+        whole: whether a hidden folder left beside the path is complete, so that it may replace it; None restores interrupted
+            renames only.
     Returns:
-        whether there was anything to wait for, or to put back
+        whether there was anything to wait for or to restore
     Raises:
         OSError: the folder cannot be written.
-        EmbtuneError: the other process does not go on.
+        EmbtuneError: the other process does not finish.
     """
     path = path.resolve()
     for place in (*reversed(path.parents), path):
@@ -147,18 +147,18 @@ def restore_interrupted(path: Path, *, whole: Callable[[Path], bool] | None = No
             break
         with exclusive_lock(place, wait_seconds=_RECOVERY_SECONDS):
             if recover(place):
-                _log.warning("put back %s, which a killed process had moved aside", place)
+                _log.warning("restored %s, which a killed process had moved aside", place)
     return path.exists() or (whole is not None and _take_whole(path, whole))
 
 
 def _take_whole(path: Path, whole: Callable[[Path], bool]) -> bool:
-    """Let the newest complete folder that a dead process left for a path take its place."""
+    """Replace a missing path with the newest complete folder that a dead process left for it."""
     for left in leftovers(path):
         if left.is_dir() and whole(left):
-            with exclusive_lock(path, wait_seconds=0):  # else its process is alive
+            with exclusive_lock(path, wait_seconds=0):  # otherwise its process is alive
                 if left.is_dir() and not path.exists():
                     swap_into_place(left, path)
-                    _log.warning("put back %s, which a killed process had left beside its place", path)
+                    _log.warning("restored %s from the folder that a killed process had left beside it", path)
             return True
     return False
 
@@ -180,9 +180,9 @@ def _temporary_file(path: Path) -> tuple[int, Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)  # another process took it for a dead one's before it was locked, and removes it
+            os.close(descriptor)  # before it was locked, another process took it for a leftover and removed it
             continue
-        except OSError:  # no locks here, so nobody can take it for a dead one's
+        except OSError:  # no locks here, so no process takes it for a leftover
             return descriptor, Path(name)
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)

@@ -16,19 +16,19 @@ from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 
 __all__ = ["find_damage", "write_seal"]
 
-_MOST_BYTES = 16 << 20
+_MAX_BYTES = 16 << 20
 _OWN = "seal_sha256"
 
 
 def write_seal(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
-    """Hash every file of a folder and write the seal, last of all and in one step.
+    """Hash every file of a folder, then write the seal atomically.
 
     Args:
-        folder: holds regular files, in folders or not.
-        name: of the seal, directly in the folder.
-        facts: plain values that the seal states beside the files.
+        folder: contains regular files, possibly in subfolders.
+        name: file name of the seal, directly in the folder.
+        facts: plain values to record in the seal.
     Raises:
-        OSError: a file cannot be read, or the seal not written.
+        OSError: a file cannot be read, or the seal cannot be written.
     """
     (folder / name).unlink(missing_ok=True)
     files = {path: {"bytes": info.st_size, "sha256": sha256_of(folder / path)} for path, info in _entries(folder).items()}
@@ -40,10 +40,10 @@ def find_damage(folder: Path, name: str) -> tuple[str | None, dict[str, Any]]:
     """Compare a folder with its seal; contents are hashed only if names and sizes agree.
 
     Args:
-        folder: holds the seal.
-        name: of the seal.
+        folder: contains the seal.
+        name: file name of the seal.
     Returns:
-        What is wrong, in words that follow "FOLDER is damaged: ", or None; and the facts of the seal, empty if it is damaged.
+        The damage, phrased to follow "FOLDER is damaged: ", or None; and the facts of the seal, empty if there is damage.
     """
     try:
         content = _read(folder / name)
@@ -60,40 +60,40 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a seal.
 
     Raises:
-        EmbtuneError: it is not as :func:`write_seal` left it.
+        EmbtuneError: it is not as :func:`write_seal` wrote it.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise EmbtuneError(f"its seal {path.name} is no regular file")
-    raw = read_bounded(path, error=EmbtuneError, max_bytes=_MOST_BYTES)
+        raise EmbtuneError(f"its seal {path.name} is not a regular file")
+    raw = read_bounded(path, error=EmbtuneError, max_bytes=_MAX_BYTES)
     content = parse_json(raw, f"its seal {path.name}", error=EmbtuneError)
     if not isinstance(content, dict) or raw != _text(content).encode("utf-8"):
-        raise EmbtuneError(f"its seal {path.name} is not as it was written")
+        raise EmbtuneError(f"its seal {path.name} was changed after it was written")
     own = content.pop(_OWN, None)
     if own is None and "files" not in content:
-        raise EmbtuneError(f"its seal {path.name} holds no SHA-256, as an earlier version of this package wrote it")
+        raise EmbtuneError(f"its seal {path.name} has no SHA-256; an earlier version of this package wrote it")
     if own != _digest(content) or not _well_formed(content.get("files")):
-        raise EmbtuneError(f"its seal {path.name} is not as it was written")
+        raise EmbtuneError(f"its seal {path.name} was changed after it was written")
     return content
 
 
 def _compare(folder: Path, files: dict[str, dict[str, Any]], entries: dict[str, os.stat_result]) -> str | None:
     for path in sorted({*files, *entries}):
         if path not in entries:
-            return f"it lacks {path}"
+            return f"{path} is missing"
         if path not in files:
-            return f"it holds {shorten(path)}, which was not there when it was sealed"
+            return f"{shorten(path)} was added after it was sealed"
         if not stat.S_ISREG(entries[path].st_mode):
-            return f"{path} is no regular file"
+            return f"{path} is not a regular file"
         if entries[path].st_size != files[path]["bytes"]:
-            return f"{path} has {entries[path].st_size:,} bytes, and had {files[path]['bytes']:,} when it was sealed"
+            return f"{path} has {entries[path].st_size:,} bytes, but had {files[path]['bytes']:,} when it was sealed"
     for path, stated in files.items():
         if sha256_of(folder / path) != stated["sha256"]:
-            return f"{path} has changed since it was sealed (its SHA-256 is another)"
+            return f"{path} has changed since it was sealed (its SHA-256 differs)"
     return None
 
 
 def _entries(folder: Path) -> dict[str, os.stat_result]:
-    """What stands in a folder, by path from there: everything that is no folder, and folders that hold nothing."""
+    """Return the entries of a folder by relative path: everything but folders, plus empty folders."""
     found: dict[str, os.stat_result] = {}
     waiting = [folder]
     while waiting:

@@ -1,18 +1,18 @@
-"""Replacing one complete folder by another, so that one of them is there whole whenever a kill comes.
+"""Replacing one complete folder with another, so that a kill at any moment leaves one of them complete.
 
-Where the kernel can, two folders change places in one step, and there is no moment between. Elsewhere the order of renames is
-the journal. With ``NAME`` the place:
+Where the kernel supports it, the two folders are exchanged in one system call. Elsewhere the order of renames serves as the
+journal. To replace ``NAME``:
 
 1. the new folder becomes ``.NAME~ready``, once it is complete and on the disk;
 2. the old one becomes ``.NAME~former``;
 3. ``.NAME~ready`` becomes ``NAME``.
 
-Where ``NAME`` is missing and ``.NAME~ready`` is there, step 3 was not reached: :func:`recover` takes it. Where only
-``.NAME~former`` is there, it goes back. Folders that are still being filled, and old ones that are being removed, are called
+If ``NAME`` is missing and ``.NAME~ready`` exists, step 3 was not reached: :func:`recover` completes it. If only
+``.NAME~former`` exists, it is renamed back. Folders that are being filled, and old ones that are being removed, are named
 ``.NAME~xxxxxxxx``.
 
-Every function here but ``recoverable`` is to be called by the holder of the lock of the place (see ``locks``), by whom all
-that is there is known to be of processes that have ended.
+Callers of every function here but ``recoverable`` must hold the lock of the path (see ``locks``): then all leftovers belong to
+processes that have ended.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ __all__ = ["leftovers", "recover", "recoverable", "swap_into_place", "sweep", "s
 _READY, _FORMER = "~ready", "~former"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
-"""EPERM: what some sandboxes answer to calls that they do not know; if it is meant, the plain rename fails the same way."""
+"""EPERM: some sandboxes return it for unknown calls; if it is genuine, the plain rename fails the same way."""
 
 _in_use: set[Path] = set()
 """Temporary folders of this process."""
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step; False where the kernel, the C library or the file system cannot."""
+    """Exchange two paths in one step; return False if the kernel, the C library or the file system cannot."""
     import ctypes
 
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
@@ -57,7 +57,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def temporary_sibling(path: Path) -> Iterator[Path]:
-    """Make a hidden folder beside a place; what is left of it when the block ends is removed."""
+    """Make a hidden folder beside a path; whatever is left of it when the block ends is removed."""
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path.name, "~")))
     _in_use.add(temporary)
     try:
@@ -69,10 +69,10 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
 
 
 def swap_into_place(temporary: Path, path: Path) -> None:
-    """Let a complete folder take a place; what stood there is where the new one was, or gone.
+    """Move a complete folder to a path; the old folder ends up where the new one was, or is removed.
 
     Raises:
-        OSError: it cannot be; what stood there still does.
+        OSError: the swap failed; the old folder is still in place.
     """
     if not os.path.lexists(path):
         temporary.rename(path)
@@ -100,12 +100,12 @@ def _in_three_steps(temporary: Path, path: Path) -> None:
 
 
 def recoverable(path: Path) -> bool:
-    """Whether a place is empty because a process was killed, or is at work, between two renames."""
+    """Return whether a path is missing because a process is, or was killed, between two renames."""
     return not os.path.lexists(path) and any(_sibling(path, ending).is_dir() for ending in (_READY, _FORMER))
 
 
 def recover(path: Path) -> bool:
-    """Bring back what belongs to a place; return whether there was anything."""
+    """Restore what belongs at a path; return whether there was anything to restore."""
     if os.path.lexists(path):
         return False
     for ending in (_READY, _FORMER):
@@ -117,7 +117,7 @@ def recover(path: Path) -> bool:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """Return the folders and files that unfinished processes left for exactly this place, the newest first."""
+    """Return the folders and files that unfinished processes left for exactly this path, newest first."""
     pattern = re.compile(re.escape(hidden_name(path.name, "~")) + r"[a-z0-9_]{8}")
     try:
         found = [each for each in path.parent.iterdir() if pattern.fullmatch(each.name) and each not in _in_use]
@@ -127,7 +127,7 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def sweep(path: Path) -> None:
-    """Bring back what belongs to a place, and remove everything else that was left for it."""
+    """Restore what belongs at a path, and remove all other leftovers for it."""
     recover(path)
     for left in (*leftovers(path), _sibling(path, _READY), _sibling(path, _FORMER)):
         if left.is_dir():
@@ -137,7 +137,7 @@ def sweep(path: Path) -> None:
 
 
 def remove_if_dead(file: Path) -> None:
-    """Remove a temporary file unless its writer, who keeps it locked, is alive, or that cannot be told."""
+    """Remove a temporary file unless its writer, which keeps it locked, is alive or may be."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -151,7 +151,7 @@ def remove_if_dead(file: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Have the contents and names of all files below a folder on the disk, so that a power cut leaves none of them empty."""
+    """Flush the contents and names of all files below a folder to disk, so that a power cut leaves none of them empty."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             _sync(Path(place) / name)
@@ -159,7 +159,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where its file system can be asked for that."""
+    """Flush the names in a folder to disk, if its file system supports that."""
     try:
         _sync(folder)
     except OSError as error:

@@ -1,11 +1,11 @@
-"""One lock for each place that is written, between processes and between threads.
+"""One lock per output path, between processes and between threads.
 
 The lock of ``FOLDER/NAME`` is ``flock`` on the hidden file ``FOLDER/.NAME.lock``, where ``FOLDER`` and ``NAME`` are those of
-the resolved path: every spelling of a path, and every link to it, has the same lock, whether anything stands there or not. The
-kernel lets go of it when its process ends, however it ends.
+the resolved path: every spelling of a path, and every link to it, shares one lock, whether the path exists or not. The kernel
+releases it when its process ends, however it ends.
 
-Who lets go of a lock removes its file first. So a file that was opened and then locked may be one that is removed by then: it
-counts only if the path still names the same file; else the next try opens, or makes, the one that the path names now.
+The holder removes the lock file before releasing the lock. A file that was opened and then locked may therefore have been
+removed in between: the lock counts only if the path still names the same file; otherwise the next attempt opens the new one.
 
 Reading takes no lock.
 """
@@ -30,11 +30,11 @@ from paddlenlp_embtune.utils.files.os_errors import naming
 __all__ = ["WAIT_SECONDS", "exclusive_lock", "hidden_name"]
 
 WAIT_SECONDS = 600.0
-"""How long a writer waits for another one."""
+"""Seconds that a writer waits for another one."""
 
 _SAY_AFTER_SECONDS = 1.0
 _PAUSES = (0.002, 0.2)
-_MOST_BYTES_OF_NAME = 200
+_MAX_NAME_BYTES = 200
 _log = logging.getLogger(__name__)
 
 
@@ -45,13 +45,13 @@ class _Held:
 
 
 _held: dict[tuple[str, int], _Held] = {}
-"""By resolved path and thread."""
+"""Locks held by this process, by resolved path and thread."""
 
 
 def hidden_name(name: str, ending: str) -> str:
-    """Return the name of a hidden sibling, which is short enough for a file system wherever ``name`` is."""
+    """Return the name of a hidden sibling, short enough for a file system if ``name`` is."""
     content = os.fsencode(name)
-    if len(content) > _MOST_BYTES_OF_NAME:
+    if len(content) > _MAX_NAME_BYTES:
         name = f"{name[:40]}-{hashlib.sha256(content).hexdigest()[:16]}"
     return f".{name}{ending}"
 
@@ -64,15 +64,15 @@ def exclusive_lock(
     error: type[EmbtuneError] = EmbtuneError,
     refusal: str | None = None,
 ) -> Iterator[None]:
-    """Keep all other writers from a place until the block ends; within one thread, blocks may be nested.
+    """Exclude all other writers of a path until the block ends; blocks may nest within one thread.
 
     Args:
-        target: what is written; its folder is made if it is not there.
+        target: the path to be written; its folder is created if needed.
         wait_seconds: how long to wait for another writer; 0 tries once.
         error: the exception to raise.
-        refusal: its message; None says who is writing, and for how long it was waited.
+        refusal: its message; None names the writing process and the time waited.
     Raises:
-        EmbtuneError: of the type given; another process or thread is writing there.
+        EmbtuneError: of the type given; another process or thread is writing to it.
         OSError: the folder cannot be written.
     """
     target = target.resolve()
@@ -90,23 +90,23 @@ def exclusive_lock(
         yield
     finally:
         held.depth -= 1
-        if lock is not None and _held.get(key) is held:  # not so in a child that was forked inside the block
+        if lock is not None and _held.get(key) is held:  # false in a child that was forked inside the block
             del _held[key]
             _let_go(lock, held.descriptor)
 
 
 def _wait(lock: Path, target: Path, wait_seconds: float, error: type[EmbtuneError], refusal: str | None) -> int:
-    """Acquire a lock, and say so where it takes a while; return its descriptor."""
+    """Acquire a lock, logging a longer wait; return its descriptor."""
     started, pause, said = time.monotonic(), _PAUSES[0], False
     while (descriptor := _try(lock)) is None:
         waited = time.monotonic() - started
         if waited >= wait_seconds:
-            told = f"another process{_holder(lock)} has been writing {target} for more than {wait_seconds:g} seconds"
-            raise error(refusal or f"{told}; wait until it has ended, and try again")
+            message = f"another process{_holder(lock)} has been writing {target} for more than {wait_seconds:g} seconds"
+            raise error(refusal or f"{message}; wait until it has ended, then try again")
         if not said and waited >= _SAY_AFTER_SECONDS:
             said = True
             _log.warning(
-                "waiting for another process%s that writes %s, at most %g seconds", _holder(lock), target, wait_seconds
+                "waiting for another process%s that is writing %s, for at most %g seconds", _holder(lock), target, wait_seconds
             )
         time.sleep(min(pause, wait_seconds - waited))
         pause = min(pause * 1.5, _PAUSES[1])
@@ -114,7 +114,7 @@ def _wait(lock: Path, target: Path, wait_seconds: float, error: type[EmbtuneErro
 
 
 def _try(lock: Path) -> int | None:
-    """Try to acquire a lock once, or as often as its file is removed meanwhile; None where another one holds it."""
+    """Try to acquire a lock once, retrying while its file is being removed; return None if another process holds it."""
     while True:
         descriptor = _open(lock)
         try:
@@ -139,7 +139,7 @@ def _open(lock: Path) -> int:
     try:
         return os.open(lock, flags | os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        # Somebody else's, in a folder that both may write: reading is enough to lock it.
+        # Another user's lock file in a shared folder: read access is enough to lock it.
         if error.errno == errno.EACCES:
             with contextlib.suppress(OSError):
                 return os.open(lock, flags | os.O_RDONLY)
@@ -158,7 +158,7 @@ def _is_current(descriptor: int, lock: Path) -> bool:
 def _let_go(lock: Path, descriptor: int) -> None:
     try:
         with contextlib.suppress(OSError):
-            if _is_current(descriptor, lock):  # else its folder has been replaced, and the file went with it
+            if _is_current(descriptor, lock):  # otherwise its folder was replaced, and the file with it
                 lock.unlink()
     finally:
         os.close(descriptor)
@@ -171,7 +171,7 @@ def _holder(lock: Path) -> str:
 
 
 def _forget() -> None:
-    """In a child: locks stay with the process that took them; a copy of their descriptors would keep them beyond its end."""
+    """In a forked child, close inherited lock descriptors: they would keep the parent's locks beyond its end."""
     for held in _held.values():
         with contextlib.suppress(OSError):
             os.close(held.descriptor)

@@ -1,3 +1,3 @@
-"""Reading pickled arrays of numpy, Paddle and PyTorch without running anything that a pickle names."""
+"""Safe readers for pickled arrays of numpy, Paddle and PyTorch: nothing that a pickle names is executed."""
 
 __all__: list[str] = []

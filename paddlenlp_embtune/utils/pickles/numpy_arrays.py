@@ -1,4 +1,4 @@
-"""Reading pickled arrays: the file says what they are, and they are made here, of checked types, shapes and bytes."""
+"""A safe reader for pickled numpy arrays: types, shapes and sizes are checked before an array is built."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["MAX_DIMENSIONS", "check_shape", "read_arrays", "read_values"]
 
 MAX_DIMENSIONS = 32
-"""Dimensions of an array, numpy 1's own bound."""
+"""Maximum number of dimensions of an array, the limit of numpy 1."""
 
-_MOST_SIZE = 1 << 40
-"""Values along one dimension, and of all dimensions that are not 0."""
+_MAX_SIZE = 1 << 40
+"""Maximum size of one dimension, and of the product of all dimensions that are not 0."""
 
-_MOST_DEPTH = 64
+_MAX_DEPTH = 64
 _TYPES = frozenset(("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"))
 _NEXT_STEP = "save the model again with save_pretrained"
 
 
 def read_arrays(file: Path, *, error: type[EmbtuneError]) -> dict[str, Any]:
-    """Read pickled arrays by name, as PaddleNLP saves parameters; what else the file holds is left out.
+    """Read pickled arrays by name, as PaddleNLP saves parameters; other content of the file is skipped.
 
-    Memory stays within four times the file, and 128 MB.
+    Memory use stays within four times the file size plus 128 MB.
 
     Args:
         file: a ``.pdparams`` file.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; the file is damaged, asks for more than arrays, or holds no names.
+        EmbtuneError: of the type given; the file is damaged, contains more than arrays, or contains no named arrays.
     """
     state = _load(file, error)
     if not isinstance(state, dict):
-        raise error(f"{file} holds no parameters by name; give the folder that save_pretrained wrote")
+        raise error(f"{file} contains no named parameters; pass the folder that save_pretrained wrote")
     arrays = {name: value for name, value in state.items() if isinstance(value, _Array) and isinstance(name, str)}
     if empty := [name for name, value in arrays.items() if value.values is None]:
         raise error(f"{file} cannot be read as arrays: {shorten(empty[0])} has no values; {_NEXT_STEP}")
@@ -49,19 +49,19 @@ def read_arrays(file: Path, *, error: type[EmbtuneError]) -> dict[str, Any]:
 
 
 def read_values(file: Path, *, error: type[EmbtuneError]) -> Any:
-    """Read a pickle of arrays and plain values that hold each other, as Paddle saves the state of an optimizer or a schedule.
+    """Read a pickle of nested arrays and plain values, as Paddle saves the state of an optimizer or a schedule.
 
-    Memory stays within four times the file, and a few hundred MB for plain values.
+    Memory use stays within four times the file size, plus a few hundred MB for plain values.
 
     Args:
         file: such as ``optimizer.pdopt`` or ``scheduler.pdparams``.
         error: the exception to raise.
     Returns:
-        Dictionaries, lists, tuples, strings, bytes, numbers, booleans, None, and arrays of their own memory. The pair of name
-        and array that Paddle makes of a tensor is the array alone. What stands twice in the file may be one object.
+        Dictionaries, lists, tuples, strings, bytes, numbers, booleans, None, and arrays that own their memory. The pair of
+        name and array that Paddle saves for a tensor becomes the array alone. Repeated values may share one object.
     Raises:
-        EmbtuneError: of the type given; the file is damaged, asks for more than arrays and plain values, nests deeper than 64
-            levels, or grows beyond a million values.
+        EmbtuneError: of the type given; the file is damaged, contains more than arrays and plain values, nests deeper than 64
+            levels, or exceeds a million values.
     """
     return _load(file, error, whole=True)
 
@@ -86,20 +86,20 @@ def _reason(fault: Exception) -> str:
 
 
 def check_shape(shape: Any) -> tuple[int, ...]:
-    """Return a shape that numpy can be given.
+    """Return a shape after checking that numpy can use it.
 
     Raises:
-        PickleError: it is no tuple of whole numbers, has too many dimensions, or one that is negative or too large.
+        PickleError: it is not a tuple of integers, has too many dimensions, or has one that is negative or too large.
     """
     if type(shape) is not tuple or len(shape) > MAX_DIMENSIONS or any(type(size) is not int for size in shape):
         raise PickleError(f"the shape of an array is {shorten(shape)}")
-    if min(shape, default=0) < 0 or math.prod(size for size in shape if size) > _MOST_SIZE:
+    if min(shape, default=0) < 0 or math.prod(size for size in shape if size) > _MAX_SIZE:
         raise PickleError(f"the shape of an array is {shorten(shape)}")
     return shape
 
 
 class _Dtype:
-    """What the pickle says of a type: one of numpy's codes of two or three letters, and the order of bytes."""
+    """A dtype as the pickle declares it: one of numpy's two- or three-letter codes, and the byte order."""
 
     __slots__ = ("code", "order")
 
@@ -116,7 +116,7 @@ class _Dtype:
 
 
 class _Array:
-    """What the pickle says of an array; without values until it has said all."""
+    """An array as the pickle declares it; without values until it is complete."""
 
     __slots__ = ("values",)
 
@@ -128,7 +128,7 @@ class _Array:
 
 
 class _ArrayReader(PickleReader):
-    """Makes arrays out of what a pickle of numpy's says of them."""
+    """Builds numpy arrays from a pickle."""
 
     WANTED: ClassVar[str] = "arrays"
     GLOBALS: ClassVar = {
@@ -147,7 +147,7 @@ class _ArrayReader(PickleReader):
 
     def __init__(self, stream: Any, size: int) -> None:
         super().__init__(stream, size)
-        self._room = 2 * size  # what protocol 2 encodes counts as bytes, and once more as an array
+        self._room = 2 * size  # what protocol 2 encodes counts once as bytes and once as an array
 
     def call(self, role: str, args: tuple[Any, ...]) -> Any:
         match role, args:
@@ -156,7 +156,7 @@ class _ArrayReader(PickleReader):
             case "dtype", (str() as code, *_) if code in _TYPES:
                 return _Dtype(code)
             case "dtype", (code, *_):
-                raise PickleError(f"an array is of type {shorten(code)}, and only numbers are read")
+                raise PickleError(f"an array has the type {shorten(code)}, but only numbers are supported")
             case "scalar", (_Dtype() as dtype, data):
                 return self._values(dtype, (), "C", data).item()
             case "encode", (text, "latin1" | "latin-1"):
@@ -165,7 +165,7 @@ class _ArrayReader(PickleReader):
 
     def _container(self, role: str, args: tuple[Any, ...]) -> Any:
         match role, args:
-            case "bytes", ():  # how protocol 2 writes none
+            case "bytes", ():  # how protocol 2 writes empty bytes
                 return b""
             case "mapping", ():
                 return {}
@@ -184,20 +184,20 @@ class _ArrayReader(PickleReader):
             case _Dtype(order=""), (3 | 4, "<" | ">" | "|" | "=" as order, None, None, None, -1, -1, 0, *_):
                 target.order = order
             case _Dtype(), _:
-                raise PickleError(f"an array is of type {shorten(state)}, and only numbers are read")
+                raise PickleError(f"an array has the type {shorten(state)}, but only numbers are supported")
             case _Array(), _:
-                raise PickleError(f"an array is said to be {shorten(state)}")
+                raise PickleError(f"an array has the invalid state {shorten(state)}")
             case _:
                 super().build(target, state)
 
     def finish(self, state: Any) -> Any:
-        """Return a value with its arrays and strings in place; see :func:`read_values`."""
+        """Return a value with its arrays and strings resolved; see :func:`read_values`."""
         return self._finish(state, 0)
 
     def _finish(self, value: Any, depth: int) -> Any:
         self.charge(1)
-        if depth > _MOST_DEPTH:
-            raise PickleError(f"it nests deeper than {_MOST_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            raise PickleError(f"it nests deeper than {_MAX_DEPTH} levels")
         if isinstance(value, _Array):
             if value.values is None:
                 raise PickleError("an array in it has no values")
@@ -210,14 +210,14 @@ class _ArrayReader(PickleReader):
             self._spend(value.size)
             return self.content(value)
         if isinstance(value, (Global, _Dtype)):
-            raise PickleError(f"it holds a {type(value).__name__.strip('_').lower()} in place of a value")
+            raise PickleError(f"it contains a {type(value).__name__.strip('_').lower()} instead of a value")
         return value
 
     def _spend(self, size: int) -> None:
-        """Count bytes that are made out of the file's; there are more only where one part is used again and again."""
+        """Count the bytes allocated; they exceed the file's only if one part is used again and again."""
         self._room -= size
         if self._room < 0:
-            raise PickleError("it makes more arrays than it has bytes for")
+            raise PickleError("it builds more arrays than it has bytes for")
 
     def _values(self, dtype: _Dtype, shape: tuple[int, ...], order: Any, data: Any) -> npt.NDArray[Any]:
         import numpy as np
@@ -233,11 +233,11 @@ class _ArrayReader(PickleReader):
             found = f"{len(raw):,} bytes" if type(raw) is bytes else shorten(raw)
             raise PickleError(f"an array of shape {shape} has {found}, expected {size:,} bytes")
         values = np.frombuffer(raw, dtype=dtype.numpy() if dtype.code != "b1" else np.dtype("u1"))
-        owned = values.astype(dtype.numpy().newbyteorder("="), copy=True)  # of bool: whatever is not 0 is True
+        owned = values.astype(dtype.numpy().newbyteorder("="), copy=True)  # for bool, anything but 0 is True
         return owned.reshape(shape, order=order)
 
     def _encode(self, text: Any) -> Any:
-        """Bytes, which protocol 2 has no word for and writes as a text."""
+        """Return bytes that protocol 2, which has no opcode for them, writes as a string."""
         if type(text) is Span and text.decode is not None:
             return Span(text.start, text.size, _recode)
         if type(text) is not str:
@@ -248,16 +248,16 @@ class _ArrayReader(PickleReader):
     def _mapping(self, pairs: list[Any]) -> dict[Any, Any]:
         self.charge(len(pairs))
         if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-            raise PickleError("it makes a dictionary of what is no list of pairs")
+            raise PickleError("it builds a dictionary from something other than a list of pairs")
         return {self.key(key): value for key, value in pairs}
 
 
 def _recode(raw: bytes) -> bytes:
-    """UTF-8 to Latin-1, without a text of four bytes a letter in between."""
+    """Convert UTF-8 to Latin-1 without an intermediate string of four bytes per character."""
     import numpy as np
 
-    if raw and np.frombuffer(raw, np.uint8).max() > 0xC3:  # the first byte of letters beyond Latin-1
-        raise PickleError("a text in it that stands for bytes holds other letters")
+    if raw and np.frombuffer(raw, np.uint8).max() > 0xC3:  # the first byte of characters beyond Latin-1
+        raise PickleError("a string in it that represents bytes contains characters beyond Latin-1")
     return raw.decode("utf-8").encode("latin-1")
 
 
@@ -265,4 +265,4 @@ def _latin1(text: str) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise PickleError("a text in it that stands for bytes holds other letters") from None
+        raise PickleError("a string in it that represents bytes contains characters beyond Latin-1") from None

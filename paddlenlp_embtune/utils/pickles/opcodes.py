@@ -1,4 +1,4 @@
-"""The opcodes that arrays are pickled with, protocols 2 to 5; any other is refused."""
+"""The opcodes that pickled arrays use, protocols 2 to 5; all others are rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _utf8(raw: bytes) -> str:
 
 
 def _latin1(raw: bytes) -> str:
-    return raw.decode("latin-1")  # what Python 2 wrote, as Paddle reads it
+    return raw.decode("latin-1")  # written by Python 2; Paddle reads it this way
 
 
 def _integer(size: int) -> Step:
@@ -83,10 +83,10 @@ _STEPS: dict[bytes, Step] = {
 
 
 def find_step(code: bytes) -> Step:
-    """Return what an opcode does.
+    """Return the step that an opcode performs.
 
     Raises:
-        PickleError: it is none of these opcodes, or the pickle ends here.
+        PickleError: the opcode is not supported, or the pickle ends here.
     """
     if step := _STEPS.get(code):
         return step
@@ -96,5 +96,5 @@ def find_step(code: bytes) -> Step:
 
     names = [opcode.name for opcode in pickletools.opcodes if opcode.code.encode("latin-1") == code]
     if not names:
-        raise PickleError(f"it is no pickle: the byte {code!r} in it says nothing")
-    raise PickleError(f"it uses {names[0]}, which arrays are not saved with")
+        raise PickleError(f"it is not a pickle: the byte {code!r} is not an opcode")
+    raise PickleError(f"it uses the opcode {names[0]}, which saved arrays do not need")

@@ -1,9 +1,8 @@
-"""A reader of pickles that can do nothing but build plain values: it imports nothing, calls nothing and sets no attribute.
+"""A pickle reader that can only build plain values: it imports nothing, calls nothing and sets no attribute.
 
-Python's own unpickler calls what the file names. This one knows the opcodes that arrays are saved with, and hands the few
-names that its subclass declares to methods of that subclass, as strings. Memory is bounded by the file: long strings stay in
-the file until somebody asks for them, and the number of steps is limited, so that what is built of small values stays under
-about 128 MB.
+Python's own unpickler calls whatever the file names. This one supports only the opcodes that saved arrays use, and passes the
+few names that its subclass declares to methods of that subclass, as strings. Memory is bounded by the file size: long strings
+stay in the file until they are requested, and the number of steps is limited, so that small values take at most about 128 MB.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from paddlenlp_embtune.utils.pickles.values import PickleError, Span
 __all__ = ["MAX_STEPS", "PickleReader"]
 
 MAX_STEPS = 1_000_000
-"""Opcodes that are followed in one file; an array takes about 40."""
+"""Maximum number of opcodes executed for one file; an array takes about 40."""
 
 
 class PickleReader(PickleStack):
-    """Follows the opcodes of one pickle.
+    """Executes the opcodes of one pickle.
 
-    Subclasses say which names it may import (``GLOBALS``), and what a call of one of them gives (``call``).
+    Subclasses declare which names it may import (``GLOBALS``), and what calling one of them returns (``call``).
 
     Args:
-        stream: at the beginning of the pickle; it must be able to seek.
-        size: bytes that the stream has from there on.
+        stream: positioned at the beginning of the pickle; must be seekable.
+        size: bytes from there to the end of the stream.
     """
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
@@ -35,13 +34,13 @@ class PickleReader(PickleStack):
         self._steps = 0
 
     def load(self) -> Any:
-        """Follow the pickle to its end.
+        """Execute the pickle to its end.
 
         Returns:
-            Plain values, what :meth:`call` gave, and :class:`Span` for long strings. Lists and dictionaries may hold each other
-            or themselves, and may nest as deep as the file is long.
+            Plain values, results of :meth:`call`, and :class:`Span` for long strings. Lists and dictionaries may contain each
+            other or themselves, and may nest as deep as the file is long.
         Raises:
-            PickleError: see there.
+            PickleError: the pickle is damaged, or uses something that is not supported.
         """
         try:
             while (code := self._stream.read(1)) != b".":
@@ -49,27 +48,27 @@ class PickleReader(PickleStack):
                 find_step(code)(self)
             return self._stack.pop()
         except IndexError:
-            raise PickleError("it takes more values than it has put down") from None
+            raise PickleError("it pops more values than it has pushed") from None
         except KeyError as fault:
-            raise PickleError(f"it takes value {fault}, which it has not put away") from None
+            raise PickleError(f"it gets the value {fault} from the memo, which it has not put there") from None
         except UnicodeDecodeError as fault:
-            raise PickleError(f"a text in it is not UTF-8: {fault.reason}") from None
+            raise PickleError(f"a string in it is not UTF-8: {fault.reason}") from None
 
     def charge(self, steps: int) -> None:
-        """Count work that grows with the values and not with the file.
+        """Count work that grows with the values rather than with the file.
 
         Raises:
-            PickleError: it was more than ``MOST_STEPS`` in all.
+            PickleError: the total exceeds ``MAX_STEPS``.
         """
         self._steps += steps
         if self._steps > MAX_STEPS:
             raise PickleError(f"it has more than {MAX_STEPS:,} steps; arrays take about 40 each")
 
     def content(self, value: Any) -> Any:
-        """Return a string that may have stayed in the file.
+        """Return a string, reading it if it is still in the file.
 
         Raises:
-            PickleError: the file has changed, or the string is not what it says.
+            PickleError: the file has changed, or the string cannot be decoded.
         """
         if type(value) is not Span:
             return value

@@ -1,4 +1,4 @@
-"""The stack that the opcodes of a pickle work on: it builds plain values, and can neither import nor call anything."""
+"""The stack machine of a pickle: it builds plain values, and can neither import nor call anything."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from paddlenlp_embtune.utils.pickles.values import Global, PickleError, Span, pr
 __all__ = ["PickleStack"]
 
 _LONG = 4096
-"""Bytes from which on a string stays in the file."""
+"""Strings of this many bytes or more stay in the file."""
 
 _MAX_LINE = 512
-"""Bytes of a module's or a class's name."""
+"""Maximum length of a module or class name in bytes."""
 
 _MAX_BITS = 60
-"""Bits of a number that is a key: beyond them numbers can be made that share one hash, and a dictionary slows down."""
+"""Maximum bits of an integer key: beyond them, integers can be chosen to share one hash, which slows a dictionary down."""
 
 _KEYS = (str, int, bytes, bool, type(None))
 
@@ -27,15 +27,15 @@ class PickleStack:
     """The stack, the marks and the memo of one pickle, and what each opcode does to them.
 
     Args:
-        stream: at the beginning of the pickle; it must be able to seek.
-        size: bytes that the stream has from there on.
+        stream: positioned at the beginning of the pickle; must be seekable.
+        size: bytes from there to the end of the stream.
     """
 
     GLOBALS: ClassVar[Mapping[tuple[str, str], str]] = {}
     """The role of each name that may be imported, by module and name, for :meth:`call`."""
 
     WANTED: ClassVar[str] = "plain values"
-    """What is read, for messages."""
+    """Name of the supported content, for messages."""
 
     def __init__(self, stream: IO[bytes], size: int) -> None:
         self._stream, self._size = stream, size
@@ -45,27 +45,27 @@ class PickleStack:
         self._globals: dict[tuple[str, str], Global] = {}
 
     def call(self, role: str, args: tuple[Any, ...]) -> Any:
-        """Return what a call of a name of this role gives.
+        """Return the result of calling a name of this role.
 
         Raises:
-            PickleError: the arguments are not those that this role takes.
+            PickleError: the arguments do not fit the role.
         """
         raise PickleError(f"it calls {role}")
 
     def build(self, target: Any, state: Any) -> None:
-        """Give something its state; that of dictionaries, such as ``_metadata``, is left out.
+        """Set the state of an object; that of dictionaries, such as ``_metadata``, is skipped.
 
         Raises:
-            PickleError: what has been made so takes no state.
+            PickleError: the object takes no state.
         """
         if type(target) is not dict:
-            raise PickleError(f"it gives a state to {shorten(target)}")
+            raise PickleError(f"it sets the state of {shorten(target)}")
 
     def persistent(self, pid: Any) -> Any:
-        """Return what stands outside the pickle.
+        """Return an object stored outside the pickle.
 
         Raises:
-            PickleError: there is no such thing.
+            PickleError: there is no such object.
         """
         raise PickleError("it refers to something outside the file")
 
@@ -83,7 +83,7 @@ class PickleStack:
     def _string(self, size: int, decode: Callable[[bytes], Any] | None = None) -> None:
         at = self._stream.tell()
         if size > self._size - at:
-            raise PickleError(f"it announces a string of {size:,} bytes, and {max(0, self._size - at):,} are left")
+            raise PickleError(f"it announces a string of {size:,} bytes, but only {max(0, self._size - at):,} are left")
         if size >= _LONG:
             self._stack.append(Span(at, size, decode))
             self._stream.seek(size, 1)
@@ -94,7 +94,7 @@ class PickleStack:
     def _line(self) -> str:
         line = self._stream.readline(_MAX_LINE)
         if not line.endswith(b"\n"):
-            raise PickleError("a name in it has no end")
+            raise PickleError("a name in it is not terminated")
         return line[:-1].decode("utf-8")
 
     def _since_mark(self) -> list[Any]:
@@ -103,7 +103,7 @@ class PickleStack:
 
     def _proto(self) -> None:
         if (version := self._number(1)) > 5:
-            raise PickleError(f"it is of protocol {version}, and 2 to 5 are known")
+            raise PickleError(f"its protocol is {version}; only 2 to 5 are supported")
 
     def _frame(self) -> None:
         if self._number(8) > self._size - self._stream.tell():
@@ -168,10 +168,10 @@ class PickleStack:
             target[self.key(key)] = value
 
     def key(self, value: Any) -> Any:
-        """Return what may be the key of a dictionary: its hash is quick, and hard to choose.
+        """Return a value after checking that it may be a dictionary key: its hash is fast and hard to force.
 
         Raises:
-            PickleError: it is something else.
+            PickleError: it must not be a key.
         """
         if type(value) not in _KEYS or (type(value) is int and value.bit_length() > _MAX_BITS):
             raise PickleError(f"a key in it is {shorten(value)}")
@@ -189,7 +189,7 @@ class PickleStack:
         role = self.GLOBALS.get((module, name)) if type(module) is str and type(name) is str else None
         if role is None:
             asked = f"{module}.{name}" if type(module) is str and type(name) is str else f"{shorten(module)}, {shorten(name)}"
-            raise PickleError(f"it asks for {printable(asked)}, and only {self.WANTED} are read")
+            raise PickleError(f"it asks for {printable(asked)}, but only {self.WANTED} are read")
         self._stack.append(self._globals.setdefault((module, name), Global(role, f"{module}.{name}")))
 
     def _reduce(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading what PyTorch's ``save`` wrote, without PyTorch: tensors are made here, of storages that lie in the file."""
+"""A safe reader for files of ``torch.save`` that does not need PyTorch."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _STORAGES = {
     "ByteStorage": "u1",
     "BoolStorage": "u1",
 }
-_MOST_PICKLE = 64 << 20
-_NEXT_STEP = "save the model as safetensors, or give one that PyTorch 1.6 or later saved"
+_MAX_PICKLE_BYTES = 64 << 20
+_NEXT_STEP = "save the model as safetensors, or pass a file saved by PyTorch 1.6 or later"
 
 
 def read_torch_arrays(file: Path, *, error: type[EmbtuneError]) -> dict[str, Any]:
-    """Read tensors by name, as PyTorch saves the state of a model; what else the file holds is left out.
+    """Read tensors by name, as PyTorch saves a state dict; other content of the file is skipped.
 
-    Memory stays within four times what the file unpacks to, which is at most 16 times the file or 64 MB, and 128 MB.
+    Memory use stays within four times the unpacked size, which is at most 16 times the file or 64 MB, plus 128 MB.
 
     Args:
         file: such as ``pytorch_model.bin``.
         error: the exception to raise.
     Returns:
-        Arrays by name, of their own types; bfloat16 as float32. Names that share one tensor share one array.
+        Arrays by name, with their original types; bfloat16 becomes float32. Names that share one tensor share one array.
     Raises:
-        EmbtuneError: of the type given; the file is damaged, asks for more than tensors, or holds no names.
+        EmbtuneError: of the type given; the file is damaged, contains more than tensors, or contains no named tensors.
     """
     try:
         with open_zip(file) as archive:
@@ -63,7 +63,7 @@ def read_torch_arrays(file: Path, *, error: type[EmbtuneError]) -> dict[str, Any
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
-        raise error(f"{file} holds no tensors by name; {_NEXT_STEP}")
+        raise error(f"{file} contains no named tensors; {_NEXT_STEP}")
     return {str(name): value.values for name, value in state.items() if isinstance(value, _Tensor)}
 
 
@@ -71,12 +71,12 @@ def _reader(archive: zipfile.ZipFile) -> _TensorReader:
     entries = [member for member in archive.infolist() if member.filename.endswith("/data.pkl")]
     if len(entries) != 1:
         raise PickleError(f"it has {len(entries)} members data.pkl, expected one")
-    content = read_member(archive, entries[0], max_bytes=_MOST_PICKLE)
+    content = read_member(archive, entries[0], max_bytes=_MAX_PICKLE_BYTES)
     return _TensorReader(content, archive, entries[0].filename.removesuffix("data.pkl"))
 
 
 class _Storage:
-    """The values of a storage, all of them, in one dimension; only :meth:`_TensorReader.persistent` makes one."""
+    """All values of a storage, in one dimension; only :meth:`_TensorReader.persistent` creates one."""
 
     __slots__ = ("key", "kind", "values")
 
@@ -88,7 +88,7 @@ class _Storage:
 
 
 class _Tensor:
-    """A tensor that has been made; no storage, whatever the pickle says."""
+    """A finished tensor; the pickle cannot use it as a storage."""
 
     __slots__ = ("values",)
 
@@ -100,7 +100,7 @@ class _Tensor:
 
 
 class _TensorReader(PickleReader):
-    """Makes arrays out of what a pickle of PyTorch's says of them."""
+    """Builds arrays from a pickle of PyTorch."""
 
     WANTED: ClassVar[str] = "tensors"
     GLOBALS: ClassVar = {
@@ -114,7 +114,7 @@ class _TensorReader(PickleReader):
         super().__init__(io.BytesIO(content), len(content))
         self._archive, self._folder = archive, folder
         self._members = {member.filename: member for member in archive.infolist()}
-        self._room = 0  # bytes that tensors may still have: twice those of the storages that have been read
+        self._room = 0  # bytes that tensors may still take: twice those of the storages read so far
         self._order = self._byte_order()
         self._storages: dict[str, _Storage] = {}
         self._tensors: dict[Any, _Tensor] = {}
@@ -123,7 +123,7 @@ class _TensorReader(PickleReader):
         member = self._members.get(f"{self._folder}byteorder")
         stated = b"little" if member is None else read_member(self._archive, member, max_bytes=16)
         if stated not in (b"little", b"big"):
-            raise PickleError(f"its order of bytes is {shorten(stated)}")
+            raise PickleError(f"its byte order is {shorten(stated)}")
         return "<" if stated == b"little" else ">"
 
     def call(self, role: str, args: tuple[Any, ...]) -> Any:
@@ -141,14 +141,14 @@ class _TensorReader(PickleReader):
             case ("storage", Global(role=kind), str() as key, str(), int() as count) if kind in _STORAGES:
                 pass
             case _:
-                raise PickleError(f"it refers to {shorten(pid)} outside the pickle, and only tensors are read")
+                raise PickleError(f"it refers to {shorten(pid)} outside the pickle, but only tensors are read")
         if not re.fullmatch("[0-9]{1,18}", key) or type(count) is not int:
-            raise PickleError(f"it refers to {shorten(pid)} outside the pickle, and only tensors are read")
+            raise PickleError(f"it refers to {shorten(pid)} outside the pickle, but only tensors are read")
         known = self._storages.get(key)
         if known is None:
             known = self._storages[key] = _Storage(key, kind, self._stored(key, kind, count))
         if known.kind != kind or known.values.size != count:
-            raise PickleError(f"it says that storage {key} is {count} of {kind}, and {known.values.size} of {known.kind}")
+            raise PickleError(f"it declares storage {key} both as {count} of {kind} and as {known.values.size} of {known.kind}")
         return known
 
     def _stored(self, key: str, kind: str, count: int) -> npt.NDArray[Any]:
@@ -157,7 +157,7 @@ class _TensorReader(PickleReader):
         dtype = np.dtype(self._order + _STORAGES[kind])
         member = self._members.get(f"{self._folder}data/{key}")
         if member is None or member.file_size != count * dtype.itemsize:
-            found = "is not there" if member is None else f"has {member.file_size:,} bytes"
+            found = "is missing" if member is None else f"has {member.file_size:,} bytes"
             raise PickleError(f"storage {key} {found}, expected {count} values of {dtype.itemsize} bytes")
         values = np.empty(count, dtype)
         self._room += 2 * values.nbytes
@@ -165,16 +165,20 @@ class _TensorReader(PickleReader):
         return values.astype(dtype.newbyteorder("="), copy=False)
 
     def _tensor(self, storage: _Storage, offset: Any, size: Any, stride: Any) -> _Tensor:
-        """Make an array of its own out of a part of a storage, in C order; the same part is one array."""
+        """Copy a part of a storage into an array in C order; the same part always gives the same array."""
         check_shape(size)
         if type(stride) is not tuple or len(stride) != len(size) or any(type(step) is not int for step in (offset, *stride)):
-            raise PickleError(f"a tensor has the shape {shorten(size)} with steps {shorten(stride)} from {shorten(offset)}")
+            raise PickleError(
+                f"a tensor has the shape {shorten(size)} with strides {shorten(stride)} at offset {shorten(offset)}"
+            )
         if min((offset, *stride)) < 0:
-            raise PickleError(f"a tensor has the shape {shorten(size)} with steps {shorten(stride)} from {shorten(offset)}")
+            raise PickleError(
+                f"a tensor has the shape {shorten(size)} with strides {shorten(stride)} at offset {shorten(offset)}"
+            )
         count = math.prod(size)
         last = offset + sum((number - 1) * step for number, step in zip(size, stride, strict=True)) if count else offset - 1
         if last >= storage.values.size or count > storage.values.size:
-            raise PickleError(f"a tensor of shape {shorten(size)} goes beyond its storage of {storage.values.size} values")
+            raise PickleError(f"a tensor of shape {shorten(size)} exceeds its storage of {storage.values.size} values")
         part = (storage.key, offset, size, stride)
         if part not in self._tensors:
             self._tensors[part] = _Tensor(self._part(storage, offset, size, stride))
@@ -186,7 +190,7 @@ class _TensorReader(PickleReader):
         held = storage.values
         self._room -= math.prod(size) * held.itemsize
         if self._room < 0:
-            raise PickleError("its tensors have more than twice the bytes of its storages")
+            raise PickleError("its tensors take more than twice the bytes of its storages")
         if not math.prod(size):
             return np.empty(size, held.dtype if storage.kind != "BFloat16Storage" else np.float32)
         steps = tuple(step * held.itemsize if number > 1 else 0 for number, step in zip(size, stride, strict=True))

@@ -1,4 +1,4 @@
-"""What a pickle is made of here, beside plain values: names that it imports, and long strings that stay in the file."""
+"""Stack values of a pickle other than plain values: imported names, and long strings that stay in the file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 __all__ = ["Global", "PickleError", "Span", "printable"]
 
 PickleError = pickle.UnpicklingError
-"""Raised where a pickle is damaged, or asks for more than plain values and the names that its reader knows."""
+"""Raised if a pickle is damaged, or contains more than plain values and the names that its reader supports."""
 
 
 class Global:
-    """Stands for a name that the pickle imports; nothing can be done with it but hand it back."""
+    """A placeholder for a name that the pickle imports; it can only be passed back."""
 
     __slots__ = ("name", "role")
 
@@ -30,7 +30,7 @@ class Span:
     Args:
         start: its first byte.
         size: in bytes.
-        decode: turns the bytes of the file into the value; None where they are the value.
+        decode: converts the bytes of the file to the value; None if they are the value.
     """
 
     __slots__ = ("decode", "size", "start")
@@ -43,5 +43,5 @@ class Span:
 
 
 def printable(name: str) -> str:
-    """Return a name for a message: 100 characters at most, ``?`` for those that cannot be printed."""
+    """Return a name for a message: at most 100 characters, with ``?`` for unprintable ones."""
     return "".join(letter if letter.isprintable() else "?" for letter in name[:100])

@@ -1,3 +1,3 @@
-"""Text files from outside: one decoder and one line splitter for all of them."""
+"""Reading external text files: one decoder and one line splitter for all of them."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Bytes from outside as text: the encoding by byte order mark, by declaration or by evidence, and strict decoding."""
+"""Strict decoding of external text; the encoding is taken from a byte order mark, declared, or detected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paddlenlp_embtune.errors import EmbtuneError, expected_names
 __all__ = ["BLOCK", "ENCODINGS", "BlockDecoder", "check_encoding", "file_blocks"]
 
 BLOCK = 1 << 16
-"""Bytes that are read at once."""
+"""Bytes read at a time."""
 
 ENCODINGS = (
     "utf-8",
@@ -28,9 +28,9 @@ ENCODINGS = (
     "euc_kr",
     "cp1252",
 )
-"""Encodings that may be declared, beside the other names that Python has for them, ``gbk`` and ``gb2312``."""
+"""Encodings that may be declared, besides Python's aliases for them, ``gbk`` and ``gb2312``."""
 
-# Supersets that Windows writes under the names on the left.
+# The supersets that Windows means by the names on the left.
 _WIDER = {"gbk": "gb18030", "gb2312": "gb18030", "big5": "cp950", "shift_jis": "cp932", "euc_kr": "cp949", "ascii": "utf-8"}
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -49,10 +49,10 @@ _OTHER_FILES = (
 _LEGACY = ("gb18030", "cp950", "big5hkscs")
 _WIDE = ("utf-16-le", "utf-16-be")
 _SAMPLE, _HEAD = 1 << 16, 64
-_LEAST_SHARE, _MOST_RIVAL = 0.3, 0.5
-_LEAST_COMMON = 3
+_MIN_SHARE, _MAX_RIVAL_SHARE = 0.3, 0.5
+_MIN_COMMON = 3
 _DAMAGED_SHARE = 0.1
-# The 600 most frequent characters of news, reviews, statutes and forum posts, and what these are in traditional script.
+# The 600 most frequent characters of news, reviews, statutes and forum posts, and their traditional forms.
 _COMMON = (
     "的不了是一有人我好某个大很股就上在还这么到来没时中以年点后能也被用天都要下吃为元多可小机公方子发过月事会告看说其电出送家生他和比日行病高定国本东疗治太实道经买持得手价心开案什新错次分现感面意你度间增里"
     "前去证对利明市怎份同服自成司重情亿业吗真给法车合等觉最常们起金快期安长万西但回动店果三打地超理收书样务餐通房想味然量两品作酒那性资全购拟外货差于因菜产音关无美加问非如与原之计质预内医控所再口第当力头别"
@@ -71,11 +71,11 @@ _EXPECTED = frozenset(_COMMON + _COMMON_TRADITIONAL + _MARKS_OF_SENTENCES)
 
 
 def check_encoding(name: str, *, where: str, error: type[EmbtuneError]) -> str:
-    """Return Python's name of an encoding that a user declared.
+    """Return Python's name for an encoding that a user declared.
 
     Args:
-        name: as given; ``gbk`` and ``gb2312`` are read as their superset GB18030, ``big5`` as Windows writes it.
-        where: the option that it was given to.
+        name: as declared; ``gbk`` and ``gb2312`` are read as their superset GB18030, ``big5`` as Windows writes it.
+        where: the option that declares it.
         error: the exception to raise.
     Raises:
         EmbtuneError: of the type given; there is no such encoding.
@@ -86,19 +86,19 @@ def check_encoding(name: str, *, where: str, error: type[EmbtuneError]) -> str:
         found = ""
     allowed = {codecs.lookup(each).name for each in (*ENCODINGS, *_WIDER, *_WIDER.values(), "utf-32-le", "utf-32-be")}
     if found not in allowed:
-        raise error(f"{where} is {name!r}, which is no encoding that is read; {expected_names(name, ENCODINGS, limit=20)}")
+        raise error(f"{where} is {name!r}, which is not a supported encoding; {expected_names(name, ENCODINGS, limit=20)}")
     return _WIDER.get(found, found)
 
 
 def file_blocks(path: Path, *, error: type[EmbtuneError], max_bytes: int | None = None) -> Iterator[bytes]:
-    """Read a file, a pipe or a device block by block, as far as it is asked for.
+    """Read a file, pipe or device lazily, block by block.
 
     Args:
         path: of the file.
         error: the exception to raise.
-        max_bytes: the most that is read; None reads on to the end.
+        max_bytes: size limit; None reads to the end.
     Raises:
-        FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
+        FileNotFoundError, NotADirectoryError: there is no such file; callers report this themselves.
         EmbtuneError: of the type given; it cannot be read, or is larger.
     """
     try:
@@ -107,27 +107,25 @@ def file_blocks(path: Path, *, error: type[EmbtuneError], max_bytes: int | None 
             while block := file.read(BLOCK):
                 done += len(block)
                 if max_bytes is not None and done > max_bytes:
-                    raise error(
-                        f"{path} has more than {max_bytes:,} bytes, the most that is read of such a file; give a smaller one"
-                    )
+                    raise error(f"{path} is larger than the limit of {max_bytes:,} bytes; pass a smaller file")
                 yield block
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, ValueError) as fault:  # ValueError: a path with a null character
         if isinstance(fault, EmbtuneError):
             raise
-        raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; give a readable file") from None
+        raise error(f"cannot read {path}: {getattr(fault, 'strerror', None) or fault}; pass a readable file") from None
 
 
 class BlockDecoder:
     """Decodes blocks of bytes strictly, as text in one encoding.
 
-    A byte order mark decides; else what was declared; else UTF-8 where the bytes are that. Other bytes are taken for GB18030,
-    Big5 or UTF-16 only where the characters that come out are the common ones of Chinese and no rival does half as well.
+    A byte order mark takes precedence, then the declared encoding, then UTF-8 if the bytes are valid. Other bytes are decoded
+    as GB18030, Big5 or UTF-16 only if that gives common Chinese characters and no other encoding scores even half as well.
 
     Args:
         blocks: of bytes, of any size.
-        encoding: declared, as :func:`check_encoding` returns it; None finds out.
+        encoding: declared, as :func:`check_encoding` returns it; None detects it.
     """
 
     def __init__(self, blocks: Iterable[bytes], *, encoding: str | None = None) -> None:
@@ -140,8 +138,8 @@ class BlockDecoder:
         """Yield the text in parts.
 
         Raises:
-            UnicodeError: a byte cannot be decoded, or the encoding cannot be told; its arguments are what is wrong,
-                from "is not" on, and the text between the last chunk and the fault.
+            UnicodeError: a byte cannot be decoded, or the encoding cannot be detected; its arguments are the message, from
+                the verb on, and the text between the last chunk and the fault.
         """
         head = self._head()
         for magic, kind in _OTHER_FILES:
@@ -164,7 +162,7 @@ class BlockDecoder:
             yield text
 
     def _head(self) -> bytes:
-        """The first block, and further ones where it is too short to show how the text begins, and no line is waited for."""
+        """Return the first block, plus more if it is too short to show a byte order mark, without waiting for a line."""
         head = next(self._blocks, b"")
         while head and len(head) < _HEAD and b"\n" not in head and (more := next(self._blocks, b"")):
             head += more
@@ -174,16 +172,16 @@ class BlockDecoder:
         for mark, name in _MARKS:
             if head.startswith(mark):
                 if self.encoding not in (None, name, name[:6], "utf-16-le" if name == "utf-32-le" else name):
-                    raise UnicodeError(f"begins with the byte order mark of {name}, not of {self.encoding}; state {name}", "")
+                    raise UnicodeError(f"begins with the byte order mark of {name}, not of {self.encoding}; declare {name}", "")
                 self.encoding = name
                 self._done = len(mark)
                 return head[len(mark) :]
-        if self.encoding in ("utf-16", "utf-32"):  # without a mark, as Windows writes it
+        if self.encoding in ("utf-16", "utf-32"):  # without a byte order mark, as Windows writes it
             self.encoding += "-le"
         return head
 
     def _find(self, sample: bytes) -> bytes:
-        """Read on until the encoding is plain; return what has been read."""
+        """Read on until the encoding is clear; return the bytes read."""
         ended = False
         while True:
             self.encoding = _utf8_or_wide(sample, ended=ended, whole=not self._done)
@@ -203,8 +201,8 @@ class BlockDecoder:
         try:
             codecs.getincrementaldecoder("utf-8")().decode(sample, final=True)
         except UnicodeDecodeError as error:
-            return self._undecodable(error, len(sample), further=" and nothing tells which other encoding it is in")
-        return UnicodeError("is in no encoding that can be told", "")
+            return self._undecodable(error, len(sample), further=" and its actual encoding cannot be detected")
+        return UnicodeError("has an encoding that cannot be detected", "")
 
     def _undecodable(self, error: UnicodeDecodeError, size: int, *, further: str = "") -> UnicodeError:
         data = bytes(error.object)
@@ -215,10 +213,10 @@ class BlockDecoder:
 
 
 def _utf8_or_wide(sample: bytes, *, ended: bool, whole: bool) -> str | None:
-    """Return UTF-8 where the bytes are that, UTF-16 where null characters give it away; None where more must be known."""
+    """Return UTF-8 if the bytes are valid, UTF-16 if null characters give it away, and None if more bytes are needed."""
     text = _strict(sample, "utf-8", ended=ended)
     if text is None:
-        # One odd byte in what is UTF-8 otherwise is damage, and no reason to read all of it in another encoding.
+        # A single odd byte in otherwise valid UTF-8 is damage, not a reason to decode everything in another encoding.
         loose = sample.decode("utf-8", "replace")
         odd = sum(not character.isascii() for character in loose)
         return "utf-8" if odd and loose.count("\ufffd") < _DAMAGED_SHARE * odd else None
@@ -228,20 +226,20 @@ def _utf8_or_wide(sample: bytes, *, ended: bool, whole: bool) -> str | None:
 
 
 def _by_evidence(sample: bytes, *, ended: bool, whole: bool, names: Iterable[str] | None = None) -> str | None:
-    """Return the encoding in which the bytes are Chinese as it is usually written; None where none or several are."""
+    """Return the encoding that gives typical Chinese text; None if none does or several do."""
     found = dict[str, tuple[float, int]]()
     for name in names or ((*_LEGACY, *_WIDE) if whole else _LEGACY):
         text = _strict(sample, name, ended=ended)
         if text is not None and not (name in _WIDE and _is_odd(text)):
             found[name] = _likeness(text, wide=name in _WIDE)
     if "cp950" in found:
-        found.pop("big5hkscs", None)  # the same but for rare characters
+        found.pop("big5hkscs", None)  # the same except for rare characters
     if not found:
         return None
     best = max(found, key=lambda name: found[name])
     share, common = found.pop(best)
     rival = max((other for other, _ in found.values()), default=0.0)
-    return best if share >= _LEAST_SHARE and common >= _LEAST_COMMON and rival <= _MOST_RIVAL * share else None
+    return best if share >= _MIN_SHARE and common >= _MIN_COMMON and rival <= _MAX_RIVAL_SHARE * share else None
 
 
 def _strict(sample: bytes, name: str, *, ended: bool) -> str | None:
@@ -252,14 +250,14 @@ def _strict(sample: bytes, name: str, *, ended: bool) -> str | None:
 
 
 def _likeness(text: str, *, wide: bool) -> tuple[float, int]:
-    """The share of expected characters and their number; ASCII says something only where it takes two bytes."""
+    """Return the share of expected characters and their number; ASCII counts only in encodings of two bytes."""
     telling = [character for character in text if wide or not character.isascii()]
     expected = sum(character in _EXPECTED or character.isascii() for character in telling)
     return expected / max(1, len(telling)), expected
 
 
 def _is_odd(text: str) -> bool:
-    """Whether a text holds what no text file does: controls, halves of characters, code points that mean nothing."""
+    """Return whether a text has what no text file should: control characters, surrogates, unassigned code points."""
     return any(
         character not in "\t\r\n" and unicodedata.category(character) in ("Cc", "Cn", "Co", "Cs") for character in set(text)
     )

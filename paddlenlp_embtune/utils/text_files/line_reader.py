@@ -1,4 +1,4 @@
-"""Lines of text from outside, one way for all files: read as they come, numbered, none longer than is stated."""
+"""Streaming, numbered lines of external text files, with a maximum length."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from paddlenlp_embtune.utils.text_files.decoding import BlockDecoder, file_block
 __all__ = ["MAX_LINE_LENGTH", "LineReader", "read_lines", "split_byte_lines", "split_lines"]
 
 MAX_LINE_LENGTH = 1 << 24
-"""Characters that a line, or a record over several lines, may have."""
+"""Maximum number of characters of a line, or of a record over several lines."""
 
-# LF, CR LF, the CR CR LF that doubled translation leaves, and CR alone; no other character ends a line.
+# LF, CR LF, the CR CR LF left by double newline translation, and CR alone; no other character ends a line.
 _END = re.compile(r"(\r{0,2}\n|\r)")
 _BYTE_END = re.compile(rb"\r{0,2}\n|\r")
 
 
 class LineReader:
-    """Yields the lines of a text with what ends each of them.
+    """Yields the lines of a text together with their line endings.
 
     Args:
         blocks: of bytes, of any size.
         name: of the file, for messages.
         error: the exception to raise.
-        encoding: declared, as :func:`paddlenlp_embtune.utils.text_files.decoding.check_encoding` returns it; None finds out.
-        advice: what to do about an encoding that cannot be told.
-        longest: characters that a line may have.
+        encoding: declared, as :func:`paddlenlp_embtune.utils.text_files.decoding.check_encoding` returns it; None detects it.
+        advice: the next step if the encoding cannot be detected.
+        max_length: maximum number of characters of a line.
     """
 
     def __init__(
@@ -40,27 +40,27 @@ class LineReader:
         error: type[EmbtuneError],
         encoding: str | None = None,
         advice: str = "save it as UTF-8",
-        longest: int = MAX_LINE_LENGTH,
+        max_length: int = MAX_LINE_LENGTH,
     ) -> None:
         self._decoder = BlockDecoder(blocks, encoding=encoding)
-        self._name, self._error, self._advice, self._longest = name, error, advice, longest
+        self._name, self._error, self._advice, self._max_length = name, error, advice, max_length
         self.number = 0
 
     @property
     def encoding(self) -> str | None:
-        """The encoding, as far as it is known by now."""
+        """The encoding; None until it is known."""
         return self._decoder.encoding
 
     @property
     def guessed(self) -> bool:
-        """Whether the encoding was found by evidence alone."""
+        """Whether the encoding was detected from the content alone."""
         return self._decoder.guessed
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield the text and the end of each line; ``number`` is the number of the last one, from 1.
+        """Yield the text and the line ending of each line; ``number`` is the number of the last one, from 1.
 
         Raises:
-            EmbtuneError: of the type given; a line is too long, or not in the encoding; the message gives its number.
+            EmbtuneError: of the type given; a line is too long or cannot be decoded; the message gives its number.
         """
         parts, held, size = list[str](), "", 0
         try:
@@ -80,19 +80,19 @@ class LineReader:
                 size += len(rest)
                 self._check_length(size)
         except UnicodeError as fault:
-            told, before = fault.args
+            problem, before = fault.args
             number = self.number + 1 + len(_END.findall(held + before))
-            raise self._error(f"{self._name} {told}, in line {number}; {self._advice}") from None
+            raise self._error(f"{self._name} {problem}, on line {number}; {self._advice}") from None
         whole, rest = _split("".join([*parts, held]))
         for pair in [*whole, *([(rest, "")] if rest else [])]:
             self.number += 1
             yield pair
 
     def _check_length(self, size: int) -> None:
-        if size > self._longest:
+        if size > self._max_length:
             raise self._error(
-                f"line {self.number + 1} of {self._name} has more than {self._longest:,} characters, the most that is read of "
-                "one line; break it up, or check that this is a file of text"
+                f"line {self.number + 1} of {self._name} is longer than the limit of {self._max_length:,} characters; "
+                "break it up, or check that this is a text file"
             )
 
 
@@ -109,18 +109,18 @@ def split_byte_lines(content: bytes) -> list[bytes]:
 
 
 def read_lines(path: Path, *, error: type[EmbtuneError], encoding: str | None = None) -> list[str]:
-    """Read all lines of a list, such as tokens or terms.
+    """Read all lines of a list file, such as tokens or terms.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is no such file; callers word this themselves.
-        EmbtuneError: of the type given; the file cannot be read or is too large, or its encoding cannot be told.
+        FileNotFoundError, NotADirectoryError: there is no such file; callers report this themselves.
+        EmbtuneError: of the type given; the file cannot be read or is too large, or its encoding cannot be detected.
     """
     blocks = file_blocks(path, error=error, max_bytes=MAX_BYTES)
     return [line for line, _ in LineReader(blocks, str(path), error=error, encoding=encoding)]
 
 
 def _split(text: str) -> tuple[list[tuple[str, str]], str]:
-    """Return whole lines with their ends, and what stands behind the last end."""
+    """Return complete lines with their endings, and the rest after the last ending."""
     if "\r" not in text:
         *lines, rest = text.split("\n")
         return [(line, "\n") for line in lines], rest

@@ -1,4 +1,4 @@
-"""How a user may declare that a data file is to be read."""
+"""User options for reading a data file: encoding and quoting."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from paddlenlp_embtune.utils.text_files.decoding import check_encoding
 __all__ = ["QUOTING", "check_read_options"]
 
 QUOTING = ("auto", "csv", "none")
-"""What double quotes in a TSV or CSV file are: what the file looks like, quotes around fields, or text like any other."""
+"""How to treat double quotes in a TSV or CSV file: detect, as quotes around fields, or as ordinary text."""
 
 
 def check_read_options(encoding: str | None, quoting: str, *, where: str, error: type[EmbtuneError]) -> str | None:
-    """Return Python's name of a declared encoding.
+    """Check both options; return Python's name for the declared encoding.
 
     Args:
-        encoding: as declared; None finds out.
+        encoding: as declared; None detects it.
         quoting: one of ``QUOTING``.
-        where: what the names of both options begin with, for messages.
+        where: prefix of both option names, for messages.
         error: the exception to raise.
     Raises:
         EmbtuneError: of the type given; there is no such encoding or quoting.

@@ -84,7 +84,7 @@ def test_illegal_widths_are_refused(width: int) -> None:
 def test_rows_that_do_not_differ_are_refused(rows: int) -> None:
     table = np.zeros((6, 3), np.float32)
     table[:rows] = [1, 2, 3]
-    with pytest.raises(VectorError, match=f"the {rows} rows that are not zero do not differ"):
+    with pytest.raises(VectorError, match=f"the {rows} non-zero rows are all equal"):
         fit_pca(table, 2)
 
 
@@ -114,7 +114,7 @@ def test_a_smaller_width_keeps_distances_on_average() -> None:
 
 @pytest.mark.parametrize(("source", "target"), [(0, 3), (3, 0), (-1, 2)])
 def test_widths_below_one_are_refused(source: int, target: int) -> None:
-    with pytest.raises(VectorError, match=f"the widths are {source} and {target}; expected 1 or more"):
+    with pytest.raises(VectorError, match=f"both widths must be 1 or more, got {source} and {target}"):
         fit_orthonormal(source, target)
 
 
@@ -219,10 +219,10 @@ def test_too_few_shared_tokens_are_refused(shared: int) -> None:
     ("options", "message"),
     [
         ({"method": "cca"}, "method is 'cca'.*xpected orthogonal or ridge"),
-        ({"ridge": -0.1}, "ridge is -0.1; expected 0 or more, finite"),
+        ({"ridge": -0.1}, "ridge must be finite and 0 or more, got -0.1"),
         ({"ridge": float("nan")}, "ridge is nan"),
         ({"ridge": float("inf")}, "ridge is inf"),
-        ({"method": "orthogonal"}, "needs equal widths; those of A and B are 8 and 5; take method ridge"),
+        ({"method": "orthogonal"}, "needs equal widths, got 8 for A and 5 for B; use the method ridge"),
     ],
 )
 def test_illegal_options_are_refused(options: dict[str, object], message: str) -> None:

@@ -154,7 +154,7 @@ def test_subwords_come_from_the_vectors_themselves() -> None:
     assert "銀" not in found
     assert asked == ["股份", "銀"]  # what has a name is not composed
     assert "##股份" not in match_tokens(["##股份"], table, ["case"])
-    with pytest.raises(VectorError, match=r"test vectors cannot compose .* leave 'subwords' out: \['case'\]"):
+    with pytest.raises(VectorError, match=r"test vectors cannot compose .* omit 'subwords': \['case'\]"):
         match_tokens(["股份"], plain, ["case", "subwords"])
 
 
@@ -226,7 +226,7 @@ def test_a_row_of_zeros_counts_as_absent() -> None:
         (["case", "edits"], r"there is no fallback 'edits'; did you mean 'edit'\? Expected case, edit"),
         (["sampled"], "there is no fallback 'sampled'"),
         (["case", "width", "case"], "'case' is named twice"),
-        ("case", r"fallbacks is the text 'case'; expected a list of names, such as \['case'\]"),
+        ("case", r"fallbacks must be a list of names, such as \['case'\], got the string 'case'"),
     ],
 )
 def test_illegal_fallbacks_are_refused(fallbacks: Sequence[str], message: str) -> None:

@@ -37,25 +37,25 @@ def test_an_exact_estimate_has_no_width() -> None:
 
 
 def test_small_populations_are_read_whole() -> None:
-    assert draw_sample(100, most=100, seed=0) is None
-    assert draw_sample(5, most=32, seed=0) is None
+    assert draw_sample(100, max_rows=100, seed=0) is None
+    assert draw_sample(5, max_rows=32, seed=0) is None
 
 
 def test_a_draw_is_without_replacement_and_follows_its_seed() -> None:
-    rows = draw_sample(10_000, most=500, seed=3)
+    rows = draw_sample(10_000, max_rows=500, seed=3)
     assert rows is not None
     assert rows.dtype == np.int64
     assert len(np.unique(rows)) == 500
     assert rows.min() >= 0
     assert rows.max() < 10_000
-    np.testing.assert_array_equal(rows, draw_sample(10_000, most=500, seed=3))
-    assert (rows != draw_sample(10_000, most=500, seed=4)).any()
+    np.testing.assert_array_equal(rows, draw_sample(10_000, max_rows=500, seed=3))
+    assert (rows != draw_sample(10_000, max_rows=500, seed=4)).any()
 
 
 def test_each_stretch_of_a_draw_is_a_sample() -> None:
     means = []
     for seed in range(200):
-        rows = draw_sample(1000, most=100, seed=seed)
+        rows = draw_sample(1000, max_rows=100, seed=seed)
         assert rows is not None
         means.append(rows[:10].mean())
     error = math.sqrt((1000**2 / 12) / 10 / 200)
@@ -65,7 +65,7 @@ def test_each_stretch_of_a_draw_is_a_sample() -> None:
 def test_all_rows_are_drawn_alike() -> None:
     hits = np.zeros(50)
     for seed in range(2000):
-        hits[draw_sample(50, most=32, seed=seed)] += 1
+        hits[draw_sample(50, max_rows=32, seed=seed)] += 1
     np.testing.assert_allclose(hits / 2000, 32 / 50, atol=5 * math.sqrt(0.64 * 0.36 / 2000))
 
 
@@ -74,7 +74,7 @@ def test_all_rows_are_drawn_alike() -> None:
 )
 def test_an_illegal_draw_is_refused(most: int, seed: int, message: str) -> None:
     with pytest.raises(VectorError, match=message):
-        draw_sample(1000, most=most, seed=seed)
+        draw_sample(1000, max_rows=most, seed=seed)
 
 
 def test_the_error_of_a_mean_by_hand() -> None:
@@ -101,7 +101,7 @@ def standardised(estimates: list[Estimate], truth: float) -> tuple[float, float]
 @pytest.mark.parametrize("most", [100, 400, 900], ids=["a tenth", "two fifths", "nine tenths"])
 def test_the_interval_of_a_mean_holds_the_mean(most: int) -> None:
     values = np.random.default_rng(0).gamma(2.0, size=1000)
-    samples = [draw_sample(1000, most=most, seed=seed) for seed in range(1000)]
+    samples = [draw_sample(1000, max_rows=most, seed=seed) for seed in range(1000)]
     coverage, misses = standardised([estimate_mean(values[rows], population=1000) for rows in samples], values.mean())
     assert 0.93 < coverage < 0.97
     assert 0.85 < misses < 1.15
@@ -130,7 +130,7 @@ def test_moments_about_a_row() -> None:
 
 def test_the_jackknife_of_a_mean_is_its_usual_error() -> None:
     table = np.random.default_rng(0).gamma(2.0, size=(4000, 1)).astype(np.float32)
-    rows = draw_sample(4000, most=1600, seed=1)
+    rows = draw_sample(4000, max_rows=1600, seed=1)
     usual = estimate_mean(table[rows, 0], population=4000)
     errors = []
     for seed in range(100):
@@ -151,7 +151,7 @@ def test_the_jackknife_takes_the_bias_out_and_its_interval_holds_the_truth() -> 
         return float((moments[-1, 0] / moments[-1, -1]) ** 2)
 
     found = [estimate_moments(table, squared, max_rows=160, seed=seed) for seed in range(1000)]
-    naive = [float(table[draw_sample(2000, most=160, seed=seed)].mean(dtype=np.float64) ** 2) for seed in range(1000)]
+    naive = [float(table[draw_sample(2000, max_rows=160, seed=seed)].mean(dtype=np.float64) ** 2) for seed in range(1000)]
     noise = float(np.std(naive)) / math.sqrt(1000)
     assert np.mean(naive) - truth > 10 * noise
     assert np.mean([one.value for one in found]) - truth == pytest.approx(0, abs=4 * noise)

@@ -345,7 +345,7 @@ def test_an_embedding_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"protect": [3], "trust_cosine": 1.0}, "above -1 and below 1"),
         ({"trust_cosine": 0.9, "trust_every_steps": 0}, "1 or more"),
         ({"train": ["的"], "protect": ["的"]}, "name each row in one of them"),
-        ({"protect": [True]}, "must be a text, got bool"),
+        ({"protect": [True]}, "must be a string, got bool"),
     ],
 )
 def test_a_recipe_without_sense_is_refused_when_it_is_read(rows: dict[str, Any], message: str) -> None:
