@@ -18,7 +18,7 @@ from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.text import TokenizedTexts, content_ids
+from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -59,7 +59,7 @@ def deliver(
     if hasattr(trainer.model, "fit_after_training"):
         _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
     with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
-        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, reading=_reading(dev))
+        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
         builder.prove()
         teacher = _measure_live(builder, rows, prepared, truth)
         _calibrate(recipe, builder, rows, record)
@@ -105,12 +105,6 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
         vectors=prepared.origins,
         sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS],
     )
-
-
-def _reading(rows: EncodedDataset) -> TokenizedTexts:
-    """The ids of encoded rows, as an engine of the bundle gets them."""
-    windowed: TokenizedTexts | None = getattr(rows, "reading", None)
-    return windowed if windowed is not None else TokenizedTexts(rows.ids, np.arange(len(rows) + 1))
 
 
 def _measure_live(builder: BundleBuilder, rows: LabelledRows, prepared: Prepared, truth: list[int]) -> Mapping[str, Any]:

@@ -89,11 +89,11 @@ class Prepared:
 
     def dataset(self, rows: Examples, ids: TokenizedTexts) -> EncodedDataset:
         """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
-        from paddlenlp_embtune.data import dataset_from_reading
+        from paddlenlp_embtune.data import dataset_from_tokenized
 
         number = {label: index for index, label in enumerate(self.labels)}
         truth = [number[label] for label in rows.labels]
-        return dataset_from_reading(ids, truth, windows=self.recipe.text.windows)
+        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows)
 
     def train_dataset(self) -> EncodedDataset:
         """Return the training rows as a data set, in order."""
@@ -194,12 +194,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     )
 
 
-def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: TokenizedTexts) -> Iterator[Sequence[int]]:
+def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: TokenizedTexts) -> Iterator[Sequence[int]]:
     """Yield the ids of each text's own tokens, all of them; only texts that were cut or split are encoded again."""
-    begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(reading.cut)
+    begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(tokenized.cut)
     for number, text in enumerate(texts):
-        first, after = int(reading.first[number]), int(reading.first[number + 1])
-        ids = reading.ids[first]
+        first, after = int(tokenized.first[number]), int(tokenized.first[number + 1])
+        ids = tokenized.ids[first]
         whole = bool(ids) and after - first == 1 and number not in cut
         yield ids[begin : len(ids) - behind] if whole else content_ids(tokenizer, text)
 

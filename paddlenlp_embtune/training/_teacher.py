@@ -252,15 +252,15 @@ def _asked(teaching: Teaching, progress: Progress | None) -> SoftTargets:
     vectors = np.empty((len(teaching.texts), width), np.float32) if width else None
     try:
         for start, chunk in chunk_texts(teaching.texts):
-            reading = tokenize_texts(
+            tokenized = tokenize_texts(
                 chunk, teaching.teacher.tokenizer, max_length=manifest.max_length, windows=manifest.windows
             )
-            found, rows = runner.submit(reading.ids)(), slice(start, start + len(chunk))
-            answers, _ = probabilities_of(found[:, :classes], reading, temperature=1.0, windows=manifest.windows)
+            found, rows = runner.submit(tokenized.ids)(), slice(start, start + len(chunk))
+            answers, _ = probabilities_of(found[:, :classes], tokenized, temperature=1.0, windows=manifest.windows)
             logits[rows] = np.log(np.maximum(answers, _LEAST))[:, teaching.columns]
             if vectors is not None:
-                counts = np.diff(reading.first)[:, None]
-                vectors[rows] = np.add.reduceat(found[:, classes:], reading.first[:-1]) / counts
+                counts = np.diff(tokenized.first)[:, None]
+                vectors[rows] = np.add.reduceat(found[:, classes:], tokenized.first[:-1]) / counts
             if progress is not None:
                 progress(start + len(chunk), len(teaching.texts))
     finally:
