@@ -112,6 +112,16 @@ class Prepared:
         counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
         return self.coverage.summary(counts=counts)
 
+    @cached_property
+    def dev_unknown_share(self) -> float:
+        """Share of unknown tokens in the development texts."""
+        return unknown_report(self.tokenizer, self.dev.texts).share
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the files of training and development rows, by path, as they are when this is first asked."""
+        return {rows.source: sha256_of(Path(rows.source)) for rows in (self.train, self.dev) if Path(rows.source).is_file()}
+
 
 def check_names(recipe: Recipe) -> None:
     """Refuse unknown names and missing packages before any work is done."""
@@ -147,12 +157,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     data = recipe.data
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
-    columns: dict[str, Any] = {
-        "text_column": data.text_column,
-        "label_column": data.label_column,
-        "skip_empty": data.skip_empty,
-    }
-    columns |= {"encoding": data.encoding, "quoting": data.quoting}
+    how: dict[str, Any] = {"text_column": data.text_column, "encoding": data.encoding, "quoting": data.quoting}
+    columns = {**how, "label_column": data.label_column, "skip_empty": data.skip_empty}
     rows = read_examples(data.train, **columns)
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
@@ -163,8 +169,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     report = check_examples(rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
-        how = {"encoding": data.encoding, "quoting": data.quoting}
-        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
+        teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
@@ -261,7 +266,6 @@ def _with_folder(model: ModelSpec) -> ModelSpec:
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
     """Counts and fingerprints of the data; a bundle, which travels, gets the names of files without their folders."""
-    unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
 
     def shown(source: str) -> str:
         return source if folders else Path(source).name
@@ -280,10 +284,6 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
         "unused_terms": len(prepared.unused_terms),
         "vocabulary": len(prepared.tokenizer.vocabulary),
-        "dev_unknown_rate": round(unknown.share, 6),
-        "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
+        "dev_unknown_rate": round(prepared.dev_unknown_share, 6),
+        "sha256": {shown(source): digest for source, digest in prepared.hashes.items()},
     }
-
-
-def _files(prepared: Prepared) -> list[str]:
-    return [rows.source for rows in (prepared.train, prepared.dev) if Path(rows.source).is_file()]

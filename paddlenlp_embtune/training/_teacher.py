@@ -24,7 +24,7 @@ from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, prob
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunk_texts, tokenize_texts
 from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
-from paddlenlp_embtune.utils.run_layout import TEACHER_ANSWERS
+from paddlenlp_embtune.utils.run_layout import BUNDLE, TEACHER_ANSWERS
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._prepare import Prepared
@@ -94,7 +94,7 @@ class Teaching:
     def summary(self) -> dict[str, Any]:
         """Return what a student's bundle says about its teacher."""
         path, manifest = self.teacher.path.resolve(), self.teacher.manifest
-        name = path.name if path.name != "bundle" else f"{path.parent.name}/bundle"
+        name = path.name if path.name != BUNDLE else f"{path.parent.name}/{BUNDLE}"
         unlabelled = {
             field.name: getattr(self.unlabelled, field.name)
             for field in dataclasses.fields(UnlabelledTexts)
