@@ -18,6 +18,7 @@ from paddlenlp_embtune.bundle.vocabulary_check import token_metadata
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, VectorError
 from paddlenlp_embtune.utils.files.atomic_io import restore_interrupted
 from paddlenlp_embtune.utils.json_yaml import read_json, shorten
+from paddlenlp_embtune.utils.run_layout import BUNDLE
 from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 
 __all__ = [
@@ -39,7 +40,7 @@ Table = npt.NDArray[np.float32]
 
 def bundle_folder(path: Path) -> Path:
     """Return the folder of a bundle: the path itself, or ``bundle`` in the folder of a run."""
-    inner = path / "bundle"
+    inner = path / BUNDLE
     if not (path / MANIFEST).is_file() and not (inner / MANIFEST).is_file():
         with contextlib.suppress(OSError, EmbtuneError):  # opening it tells what is wrong
             restore_interrupted(inner)

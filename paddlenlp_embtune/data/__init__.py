@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         text_key as text_key,
     )
     from paddlenlp_embtune.data.windowed_dataset import (
-        dataset_from_reading as dataset_from_reading,
+        dataset_from_tokenized as dataset_from_tokenized,
         encode_texts as encode_texts,
     )
 else:
@@ -50,6 +50,6 @@ else:
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",
             "validation": "DataReport check_examples discover_labels hold_out text_key",
-            "windowed_dataset": "dataset_from_reading encode_texts",
+            "windowed_dataset": "dataset_from_tokenized encode_texts",
         },
     )

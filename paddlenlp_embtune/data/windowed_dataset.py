@@ -13,7 +13,7 @@ from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import probabilities_of
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, WindowSpec, tokenize_texts
 
-__all__ = ["WindowedDataset", "dataset_from_reading", "encode_texts"]
+__all__ = ["WindowedDataset", "dataset_from_tokenized", "encode_texts"]
 
 _LEAST = np.float32(1e-30)  # so that no logarithm is infinite
 
@@ -26,7 +26,7 @@ class WindowedDataset(EncodedDataset):
     puts their probabilities together as serving does.
 
     Args:
-        reading: N texts in W windows.
+        tokenized: N texts in W windows.
         truth: N class numbers.
         windows: how probabilities are put together.
         teacher_outputs: what the teacher predicted for each text, by name, (N, ...); shared by its windows.
@@ -34,17 +34,17 @@ class WindowedDataset(EncodedDataset):
 
     def __init__(
         self,
-        reading: TokenizedTexts,
+        tokenized: TokenizedTexts,
         truth: Sequence[int],
         windows: WindowSpec,
         *,
         teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
-        self.counts = np.diff(reading.first)
+        self.counts = np.diff(tokenized.first)
         labels = np.repeat(np.asarray(truth, dtype=np.int64), self.counts).tolist()
         by_window = {name: values.repeat(self.counts, axis=0) for name, values in (teacher_outputs or {}).items()}
-        super().__init__(reading.ids, labels, teacher_outputs=by_window)
-        self.reading = reading
+        super().__init__(tokenized.ids, labels, teacher_outputs=by_window)
+        self.tokenized = tokenized
         self.windows = windows
         self._truth = truth
 
@@ -56,13 +56,15 @@ class WindowedDataset(EncodedDataset):
     def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Number of the window that an epoch takes of each text, (N,): all of them in turn, from one that the seed chooses."""
         begin = np.random.default_rng(seed).integers(0, self.counts)
-        rows: npt.NDArray[np.int64] = self.reading.first[:-1] + (begin + epoch) % self.counts
+        rows: npt.NDArray[np.int64] = self.tokenized.first[:-1] + (begin + epoch) % self.counts
         return rows
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
         """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
-        more = others.reading if isinstance(others, WindowedDataset) else TokenizedTexts(others.ids, np.arange(len(others) + 1))
-        first = np.concatenate([self.reading.first, more.first[1:] + len(self)])
+        more = (
+            others.tokenized if isinstance(others, WindowedDataset) else TokenizedTexts(others.ids, np.arange(len(others) + 1))
+        )
+        first = np.concatenate([self.tokenized.first, more.first[1:] + len(self)])
         truth = [*self._truth, *others.truth]
         return WindowedDataset(
             TokenizedTexts([*self.ids, *compact(more.ids)], first), truth, self.windows, teacher_outputs=teacher_outputs
@@ -73,11 +75,11 @@ class WindowedDataset(EncodedDataset):
 
         For evaluation: the teacher's outputs are dropped.
         """
-        first = self.reading.first
+        first = self.tokenized.first
         order = np.argsort(np.maximum.reduceat(self.lengths, first[:-1]), kind="stable")
         ids = [self.ids[row] for text in order for row in range(first[text], first[text + 1])]
-        reading = TokenizedTexts(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
-        return WindowedDataset(reading, [self._truth[text] for text in order], self.windows)
+        tokenized = TokenizedTexts(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
+        return WindowedDataset(tokenized, [self._truth[text] for text in order], self.windows)
 
     def by_text(
         self, logits: npt.NDArray[np.float32], labels: Sequence[int] | npt.NDArray[np.int64]
@@ -100,7 +102,7 @@ class WindowedDataset(EncodedDataset):
                 "cannot be put together to answers for whole texts; leave the evaluation rows as they are, or set text.windows "
                 "to null"
             )
-        starts = self.reading.first[self.reading.first < seen]
+        starts = self.tokenized.first[self.tokenized.first < seen]
         part = TokenizedTexts(self.ids[:seen], np.append(starts, seen))
         probabilities, _ = probabilities_of(logits.astype(np.float32), part, temperature=1.0, windows=self.windows)
         return np.log(np.maximum(probabilities, _LEAST)), np.asarray(labels, dtype=np.int64)[starts]
@@ -120,19 +122,19 @@ def encode_texts(
     Raises:
         TypeError: something is not a text; the message gives its index.
     """
-    return dataset_from_reading(
+    return dataset_from_tokenized(
         tokenize_texts(texts, tokenizer, max_length=max_length, windows=windows), truth, windows=windows
     )
 
 
-def dataset_from_reading(reading: TokenizedTexts, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
+def dataset_from_tokenized(tokenized: TokenizedTexts, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
     """Put class numbers beside texts that have been turned into ids.
 
     Args:
-        reading: N texts.
+        tokenized: N texts.
         truth: N class numbers.
         windows: how longer texts were read; None if they were cut.
     """
     if windows is not None:
-        return WindowedDataset(reading, truth, windows)
-    return EncodedDataset(reading.ids, truth, cut=len(reading.cut))
+        return WindowedDataset(tokenized, truth, windows)
+    return EncodedDataset(tokenized.ids, truth, cut=len(tokenized.cut))

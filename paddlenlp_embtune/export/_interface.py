@@ -91,17 +91,17 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
         engine: computes the logits.
     """
     manifest = bundle.manifest
-    reading = tokenize_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
+    tokenized = tokenize_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
     runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, num_threads=1)
-    logits = runner.submit(reading.ids)()
-    scores, _ = probabilities_of(logits, reading, temperature=manifest.temperature, windows=manifest.windows)
+    logits = runner.submit(tokenized.ids)()
+    scores, _ = probabilities_of(logits, tokenized, temperature=manifest.temperature, windows=manifest.windows)
     lines = []
-    for text, first, end, row in zip(_TEXTS, reading.first, reading.first[1:], scores.tolist(), strict=False):
+    for text, first, end, row in zip(_TEXTS, tokenized.first, tokenized.first[1:], scores.tolist(), strict=False):
         windows = []
         for number in range(first, end):
-            start, stop = reading.spans[number] if reading.spans is not None else (0, len(text))
+            start, stop = tokenized.spans[number] if tokenized.spans is not None else (0, len(text))
             values = logits[number].tolist()
-            windows.append({"start": start, "end": stop, "ids": list(reading.ids[number]), "logits": values})
+            windows.append({"start": start, "end": stop, "ids": list(tokenized.ids[number]), "logits": values})
         blank = not windows[0]["ids"]
         line = {"text": text, "windows": [] if blank else windows, "scores": None if blank else row}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")

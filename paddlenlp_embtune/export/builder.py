@@ -105,15 +105,15 @@ class BundleBuilder:
         self._files.stage()
         return self._engines.get(self.draft, name, precision=precision, device=device)
 
-    def rows(self, texts: Sequence[str], labels: Sequence[str], *, reading: TokenizedTexts | None = None) -> LabelledRows:
+    def rows(self, texts: Sequence[str], labels: Sequence[str], *, tokenized: TokenizedTexts | None = None) -> LabelledRows:
         """Return labelled rows for :meth:`calibrate`, :meth:`quantize` and figures, which share what engines answer to them.
 
         Args:
             texts: rows that the model was not trained on.
             labels: their labels.
-            reading: what the model gets of the texts, where they have been read already.
+            tokenized: their ids, where they are known; None has the texts tokenized when an engine first needs them.
         """
-        return LabelledRows(self, texts, labels, reading=reading)
+        return LabelledRows(self, texts, labels, tokenized=tokenized)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the manifest."""

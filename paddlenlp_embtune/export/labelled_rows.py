@@ -31,14 +31,14 @@ class LabelledRows:
         builder: makes the bundle.
         texts: N texts.
         labels: N labels.
-        reading: what the model gets of the texts, where they have been read already.
+        tokenized: their ids, where they are known; None has the texts tokenized when an engine first needs them.
     """
 
     def __init__(
-        self, builder: BundleBuilder, texts: Sequence[str], labels: Sequence[str], *, reading: TokenizedTexts | None = None
+        self, builder: BundleBuilder, texts: Sequence[str], labels: Sequence[str], *, tokenized: TokenizedTexts | None = None
     ) -> None:
         self.texts, self.labels = texts, labels
-        self._builder, self._reading = builder, reading
+        self._builder, self._tokenized = builder, tokenized
         self._logits: dict[tuple[str, str], tuple[Engine, Floats]] = {}
 
     def __len__(self) -> int:
@@ -69,16 +69,16 @@ class LabelledRows:
             a function that gives the (N, C) float32 probabilities at a temperature
         """
         manifest = self._builder.manifest
-        if self._reading is None:
-            self._reading = tokenize_texts(
+        if self._tokenized is None:
+            self._tokenized = tokenize_texts(
                 self.texts, self._builder.tokenizer, max_length=manifest.max_length, windows=manifest.windows
             )
-        reading, loaded = self._reading, self._builder.engine(engine, precision=precision, device=device)
+        tokenized, loaded = self._tokenized, self._builder.engine(engine, precision=precision, device=device)
         used, logits = self._logits.get((engine, precision), (None, None))
         if used is not loaded or logits is None:
-            logits = self._run(loaded, reading.ids, engine)
+            logits = self._run(loaded, tokenized.ids, engine)
             self._logits[engine, precision] = loaded, logits
-        return lambda temperature: probabilities_of(logits, reading, temperature=temperature, windows=manifest.windows)[0]
+        return lambda temperature: probabilities_of(logits, tokenized, temperature=temperature, windows=manifest.windows)[0]
 
     def probabilities(self, engine: str, *, precision: str = "fp32", device: str = "auto") -> Floats:
         """Return the (N, C) float32 probabilities that an engine gives at the temperature of the bundle."""

@@ -38,42 +38,42 @@ def softmax(logits: Floats) -> Floats:
     return probabilities
 
 
-def aggregate(windows: Floats, reading: TokenizedTexts, *, method: str) -> tuple[Floats, Ids]:
+def aggregate(windows: Floats, tokenized: TokenizedTexts, *, method: str) -> tuple[Floats, Ids]:
     """Combine the windows of each text into one answer.
 
     Args:
         windows: (W, C) probabilities.
-        reading: which windows belong to which text.
+        tokenized: which windows belong to which text.
         method: ``mean``, ``length`` or ``max``, as in :class:`paddlenlp_embtune.text.windows.WindowSpec`.
     Returns:
         (N, C) float32 probabilities, and (N,) int64, the decisive window of each text: the one with the highest probability of
         its label.
     """
-    result, decisive = _aggregated(windows, reading, method)
+    result, decisive = _aggregated(windows, tokenized, method)
     return result.astype(np.float32, copy=False), decisive
 
 
-def _aggregated(windows: npt.NDArray[Any], reading: TokenizedTexts, method: str) -> tuple[npt.NDArray[Any], Ids]:
-    first = reading.first[:-1]
+def _aggregated(windows: npt.NDArray[Any], tokenized: TokenizedTexts, method: str) -> tuple[npt.NDArray[Any], Ids]:
+    first = tokenized.first[:-1]
     if len(first) == len(windows):
         return windows, first
     if method == "max":
         highest = np.maximum.reduceat(windows, first)
         result = highest / highest.sum(axis=1, keepdims=True)
     else:
-        lengths = [max(1, len(ids)) for ids in reading.ids] if method == "length" else np.ones(len(windows))
+        lengths = [max(1, len(ids)) for ids in tokenized.ids] if method == "length" else np.ones(len(windows))
         weights = np.asarray(lengths, dtype=np.float64)[:, None]
         result = np.add.reduceat(windows * weights, first) / np.add.reduceat(weights, first)
     best = result.argmax(axis=1)
     decisive = [
         start + int(windows[start:end, label].argmax())
-        for start, end, label in zip(first, reading.first[1:], best, strict=True)
+        for start, end, label in zip(first, tokenized.first[1:], best, strict=True)
     ]
     return result, np.asarray(decisive, dtype=np.int64)
 
 
 def probabilities_of(
-    logits: Floats, reading: TokenizedTexts, *, temperature: float, windows: WindowSpec | None
+    logits: Floats, tokenized: TokenizedTexts, *, temperature: float, windows: WindowSpec | None
 ) -> tuple[Floats, Ids]:
     """Turn the logits of windows, (W, C) float32, into the answers of texts, as :func:`aggregate` returns them.
 
@@ -82,19 +82,19 @@ def probabilities_of(
 
     Args:
         logits: of windows.
-        reading: which windows belong to which text.
+        tokenized: which windows belong to which text.
         temperature: 0.001 to 1000.
         windows: how windows are combined; None takes the mean.
     """
     method = windows.aggregate if windows is not None else "mean"
-    first = reading.first[:-1]
+    first = tokenized.first[:-1]
     if len(first) == len(logits):
         result = softmax(logits / np.float32(temperature))
         return _keep_best(result, logits.argmax(axis=1)), first
-    plain, decisive = _aggregated(softmax(logits.astype(np.float64)), reading, method)
+    plain, decisive = _aggregated(softmax(logits.astype(np.float64)), tokenized, method)
     with np.errstate(divide="ignore"):
         result = softmax(np.log(plain) / temperature).astype(np.float32)
-    alone = np.diff(reading.first) == 1  # a text's answer is the same whether others beside it have windows or not
+    alone = np.diff(tokenized.first) == 1  # a text's answer is the same whether others beside it have windows or not
     result[alone] = softmax(logits[first[alone]] / np.float32(temperature))
     best = np.where(alone, logits[first].argmax(axis=1), plain.argmax(axis=1))
     return _keep_best(result, best), decisive
@@ -158,7 +158,7 @@ def above_threshold(probabilities: Floats, thresholds: Floats) -> npt.NDArray[np
 
 def format_predictions(
     texts: Sequence[str],
-    reading: TokenizedTexts,
+    tokenized: TokenizedTexts,
     logits: Floats,
     *,
     labels: Sequence[str],
@@ -172,7 +172,7 @@ def format_predictions(
 
     Args:
         texts: N texts, as given.
-        reading: their W windows.
+        tokenized: their W windows.
         logits: (W, C) float32.
         labels: the C labels in order.
         temperature: logits are divided by it.
@@ -183,23 +183,23 @@ def format_predictions(
     """
     if not len(texts):  # an array of texts has no truth value
         return []
-    probabilities, decisive = probabilities_of(logits, reading, temperature=temperature, windows=windows)
+    probabilities, decisive = probabilities_of(logits, tokenized, temperature=temperature, windows=windows)
     best = probabilities.argmax(axis=1)
     highest = probabilities[np.arange(len(best)), best]
     columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
     if thresholds is not None:
         columns["abstained"] = (~above_threshold(probabilities, thresholds)).tolist()
-    if (spans := reading.spans) is not None:
-        rows = zip(decisive.tolist(), np.diff(reading.first).tolist(), strict=True)
+    if (spans := tokenized.spans) is not None:
+        rows = zip(decisive.tolist(), np.diff(tokenized.first).tolist(), strict=True)
         columns["window"] = [{"start": spans[at][0], "end": spans[at][1], "windows": count} for at, count in rows]
     if scores:
         columns["scores"] = [dict(zip(labels, row, strict=True)) for row in probabilities.tolist()]
     if levels:
         columns["level"], columns["level_spread"] = (part.tolist() for part in level_of(probabilities))
     answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    for index in reading.cut:
+    for index in tokenized.cut:
         answers[index]["cut"] = True
-    for blank in np.flatnonzero([not reading.ids[window] for window in decisive]).tolist():
+    for blank in np.flatnonzero([not tokenized.ids[window] for window in decisive]).tolist():
         _clear(answers[blank])
     return answers
 

@@ -133,8 +133,8 @@ class Predictor:
             TypeError: something is not a text; the message gives its index.
         """
         texts = as_list(texts)
-        reading = self._read(texts)
-        return self._format(texts, reading, self._runner.submit(reading.ids)(), scores=scores)
+        tokenized = self._tokenize(texts)
+        return self._format(texts, tokenized, self._runner.submit(tokenized.ids)(), scores=scores)
 
     def stream(self, texts: Iterable[str], *, scores: bool = False) -> Iterator[Answer]:
         """Label any number of texts in bounded memory.
@@ -155,9 +155,9 @@ class Predictor:
 
         def finish(most: int) -> Iterator[Answer]:
             while len(running) > most:
-                chunk, reading, wait = running.popleft()
+                chunk, tokenized, wait = running.popleft()
                 try:
-                    answers = self._format(chunk, reading, wait(), scores=scores)
+                    answers = self._format(chunk, tokenized, wait(), scores=scores)
                 except Exception:
                     running.clear()  # no answers after a gap
                     raise
@@ -166,10 +166,10 @@ class Predictor:
         try:
             for start, chunk in chunk_texts(texts):
                 good = list(itertools.takewhile(lambda text: isinstance(text, str), chunk))
-                reading = self._read(good, start=start)
-                running.append((good, reading, self._runner.submit(reading.ids)))
+                tokenized = self._tokenize(good, start=start)
+                running.append((good, tokenized, self._runner.submit(tokenized.ids)))
                 yield from finish(1)
-                self._read(chunk[len(good) :], start=start + len(good))  # names what is not a text
+                self._tokenize(chunk[len(good) :], start=start + len(good))  # names what is not a text
         except Exception:  # of the source or of a text; first the answers to what came before it
             yield from finish(0)
             raise
@@ -192,9 +192,9 @@ class Predictor:
             TypeError: something is not a text; the message gives its index.
         """
         texts = as_list(texts)
-        reading = self._read(texts)
-        logits = self._runner.submit(reading.ids)()
-        return lambda temperature: probabilities_of(logits, reading, temperature=temperature, windows=self.windows)[0]
+        tokenized = self._tokenize(texts)
+        logits = self._runner.submit(tokenized.ids)()
+        return lambda temperature: probabilities_of(logits, tokenized, temperature=temperature, windows=self.windows)[0]
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Count the texts of which a part is left out because they have more tokens than the model reads.
@@ -202,7 +202,7 @@ class Predictor:
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
-        return len(self._read(as_list(texts)).cut)
+        return len(self._tokenize(as_list(texts)).cut)
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
         """Find which characters of texts speak for a label, and which against it.
@@ -260,15 +260,15 @@ class Predictor:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _read(self, texts: Sequence[str], *, start: int = 0) -> TokenizedTexts:
+    def _tokenize(self, texts: Sequence[str], *, start: int = 0) -> TokenizedTexts:
         manifest = self.bundle.manifest
         return tokenize_texts(texts, self.bundle.tokenizer, max_length=manifest.max_length, windows=self.windows, start=start)
 
-    def _format(self, texts: Sequence[str], reading: TokenizedTexts, logits: Floats, *, scores: bool) -> list[Answer]:
+    def _format(self, texts: Sequence[str], tokenized: TokenizedTexts, logits: Floats, *, scores: bool) -> list[Answer]:
         manifest = self.bundle.manifest
         return format_predictions(
             texts,
-            reading,
+            tokenized,
             logits,
             labels=self.labels,
             temperature=manifest.temperature,

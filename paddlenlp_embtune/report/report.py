@@ -11,10 +11,11 @@ from paddlenlp_embtune.report._templates import check_jinja, render
 from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 from paddlenlp_embtune.report.plots._term_map import check_method
-from paddlenlp_embtune.report.run_reader import INSIGHT, Run, read_run
+from paddlenlp_embtune.report.run_reader import MANIFEST, Run, read_run
 from paddlenlp_embtune.report.sections import _embedding, _health, _overview, _provenance, _results, _training
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import shorten
+from paddlenlp_embtune.utils.run_layout import INSIGHT, METRICS, RECIPE, RECORD
 
 __all__ = ["REPORT", "SECTIONS", "Section", "SectionWriter", "write_report"]
 
@@ -39,19 +40,19 @@ class Section:
 
 
 SECTIONS = (
-    Section("At a glance", f"record.jsonl, metrics.json, {INSIGHT} or bundle/bundle.json", _overview.overview),
-    Section("Results by label", f"{INSIGHT} or metrics.json", _results.by_label),
-    Section("Learning curves", "record.jsonl", _training.learning_curves),
-    Section("Learning rates", "record.jsonl", _training.learning_rates),
-    Section("Embedding health", "record.jsonl", _health.health),
+    Section("At a glance", f"{RECORD}, {METRICS}, {INSIGHT} or {MANIFEST}", _overview.overview),
+    Section("Results by label", f"{INSIGHT} or {METRICS}", _results.by_label),
+    Section("Learning curves", RECORD, _training.learning_curves),
+    Section("Learning rates", RECORD, _training.learning_rates),
+    Section("Embedding health", RECORD, _health.health),
     Section("Term map", INSIGHT, _embedding.term_map),
     Section("Largest changes", INSIGHT, _embedding.moved_terms),
     Section("Term groups", INSIGHT, _embedding.term_groups),
     Section("Calibration", INSIGHT, _results.calibration),
     Section("Examples", INSIGHT, _results.examples),
-    Section("Data", "record.jsonl or bundle/bundle.json", _provenance.data),
-    Section("Export", "bundle/bundle.json", _provenance.export),
-    Section("Recipe", "recipe.yaml", _provenance.recipe),
+    Section("Data", f"{RECORD} or {MANIFEST}", _provenance.data),
+    Section("Export", MANIFEST, _provenance.export),
+    Section("Recipe", RECIPE, _provenance.recipe),
 )
 
 

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.json_yaml import parse_yaml
-from paddlenlp_embtune.utils.run_layout import INSIGHT
+from paddlenlp_embtune.utils.run_layout import BUNDLE, INSIGHT, METRICS, RECIPE, RECORD
 
-__all__ = ["INSIGHT", "Run", "read_run"]
+__all__ = ["MANIFEST", "Run", "read_run"]
 
 T = TypeVar("T")
-_PARTS = ("recipe.yaml", "record.jsonl", "metrics.json", INSIGHT, "bundle/bundle.json")
+MANIFEST = f"{BUNDLE}/bundle.json"
+_PARTS = (RECIPE, RECORD, METRICS, INSIGHT, MANIFEST)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,15 +91,15 @@ def read_run(path: str | Path) -> Run:
             f"--out, with {', '.join(_PARTS)}"
         )
     insight = _json(path / INSIGHT) or {}
-    text = _read(path / "recipe.yaml", str)
+    text = _read(path / RECIPE, str)
     return Run(
         path=path,
         recipe_text=text,
-        recipe={} if text is None else _mapping(_read(path / "recipe.yaml", _yaml), path / "recipe.yaml"),
-        events=_read(path / "record.jsonl", _events),
-        metrics=_json(path / "metrics.json"),
-        manifest=_json(path / "bundle" / "bundle.json"),
-        sizes=_sizes(path / "bundle"),
+        recipe={} if text is None else _mapping(_read(path / RECIPE, _yaml), path / RECIPE),
+        events=_read(path / RECORD, _events),
+        metrics=_json(path / METRICS),
+        manifest=_json(path / MANIFEST),
+        sizes=_sizes(path / BUNDLE),
         dev=_part(insight, "dev", path),
         movement=_part(insight, "movement", path),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
+from paddlenlp_embtune.utils.run_layout import BUNDLE
 from paddlenlp_embtune.utils.schema import MAX_COUNT, build, check_types, require_at_most, to_plain
 
 __all__ = ["TOKEN_VARIABLE", "ServerSettings", "host_name", "named_bundles", "read_token"]
@@ -159,7 +160,7 @@ def named_bundles(arguments: Iterable[str]) -> dict[str, str]:
         folder = Path(path).absolute()  # not resolved: a link may point to another bundle by the next reload
         if not name:
             parts = Path(os.path.normpath(folder))
-            name = parts.parent.name if parts.name == "bundle" else parts.name
+            name = parts.parent.name if parts.name == BUNDLE else parts.name
         if name in bundles:
             raise RecipeError(f"two bundles are named {name!r}, {bundles[name]} and {folder}; name them with NAME=PATH")
         bundles[name] = str(folder)

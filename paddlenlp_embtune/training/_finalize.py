@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.text import TokenizedTexts, content_ids
+from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -29,37 +28,36 @@ from paddlenlp_embtune.utils.schema import to_plain
 if TYPE_CHECKING:
     from paddlenlp_embtune.data import EncodedDataset
     from paddlenlp_embtune.export import BundleBuilder, BundleContent, LabelledRows
+    from paddlenlp_embtune.training.context import TrainingContext
 
-__all__ = ["deliver"]
+__all__ = ["finalize"]
 
 _MANY_ROWS = 100_000
 _SAMPLE_TEXTS = 256
 
 
-def deliver(
-    recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path, record: RunRecord
-) -> tuple[dict[str, Any], EmbtuneError | None]:
+def finalize(prepared: Prepared, context: TrainingContext, folder: Path) -> tuple[dict[str, Any], EmbtuneError | None]:
     """Write the bundle with its proofs and evaluate it; return the figures, and the error if an engine could not be exported.
 
     The bundle is built in one transaction, and each of its engines reads the development rows once: the fit, the calibration,
     the check of a quantized program and the figures share what it answers.
 
     Args:
-        recipe: what was done.
-        prepared: the data, the tokenizer, and the embedding as it was before.
-        trainer: has trained the model.
+        prepared: the recipe, the data, the tokenizer, and the embedding as it was before.
+        context: of the run, whose Trainer has trained the model.
         folder: of the run.
-        record: of the run.
     """
     from paddlenlp_embtune.export import new_bundle
+    from paddlenlp_embtune.models import embedding_name
 
+    recipe, trainer, record = prepared.recipe, context.trainer, context.record
     dev = prepared.dev_dataset()
     truth = list(dev.truth)
     trainer.model.eval()
     if hasattr(trainer.model, "fit_after_training"):
         _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
     with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
-        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, reading=_reading(dev))
+        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
         builder.prove()
         teacher = _measure_live(builder, rows, prepared, truth)
         _calibrate(recipe, builder, rows, record)
@@ -80,8 +78,13 @@ def deliver(
     write_text(folder / METRICS, dump_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
-    _write_insight(prepared, trainer, folder, analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts))
-    _keep_versions(recipe, prepared, trainer, folder)
+    tuned = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
+    analysis = {
+        "dev": analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts),
+        "movement": _drift(prepared, tuned, context.token_counts),
+    }
+    write_text(folder / INSIGHT, dump_json(analysis) + "\n")
+    _keep_versions(prepared, tuned, folder)
     size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
     record.write("bundle", bytes=size)
     return metrics, failure
@@ -105,12 +108,6 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
         vectors=prepared.origins,
         sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS],
     )
-
-
-def _reading(rows: EncodedDataset) -> TokenizedTexts:
-    """The ids of encoded rows, as an engine of the bundle gets them."""
-    windowed: TokenizedTexts | None = getattr(rows, "reading", None)
-    return windowed if windowed is not None else TokenizedTexts(rows.ids, np.arange(len(rows) + 1))
 
 
 def _measure_live(builder: BundleBuilder, rows: LabelledRows, prepared: Prepared, truth: list[int]) -> Mapping[str, Any]:
@@ -224,36 +221,27 @@ def _beside_teacher(
     return {**prepared.teaching.summary(), "dev": figures}
 
 
-def _keep_versions(recipe: Recipe, prepared: Prepared, trainer: Any, folder: Path) -> None:
+def _keep_versions(prepared: Prepared, tuned: npt.NDArray[np.float32], folder: Path) -> None:
     """Store the embedding as training found it and as it left it."""
-    from paddlenlp_embtune.models import embedding_name
-
-    wanted = recipe.vectors.versions
+    wanted = prepared.recipe.vectors.versions
     if not (wanted if wanted is not None else len(prepared.table) < _MANY_ROWS):
         return
     store = VectorStore.open(folder / VERSIONS, create=True)
     tokens, groups = prepared.tokenizer.vocabulary.tokens, prepared.term_groups
-    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
-    for name, table in zip(RUN_VERSIONS, (prepared.table, end), strict=True):
+    for name, table in zip(RUN_VERSIONS, (prepared.table, tuned), strict=True):
         store.save(name, tokens, table, source=prepared.coverage.source, groups=groups)
 
 
-def _write_insight(prepared: Prepared, trainer: Any, folder: Path, dev: Mapping[str, Any]) -> None:
-    """Write what the report shows beyond the record: answers on the development rows, and how the embedding moved."""
-    from paddlenlp_embtune.models import embedding_name
-
-    end = dict(trainer.model.named_parameters())[embedding_name(trainer.model)]
-    ids = np.fromiter(itertools.chain.from_iterable(trainer.train_dataset.ids), dtype=np.int64)
-    counts = np.bincount(ids, minlength=len(prepared.table))
-    moved = describe_drift(
+def _drift(prepared: Prepared, tuned: npt.NDArray[np.float32], counts: npt.NDArray[np.int64] | None) -> Mapping[str, Any]:
+    """Describe for the report how training moved the embedding."""
+    return describe_drift(
         prepared.table,
-        end.numpy(),
+        tuned,
         prepared.tokenizer.vocabulary.tokens,
         prepared.term_groups,
         counts=counts,
         rows_of=lambda term: content_ids(prepared.tokenizer, term),
     )
-    write_text(folder / INSIGHT, dump_json({"dev": dev, "movement": moved}) + "\n")
 
 
 def _without_folders(recipe: Recipe) -> Recipe:

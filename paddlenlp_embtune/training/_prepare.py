@@ -89,11 +89,11 @@ class Prepared:
 
     def dataset(self, rows: Examples, ids: TokenizedTexts) -> EncodedDataset:
         """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
-        from paddlenlp_embtune.data import dataset_from_reading
+        from paddlenlp_embtune.data import dataset_from_tokenized
 
         number = {label: index for index, label in enumerate(self.labels)}
         truth = [number[label] for label in rows.labels]
-        return dataset_from_reading(ids, truth, windows=self.recipe.text.windows)
+        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows)
 
     def train_dataset(self) -> EncodedDataset:
         """Return the training rows as a data set, in order."""
@@ -111,6 +111,16 @@ class Prepared:
         outside = ids.pop(unknown, 0)
         counts = {tokens[number]: count for number, count in ids.items()} | ({UNK: outside} if outside else {})
         return self.coverage.summary(counts=counts)
+
+    @cached_property
+    def dev_unknown_share(self) -> float:
+        """Share of unknown tokens in the development texts."""
+        return unknown_report(self.tokenizer, self.dev.texts).share
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the files of training and development rows, by path, as they are when this is first asked."""
+        return {rows.source: sha256_of(Path(rows.source)) for rows in (self.train, self.dev) if Path(rows.source).is_file()}
 
 
 def check_names(recipe: Recipe) -> None:
@@ -147,12 +157,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     data = recipe.data
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
-    columns: dict[str, Any] = {
-        "text_column": data.text_column,
-        "label_column": data.label_column,
-        "skip_empty": data.skip_empty,
-    }
-    columns |= {"encoding": data.encoding, "quoting": data.quoting}
+    how: dict[str, Any] = {"text_column": data.text_column, "encoding": data.encoding, "quoting": data.quoting}
+    columns = {**how, "label_column": data.label_column, "skip_empty": data.skip_empty}
     rows = read_examples(data.train, **columns)
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
@@ -163,8 +169,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     report = check_examples(rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
-        how = {"encoding": data.encoding, "quoting": data.quoting}
-        teaching = prepare_teaching(recipe.distill, labels, rows, dev, text_column=data.text_column, **how)  # type: ignore[arg-type]
+        teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
@@ -194,12 +199,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     )
 
 
-def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], reading: TokenizedTexts) -> Iterator[Sequence[int]]:
+def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: TokenizedTexts) -> Iterator[Sequence[int]]:
     """Yield the ids of each text's own tokens, all of them; only texts that were cut or split are encoded again."""
-    begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(reading.cut)
+    begin, behind, cut = len(tokenizer.prefix), len(tokenizer.suffix), set(tokenized.cut)
     for number, text in enumerate(texts):
-        first, after = int(reading.first[number]), int(reading.first[number + 1])
-        ids = reading.ids[first]
+        first, after = int(tokenized.first[number]), int(tokenized.first[number + 1])
+        ids = tokenized.ids[first]
         whole = bool(ids) and after - first == 1 and number not in cut
         yield ids[begin : len(ids) - behind] if whole else content_ids(tokenizer, text)
 
@@ -261,7 +266,6 @@ def _with_folder(model: ModelSpec) -> ModelSpec:
 
 def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
     """Counts and fingerprints of the data; a bundle, which travels, gets the names of files without their folders."""
-    unknown = unknown_report(prepared.tokenizer, prepared.dev.texts)
 
     def shown(source: str) -> str:
         return source if folders else Path(source).name
@@ -280,10 +284,6 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
         "warnings": [*prepared.report.warnings(), *prepared.train.remarks(), *prepared.dev.remarks(), *prepared.remarks],
         "unused_terms": len(prepared.unused_terms),
         "vocabulary": len(prepared.tokenizer.vocabulary),
-        "dev_unknown_rate": round(unknown.share, 6),
-        "sha256": {shown(source): sha256_of(Path(source)) for source in _files(prepared)},
+        "dev_unknown_rate": round(prepared.dev_unknown_share, 6),
+        "sha256": {shown(source): digest for source, digest in prepared.hashes.items()},
     }
-
-
-def _files(prepared: Prepared) -> list[str]:
-    return [rows.source for rows in (prepared.train, prepared.dev) if Path(rows.source).is_file()]

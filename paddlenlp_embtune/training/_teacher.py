@@ -24,7 +24,7 @@ from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, prob
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunk_texts, tokenize_texts
 from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
-from paddlenlp_embtune.utils.run_layout import TEACHER_ANSWERS
+from paddlenlp_embtune.utils.run_layout import BUNDLE, TEACHER_ANSWERS
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._prepare import Prepared
@@ -94,7 +94,7 @@ class Teaching:
     def summary(self) -> dict[str, Any]:
         """Return what a student's bundle says about its teacher."""
         path, manifest = self.teacher.path.resolve(), self.teacher.manifest
-        name = path.name if path.name != "bundle" else f"{path.parent.name}/bundle"
+        name = path.name if path.name != BUNDLE else f"{path.parent.name}/{BUNDLE}"
         unlabelled = {
             field.name: getattr(self.unlabelled, field.name)
             for field in dataclasses.fields(UnlabelledTexts)
@@ -252,15 +252,15 @@ def _asked(teaching: Teaching, progress: Progress | None) -> SoftTargets:
     vectors = np.empty((len(teaching.texts), width), np.float32) if width else None
     try:
         for start, chunk in chunk_texts(teaching.texts):
-            reading = tokenize_texts(
+            tokenized = tokenize_texts(
                 chunk, teaching.teacher.tokenizer, max_length=manifest.max_length, windows=manifest.windows
             )
-            found, rows = runner.submit(reading.ids)(), slice(start, start + len(chunk))
-            answers, _ = probabilities_of(found[:, :classes], reading, temperature=1.0, windows=manifest.windows)
+            found, rows = runner.submit(tokenized.ids)(), slice(start, start + len(chunk))
+            answers, _ = probabilities_of(found[:, :classes], tokenized, temperature=1.0, windows=manifest.windows)
             logits[rows] = np.log(np.maximum(answers, _LEAST))[:, teaching.columns]
             if vectors is not None:
-                counts = np.diff(reading.first)[:, None]
-                vectors[rows] = np.add.reduceat(found[:, classes:], reading.first[:-1]) / counts
+                counts = np.diff(tokenized.first)[:, None]
+                vectors[rows] = np.add.reduceat(found[:, classes:], tokenized.first[:-1]) / counts
             if progress is not None:
                 progress(start + len(chunk), len(teaching.texts))
     finally:

@@ -168,7 +168,7 @@ def build_trainer(
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
     Args:
-        recipe: sizes, seed and loss, as ``resolve_defaults`` leaves them.
+        recipe: sizes, seed and loss; no size of ``train`` is None any more.
         model: maps (B, L) int64 ids to (B, C) float32 logits.
         rows: training and development rows, in order.
         labels: class names in order, C.

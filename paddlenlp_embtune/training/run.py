@@ -14,7 +14,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError, TrainingError
 from paddlenlp_embtune.plugin import registry
-from paddlenlp_embtune.training._finalize import deliver
+from paddlenlp_embtune.training._finalize import finalize
 from paddlenlp_embtune.training._identity import run_identity
 from paddlenlp_embtune.training._outcome import checking_outcome, outcome_notes
 from paddlenlp_embtune.training._preflight import (
@@ -111,7 +111,7 @@ def train(
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins():
                 context, seconds = _tune(prepared, record, checkpoints)
-                metrics, failure = deliver(prepared.recipe, prepared, context.trainer, folder, record)
+                metrics, failure = finalize(prepared, context, folder)
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:

@@ -156,7 +156,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
     from paddlenlp_embtune.data import read_examples
     from paddlenlp_embtune.evaluation import classification_report
     from paddlenlp_embtune.inference import Predictor
-    from paddlenlp_embtune.training import run as pipeline
+    from paddlenlp_embtune.training import run as run_module
     from paddlenlp_embtune.utils.run_layout import checkpoints_of
 
     folder, _, rows = data.partition(":")
@@ -174,7 +174,7 @@ def one(name: str, data: str, seed: int) -> dict[str, Any]:
         out = Path(kept, f"{data} {name} {Path(ENCODER).name} {seed}".replace(" ", "-")) if kept else Path(scratch, "run")
         resume = checkpoints_of(out).is_dir()
         started = time.process_time()
-        result = pipeline.train(
+        result = run_module.train(
             embtune.Recipe.from_dict(plain), out, overwrite=not resume, resume=resume, listeners=[events.append]
         )
         seconds = time.process_time() - started

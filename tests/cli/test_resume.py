@@ -18,7 +18,7 @@ import pytest
 from paddlenlp_embtune.config.recipe import Recipe
 from paddlenlp_embtune.errors import BundleError, EmbtuneError, RecipeError
 from paddlenlp_embtune.export._place import replace_bundle
-from paddlenlp_embtune.training import run as pipeline
+from paddlenlp_embtune.training import run as run_module
 from paddlenlp_embtune.training._preflight import run_lock
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.helpers import RECIPE, ROWS, Run, embtune, error_of, tsv
@@ -103,16 +103,16 @@ def test_a_run_that_ended_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch:
     (tmp_path / "train.tsv").write_text(tsv(ROWS), encoding="utf-8")
     (tmp_path / "recipe.yaml").write_text(RECIPE + "export: {engines: []}\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    recipe, read = Recipe.load("recipe.yaml"), pipeline.prepare
+    recipe, read = Recipe.load("recipe.yaml"), run_module.prepare
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "record.jsonl").write_text("{}\n", encoding="utf-8")
         return read(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "prepare", slowly)
+    monkeypatch.setattr(run_module, "prepare", slowly)
     with pytest.raises(RecipeError, match=r"run is not empty \(it holds record\.jsonl\); choose another --out"):
-        pipeline.train(recipe, "run")
+        run_module.train(recipe, "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["record.jsonl"]
 
 
@@ -120,11 +120,11 @@ def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_the_next(w
     recipe = Recipe.load("quick.yaml")
     plain = {**recipe.to_dict(), "groups": [{"name": "all", "parameters": ["no_such.*"], "rate": 0.01}]}
     with pytest.raises(RecipeError, match=r"no_such"):
-        pipeline.train(Recipe.from_dict(plain), "run")
+        run_module.train(Recipe.from_dict(plain), "run")
     assert not (work / "run.checkpoints").exists()
     (work / "run.checkpoints" / "checkpoint-3").mkdir(parents=True)  # begun, never sealed
     (work / "run.checkpoints" / "checkpoint-3" / "model.safetensors").write_bytes(b"half")
-    pipeline.train(recipe, "run")
+    run_module.train(recipe, "run")
     assert not (work / "run.checkpoints").exists()
 
 
@@ -135,25 +135,25 @@ def test_a_run_that_cannot_be_written_says_what_stays(work: Path, monkeypatch: p
         raise BundleError("cannot write the bundle run: No space left on device; nothing was left behind")
 
     with monkeypatch.context() as context:
-        context.setattr(pipeline, "deliver", full)
+        context.setattr(run_module, "finalize", full)
         with pytest.raises(
             BundleError, match=r"No space left on device; its checkpoints are kept in .*run\.checkpoints: continue with --"
         ):
-            pipeline.train(recipe, "run")
+            run_module.train(recipe, "run")
     with pytest.raises(RecipeError, match="continue with --resume"):
-        pipeline.train(recipe, "run")
+        run_module.train(recipe, "run")
 
     def full_disk(*_: Any) -> Any:
         with replace_bundle(work / "elsewhere"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as context:
-        context.setattr(pipeline, "deliver", full_disk)
+        context.setattr(run_module, "finalize", full_disk)
         with pytest.raises(EmbtuneError, match=r"No space left on device; free some disk space") as caught:
-            pipeline.train(recipe, "run", resume=True)
+            run_module.train(recipe, "run", resume=True)
     assert "its checkpoints are kept in" in str(caught.value)
     assert "nothing was left behind" not in str(caught.value)  # with the wording of the writer of bundles itself
-    assert pipeline.train(recipe, "run", resume=True).bundle.is_dir()
+    assert run_module.train(recipe, "run", resume=True).bundle.is_dir()
     assert not (work / "run.checkpoints").exists()
 
 

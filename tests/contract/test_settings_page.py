@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "checkpoint_settings.md"
 HEAD = """# Settings of a checkpoint
 
 What `embtune adopt` and `model: {encoder: FOLDER}` do with each setting. A setting that is on no list is refused by name. This
-page is generated from `encoders/settings.py`, and a test holds it to that.
+page is generated from `encoders/_model_settings.py` and `encoders/_tokenizer_settings.py`, and a test compares them.
 """
 
 

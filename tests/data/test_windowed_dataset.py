@@ -35,7 +35,7 @@ def windowed(texts: list[str] = TEXTS, truth: list[int] = TRUTH, spec: WindowSpe
 
 def texts_of(data: WindowedDataset) -> list[int]:
     """The number of the text of each row."""
-    return [text for text, count in enumerate(np.diff(data.reading.first)) for _ in range(count)]
+    return [text for text, count in enumerate(np.diff(data.tokenized.first)) for _ in range(count)]
 
 
 def some_logits(rows: int, seed: int = 0) -> Floats:
@@ -106,9 +106,9 @@ def test_the_first_answers_alone_become_those_of_the_texts_that_are_there() -> N
     logits = some_logits(len(data))
     for seen in range(1, len(data) + 1):
         found, truth = data.by_text(logits[:seen], data.labels[:seen])
-        begun = int((data.reading.first[:-1] < seen).sum())
+        begun = int((data.tokenized.first[:-1] < seen).sum())
         assert truth.tolist() == TRUTH[:begun]
-        whole = int((data.reading.first[1:] <= seen).sum())
+        whole = int((data.tokenized.first[1:] <= seen).sum())
         np.testing.assert_array_equal(found[:whole], data.by_text(logits, data.labels)[0][:whole])
 
 
@@ -127,12 +127,12 @@ def test_answers_in_another_order_are_refused() -> None:
 
 def test_by_length_keeps_the_windows_of_a_text_together() -> None:
     data, ordered = windowed(), windowed().by_length()
-    longest = np.maximum.reduceat(ordered.lengths, ordered.reading.first[:-1])
+    longest = np.maximum.reduceat(ordered.lengths, ordered.tokenized.first[:-1])
     assert (np.diff(longest) >= 0).all()
     whole = [
         Counter((tuple(map(tuple, one.ids[a:b])), label) for a, b, label in zip(first, first[1:], one.truth, strict=False))
         for one in (data, ordered)
-        for first in [one.reading.first]
+        for first in [one.tokenized.first]
     ]
     assert whole[0] == whole[1]
     assert Counter(ordered.labels) == Counter(data.labels)
@@ -141,7 +141,7 @@ def test_by_length_keeps_the_windows_of_a_text_together() -> None:
 @pytest.mark.parametrize("seed", [0, 7])
 def test_an_epoch_takes_one_window_of_each_text_and_all_of_them_in_turn(seed: int) -> None:
     data = windowed()
-    counts, owner = np.diff(data.reading.first), np.array(texts_of(data))
+    counts, owner = np.diff(data.tokenized.first), np.array(texts_of(data))
     epochs = int(np.lcm.reduce(counts))
     taken = [data.epoch_rows(seed=seed, epoch=epoch) for epoch in range(epochs)]
     assert all(owner[rows].tolist() == list(range(len(TEXTS))) for rows in taken)

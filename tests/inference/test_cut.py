@@ -28,9 +28,9 @@ def test_cut_texts_are_found_and_read_as_before(name: str) -> None:
     for text in ("涨跌平停利好涨停公司abc涨", "利好涨停" * 5, "aaabbb " * 4, "公司" * 9, "涨"):
         whole = tokenizer.encode(text)
         for most in range(3, len(whole) + 3):
-            reading = tokenize_texts(["平", text], tokenizer, max_length=most, windows=None)
-            assert list(reading.ids[1]) == tokenizer.encode(text, max_length=most)
-            assert list(reading.cut) == [1] * (len(whole) > most)
+            tokenized = tokenize_texts(["平", text], tokenizer, max_length=most, windows=None)
+            assert list(tokenized.ids[1]) == tokenizer.encode(text, max_length=most)
+            assert list(tokenized.cut) == [1] * (len(whole) > most)
             assert tokenize_texts([text], tokenizer, max_length=most, windows=WindowSpec()).cut == []
             assert encode_texts([text], [0], tokenizer, max_length=most, windows=None).cut == (len(whole) > most)
 

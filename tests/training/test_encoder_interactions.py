@@ -22,7 +22,7 @@ from paddlenlp_embtune.models.adapters.insertion import add_adapter
 from paddlenlp_embtune.models.layer_cache import cacheable_layers
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import pad
-from paddlenlp_embtune.training import run as pipeline
+from paddlenlp_embtune.training import run as run_module
 from paddlenlp_embtune.training.callbacks import cpu_kernels
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.encoders import encoder_of_rows, texts, tiny_encoder
@@ -184,7 +184,7 @@ def test_parameters_of_an_encoder_with_an_adapter_are_listed(rows: Path, run: Ru
     }
     made = embtune.Recipe.from_dict({**plain, "train": {"epochs": 1}, "export": {"engines": []}})
     made.save(rows / "r.yaml")
-    bundle = pipeline.train(made, rows / "out").bundle
+    bundle = run_module.train(made, rows / "out").bundle
     for model in ("r.yaml", str(bundle)):
         code, out, err = run("params", model, "--json")
         assert code == 0, err
@@ -195,7 +195,7 @@ def test_a_bundle_does_not_tell_the_folder_of_its_encoder(rows: Path) -> None:
     save_encoder(encoder_of_rows(), rows / "mine")
     plain = {"data": {"train": "train.tsv"}, "text": {"max_length": 32}, "model": {"encoder": str(rows / "mine")}}
     made = embtune.Recipe.from_dict({**plain, "train": {"epochs": 1}, "freeze": None, "export": {"engines": []}})
-    bundle = Bundle.open(pipeline.train(made, rows / "run").bundle)
+    bundle = Bundle.open(run_module.train(made, rows / "run").bundle)
     assert str(rows) not in (bundle.path / "bundle.json").read_text(encoding="utf-8")
     assert bundle.manifest.vectors["source"] == "mine"
 

@@ -16,7 +16,7 @@ from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.paddle_engine import load_layer
-from paddlenlp_embtune.training import run as pipeline
+from paddlenlp_embtune.training import run as run_module
 from tests.encoders import encoder_of_rows
 from tests.helpers import ROWS, Run
 
@@ -34,7 +34,7 @@ def recipe(**parts: Any) -> embtune.Recipe:
 
 def test_all_engines_answer_alike(rows: Path) -> None:
     made = recipe(export={"engines": ["onnxruntime", "paddle_inference"]})
-    result = pipeline.train(made, rows / "run")
+    result = run_module.train(made, rows / "run")
     bundle = Bundle.open(result.bundle)
     texts = [text for text, _ in ROWS[:20]]
     answers = [Predictor(bundle, engine=name).probabilities(texts) for name in ("onnxruntime", "paddle_inference", "paddle")]
@@ -46,7 +46,7 @@ def test_all_engines_answer_alike(rows: Path) -> None:
 
 def test_the_encoder_starts_with_its_weights(rows: Path) -> None:
     frozen = {"groups": ["embedding", "layer.*"], "permanent": True}
-    result = pipeline.train(recipe(freeze=frozen), rows / "run")
+    result = run_module.train(recipe(freeze=frozen), rows / "run")
     trained, start = load_layer(result.bundle).state_dict(), encoder_of_rows().weights
     for name, value in start.items():
         if not name.startswith("pooler."):
@@ -55,7 +55,7 @@ def test_the_encoder_starts_with_its_weights(rows: Path) -> None:
 
 def test_terms_extend_the_encoder(rows: Path) -> None:
     (rows / "terms.txt").write_text("回购股份\n", encoding="utf-8")
-    result = pipeline.train(recipe(text={"max_length": 32, "terms": "terms.txt"}), rows / "run")
+    result = run_module.train(recipe(text={"max_length": 32, "terms": "terms.txt"}), rows / "run")
     bundle = Bundle.open(result.bundle)
     assert "回购股份" in bundle.tokenizer.vocabulary
     table = load_layer(result.bundle).get_input_embeddings().weight
@@ -63,8 +63,8 @@ def test_terms_extend_the_encoder(rows: Path) -> None:
 
 
 def test_a_bundle_of_it_is_trained_on(rows: Path) -> None:
-    first = pipeline.train(recipe(), rows / "one")
-    again = pipeline.train(recipe(model={"start": str(first.bundle)}), rows / "two")
+    first = run_module.train(recipe(), rows / "one")
+    again = run_module.train(recipe(model={"start": str(first.bundle)}), rows / "two")
     assert Bundle.open(again.bundle).manifest.recipe["model"]["name"] == "pretrained"
 
 
@@ -82,7 +82,7 @@ def test_a_bundle_of_it_is_trained_on(rows: Path) -> None:
 )
 def test_what_does_not_go_with_an_encoder(rows: Path, parts: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        pipeline.train(recipe(**parts), rows / "run")
+        run_module.train(recipe(**parts), rows / "run")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,10 @@ def test_a_folder_in_the_working_folder_is_trained_again_from_elsewhere(
         "export: {engines: []}\n",
         encoding="utf-8",
     )
-    first = pipeline.train(embtune.Recipe.load("r.yaml"), "one")
+    first = run_module.train(embtune.Recipe.load("r.yaml"), "one")
     (rows / "below").mkdir()
     monkeypatch.chdir(rows / "below")
-    again = pipeline.train(embtune.Recipe.load(rows / "one" / "recipe.yaml"), "two")
+    again = run_module.train(embtune.Recipe.load(rows / "one" / "recipe.yaml"), "two")
     assert embtune.Recipe.load("two/recipe.yaml").model.encoder == str(rows / Path(stated).name)
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (rows / first.bundle, again.bundle)]
     assert weights[0] == weights[1]
@@ -128,11 +128,11 @@ def test_a_folder_in_the_working_folder_is_trained_again_from_elsewhere(
 
 def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
     made = recipe(train={}, export={"engines": []})
-    settled = pipeline.prepare(made).recipe.train
+    settled = run_module.prepare(made).recipe.train
     assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == (20, 32, 32)
-    result = pipeline.train(recipe(train={"epochs": 1}, export={"engines": []}), rows / "run")
+    result = run_module.train(recipe(train={"epochs": 1}, export={"engines": []}), rows / "run")
     on = embtune.Recipe.from_dict({"data": {"train": "train.tsv"}, "model": {"start": str(result.bundle)}})
-    assert pipeline.prepare(on).recipe.train.epochs == 20
+    assert run_module.prepare(on).recipe.train.epochs == 20
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_an_adapter_tunes_and_is_delivered(rows: Path, kind: str) -> None:
     events: list[Mapping[str, Any]] = []
     options = {"bottleneck": 4} if kind == "houlsby" else {}
     made = recipe(adapter={"kind": kind, **options}, text={"max_length": 32}, export={"engines": ["onnxruntime"]})
-    result = pipeline.train(made, rows / "run", listeners=[events.append])
+    result = run_module.train(made, rows / "run", listeners=[events.append])
     bundle = Bundle.open(result.bundle)
     texts = [text for text, _ in ROWS[:20]]
     np.testing.assert_allclose(
@@ -200,8 +200,8 @@ def test_attach_puts_the_adapter_into_anybodys_model(rows: Path) -> None:
     ids=lambda part: next(iter(part)),
 )
 def test_regularization_of_a_run(rows: Path, part: dict[str, Any]) -> None:
-    plain = pipeline.train(recipe(), rows / "plain")
-    regularized = pipeline.train(recipe(regularization=part), rows / "other")
+    plain = run_module.train(recipe(), rows / "plain")
+    regularized = run_module.train(recipe(regularization=part), rows / "other")
     name = "network.encoder.layers.2.linear1.weight"
     one, other = (load_layer(result.bundle).state_dict()[name].numpy() for result in (plain, regularized))
     assert np.abs(one - other).max() > 1e-6
@@ -210,9 +210,9 @@ def test_regularization_of_a_run(rows: Path, part: dict[str, Any]) -> None:
 def test_accumulation_and_recompute(rows: Path) -> None:
     plain = {"epochs": 2, "batch_size": 16, "eval_batch_size": 64}
     sparse = {"options": {"dropout": 0.0, "encoder_dropout": 0.0}, "encoder": "tiny"}
-    whole = pipeline.train(recipe(train=plain, model=sparse), rows / "whole")
-    again = pipeline.train(recipe(train={**plain, "recompute": True}, model=sparse), rows / "again")
-    parts = pipeline.train(recipe(train={**plain, "batch_size": 8, "accumulation_steps": 2}, model=sparse), rows / "parts")
+    whole = run_module.train(recipe(train=plain, model=sparse), rows / "whole")
+    again = run_module.train(recipe(train={**plain, "recompute": True}, model=sparse), rows / "again")
+    parts = run_module.train(recipe(train={**plain, "batch_size": 8, "accumulation_steps": 2}, model=sparse), rows / "parts")
     one, other, third = (load_layer(result.bundle).state_dict() for result in (whole, again, parts))
     for name, value in one.items():
         np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-5, err_msg=name)
@@ -221,11 +221,11 @@ def test_accumulation_and_recompute(rows: Path) -> None:
 
 def test_dropout_is_the_same_in_both_passes_of_recompute(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dropping = {"options": {"encoder_dropout": 0.5}, "encoder": "tiny"}
-    again = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16, "recompute": True}, model=dropping), rows / "again")
+    again = run_module.train(recipe(train={"epochs": 2, "batch_size": 16, "recompute": True}, model=dropping), rows / "again")
     monkeypatch.setattr(
         "paddlenlp_embtune.training.callbacks.cpu_kernels.speed_up_encoder", lambda _: lambda: None
     )  # which draws other values
-    plain = pipeline.train(recipe(train={"epochs": 2, "batch_size": 16}, model=dropping), rows / "plain")
+    plain = run_module.train(recipe(train={"epochs": 2, "batch_size": 16}, model=dropping), rows / "plain")
     one, other = (load_layer(result.bundle).state_dict() for result in (plain, again))
     for name, value in one.items():
         np.testing.assert_allclose(other[name].numpy(), value.numpy(), atol=1e-5, err_msg=name)
@@ -233,4 +233,4 @@ def test_dropout_is_the_same_in_both_passes_of_recompute(rows: Path, monkeypatch
 
 def test_recompute_needs_an_encoder(rows: Path) -> None:
     with pytest.raises(RecipeError, match=r"train\.recompute is true, but TextCNN has no layers"):
-        pipeline.train(recipe(train={"epochs": 2, "recompute": True}, model={}), rows / "run")
+        run_module.train(recipe(train={"epochs": 2, "recompute": True}, model={}), rows / "run")

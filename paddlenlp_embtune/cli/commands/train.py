@@ -28,6 +28,7 @@ from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.utils.run_layout import RECORD
 
 __all__ = ["train"]
 
@@ -91,7 +92,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bo
             recipe, out, overwrite=overwrite, resume=resume, listeners=[RunDisplay()], progress=progress, teaching=teaching
         )
     print_notes(result.notes)
-    err.print(f"record: {result.run_dir / 'record.jsonl'}", markup=False)
+    err.print(f"record: {result.run_dir / RECORD}", markup=False)
     if as_json:
         answer = {"run": str(result.run_dir), "bundle": str(result.bundle), "seconds": result.seconds, **result.metrics}
         if result.notes:

@@ -10,7 +10,8 @@ from paddlenlp_embtune.report._formatting import plural, printable
 from paddlenlp_embtune.report._templates import render
 from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.plots._term_map import METHODS, place_terms, plot_map
-from paddlenlp_embtune.report.run_reader import INSIGHT, Run
+from paddlenlp_embtune.report.run_reader import Run
+from paddlenlp_embtune.utils.run_layout import INSIGHT
 
 __all__ = ["moved_terms", "term_groups", "term_map"]
 

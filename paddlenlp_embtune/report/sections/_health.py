@@ -12,6 +12,7 @@ from paddlenlp_embtune.report._templates import render
 from paddlenlp_embtune.report.plots._curves import Line, numeric_fields, plot_lines, series
 from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.run_reader import Run
+from paddlenlp_embtune.utils.run_layout import RECORD
 
 __all__ = ["alarm_epochs", "health"]
 
@@ -82,7 +83,7 @@ def health(run: Run, figures: FigureWriter) -> str:
     events = run.of("health")
     if not events:
         told = "the record has no health checks; the section health of a recipe asks for them"
-        return render("absent.html", what=told, source="record.jsonl")
+        return render("absent.html", what=told, source=RECORD)
     first, more = _panels(run)
     constant = [panel for panel in [*first, *more] if _is_constant(run, panel)]
     return render(

@@ -11,6 +11,7 @@ from paddlenlp_embtune.report._templates import render
 from paddlenlp_embtune.report.plots._classification import plot_bars
 from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.run_reader import Run
+from paddlenlp_embtune.utils.run_layout import RECIPE, RECORD
 
 __all__ = ["data", "export", "recipe"]
 
@@ -21,7 +22,7 @@ def data(run: Run, figures: FigureWriter) -> str:
     """What the checks of the data found, and where vectors come from."""
     found = run.last("data") or (run.manifest or {}).get("data")
     if not found:
-        return render("absent.html", what="the record does not describe the data", source="record.jsonl")
+        return render("absent.html", what="the record does not describe the data", source=RECORD)
     classes = dict(list(found["classes"].items())[:_MOST_BARS])
     figure = figures.draw(
         "classes",
@@ -97,5 +98,5 @@ def _proof(found: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def recipe(run: Run, _: FigureWriter) -> str:
     """The recipe as it stands in the run."""
     if run.recipe_text is None:
-        return render("absent.html", what="the run has no recipe", source="recipe.yaml")
+        return render("absent.html", what="the run has no recipe", source=RECIPE)
     return render("sections/recipe.html", text=run.recipe_text)

@@ -10,7 +10,8 @@ from paddlenlp_embtune.report._formatting import plural, printable
 from paddlenlp_embtune.report._templates import render
 from paddlenlp_embtune.report.plots._classification import plot_confusion, plot_reliability
 from paddlenlp_embtune.report.plots._figure import FigureWriter
-from paddlenlp_embtune.report.run_reader import INSIGHT, Run
+from paddlenlp_embtune.report.run_reader import Run
+from paddlenlp_embtune.utils.run_layout import INSIGHT, METRICS
 
 __all__ = ["by_label", "calibration", "examples"]
 
@@ -22,7 +23,7 @@ def by_label(run: Run, figures: FigureWriter) -> str:
     """Metrics of every label, the confusion matrix and the most frequent mistakes."""
     answers = run.dev or run.metrics
     if answers is None:
-        return render("absent.html", what="the bundle was not evaluated", source="metrics.json")
+        return render("absent.html", what="the bundle was not evaluated", source=METRICS)
     labels, confusion = list(answers["per_class"]), answers["confusion"]
     figure = None
     if len(labels) <= _MOST_LABELS:

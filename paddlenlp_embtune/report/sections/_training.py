@@ -7,6 +7,7 @@ from paddlenlp_embtune.report.plots._curves import Line, plot_lines, series
 from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.run_reader import Run
 from paddlenlp_embtune.report.sections._health import alarm_epochs
+from paddlenlp_embtune.utils.run_layout import RECORD
 
 __all__ = ["learning_curves", "learning_rates", "metric_title"]
 
@@ -16,7 +17,7 @@ _HEIGHT = 2.4
 def learning_curves(run: Run, figures: FigureWriter) -> str:
     """Loss and metric over the epochs, and what was frozen when."""
     if not run.of("rates") and not run.of("early_stopping"):
-        return render("absent.html", what="the record has no losses and no evaluations", source="record.jsonl")
+        return render("absent.html", what="the record has no losses and no evaluations", source=RECORD)
     return render("sections/learning_curves.html", figures=[*_loss(run, figures), *_metric(run, figures)], phases=_phases(run))
 
 
@@ -81,7 +82,7 @@ def learning_rates(run: Run, figures: FigureWriter) -> str:
     """Learning rates of the groups, as planned and as they were."""
     events, groups = run.of("rates"), run.last("groups").get("table") or []
     if not events and not groups:
-        return render("absent.html", what="the record has no learning rates", source="record.jsonl")
+        return render("absent.html", what="the record has no learning rates", source=RECORD)
     planned = [
         (row["name"], f"{row['parameters']:,}", f"{row['rate']:.1e}", f"{row['weight_decay']:g}", row["phase"])
         for row in groups
