@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune import HostError, Recipe, attach
-from paddlenlp_embtune.text.identity import describe_vocabulary_difference
+from paddlenlp_embtune.text import describe_vocabulary_difference
 from tests import toy
 from tests.toy import VOCABULARY, make_trainer, new_process
 
