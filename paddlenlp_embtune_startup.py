@@ -17,7 +17,7 @@ class _Waiting:
             return None
         sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not _Waiting]
         try:
-            from paddlenlp_embtune.imports import find_spec
+            from paddlenlp_embtune.utils.import_hooks import find_spec
 
             return find_spec(name, path, target)
         except Exception:  # the import of another package must not fail for our sake
