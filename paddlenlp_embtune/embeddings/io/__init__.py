@@ -1,4 +1,4 @@
-"""Formats of vector files: reading them as a stream, writing them. Needs numpy only."""
+"""Vector file formats: streaming readers, and writers. Needs numpy only."""
 
 from __future__ import annotations
 

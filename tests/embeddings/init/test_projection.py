@@ -138,7 +138,7 @@ def test_an_unknown_projection_is_refused() -> None:
 
 def test_a_map_refuses_other_widths_and_broken_tables() -> None:
     change = fit_pca(skewed(), 5)
-    with pytest.raises(VectorError, match="the table is 5 wide; expected 12"):
+    with pytest.raises(VectorError, match="the width of the table must be 12, as for the map, got 5"):
         change.apply(gaussian(3, 5))
     broken = skewed()
     broken[2, 2] = np.nan

@@ -104,7 +104,7 @@ def test_lacking_files(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(VectorError, match="neither a checkpoint of PaddleNLP nor a bundle"):
         read_vectors(folder)
-    with pytest.raises(VectorError, match="no checkpoint of PaddleNLP; expected"):
+    with pytest.raises(VectorError, match="is not a PaddleNLP checkpoint; expected"):
         read_vectors(folder, ReadOptions(format="checkpoint"))
     with pytest.raises(VectorError, match="is no bundle"):
         read_vectors(folder, ReadOptions(format="bundle"))
