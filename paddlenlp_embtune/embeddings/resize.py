@@ -1,10 +1,9 @@
-"""Adding domain terms as tokens: reading term lists, and initializing their embedding rows."""
+"""Adding domain terms as tokens, and initializing their embedding rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +12,11 @@ from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.new_rows import extend_table
 from paddlenlp_embtune.embeddings.init.transfer import initialize_by_transfer
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
-from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids, read_term_list
+from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids
 
-__all__ = ["add_tokens", "fill_terms_from_pieces", "read_terms"]
+__all__ = ["add_tokens", "fill_terms_from_pieces"]
 
 Table = npt.NDArray[np.float32]
-
-
-def read_terms(path: Path) -> tuple[str, ...]:
-    """Read domain terms, one a line or in jieba's format, as :func:`paddlenlp_embtune.text.term_lists.read_term_list` does."""
-    return read_term_list(path).terms
 
 
 def add_tokens(
