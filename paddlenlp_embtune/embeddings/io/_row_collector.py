@@ -68,7 +68,7 @@ class RowCollector:
         self._first_damage = self._first_damage or message
 
     def remark(self, message: str) -> None:
-        """Add a note."""
+        """Add a message to the notes of the table."""
         self._remarks.append(message)
 
     def add(self, tokens: Sequence[str], values: npt.NDArray[Any], place: Callable[[int], str]) -> None:
