@@ -106,7 +106,7 @@ def test_lacking_files(tmp_path: Path) -> None:
         read_vectors(folder)
     with pytest.raises(VectorError, match="is not a PaddleNLP checkpoint; expected"):
         read_vectors(folder, ReadOptions(format="checkpoint"))
-    with pytest.raises(VectorError, match="is no bundle"):
+    with pytest.raises(VectorError, match="is neither a bundle nor a run with one"):
         read_vectors(folder, ReadOptions(format="bundle"))
     with pytest.raises(VectorError, match="is a folder"):
         read_vectors(folder, ReadOptions(format="glove"))
