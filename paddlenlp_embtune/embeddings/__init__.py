@@ -10,12 +10,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.embeddings.resize import (
         add_tokens as add_tokens,
         fill_terms_from_pieces as fill_terms_from_pieces,
-        read_terms as read_terms,
     )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "resize": "add_tokens read_terms fill_terms_from_pieces",
+            "resize": "add_tokens fill_terms_from_pieces",
         },
     )

@@ -1,10 +1,9 @@
-"""Domain terms as tokens: reading a list of them, and rows for them in an embedding."""
+"""Adding domain terms as tokens, and initializing their embedding rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +12,11 @@ from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.new_rows import extend_table
 from paddlenlp_embtune.embeddings.init.transfer import initialize_by_transfer
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
-from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids, read_term_list
+from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids
 
-__all__ = ["add_tokens", "fill_terms_from_pieces", "read_terms"]
+__all__ = ["add_tokens", "fill_terms_from_pieces"]
 
 Table = npt.NDArray[np.float32]
-
-
-def read_terms(path: Path) -> tuple[str, ...]:
-    """Read domain terms, one a line or in jieba's format, as :func:`paddlenlp_embtune.text.term_lists.read_term_list` does."""
-    return read_term_list(path).terms
 
 
 def add_tokens(
@@ -39,7 +33,7 @@ def add_tokens(
     Shapes:
         table: (V, D) float32; returns: (V + N, D) float32
     Returns:
-        the tokenizer, what became of the terms, the table, and where its new rows came from
+        the tokenizer, the outcome for the terms, the table, and the origins of its new rows
     """
     longer, change = add_terms(tokenizer, terms)
     pieces = [content_ids(tokenizer, term) for term in change.added]
@@ -53,7 +47,7 @@ def add_tokens(
 def _from_vectors(
     tokenizer: TermTokenizer, grown: Table, coverage: Coverage, vectors: VectorTable, *, known: Table
 ) -> Coverage:
-    """Put rows of pretrained vectors in the place of those made of pieces, where there are any; say so."""
+    """Replace rows made of pieces with rows of pretrained vectors where available, and log it."""
     edge = len(known)
     reference = {token: row for token, row in tokenizer.vocabulary.ids.items() if row < edge}
     mapped, found = initialize_by_transfer(tokenizer.vocabulary, vectors, reference=known, reference_rows=reference, seed=0)
@@ -64,7 +58,7 @@ def _from_vectors(
 
 
 def fill_terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
-    """Make the rows of added terms that the vectors lack of the rows of their pieces."""
+    """Compute rows of added terms that are not in the vectors from the rows of their pieces."""
     if not isinstance(tokenizer, TermTokenizer):
         return table, coverage
     edge = len(tokenizer.base.vocabulary)
@@ -80,5 +74,5 @@ def fill_terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverag
 
 
 def _without_text(vocabulary: Vocabulary) -> list[int]:
-    """Rows that are no piece of a term: padding, unknown, and the space that SentencePiece sets before whatever it reads."""
+    """Return rows that are not pieces of terms: padding, unknown, and the space that SentencePiece adds before a text."""
     return [0, vocabulary.unknown_id, *(vocabulary.ids[space] for space in (" ", "\u2581") if space in vocabulary)]

@@ -15,7 +15,7 @@ import pytest
 from paddlenlp_embtune import Predictor, Recipe, train
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.bundle.embedding import embedding_table
-from paddlenlp_embtune.embeddings.resize import read_terms
+from paddlenlp_embtune.text import read_term_list
 from paddlenlp_embtune.text.factory import build_tokenizer
 from paddlenlp_embtune.text.term_extraction import propose_terms
 from tests.helpers import ROWS, Run, TinyRun, error_of, hidden, tsv
@@ -113,7 +113,7 @@ def test_propose_prints_a_line_each_and_writes_the_terms(work: Path, run: Run) -
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines == [dataclasses.asdict(each) for each in propose_terms(corpus(), min_count=10, max_terms=200)]
     assert {"质押式回购", "绿鞋机制"} <= {line["term"] for line in lines}
-    assert read_terms(work / "deep" / "found.txt") == tuple(line["term"] for line in lines)
+    assert read_term_list(work / "deep" / "found.txt").terms == tuple(line["term"] for line in lines)
     assert f"{len(lines)} terms: deep/found.txt" in err
     assert hidden(work) == []
 

@@ -406,7 +406,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: (at / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n"),
         f"has 4 tokens, but config.json says {len(TOKENS)}",
     ),
-    "no vocabulary": (lambda at: (at / "vocab.txt").unlink(), "vocabulary of .* cannot be read"),
+    "no vocabulary": (lambda at: (at / "vocab.txt").unlink(), "cannot read the vocabulary of"),
     "another tokenizer": (
         lambda at: change(at / "tokenizer_config.json", tokenizer_class="XLMRobertaTokenizer"),
         "has the tokenizer 'XLMRobertaTokenizer', which is not supported; expected BertTokenizer",
@@ -586,5 +586,5 @@ def test_a_name_is_fetched_into_the_cache(bert: tuple[Path, Any], tmp_path: Path
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "BertModel 39 somebody/tiny" in lines
-    assert "config.json answers 404: there is no such model" in lines[-1]
+    assert "config.json returned 404: there is no such model" in lines[-1]
     assert (tmp_path / "home" / "models" / "somebody" / "tiny" / "model_state.pdparams").is_file()

@@ -170,7 +170,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "model_state.pdparams").unlink(),
         r"lacks model.safetensors, model_state.pdparams and pytorch_model\.bin",
     ),
-    "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "vocabulary of .* cannot be read"),
+    "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "cannot read the vocabulary of"),
     "not JSON": (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is not valid JSON"),
     "a list": (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "holds no mapping"),
     "two architectures": (

@@ -158,7 +158,7 @@ def test_terms_that_cannot_be(terms: tuple[str, ...], message: str) -> None:
 
 
 def test_terms_do_not_stand_on_terms() -> None:
-    with pytest.raises(DataError, match="use add_terms"):
+    with pytest.raises(DataError, match="must not have added terms itself"):
         TermTokenizer(add_terms(CHAR, ["回购"])[0], ("质押",))
 
 

@@ -11,8 +11,7 @@ import pytest
 from paddlenlp_embtune import DataError, Recipe, RecipeError, VectorError
 from paddlenlp_embtune.embeddings.init import Origin, initialize_from_vectors
 from paddlenlp_embtune.embeddings.io import read_lac
-from paddlenlp_embtune.embeddings.resize import read_terms
-from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, content_ids
+from paddlenlp_embtune.text import PAD, UNK, TermTokenizer, content_ids, read_term_list
 from paddlenlp_embtune.training.initialize import Start, initialize_embedding
 from tests.helpers import ROWS, SAID, TinyRun
 
@@ -150,7 +149,7 @@ NO_TERMS = [(b"", "no term"), (b"\n \n", "no term"), (b"\xff\xfe", "no term"), (
 def test_lists_without_terms_are_refused(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "terms.txt").write_bytes(content)
     with pytest.raises(DataError, match=told):
-        read_terms(tmp_path / "terms.txt")
+        read_term_list(tmp_path / "terms.txt")
 
 
 def test_invented_texts_hold_what_these_tests_need() -> None:

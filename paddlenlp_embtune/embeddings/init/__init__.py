@@ -13,12 +13,6 @@ if TYPE_CHECKING:
         initialize_random as initialize_random,
     )
     from paddlenlp_embtune.embeddings.init.new_rows import extend_table as extend_table
-    from paddlenlp_embtune.embeddings.init.projection import (
-        LinearMap as LinearMap,
-        fit_linear as fit_linear,
-        fit_orthonormal as fit_orthonormal,
-        fit_pca as fit_pca,
-    )
     from paddlenlp_embtune.embeddings.init.token_matching import (
         TokenMatch as TokenMatch,
         build_coverage as build_coverage,
@@ -38,7 +32,6 @@ else:
             "coverage": "Coverage Origin",
             "from_vectors": "initialize_from_vectors initialize_random",
             "new_rows": "extend_table",
-            "projection": "LinearMap fit_linear fit_orthonormal fit_pca",
             "token_variants": "DEFAULT_FALLBACKS FALLBACKS token_filter",
             "transfer": "initialize_by_transfer",
         },

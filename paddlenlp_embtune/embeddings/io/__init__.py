@@ -1,4 +1,4 @@
-"""Formats of vector files: reading them as a stream, writing them. Needs numpy only."""
+"""Vector file formats: streaming readers, and writers. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.embeddings.io.checkpoint import BUNDLE as BUNDLE, CHECKPOINT as CHECKPOINT
     from paddlenlp_embtune.embeddings.io.fasttext import FASTTEXT as FASTTEXT
-    from paddlenlp_embtune.embeddings.io.lac import read_lac as read_lac, read_paddle_tensor as read_paddle_tensor
+    from paddlenlp_embtune.embeddings.io.lac import read_lac as read_lac
     from paddlenlp_embtune.embeddings.io.numpy_files import NPY as NPY, NPZ as NPZ, SAFETENSORS as SAFETENSORS
     from paddlenlp_embtune.embeddings.io.options import ReadOptions as ReadOptions, VectorFormat as VectorFormat
     from paddlenlp_embtune.embeddings.io.read import detect_format as detect_format, read_vectors as read_vectors
@@ -28,7 +28,7 @@ else:
         {
             "checkpoint": "BUNDLE CHECKPOINT",
             "fasttext": "FASTTEXT",
-            "lac": "read_lac read_paddle_tensor",
+            "lac": "read_lac",
             "numpy_files": "NPY NPZ SAFETENSORS",
             "options": "ReadOptions VectorFormat",
             "read": "detect_format read_vectors",

@@ -1,8 +1,8 @@
-"""Decimal numbers in bytes to float32, many at once.
+"""Vectorized parsing of decimal numbers in bytes to float32.
 
-A number of the common form, one digit, a dot and up to fourteen digits, is parsed eight digits at a time inside 64-bit words;
-its digits make an integer below 2**53, and one division by a power of ten then rounds correctly. All others go through
-Python's own float.
+Numbers of the common form, one digit, a dot and up to fourteen digits, are parsed eight digits at a time in 64-bit words; their
+digits form an integer below 2**53, and one division by a power of ten then rounds correctly. All others go through Python's
+float.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 PADDING = 24
-"""Bytes behind the last number that must be there to be looked at."""
+"""Padding bytes required after the last number."""
 
 _WORD = np.dtype("<u8")
 _MINUS, _DOT, _ZERO = 45, 46, 48
@@ -32,7 +32,7 @@ _LEGAL = frozenset(b"0123456789+-.eEnNaAiIfFtTyY")
 
 
 def padded(data: bytes) -> bytes:
-    """Return data whose length is whole words, with room behind them to look at."""
+    """Pad data to a multiple of the word size, plus readable bytes after it."""
     return data + b"\n" * (PADDING - len(data) % 8)
 
 
@@ -42,9 +42,9 @@ def parse(data: bytes, starts: Offsets, ends: Offsets) -> tuple[npt.NDArray[np.f
     Args:
         data: as :func:`padded` returns it.
         starts: byte of the first character of each number.
-        ends: byte behind the last character of each.
+        ends: byte after the last character of each.
     Shapes:
-        starts, ends: (N,) int64; returns: (N,) float32, and the places in it of what is no number
+        starts, ends: (N,) int64; returns: (N,) float32, and the indices of invalid numbers
     Source:
         eight digits in a word: ours, after the well-known pairwise sums; exactness of the division: Clinger (1990), How to Read
         Floating Point Numbers Accurately
@@ -75,7 +75,7 @@ def parse(data: bytes, starts: Offsets, ends: Offsets) -> tuple[npt.NDArray[np.f
 
 
 def _words_at(words: Words, at: Offsets) -> Words:
-    """Return the eight bytes from any place on, put together from the two aligned words that they lie in."""
+    """Return the eight bytes from any offset on, assembled from two aligned words."""
     index = at >> 3
     shift = ((at & 7) << 3).astype(np.uint64)
     low: Words = words[index]
@@ -88,7 +88,7 @@ def _words_at(words: Words, at: Offsets) -> Words:
 
 
 def _eight(word: Words, digits: Offsets) -> tuple[Words, Flags]:
-    """Return the value of the first 1 to 8 digits of words, and whether all of these are digits."""
+    """Return the value of the first 1 to 8 bytes of words, and whether all of them are digits."""
     word ^= _ZEROS
     word <<= ((8 - digits) << 3).astype(np.uint64)
     good = (((word + _ABOVE_NINE) | word) & _HIGH_BITS) == 0
@@ -99,7 +99,7 @@ def _eight(word: Words, digits: Offsets) -> tuple[Words, Flags]:
 
 
 def _parse_others(data: bytes, starts: Offsets, ends: Offsets, others: Offsets, values: npt.NDArray[np.float64]) -> Offsets:
-    """Parse the uncommon ones into ``values``; return those that are no numbers."""
+    """Parse the uncommon forms into ``values``; return the invalid ones."""
     broken = []
     for at in others.tolist():
         text = data[starts[at] : ends[at]]

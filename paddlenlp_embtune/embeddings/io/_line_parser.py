@@ -1,4 +1,4 @@
-"""Lines of a text of vectors: where in a block of bytes each token ends and each number begins."""
+"""Splitting blocks of a text vector file into lines, tokens and numbers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ENDINGS = b" \t\r"
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Whole lines of a file.
+    """A block of complete lines of a file.
 
     Args:
-        data: the lines, each with its line feed, also the last.
-        offset: byte of the file, decompressed, that the block begins at.
+        data: the lines, each with its line feed, including the last.
+        offset: offset of the block in the decompressed file.
         line: number of its first line, from 1.
     """
 
@@ -39,16 +39,16 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """The lines of a block, taken apart.
+    """The parsed lines of a block.
 
     Args:
-        data: of the block, padded for :func:`numerals.parse`.
+        data: data of the block, padded for the float parser.
         starts: first byte of each line.
-        tails: byte behind the last number of each line.
-        counts: separators in each line, before ``tails``.
-        separators: all separators of the block.
-        first: number of the separator that the first value of each line stands behind, in ``separators``; negative or in
-            another line where a line has too few.
+        tails: byte after the last number of each line.
+        counts: number of separators in each line, before ``tails``.
+        separators: offsets of all separators of the block.
+        first: index in ``separators`` of the one before the first value of each line; negative or on another line if a line
+            has too few.
     """
 
     data: bytes
@@ -59,10 +59,10 @@ class Lines:
     first: Offsets
 
     def spans(self, chosen: Offsets, width: int) -> tuple[Offsets, Offsets]:
-        """Return where the values of lines begin and end.
+        """Return the start and end of each value of lines.
 
         Shapes:
-            chosen: (N,) lines; returns: twice (N, width), of no meaning for lines with other than ``width`` separators
+            chosen: (N,) lines; returns: twice (N, width), undefined for lines without exactly ``width`` separators
         """
         index = self.first[chosen, None] + np.arange(width)
         starts = self.separators.take(index, mode="clip") + 1
@@ -73,12 +73,12 @@ class Lines:
 
 
 def blocks(stream: Stream) -> Iterator[Block]:
-    """Read a stream in blocks of whole lines.
+    """Read a stream in blocks of complete lines.
 
     Raises:
-        VectorError: a line is so long that this is no text of vectors.
+        VectorError: a line is too long for a text file of vectors.
     """
-    parts: list[bytes] = []  # of a line whose end has not come
+    parts: list[bytes] = []  # of an unfinished line
     held, offset, line = 0, 0, 1
     while True:
         data = stream.read(_BLOCK)
@@ -120,7 +120,7 @@ def split_lines(block: Block, width: int) -> Lines:
 
 
 def is_number(field: bytes) -> bool:
-    """Whether a field is a number, as vectors are written."""
+    """Return whether a field is a number in a format used for vectors."""
     try:
         float(field)
     except ValueError:
@@ -129,11 +129,10 @@ def is_number(field: bytes) -> bool:
 
 
 def fields_from_right(line: bytes, start: int, width: int) -> tuple[list[int], list[int], int]:
-    """Take the last fields of a line whose separators may be doubled.
+    """Find the last fields of a line that may have repeated separators.
 
     Returns:
-        Where the last ``width`` fields begin and end, fewer where there are fewer behind a token, and the end of what stands
-        before them.
+        Starts and ends of the last ``width`` fields, or fewer if fewer follow the token, and the end of the text before them.
     """
     begins: list[int] = []
     ends: list[int] = []

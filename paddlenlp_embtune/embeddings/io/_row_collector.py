@@ -1,4 +1,4 @@
-"""Rows of a file as they come in: duplicates, damage, memory, and at the end a table."""
+"""Collecting rows of a vector file into a table: duplicates, damaged rows, memory."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from paddlenlp_embtune.errors import VectorError
 
 __all__ = ["RowCollector"]
 
-_BLOCK = 1 << 26  # above the largest size that malloc keeps for itself, so that blocks go back to the system
+_BLOCK = 1 << 26  # large enough that malloc returns freed blocks to the system
 _WIDEST = 1 << 20
 
 Table = npt.NDArray[np.float32]
 
 
 class RowCollector:
-    """Collects the rows that are kept.
+    """Collects rows into a table.
 
     Args:
         name: of the file, for messages.
-        options: what to keep, and what to do about duplicates and damage.
-        width: D, of every row.
-        expected: rows in the file where that is certain; None grows as rows come.
+        options: which rows to keep, and how to handle duplicates and damage.
+        width: D, the width of every row.
+        expected: number of rows in the file if known; None grows on demand.
     Raises:
-        VectorError: the width is absurd, or the expected rows do not fit into memory.
+        VectorError: the width is out of range, or the expected rows do not fit into memory.
     """
 
     def __init__(self, name: str, options: ReadOptions, *, width: int, expected: int | None = None) -> None:
         if not 1 <= width <= _WIDEST:
-            raise VectorError(f"{name} says that its vectors are {width:,} wide; expected 1 to {_WIDEST:,}")
+            raise VectorError(f"the width of the vectors in {name} must be 1 to {_WIDEST:,}, got {width:,}")
         self.name, self.options, self.width = name, options, width
         self.rows: dict[str, int] = {}
         self.offered = 0
@@ -52,34 +52,34 @@ class RowCollector:
             self._capacity = max(1, expected)
 
     def wants(self, token: str) -> bool:
-        """Whether the row of a token is to be kept; asked once a row."""
+        """Return whether to keep the row of a token; called once per row."""
         self.offered += 1
         return self.options.keep is None or bool(self.options.keep(token))
 
     def damaged(self, kind: str, message: str) -> None:
-        """Count a row that cannot be used.
+        """Record a damaged row.
 
         Raises:
-            VectorError: damaged rows are refused.
+            VectorError: the options reject damaged rows.
         """
         if self.options.damaged == "refuse":
-            raise VectorError(f"{self.name}, {message}; fix the file, or read it with damaged='skip' to leave such rows out")
+            raise VectorError(f"{self.name}, {message}; fix the file, or read it with damaged='skip' to skip such rows")
         self._skipped[kind] += 1
         self._first_damage = self._first_damage or message
 
     def remark(self, message: str) -> None:
-        """Add to the notes."""
+        """Add a message to the notes of the table."""
         self._remarks.append(message)
 
     def add(self, tokens: Sequence[str], values: npt.NDArray[Any], place: Callable[[int], str]) -> None:
-        """Take rows in.
+        """Add rows.
 
         Args:
-            tokens: that are wanted, one a row.
+            tokens: wanted tokens, one per row.
             values: (N, D) of any float type.
-            place: says where row i of these stands in the file, such as ``line 7``.
+            place: returns the location of row i in the file, such as ``line 7``.
         Raises:
-            VectorError: a row is damaged or a duplicate and that is refused, or memory is short.
+            VectorError: a row is damaged or a duplicate and the options reject it, or there is not enough memory.
         """
         with np.errstate(over="ignore"):
             values = values.astype(np.float32, copy=False)
@@ -96,11 +96,11 @@ class RowCollector:
         self.rows.update(zip(tokens, range(len(self.rows), len(self.rows) + len(tokens)), strict=True))
 
     def finish(self, *, unknown: str | None = None, compose: Callable[[str], Table | None] | None = None) -> VectorTable:
-        """Return the table.
+        """Build the table.
 
         Args:
-            unknown: the token whose row stands for tokens that the source did not know.
-            compose: makes vectors of further tokens.
+            unknown: the token whose row represents unknown tokens.
+            compose: computes vectors of further tokens.
         Raises:
             VectorError: no row was kept, and none can be composed.
         """
@@ -112,14 +112,14 @@ class RowCollector:
         return VectorTable(self.rows, self._join(), self.name, unknown_row, compose, self.notes())
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was left out."""
+        """Return notes on what was skipped."""
         found = [f"{count:,} rows skipped: {kind}" for kind, count in self._skipped.items()]
         if self._duplicates:
             found.insert(0, f"{self._duplicates:,} duplicate tokens, the {self.options.duplicates} row of each kept")
         return (*found, *self._remarks)
 
     def _without_duplicates(self, tokens: Sequence[str], values: Table, place: Callable[[int], str]) -> tuple[list[str], Table]:
-        """Return the rows of new tokens; where the last row counts, put those of old tokens over the former ones."""
+        """Return the rows of new tokens; with ``duplicates="last"``, overwrite the rows of repeated ones."""
         fresh: dict[str, int] = {}
         for at, token in enumerate(tokens):
             old = self.rows.get(token)
@@ -150,7 +150,7 @@ class RowCollector:
             values, count = values[len(part) :], count + len(part)
 
     def _join(self) -> Table:
-        """Put the blocks together, dropping each once it is copied, so that no more than one is held twice."""
+        """Concatenate the blocks, freeing each once it is copied, so that at most one is held twice."""
         end = len(self.rows)
         if len(self._blocks) == 1 and end > self._capacity // 2:
             return self._blocks.pop()[:end]
@@ -166,6 +166,6 @@ class RowCollector:
         need = rows * self.width * 4
         if self._available is not None and need > self._available:
             raise VectorError(
-                f"{rows:,} rows of {self.width} from {self.name} need {need / 1e9:,.1f} GB of memory, and "
-                f"{self._available / 1e9:,.1f} GB are free; keep only the tokens of a vocabulary, or take a subset of the file"
+                f"{rows:,} rows of {self.width} from {self.name} need {need / 1e9:,.1f} GB of memory, but only "
+                f"{self._available / 1e9:,.1f} GB are free; keep only the tokens of a vocabulary, or use a subset of the file"
             )

@@ -1,4 +1,4 @@
-"""Files of vectors as streams: plain, gz or bz2, with progress."""
+"""Vector files as streams with progress: plain, gz or bz2."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from paddlenlp_embtune.utils.memory import available_memory
 __all__ = ["HEAD", "Stream", "available_memory", "compression", "plain_file", "read_head"]
 
 HEAD = 1 << 16
-"""Bytes that detection looks at."""
+"""Number of bytes used for format detection."""
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2"}
 _STEP = 1 << 20
 
 
 class Stream:
-    """A file that is read once from its beginning; what is compressed is unpacked on the way.
+    """A file that is read once from start to end, decompressed on the fly.
 
     Args:
-        path: the file; compression is found from its content.
-        progress: called with the bytes of the file that were read and its size, at most once a megabyte, and at the end.
+        path: the file; compression is detected from its content.
+        progress: called with the bytes read so far and the file size, at most once per megabyte, and at the end.
     Raises:
         VectorError: there is no such file.
     """
@@ -53,14 +53,14 @@ class Stream:
 
     @property
     def plain_size(self) -> int | None:
-        """Size of the content in bytes; None where it is compressed."""
+        """Size of the content in bytes; None if compressed."""
         return self.size if self.compression is None else None
 
     def read(self, size: int) -> bytes:
         """Read up to ``size`` bytes; fewer only at the end.
 
         Raises:
-            VectorError: the compressed data are damaged or end too early.
+            VectorError: the compressed data is damaged or truncated.
         """
         try:
             data = self._file.read(size)
@@ -89,14 +89,14 @@ class Stream:
 
 
 def compression(path: Path) -> str | None:
-    """Return ``gz``, ``bz2``, or None for what is not compressed."""
+    """Return ``gz``, ``bz2``, or None if not compressed."""
     with path.open("rb") as file:
         start = file.read(3)
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, decompressed; none of a folder."""
+    """Return the first bytes of a file, decompressed; empty for a folder."""
     if path.is_dir():
         return b""
     with Stream(path) as stream:
@@ -104,7 +104,7 @@ def read_head(path: Path) -> bytes:
 
 
 def plain_file(source: str, kind: str) -> Path:
-    """Return the path of a file whose format is read in place, so that it cannot be compressed.
+    """Return the path of a file of a format that cannot be compressed because it is memory-mapped.
 
     Raises:
         VectorError: there is no such file, or it is compressed.
@@ -120,4 +120,4 @@ def plain_file(source: str, kind: str) -> Path:
 def _require_file(path: Path) -> None:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise VectorError(f"the file of vectors {path} {what}; give the path of a file")
+        raise VectorError(f"the vector file {path} {what}; pass the path of a file")

@@ -1,4 +1,4 @@
-"""The input embedding of a checkpoint of PaddleNLP, and that of our own bundles and runs."""
+"""Reading the input embedding of PaddleNLP checkpoints, and of bundles and runs of this package."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def _read_checkpoint(source: str, options: ReadOptions) -> VectorTable:
     folder = Path(source)
     if not _detects_checkpoint(folder, b""):
         raise VectorError(
-            f"{folder} is no checkpoint of PaddleNLP; expected a folder with config.json, {_SAFE} or {_PICKLED}, and vocab.txt"
+            f"{folder} is not a PaddleNLP checkpoint; expected a folder with config.json, {_SAFE} or {_PICKLED}, and vocab.txt"
         )
     vocabulary = options.vocabulary or folder / "vocab.txt"
     if not vocabulary.is_file():
         raise VectorError(
-            f"{folder} lacks {vocabulary.name}, the tokens of its rows; give them as vocabulary, a file with one a line"
+            f"{folder} lacks {vocabulary.name}, the tokens of its rows; pass a vocabulary file with one token per line"
         )
     if (folder / _SAFE).is_file():
         return _read_safe(folder / _SAFE, vocabulary, source, options)
@@ -75,17 +75,17 @@ def _read_bundle(source: str, options: ReadOptions) -> VectorTable:
         manifest = read_sealed(read_bounded(folder / _BUNDLE, error=BundleError), str(folder / _BUNDLE))
         weights, fingerprint = manifest["files"]["weights.safetensors"], manifest["vocabulary_sha256"]
     except BundleError as error:
-        raise VectorError(f"{source} is no bundle, nor a run with one: {error}") from None
+        raise VectorError(f"{source} is neither a bundle nor a run with one: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VectorError(f"{source} is no bundle, nor a run with one: {error!r}; give the folder with {_BUNDLE}") from None
+        raise VectorError(
+            f"{source} is neither a bundle nor a run with one: {error!r}; pass the folder with {_BUNDLE}"
+        ) from None
     for name in ("weights.safetensors", "vocab.txt"):
         if not (folder / name).is_file():
             raise VectorError(f"the bundle {folder} lacks {name}; copy the whole folder again")
     words = (folder / "vocab.txt").read_bytes().removesuffix(b"\n")
     if hashlib.sha256(words).hexdigest() != fingerprint or sha256_of(folder / "weights.safetensors") != weights:
-        raise VectorError(
-            f"vocab.txt or weights.safetensors of {folder} are not those that {_BUNDLE} tells; copy the folder again"
-        )
+        raise VectorError(f"vocab.txt or weights.safetensors of {folder} do not match {_BUNDLE}; copy the folder again")
     return _read_safe(folder / "weights.safetensors", folder / "vocab.txt", source, options)
 
 
@@ -97,7 +97,7 @@ def _read_safe(file: Path, vocabulary: Path, source: str, options: ReadOptions) 
 
 
 def _choose(shapes: Mapping[str, Shape], vocabulary: Path, source: str, options: ReadOptions) -> str:
-    """Choose the input embedding: by its name, or else by its number of rows."""
+    """Choose the input embedding, by name or else by number of rows."""
     rows = vocabulary.read_bytes().removesuffix(b"\n").count(b"\n") + 1
     tables = [name for name, shape in shapes.items() if len(shape) == 2]
     named = [name for name in tables if any(f".{name}".endswith(f".{ending}") for ending in _EMBEDDINGS)]
@@ -107,7 +107,7 @@ def _choose(shapes: Mapping[str, Shape], vocabulary: Path, source: str, options:
 
 
 def _gather(table: npt.NDArray[Any], vocabulary: Path, source: str, options: ReadOptions, *, bfloat16: bool) -> VectorTable:
-    """Take the rows in; of a token that stands twice, the last is in use, as in PaddleNLP."""
+    """Collect the rows; for a duplicate token the last one is used, as in PaddleNLP."""
     duplicates = "refuse" if options.duplicates == "refuse" else "last"
     options = dataclasses.replace(options, duplicates=duplicates, keep=_with_unknown(options.keep))
     collector = RowCollector(source, options, width=table.shape[1], expected=len(table))
@@ -117,7 +117,7 @@ def _gather(table: npt.NDArray[Any], vocabulary: Path, source: str, options: Rea
 
 
 def _with_unknown(keep: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
-    """Keep the row of the unknown token as well: it stands for all that are not there."""
+    """Also keep the row of the unknown token, which represents all missing tokens."""
     if keep is None:
         return None
     asked = keep

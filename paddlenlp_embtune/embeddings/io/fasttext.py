@@ -1,7 +1,7 @@
-"""fastText's ``.bin``: the vectors of words, and those of their parts for words that it has not seen.
+"""Reading fastText's ``.bin`` files, including subword vectors for unknown words.
 
-A word's vector is the mean of its own row and the rows of its character n-grams, which are found by a hash. The file is mapped
-into memory, not read: of its rows, which may be gigabytes, only those in use are touched.
+A word's vector is the mean of its own row and the rows of its character n-grams, which are looked up by hash. The file is
+memory-mapped: of its rows, which may be gigabytes, only those in use are read.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ Table = npt.NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subwords:
-    """Composes vectors of words.
+    """Composes word vectors from subwords.
 
     Args:
-        matrix: (W + buckets, D) float32, the rows of words and then those of n-grams.
-        ids: the words that have a row of their own.
+        matrix: (W + buckets, D) float32, the rows of words followed by those of n-grams.
+        ids: words with their own row.
         words: W.
-        buckets: rows of n-grams; 0 if there are none.
-        shortest: characters of the shortest n-gram.
-        longest: characters of the longest n-gram; 0 if there are none.
-        skip: whether a word whose parts hold NaN or infinite values has no vector, instead of raising a VectorError.
+        buckets: number of n-gram rows; 0 if there are none.
+        shortest: minimum n-gram length.
+        longest: maximum n-gram length; 0 if there are none.
+        skip: return None for a word whose parts have NaN or infinite values, instead of raising a VectorError.
     Source:
         Bojanowski et al. (2017), Enriching Word Vectors with Subword Information, section 3.2; FNV-1a, with bytes taken as
         signed numbers, as in fastText's releases
@@ -65,10 +65,10 @@ class Subwords:
     skip: bool = False
 
     def __call__(self, word: str) -> Table | None:
-        """Return the (D,) vector of a word, None where it has neither a row nor n-grams.
+        """Return the (D,) vector of a word, or None if it has neither a row nor n-grams.
 
         Raises:
-            VectorError: a part of it holds NaN or infinite values.
+            VectorError: a part of it has NaN or infinite values.
         """
         parts = self.ngram_rows(word)
         if (own := self.ids.get(word)) is not None:
@@ -82,11 +82,11 @@ class Subwords:
             return None
         raise VectorError(
             f"the n-grams of {word!r} hold NaN or infinite values; train the model again, or read it with damaged='skip' to "
-            "leave such words without a vector"
+            "skip such words"
         )
 
     def mean(self, rows: list[int]) -> Table:
-        """Return the mean of rows, added in order, as fastText does."""
+        """Return the mean of rows, summed in order like in fastText."""
         with np.errstate(invalid="ignore", over="ignore"):
             total: Table = self.matrix[rows[:_PARTS_AT_ONCE]].sum(axis=0)
             for at in range(_PARTS_AT_ONCE, len(rows), _PARTS_AT_ONCE):  # of a word as long as a page
@@ -166,7 +166,7 @@ def _read_settings(data: mmap.mmap, path: Path) -> _Settings:
 
 
 def _read_words(data: mmap.mmap, path: Path, collector: RowCollector) -> tuple[list[str | None], int]:
-    """Return the words in order, None for those that cannot be decoded, and the byte behind the dictionary."""
+    """Return the words in order, None for those that cannot be decoded, and the offset after the dictionary."""
     entries, words, labels, _, pruned = _COUNTS.unpack_from(data, _SETTINGS.size)
     at = _SETTINGS.size + _COUNTS.size
     if min(words, labels) < 0 or entries != words + labels or entries * (1 + _ENTRY.size) > len(data):
@@ -229,7 +229,7 @@ def _map_matrix(data: mmap.mmap, at: int, path: Path, settings: _Settings, words
 
 
 def _compose_all(words: list[str | None], subwords: Subwords, collector: RowCollector, size: int) -> None:
-    """Compose the vectors of the words that are wanted."""
+    """Compose the vectors of the wanted words."""
     progress = collector.options.progress
     for at in range(0, len(words), _BATCH):
         batch = [(row, word) for row, word in enumerate(words[at : at + _BATCH], at) if word and collector.wants(word)]

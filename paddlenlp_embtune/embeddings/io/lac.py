@@ -1,4 +1,4 @@
-"""The embedding of Baidu's LAC model, which travels inside the package jieba.
+"""The embedding of Baidu's LAC model, which ships with the package jieba.
 
 20,941 rows of 128: characters, in simplified and traditional script, with a few rows for classes of unknown tokens. The
 files are located through jieba's metadata and read byte by byte; no code of jieba or Paddle runs.
@@ -30,13 +30,13 @@ _MAX_DIMENSIONS = 8
 
 
 def read_lac(_source: str = "lac", options: ReadOptions | None = None) -> VectorTable:
-    """Read the LAC embedding out of the installed jieba; there is one, so its source needs no telling.
+    """Read the LAC embedding from the installed jieba; there is only one, so the source is ignored.
 
     Args:
-        options: of these, ``keep`` counts; the row for unknown tokens is kept always.
+        options: only ``keep`` is used; the row for unknown tokens is always kept.
     Raises:
         MissingDependencyError: jieba is not installed.
-        VectorError: its files are not what they should be.
+        VectorError: its files are damaged or unexpected.
     """
     table = read_paddle_tensor(_locate(_TENSOR))
     rows: dict[str, int] = {}
@@ -76,7 +76,7 @@ def read_paddle_tensor(path: Path) -> npt.NDArray[np.float32]:
     Shapes:
         returns: as the file says, float32
     Raises:
-        VectorError: the file is truncated, or is something else.
+        VectorError: the file is truncated, or is not such a tensor.
     """
     data = path.read_bytes()
     if len(data) < 20 or data[:16] != bytes(16):
@@ -96,7 +96,7 @@ def read_paddle_tensor(path: Path) -> npt.NDArray[np.float32]:
 
 
 def _describe(description: bytes, path: Path) -> tuple[int, tuple[int, ...]]:
-    """Read the type and the dimensions out of a tensor description."""
+    """Parse type and dimensions from a tensor description."""
     kind, shape = -1, list[int]()
     try:
         fields = list(read_fields(description))
@@ -121,7 +121,7 @@ def _locate(name: str) -> Path:
         distribution = importlib.metadata.distribution("jieba")
     except importlib.metadata.PackageNotFoundError:
         raise MissingDependencyError(
-            "the LAC vectors travel inside jieba, which is not installed; install it with: pip install jieba"
+            "the LAC vectors ship with jieba, which is not installed; install it with: pip install jieba"
         ) from None
     path = Path(str(distribution.locate_file(name)))
     if not path.is_file():

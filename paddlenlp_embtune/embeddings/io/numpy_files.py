@@ -1,4 +1,4 @@
-"""Vectors as arrays: ``.npy`` with a vocabulary beside it, ``.npz`` and safetensors with their tokens inside or beside."""
+"""Reading vectors from ``.npy``, ``.npz`` and safetensors files, with tokens inside the file or in a vocabulary file."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _NPY = b"\x93NUMPY"
 _STEP = 1 << 22
 _FLOATS = (2, 4, 8)
 _MAX_TOKENS_BYTES, _TOKENS_FREE = 1 << 31, 64 << 20
-_MAX_ZIP_EXPANSION = 1100  # what deflate can reach: tables are read in parts, and may be mostly zeros
+_MAX_ZIP_EXPANSION = 1100  # the maximum of deflate: tables are read in parts, and may be mostly zeros
 _MAX_DIMENSIONS, _MAX_DIGITS = 32, 18
 _ITEM = re.compile(
     rb"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*"""
     rb"""(?:(['"])([^'"]{1,32})\3|(True|False)|\(([0-9, L]*)\)|(\[[^{}]*\]))\s*(?:,|$)"""
 )
 _DTYPE = re.compile(r"[<>|=]?[a-zA-Z?][0-9]{0,6}(?:\[[0-9a-zA-Z]{1,8}\])?")
-_COMPOUND = "V1"  # stands for types that are lists of fields, of which nothing is read
+_COMPOUND = "V1"  # stands for structured types, which are not supported
 
 
 class _Readable(Protocol):
@@ -67,7 +67,7 @@ def _detects_npz(path: Path, head: bytes) -> bool:
         with open_zip(path, max_expansion=_MAX_ZIP_EXPANSION) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
     except (ZipError, OSError):
-        return path.suffix == ".npz"  # it is cut off, which its reader says
+        return path.suffix == ".npz"  # truncated, which its reader reports
 
 
 def _detects_safetensors(_path: Path, head: bytes) -> bool:
@@ -146,7 +146,7 @@ def _stored_tokens(tensors: dict[str, StoredTensor], rows: int, options: ReadOpt
 
 
 def _trained_tokens(trained: list[str], options: ReadOptions, source: str) -> list[Any]:
-    """Return the tokens that weights of ours say they were trained with; refuse another vocabulary."""
+    """Return the training tokens recorded in weights of this package; reject a different vocabulary."""
     if options.vocabulary is not None:
         given = list(read_vocabulary(options.vocabulary, len(trained), source))
         if difference := describe_vocabulary_difference(trained, [str(token) for token in given]):
@@ -183,7 +183,7 @@ def _npz_tokens(
 def _strings(data: bytes, dtype: np.dtype[Any], where: str) -> list[str]:
     try:
         tokens: list[str] = np.frombuffer(data, dtype=dtype).tolist()
-    except ValueError as error:  # a number that is no character
+    except ValueError as error:  # a number that is not a character
         raise VectorError(f"{where} holds no text: {error}; give a vocabulary file") from None
     return check_surrogates(tokens, where)
 
@@ -195,10 +195,10 @@ def _as_many(tokens: list[str], rows: int, source: str) -> list[str]:
 
 
 def _npy_header(file: _Readable, source: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Return shape, type, whether columns come first, and the length of the header.
+    """Return shape, type, whether the order is Fortran's, and the length of the header.
 
     Raises:
-        VectorError: the header is damaged, or the array is of Python objects, which only a pickle can hold.
+        VectorError: the header is damaged, or the array holds Python objects, which would need a pickle.
     """
     start = file.read(8)
     size = 2 if start[6:7] == b"\1" else 4
@@ -220,7 +220,7 @@ def _npy_header(file: _Readable, source: str) -> tuple[tuple[int, ...], np.dtype
 
 
 def _npy_items(text: bytes, source: str) -> tuple[str, bool, tuple[int, ...]]:
-    """Return type, order and shape out of a header, which is a dictionary as Python writes it; it is not evaluated."""
+    """Parse type, order and shape from a header, a Python dictionary literal, without evaluating it."""
     whole = re.fullmatch(rb"\s*\{(.*)\}\s*", text, re.DOTALL)
     at, found, body = 0, dict[bytes, re.Match[bytes]](), whole[1].rstrip() if whole else b""
     while at < len(body) and (item := _ITEM.match(body, at)) and item[2] not in found:
@@ -239,7 +239,7 @@ def _npy_items(text: bytes, source: str) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def _size(text: bytes) -> int:
-    digits = text.strip().removesuffix(b"L")  # as Python 2 wrote it
+    digits = text.strip().removesuffix(b"L")  # as written by Python 2
     if not digits.isdigit() or len(digits) > _MAX_DIGITS:
         raise ValueError(f"a size is {text[:40]!r}")
     return int(digits)
@@ -248,7 +248,7 @@ def _size(text: bytes) -> int:
 def _npy_rows(
     file: _Readable, shape: tuple[int, ...], dtype: np.dtype[Any], *, fortran: bool, source: str
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield rows, a few megabytes at a time; all at once where columns come first."""
+    """Yield rows, a few megabytes at a time; all at once for Fortran order."""
     rows, width = shape
     step = rows if fortran else max(1, _STEP // (width * dtype.itemsize))
     for at in range(0, rows, step):
@@ -261,7 +261,7 @@ def _npy_rows(
 
 
 def _read_fully(file: _Readable, size: int) -> bytes:
-    """Read in steps, so that a size that a header made up is not allocated at once."""
+    """Read in steps, so that a bogus size in a header is not allocated at once."""
     parts: list[bytes] = []
     while size > 0 and (data := file.read(min(size, _STEP))):
         parts.append(data)

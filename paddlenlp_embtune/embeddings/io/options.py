@@ -1,4 +1,4 @@
-"""How vectors are read, and what a reader of a format is."""
+"""Options for reading vectors, and the interface of format readers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ _DAMAGED = ("refuse", "skip")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """What to read of a file of vectors, and what to do about bad rows.
+    """Which rows of a vector file to read, and how to handle bad rows.
 
     Args:
-        format: name of the format; None finds it from the content.
-        keep: only rows whose token it is true for are kept. It is called once a row that has a token, in the order of the
-            file, so it may remember what it has seen. None keeps all.
-        vocabulary: tokens for arrays that carry none, one a line, UTF-8, split at line feeds only.
-        tensor: name of the table among several arrays; None takes the one that can only be meant.
-        duplicates: which row of a token that comes more than once is kept: ``first``, ``last``, or ``refuse``.
-        damaged: ``refuse``, or ``skip`` rows of another width, with NaN or infinite values, or whose token cannot be decoded;
-            rows that are skipped are counted in the notes of the table, and never become zero rows.
-        progress: called with the bytes of the file that have been read, compressed ones where it is compressed, and its size.
+        format: name of the format; None detects it from the content.
+        keep: filter on tokens. It is called once per row with a token, in file order, so it may keep state. None keeps all.
+        vocabulary: file with the tokens of arrays that have none, one per line, UTF-8, split at line feeds only.
+        tensor: name of the table among several arrays; None chooses the only candidate.
+        duplicates: which row of a repeated token to keep: ``first``, ``last``, or ``refuse``.
+        damaged: ``refuse``, or ``skip`` rows of another width, with NaN or infinite values, or with undecodable tokens; skipped
+            rows are counted in the notes of the table, and never become zero rows.
+        progress: called with the bytes of the (possibly compressed) file read so far, and its size.
     Raises:
-        VectorError: ``duplicates`` or ``damaged`` is none of these words.
+        VectorError: ``duplicates`` or ``damaged`` has another value.
     """
 
     format: str | None = None
@@ -56,19 +55,19 @@ class Reader(Protocol):
 
 
 class Detector(Protocol):
-    """Says whether a file or folder is of a format."""
+    """Detects whether a file or folder has a format."""
 
     def __call__(self, path: Path, head: bytes, /) -> bool:
-        """Look at the first bytes, decompressed; of a folder, there are none."""
+        """Check the path and its first bytes, decompressed; empty for a folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VectorFormat:
-    """A reader together with its way to recognise files.
+    """A reader together with its format detector.
 
     Args:
         read: the reader.
-        detects: whether a file is of the format.
+        detects: whether a file has the format.
     """
 
     read: Callable[[str, ReadOptions], VectorTable]

@@ -1,4 +1,4 @@
-"""One entry to every format of vectors: the declared one, or the one that the content shows."""
+"""Reading vectors in any format, declared or detected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS: Mapping[str, Reader] = MappingProxyType(
         "lac": read_lac,
     }
 )
-"""The formats that ship in the box, in the order in which they are asked whether a file is of theirs."""
+"""The built-in formats, in the order of detection."""
 
 _PICKLE = tuple(b"\x80" + bytes([version]) for version in range(2, pickle.HIGHEST_PROTOCOL + 1))
 
@@ -49,13 +49,13 @@ def read_vectors(
     """Read pretrained vectors.
 
     Args:
-        source: a file or folder; or the name of a format that needs none, as ``lac`` does.
+        source: a file or folder; or the name of a format that needs none, such as ``lac``.
         options: what to read, and how.
-        formats: readers by name; None takes those in the box. Plugins' are in ``registry.current().of_kind("vector format")``.
+        formats: readers by name; None uses the built-in ones. Plugins' are in ``registry.current().of_kind("vector format")``.
     Raises:
-        VectorError: there is no such source or format, the format cannot be recognised or is not safe to read, or the content
-            is not what it should be; the message says where.
-        MissingDependencyError: a package that has the vectors is not installed.
+        VectorError: there is no such source or format, the format is not recognized or not safe to read, or the content is
+            invalid; the message says where.
+        MissingDependencyError: the package that ships the vectors is not installed.
     """
     options = options or ReadOptions()
     known = FORMATS if formats is None else formats
@@ -78,10 +78,10 @@ def read_vectors(
 
 
 def detect_format(path: Path, *, formats: Mapping[str, Reader] | None = None) -> str:
-    """Find the format of a file or folder from its content; readers of plugins are asked before those in the box.
+    """Detect the format of a file or folder from its content; readers of plugins come before built-in ones.
 
     Raises:
-        VectorError: there is no such file, it is of no known format, or two plugins claim it.
+        VectorError: there is no such file, its format is unknown, or two plugins claim it.
     """
     known = FORMATS if formats is None else formats
     if not path.exists():
@@ -105,7 +105,7 @@ def detect_format(path: Path, *, formats: Mapping[str, Reader] | None = None) ->
 
 
 def _checked(found: Any, name: str) -> VectorTable:
-    """Refuse what the reader of a plugin returns if it is no table."""
+    """Reject the result of a plugin's reader unless it is a table."""
     if not isinstance(found, VectorTable):
         raise VectorError(f"the reader of the format {name!r} returned {shorten(found)}; expected: a VectorTable")
     return found
@@ -117,7 +117,7 @@ def _claims(reader: Reader, path: Path, head: bytes) -> bool:
 
 
 def _refuse_pickle(path: Path) -> None:
-    """Refuse what only a pickle can open: gensim's own files, and PyTorch's."""
+    """Reject pickles, such as gensim's and PyTorch's own files."""
     head = read_head(path)
     if head[:2] in _PICKLE or (head[:2] == b"PK" and _holds_pickle(path)):
         raise VectorError(
@@ -127,7 +127,7 @@ def _refuse_pickle(path: Path) -> None:
 
 
 def _refuse_others(path: Path, head: bytes) -> None:
-    """Refuse what holds vectors, but not as one dense table in one file, and name the cause."""
+    """Reject files with vectors that are not one dense table, and name the cause."""
     if head[257:262] == b"ustar":
         raise VectorError(f"{path} is a tar archive; unpack it first, with: tar -xf {path.name}, and give the file inside")
     if (pair := first_sparse_pair(head)) is not None:

@@ -1,4 +1,4 @@
-"""Tables inside files of arrays: choosing one, widening it to float32, the tokens beside it, and safetensors' header."""
+"""Finding a table and its tokens in files of arrays, conversion to float32, and safetensors headers."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ __all__ = [
 Shape = tuple[int, ...]
 
 TOKENS = ("tokens", "vocab", "vocabulary", "words")
-"""Names that tokens are looked for under, beside a table."""
+"""Names of token arrays."""
 
 FLOAT_DTYPES = ("F16", "BF16", "F32", "F64")
-"""Types of safetensors that a table may have."""
+"""Supported safetensors types of a table."""
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1"}
 _MAX_HEADER_BYTES = 100_000_000
@@ -66,10 +66,10 @@ class StoredTensor:
     offset: int
 
     def map(self) -> npt.NDArray[Any]:
-        """Return it mapped, not read; bfloat16 as uint16, for :func:`to_float32`.
+        """Memory-map the tensor; bfloat16 as uint16, for :func:`to_float32`.
 
         Raises:
-            VectorError: numpy has no such type.
+            VectorError: the type is not supported.
         """
         if self.dtype not in _DTYPES:
             raise VectorError(f"{self.path} holds a table of {self.dtype}; expected {', '.join(FLOAT_DTYPES)}")
@@ -81,7 +81,7 @@ class StoredTensor:
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """Read the header of a safetensors file and check it against the size of the file.
+    """Read the header of a safetensors file and check it against the file size.
 
     Raises:
         VectorError: the header is damaged, or the file is cut off.
@@ -103,7 +103,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def header_tokens(path: Path) -> list[str] | None:
-    """Return the tokens that the header of a safetensors file gives for its rows, as our weights do; None without them."""
+    """Return the row tokens in the header of a safetensors file, as written by this package; None if there are none."""
     metadata = _read_header(path)[0].get("__metadata__")
     text = metadata.get("tokens") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
@@ -115,7 +115,7 @@ def header_tokens(path: Path) -> list[str] | None:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
-    """Return the header of a safetensors file, the byte behind it, and the bytes of the file.
+    """Return the header of a safetensors file, the offset after it, and the file size.
 
     Raises:
         VectorError: it is damaged.
@@ -146,7 +146,7 @@ def _entry(name: str, value: Any, path: Path) -> tuple[str, Shape, int, int]:
 
 
 def _check_overlaps(entries: Mapping[str, tuple[str, Shape, int, int]], path: Path) -> None:
-    """Refuse tensors that share bytes: read, they could take any multiple of the file's size."""
+    """Reject tensors that share bytes: reading them could take any multiple of the file size."""
     last, before = 0, ""
     for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in entries.items() if begin < end):
         if begin < last:
@@ -155,15 +155,15 @@ def _check_overlaps(entries: Mapping[str, tuple[str, Shape, int, int]], path: Pa
 
 
 def choose_table(shapes: Mapping[str, Shape], options: ReadOptions, source: str, *, guess: Iterable[str] = ()) -> str:
-    """Choose the table: the one that is declared, or else the only candidate.
+    """Choose the table: the declared one, or else the only candidate.
 
     Args:
         shapes: of all tensors by name.
         options: with the declared name, if any.
         source: for messages.
-        guess: better candidates than all two-dimensional tensors.
+        guess: preferred candidates among the two-dimensional tensors.
     Raises:
-        VectorError: the declared one is not there or not two-dimensional, or there is no single candidate.
+        VectorError: the declared one is missing or not two-dimensional, or there is no single candidate.
     """
     tables = [name for name, shape in shapes.items() if len(shape) == 2]
     listed = ", ".join(f"{name} {shapes[name]}" for name in (tables or list(shapes))[:12]) or "(none)"
@@ -178,7 +178,7 @@ def choose_table(shapes: Mapping[str, Shape], options: ReadOptions, source: str,
 
 
 def to_float32(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArray[np.float32]:
-    """Return values as float32."""
+    """Convert values to float32."""
     if bfloat16:
         widened: npt.NDArray[np.float32] = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return widened
@@ -187,10 +187,10 @@ def to_float32(values: npt.NDArray[Any], *, bfloat16: bool = False) -> npt.NDArr
 
 
 def parse_tokens(data: str | bytes, where: str) -> list[str]:
-    """Read tokens that were stored as a JSON list in UTF-8, as :func:`write_vectors` does.
+    """Parse tokens stored as a JSON list in UTF-8, as by :func:`write_vectors`.
 
     Raises:
-        VectorError: they are something else.
+        VectorError: the data is not a list of strings.
     """
     tokens = parse_json(data, f"the list of tokens in {where}", error=VectorError)
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
@@ -199,10 +199,10 @@ def parse_tokens(data: str | bytes, where: str) -> list[str]:
 
 
 def check_surrogates(tokens: list[str], where: str) -> list[str]:
-    """Return tokens that UTF-8 can say.
+    """Return the tokens after checking that UTF-8 can encode them.
 
     Raises:
-        VectorError: one holds half of a character.
+        VectorError: a token has a lone surrogate.
     """
     if broken := next((token for token in tokens if not token.isascii() and _SURROGATE.search(token)), None):
         raise VectorError(f"the token {shorten(broken)} in {where} holds a lone surrogate; give a vocabulary file instead")
@@ -210,10 +210,10 @@ def check_surrogates(tokens: list[str], where: str) -> list[str]:
 
 
 def read_vocabulary(path: Path | None, rows: int, source: str) -> list[str | None]:
-    """Read one token a line; None for a line of a file in UTF-8 that cannot be decoded.
+    """Read one token per line; None for a line that is not valid UTF-8.
 
     Raises:
-        VectorError: there is no vocabulary, or it has other than ``rows`` lines.
+        VectorError: there is no vocabulary, or it does not have ``rows`` lines.
     """
     if path is None:
         raise VectorError(
@@ -252,13 +252,13 @@ def collect_rows(
     *,
     size: int = 0,
 ) -> None:
-    """Give the rows of an array to a collector, part by part.
+    """Pass the rows of an array to a collector, part by part.
 
     Args:
-        collector: takes them.
-        tokens: of all rows; None where it could not be decoded.
+        collector: receives the rows.
+        tokens: of all rows; None if not decodable.
         parts: consecutive rows, (n, D) each.
-        convert: makes float32 of the rows that are wanted.
+        convert: converts the wanted rows to float32.
         size: bytes of the file, for progress.
     """
     at = 0

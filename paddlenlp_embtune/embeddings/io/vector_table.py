@@ -23,12 +23,12 @@ class VectorTable:
         rows: token to row number.
         table: (N, D) float32; N may be 0 where ``compose`` is given.
         source: where the vectors came from, for reports and bundles.
-        unknown_row: the row that the source used for tokens it did not know; None if it has none.
-        compose: makes the (D,) float32 vector of a token without a row out of its parts, as fastText does, or None where it
-            has no part either; None if the source cannot.
-        notes: what was left out while reading, such as ``3 duplicate tokens, the first row of each kept``.
+        unknown_row: the row of the source for unknown tokens; None if it has none.
+        compose: computes the (D,) float32 vector of a token without a row from its parts, like fastText, or returns None if it
+            has no parts either; None if the source cannot.
+        notes: what was skipped while reading, such as ``3 duplicate tokens, the first row of each kept``.
     Raises:
-        VectorError: the table is not two-dimensional, is empty, or holds NaN or infinite values.
+        VectorError: the table is not two-dimensional, is empty, or has NaN or infinite values.
     """
 
     rows: Mapping[str, int]
@@ -62,7 +62,7 @@ class VectorTable:
         return int(self.table.shape[1])
 
     def _broken_rows(self) -> npt.NDArray[np.int64]:
-        """Find rows that are not finite, in steps: a mask of a whole large table would take a quarter of its memory."""
+        """Find non-finite rows, in steps: a mask of the whole table would take a quarter of its memory."""
         step = max(1, _STEP // self.dimension)
         parts = [
             np.flatnonzero(~np.isfinite(self.table[at : at + step]).all(axis=1)) + at for at in range(0, len(self.table), step)

@@ -1,4 +1,4 @@
-"""Vectors in word2vec's binary format: a header line, then rows of a token, a space and float32 values."""
+"""Reading word2vec's binary format: a header line, then rows of a token, a space and float32 values."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MIN_USUAL, _MAX_USUAL = 1e-8, 1e6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Row = tuple[int, int]
-"""Where in the data the token of a row begins and ends."""
+"""Start and end of the token of a row in the data."""
 
 
 @dataclasses.dataclass
 class _Cursor:
-    """A stream with what has been read of it and not been used; ``offset`` is the byte that ``data`` begins at."""
+    """A stream with its unconsumed data; ``offset`` is the file offset of ``data``."""
 
     stream: Stream
     data: bytes
@@ -41,7 +41,7 @@ class _Cursor:
     ended: bool = False
 
     def more(self, used: int) -> None:
-        """Drop what has been used and read a further block."""
+        """Drop consumed data and read another block."""
         block = self.stream.read(_BLOCK)
         self.ended = not block
         self.data, self.offset = self.data[used:] + block, self.offset + used
@@ -80,7 +80,7 @@ def _read(source: str, options: ReadOptions) -> VectorTable:
 
 
 def _read_block(cursor: _Cursor, collector: RowCollector, done: int, rows: int) -> int:
-    """Read the whole rows that are there; return how many."""
+    """Read the complete rows available; return their number."""
     data, offset, size = cursor.data, cursor.offset, 4 * collector.width
     found, at = _plain_rows(data, size, rows - done)
     if _is_suspicious(data, found, at, size):
@@ -105,7 +105,7 @@ def _read_block(cursor: _Cursor, collector: RowCollector, done: int, rows: int) 
 
 
 def _plain_rows(data: bytes, size: int, max_rows: int) -> tuple[list[Row], int]:
-    """Find the whole rows of tokens without spaces, and where the next one begins."""
+    """Find complete rows of tokens without spaces, and the start of the next one."""
     found, at = list[Row](), 0
     while len(found) < max_rows:
         start = _start_of(data, at)
@@ -119,7 +119,7 @@ def _plain_rows(data: bytes, size: int, max_rows: int) -> tuple[list[Row], int]:
 
 
 def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
-    """Whether rows may not be where they seem: a token with a space, as gensim writes them, moves all that follows."""
+    """Return whether row boundaries may be wrong: a token with a space, as gensim allows, shifts all that follow."""
     values = np.frombuffer(b"".join(data[space + 1 : space + 1 + size] for _, space in found), dtype="<f4")
     if not _are_usual(values):
         return True
@@ -129,10 +129,10 @@ def _is_suspicious(data: bytes, found: list[Row], at: int, size: int) -> bool:
 
 
 def _searched_rows(cursor: _Cursor, collector: RowCollector, done: int, rows: int) -> tuple[list[Row], int]:
-    """Find rows whose tokens may hold spaces: those behind which tokens and usual values follow.
+    """Find rows whose tokens may contain spaces: those followed by tokens and plausible values.
 
     Raises:
-        VectorError: nothing tells where a row ends.
+        VectorError: the end of a row cannot be determined.
     """
     search = _Search(cursor.data, 4 * collector.width, rows, cursor.ended)
     margin = 0 if cursor.ended else (_AHEAD + 2) * (search.size + _TOKEN_USUAL)
@@ -156,12 +156,12 @@ def _searched_rows(cursor: _Cursor, collector: RowCollector, done: int, rows: in
 
 @dataclasses.dataclass
 class _Search:
-    """Tells rows apart by what can follow them.
+    """Finds row boundaries by checking what follows.
 
     Args:
-        data: from the beginning of a row on.
-        size: bytes of the values of a row.
-        rows: how many the file has.
+        data: from the start of a row on.
+        size: size of the values of a row in bytes.
+        rows: number of rows of the file.
         ended: whether the file ends with the data.
     """
 
@@ -174,7 +174,7 @@ class _Search:
     _rows: dict[int, list[Row]] = dataclasses.field(default_factory=dict)
 
     def candidates(self, at: int, number: int) -> list[Row]:
-        """The rows that may begin at a place: a token, values of a usual size, and further rows behind them."""
+        """Return the rows that may begin at an offset: a token, plausible values, and further rows after them."""
         return [
             (start, space)
             for start, space in self._candidates(at)
@@ -182,16 +182,16 @@ class _Search:
         ]
 
     def is_astray(self, at: int, number: int) -> bool:
-        """Whether what begins at a place, with a token without a space, is no row: letters as values, and no row behind it."""
+        """Return whether an offset is not the start of a row: its values look like text, and no row follows."""
         start = _start_of(self.data, at)
         space = self.data.find(b" ", start, start + _MAX_TOKEN_BYTES)
-        content = self.data[space + 1 : space + 1 + self.size]  # the file may end within it
+        content = self.data[space + 1 : space + 1 + self.size]  # the file may end inside it
         values = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
         odd = space < 0 or len(values) * 4 < self.size or not _are_usual(values[np.isfinite(values)])
         return odd and not self.can_follow(space + 1 + self.size, number + 1, _AHEAD)
 
     def can_follow(self, at: int, number: int, depth: int) -> bool:
-        """Whether rows can begin at a place, so many of them, or the file can end there."""
+        """Return whether ``depth`` rows can begin at an offset, or the file can end there."""
         if number == self.rows:
             return not self.ended or not self.data[at:].strip(b"\r\n\0 ")
         if at + self.size > len(self.data):
@@ -223,7 +223,7 @@ class _Search:
 
 
 def _start_of(data: bytes, at: int) -> int:
-    """Some writers put a line feed behind each row, so one may stand before the next."""
+    """Skip the line feed that some writers add after each row."""
     return at + 1 if data[at : at + 1] == b"\n" else at
 
 
@@ -237,16 +237,16 @@ def _is_token(token: bytes) -> bool:
 
 
 def _are_usual(values: npt.NDArray[np.float32]) -> bool:
-    """Whether numbers are of the size that vectors have; letters that are read as numbers are not."""
+    """Return whether the magnitudes are plausible for vectors; text read as numbers is not."""
     sizes = np.abs(values)
     return bool(((sizes < _MAX_USUAL) & ((sizes > _MIN_USUAL) | (sizes == 0))).all())
 
 
 def _advance(cursor: _Cursor, at: int, collector: RowCollector, row: int, rows: int) -> None:
-    """Read on behind the last whole row.
+    """Read on after the last complete row.
 
     Raises:
-        VectorError: there is nothing more, or no token where one should begin.
+        VectorError: the file ends, or there is no token where one should begin.
     """
     rest = len(cursor.data) - at
     if rest > _MAX_TOKEN_BYTES and cursor.data.find(b" ", at + 1, at + 1 + _MAX_TOKEN_BYTES) < 0:

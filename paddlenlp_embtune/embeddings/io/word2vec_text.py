@@ -1,8 +1,8 @@
-"""Vectors as text, a token and its numbers a line: word2vec's, which fastText's ``.vec`` is too, and GloVe's without header.
+"""Reading text vectors, a token and its numbers per line: word2vec (also fastText's ``.vec``), and GloVe, without header.
 
-Lines end at line feeds only, fields at spaces and tabs only; all other characters may be part of a token. A token may hold
-spaces, as some of GloVe's do: the last fields of a line are the numbers. A token whose last word is a number is believed only
-where the header states the width and that number is a whole one beside values that are not; else the line has too many numbers.
+Lines end at line feeds only, fields at spaces and tabs only; all other characters may be part of a token. A token may contain
+spaces, as some in GloVe do: the last fields of a line are the numbers. A token may end in a number only if the header states
+the width and that number is an integer beside values that are not; otherwise the line has too many numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MAX_DIGITS = 18
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
-    """Return rows and width of a header, None for what is none."""
+    """Return rows and width of a header, or None if the line is not a header."""
     fields = line.removeprefix(_BOM).split()
     if len(fields) != 2 or not all(field.isdigit() and len(field) <= _MAX_DIGITS for field in fields):
         return None
@@ -49,11 +49,11 @@ def parse_header(line: bytes) -> tuple[int, int] | None:
 
 
 def looks_like_rows(text: bytes) -> bool:
-    """Whether the first line of ``text``, or what there is of it, is a token with numbers."""
+    """Return whether the (possibly incomplete) first line of ``text`` is a token with numbers."""
     line, feed, _ = text.partition(b"\n")
     fields = line.split()
     if not feed:
-        fields = fields[:-1]  # the last may be cut
+        fields = fields[:-1]  # the last may be incomplete
     numbers = fields[1:]
     return bool(numbers) and b"\0" not in line and sum(map(is_number, numbers)) * 2 >= len(numbers)
 
@@ -127,7 +127,7 @@ def _first_block(parts: Iterator[Block], path: Path) -> Block:
 
 
 def _common_width(data: bytes, path: Path) -> int:
-    """Return the width that most of the first lines have: the fields at their ends that are numbers, without the token."""
+    """Return the most common width of the first lines: the number of trailing numeric fields."""
     counts: Counter[int] = Counter()
     for line in data.split(b"\n", _SAMPLE)[:_SAMPLE]:
         fields = line.split()
@@ -141,11 +141,11 @@ def _common_width(data: bytes, path: Path) -> int:
 
 @dataclasses.dataclass
 class _TextReader:
-    """Reads blocks into a collector.
+    """Parses blocks into a collector.
 
     Args:
-        collector: that rows are given to.
-        declared: rows that the header told; None without a header.
+        collector: receives the rows.
+        declared: number of rows in the header; None without a header.
     """
 
     collector: RowCollector
@@ -172,10 +172,10 @@ class _TextReader:
         self.collector.add(tokens, table, lambda row: f"line {block.line + chosen[row]}")
 
     def check_count(self) -> None:
-        """Compare the rows with the header.
+        """Compare the number of rows with the header.
 
         Raises:
-            VectorError: the header says otherwise, and damage is refused.
+            VectorError: they differ, and the options reject damage.
         """
         if self.declared is None or self.found == self.declared:
             return
@@ -186,7 +186,7 @@ class _TextReader:
         raise VectorError(f"{self.collector.name}: {message}; if it is cut off, fetch it again, or fix its first line")
 
     def _count(self, block: Block, lines: Lines) -> None:
-        """Count rows; blank lines may stand at the end only."""
+        """Count rows; blank lines are allowed only at the end."""
         self._blanks.extend((np.flatnonzero(lines.tails == lines.starts) + block.line).tolist())
         self.last_line = block.line + len(lines.starts) - 1
         full = np.flatnonzero(lines.tails > lines.starts)
@@ -195,7 +195,7 @@ class _TextReader:
             self.collector.damaged("blank lines", f"line {self._blanks.pop(0)} is blank; expected a token and its numbers")
 
     def _choose(self, block: Block, lines: Lines) -> tuple[list[int], list[str], dict[int, tuple[list[int], list[int]]]]:
-        """Decode tokens and ask whether they are wanted; return rows, tokens, and the values of unusual rows."""
+        """Decode and filter tokens; return rows, tokens, and the values of unusual rows."""
         regular = np.flatnonzero(lines.counts == self.collector.width)
         stops = np.full(len(lines.starts), -1)
         stops[regular] = lines.separators[lines.first[regular]]
@@ -219,7 +219,7 @@ class _TextReader:
         return chosen, tokens, unusual
 
     def _unusual(self, block: Block, lines: Lines, row: int) -> tuple[int, tuple[list[int], list[int]]] | None:
-        """Find the end of the token and the values of a line with more, or fewer, separators than values."""
+        """Find the end of the token and the values of a line whose number of separators does not match the width."""
         start, tail, width = int(lines.starts[row]), int(lines.tails[row]), self.collector.width
         if start == tail:
             return None
@@ -236,9 +236,9 @@ class _TextReader:
         return end, (begins, ends)
 
     def _ends_token(self, number: bytes, values: list[bytes]) -> bool:
-        """Whether a number before the values belongs to the token, as in ``windows 10``.
+        """Return whether a number before the values belongs to the token, as in ``windows 10``.
 
-        The width is stated, the number is whole, and few of the values of the line are.
+        True if the width is declared, the number is an integer, and few values of the line are.
         """
         return self.declared is not None and number.isdigit() and 2 * sum(map(bytes.isdigit, values)) < len(values)
 
@@ -258,7 +258,7 @@ class _TextReader:
     def _without_broken(
         self, block: Block, chosen: list[int], broken: Offsets, starts: Offsets, ends: Offsets
     ) -> npt.NDArray[np.int64]:
-        """Report the first value of each row that is no number; return the other rows."""
+        """Report the first invalid number of each row; return the other rows."""
         rows, columns = np.divmod(broken, self.collector.width)
         bad, firsts = np.unique(rows, return_index=True)
         for row, column in zip(bad.tolist(), columns[firsts].tolist(), strict=True):
@@ -269,7 +269,7 @@ class _TextReader:
 
 
 def first_sparse_pair(text: bytes) -> str | None:
-    """Return the first pair of a column and a value where the first lines of a text are tokens with such pairs."""
+    """Return the first column:value pair if the first lines of a text are tokens with such pairs."""
     lines = text.split(b"\n", 3)[:3]
     rows = [line.split()[1:3] for line in lines[parse_header(lines[0]) is not None :]]
     pairs = [field for row in rows for field in row]

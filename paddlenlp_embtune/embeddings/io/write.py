@@ -1,4 +1,4 @@
-"""Writing vectors in formats that others read: text, word2vec's binary, npz and safetensors."""
+"""Writing vectors as text, word2vec binary, npz or safetensors."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _STEP = 1024
 
 
 def write_vectors(path: str | Path, tokens: Sequence[str], table: npt.ArrayLike, *, format: str) -> None:  # noqa: A002
-    """Write vectors; what stood at ``path`` is replaced when all is written.
+    """Write vectors, replacing ``path`` atomically.
 
-    Numbers in text are the shortest that give the same float32 again. Formats of arrays hold any token.
+    Numbers in text are the shortest that round-trip to the same float32. Array formats can hold any token.
 
     Args:
-        path: the file; text and binary are compressed where it ends in ``.gz``.
-        tokens: N of them, each once.
+        path: the file; text and binary are compressed if it ends in ``.gz``.
+        tokens: N unique tokens.
         table: (N, D) float32.
         format: ``word2vec``, ``word2vec-binary``, ``glove``, ``npz`` or ``safetensors``.
     Raises:
         VectorError: the format is unknown or cannot hold a token, tokens and rows do not match, a value is not finite, or
-            another process has been writing there for too long.
-        OSError: the disk does not take the file; the error names it.
+            another process has been writing it for too long.
+        OSError: the file cannot be written; the error names it.
     """
     path = Path(path)
     if format not in _WRITERS:
@@ -101,7 +101,7 @@ def _write_binary(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
 
 
 def _write_npz(file: IO[bytes], tokens: Sequence[str], table: Table) -> None:
-    # As numpy.savez does; but that leaves the archive open where the disk is full, and to the garbage collector.
+    # Like numpy.savez, which on a full disk leaves the archive open until it is garbage-collected.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in (("tokens", np.frombuffer(_json(tokens), dtype=np.uint8)), ("vectors", table)):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -1,4 +1,4 @@
-"""How far the rows of a table have turned, by how often their tokens were seen."""
+"""Drift of rows by token frequency."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _STEP = 2_048
 
 @dataclasses.dataclass(frozen=True)
 class FrequencyBucket:
-    """The rows whose tokens were seen about equally often; figures are over the touched among them, 0 where there are none.
+    """Drift of the rows in one range of token counts; statistics cover only touched rows, and are 0 if there are none.
 
     Args:
         name: for reports, such as ``never seen``, ``1-9`` or ``100+``.
         least: the smallest count in the bucket.
-        below: the smallest count above the bucket; None if there is no end.
-        rows: rows in the bucket.
-        rows_touched: rows that differ from their start in any value.
+        below: the smallest count above the bucket; None if unbounded.
+        rows: number of rows in the bucket.
+        rows_touched: number of rows that differ from their start in any value.
         mean: mean drift.
         p50: median drift.
         p95: 95th percentile of the drift.
@@ -55,19 +55,19 @@ def drift_by_frequency(
     edges: Sequence[int] = (1, 10, 100),
     drift: Callable[[Table, Table], Table] = cosine_drift,
 ) -> tuple[FrequencyBucket, ...]:
-    """Sort the rows into buckets of token frequency and describe the drift of the touched rows of each.
+    """Group the rows by token frequency and describe the drift of the touched rows of each bucket.
 
     Args:
         start: (V, D) float32.
         now: (V, D) float32.
         counts: (V,) integers, how often the token of each row was seen in training.
-        edges: where a new bucket begins: whole numbers from 1, ascending; the first bucket begins at 0.
-        drift: ``cosine_drift`` or ``norm_drift``, or another function from two tables to a finite number for each row; a zero
-            row is what that function says it is, 0 for these two.
+        edges: the first count of each further bucket: whole numbers from 1, ascending; the first bucket begins at 0.
+        drift: ``cosine_drift`` or ``norm_drift``, or another function from two tables to a finite number per row; for zero rows
+            these two return 0.
     Shapes:
         returns: one more than there are edges, from rare to frequent
     Raises:
-        VectorError: tables, counts or edges are not as above, or a drift is not finite.
+        VectorError: tables, counts or edges are invalid, or a drift is not finite.
     Source:
         ours; percentiles interpolate linearly
     """

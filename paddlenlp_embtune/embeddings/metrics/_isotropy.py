@@ -1,8 +1,8 @@
-"""Measures of an embedding table, alone or beside its start: how its rows use the space that they have.
+"""Isotropy and related measures of an embedding table, alone or compared with its start.
 
-Tables are (V, D) float32. A zero row, such as padding, has no direction: what compares directions leaves it out, and nothing
-is NaN. What reads at most ``max_rows`` rows, drawn with ``seed``, says how far off it may be. VectorError is raised for a table
-of another kind, for values in it that are not finite, and for arguments outside their range.
+Tables are (V, D) float32. A zero row, such as padding, has no direction: measures of directions skip it, so results are never
+NaN. Functions that sample at most ``max_rows`` rows, drawn with ``seed``, return an error estimate. VectorError is raised for
+invalid tables, non-finite values, and arguments out of range.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _STEP = 2_048
 
 
 def mean_cosine(table: Table) -> float:
-    """Return the mean cosine of all pairs of two rows: 0 where they point everywhere alike, 1 where all point one way.
+    """Return the mean cosine of all pairs of rows: 0 if directions are uniform, 1 if all are equal.
 
-    Exact, though no pair is looked at: the squared length of the sum of n unit vectors is n plus twice the sum of cosines.
-    0 where fewer than two rows have a direction.
+    Exact without computing pairs: the squared norm of the sum of n unit vectors is n plus twice the sum of cosines. Returns 0
+    if fewer than two rows have a direction.
 
     Source:
         Ethayarajh (2019), "anisotropy", there over random pairs
@@ -50,7 +50,7 @@ def mean_cosine(table: Table) -> float:
 
 
 def partition_ratio(table: Table, *, seed: int = 0) -> float:
-    """Return the smallest partition function over the largest, 0 to 1: 1 where the table is isotropic.
+    """Return the smallest partition function divided by the largest, 0 to 1; 1 for an isotropic table.
 
     The partition function of a direction c is the sum of exp(c . row) over all rows, zero rows included; the directions are
     the eigenvectors of the Gram matrix and their opposites. Short rows bring it near 1: compare tables of one scale. Above
@@ -90,7 +90,7 @@ def _log_partitions(table: Table, directions: Table) -> Floats:
 def effective_rank(table: Table, *, max_rows: int = EXACT_ROWS, seed: int = 0) -> Estimate:
     """Return the effective rank, 1 to D: how many directions are in use, by the entropy of the singular values.
 
-    The rows are taken as they stand, their mean included; 0 where all are zero. A sample may find a little more than D.
+    The rows are not centred; 0 if all are zero. A sample may find a little more than D.
 
     Source:
         Roy and Vetterli (2007), definition 1

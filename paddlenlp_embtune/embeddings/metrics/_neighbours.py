@@ -1,4 +1,4 @@
-"""Nearest neighbours in a table, and how many of them tuning has changed.
+"""Nearest neighbours in a table, and how many of them changed during tuning.
 
 Tables are (V, D) float32. Nearness is the cosine, 0 wherever a zero row (shorter than 1e-30) takes part, so that nothing is
 NaN; among equals the lower row number comes first, to within rounding. Time grows with chosen rows times V, memory does not.
@@ -27,7 +27,7 @@ _QUERIES = 128
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The nearest rows of some rows, nearest first.
+    """The nearest neighbours of some rows, nearest first.
 
     Args:
         ids: (Q, k) int64 row numbers.
@@ -44,7 +44,7 @@ class Changed:
 
     Args:
         rows: (Q,) int64 row numbers.
-        kept: (Q,) share of the k neighbours that were there at the start, 0 to 1.
+        kept: (Q,) fraction of the k initial neighbours that remain, 0 to 1.
         before: their neighbours at the start.
         after: their neighbours now.
     """
@@ -81,7 +81,7 @@ def _check(rows: npt.ArrayLike, k: int, count: int) -> Ids:
 def _nearest(table: Table, rows: Ids, k: int) -> Neighbours:
     norms = row_norms(table)
     odd = np.flatnonzero((norms < 1e-15) | (norms > 1e15))
-    if odd.size:  # the squares of these leave the range of float32
+    if odd.size:  # their squares exceed the range of float32
         norms[odd] = np.concatenate([np.sqrt(np.einsum("vd,vd->v", wide, wide)) for wide in sampling.blocks(table, odd)])
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 1e-30)
     found = [_search(table, scale, rows[at : at + _QUERIES], k) for at in range(0, len(rows), _QUERIES)]
@@ -89,7 +89,7 @@ def _nearest(table: Table, rows: Ids, k: int) -> Neighbours:
 
 
 def _search(table: Table, scale: Table, rows: Ids, k: int) -> tuple[Ids, Table]:
-    """Go through the table once, keeping the best k of each query; only what beats the worst of them is sorted."""
+    """Scan the table once, keeping the best k of each query; only rows that beat the worst of them are sorted."""
     unit = np.ascontiguousarray(sampling.unit_rows(table[rows]).T.astype(np.float32))
     count = len(rows)
     ids = np.full((count, k), len(table), dtype=np.int64)
@@ -116,7 +116,7 @@ def _search(table: Table, scale: Table, rows: Ids, k: int) -> tuple[Ids, Table]:
 
 
 def kept_share(before: Neighbours, after: Neighbours) -> Floats:
-    """Return for each row the share of its k neighbours that it has kept, 0 to 1.
+    """Return for each row the fraction of its k neighbours that remain, 0 to 1.
 
     Both sides have k, so this is recall and precision in one; the Jaccard index is kept / (2 - kept).
 
@@ -135,7 +135,7 @@ def kept_share(before: Neighbours, after: Neighbours) -> Floats:
 def neighbourhood_overlap(
     start: Table, now: Table, *, rows: npt.ArrayLike | None = None, k: int = 10, max_rows: int | None = None, seed: int = 0
 ) -> Estimate:
-    """Return the mean share of the k nearest neighbours that rows have kept since the start, 0 to 1.
+    """Return the mean fraction of the k nearest neighbours that rows have kept since the start, 0 to 1.
 
     Of few rows, nearly all alike, the interval is too narrow: with 32 it held 87% of the time where 0.79 were kept.
 

@@ -1,4 +1,4 @@
-"""Groups of terms, such as rise and fall: how close each keeps together and how far apart they stand.
+"""Cohesion and separation of term groups, such as rise and fall.
 
 The vector of a term is the mean of the rows of its characters or pieces. A term whose vector is zero has no direction and is
 left out, so that nothing is NaN. VectorError is raised for tables that are not finite float32 and for groups that are empty.
@@ -58,11 +58,11 @@ def term_vectors(table: Table, terms: Sequence[Any], *, rows_of: RowsOf | None =
     Args:
         table: (V, D) float32.
         terms: T terms, one or more; row numbers each, one or more, unless ``rows_of`` is given.
-        rows_of: from a term to its row numbers, such as the encode of a tokenizer; a row that comes twice counts twice.
+        rows_of: maps a term to its row numbers, such as ``encode`` of a tokenizer; repeated rows count repeatedly.
     Shapes:
         returns: (T, D) float32
     Raises:
-        VectorError: a term has no rows, or one that the table has not.
+        VectorError: a term has no rows, or a row outside the table.
     Source:
         Shen et al. (2018), "SWEM-aver"
     """

@@ -1,4 +1,4 @@
-"""Terms in two tables side by side: their vectors before and after, and both on one map. Needs numpy only."""
+"""A joint 2D map of term vectors before and after tuning. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TermPairs:
     Args:
         terms: T terms, each once.
         group_of: the group of a term, the first that names it.
-        groups: by name of a group, where its terms stand in ``terms``.
+        groups: by group name, the indices of its terms in ``terms``.
         missing: terms without a row.
         before, after: (T, D) float32.
     """
@@ -40,7 +40,7 @@ class TermPairs:
 
 
 def special_rows(tokens: Sequence[str]) -> Ids:
-    """Return the numbers of rows whose tokens stand for no text, such as ``[PAD]`` or ``</s>``."""
+    """Return the rows of tokens that do not represent text, such as ``[PAD]`` or ``</s>``."""
     return np.array([row for row, token in enumerate(tokens) if _SPECIAL.fullmatch(token)], dtype=np.int64)
 
 
@@ -92,12 +92,12 @@ def _by_token(tokens: Sequence[str]) -> Callable[[str], Sequence[int]]:
 
 
 def term_map(pairs: TermPairs, others: Mapping[str, tuple[Table, Table]], *, max_points: int = 200) -> dict[str, Any]:
-    """Lay terms out on the principal axes of all unit vectors shown, before and after together.
+    """Project terms onto the principal axes of all displayed unit vectors, before and after together.
 
     Args:
         pairs: terms of groups; of many, the first of every group are taken.
         others: further tokens with their (D,) rows before and after; they belong to no group.
-        max_points: points in all, 2 or more.
+        max_points: maximum number of points, 2 or more.
     Returns:
         ``explained`` (share of the variance on each axis, at most 32 axes) and ``points`` (``term``, ``group``, ``before``,
         ``after``); both empty where there are fewer than two points.
@@ -123,7 +123,7 @@ def term_map(pairs: TermPairs, others: Mapping[str, tuple[Table, Table]], *, max
 
 
 def _share_out(pairs: TermPairs, room: int) -> list[int]:
-    """Choose terms so that every group has its share of the room."""
+    """Choose terms so that every group gets its share of the available points."""
     share = max(1, room // max(1, len(pairs.groups)))
     chosen = dict.fromkeys(at for positions in pairs.groups.values() for at in positions[:share])
     return list(chosen)[:room]

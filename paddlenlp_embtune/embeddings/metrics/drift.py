@@ -1,4 +1,4 @@
-"""How an embedding table has moved: numpy only, one row of the table to one number."""
+"""Drift of each row of an embedding table. Needs numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Describing how far a table has drifted while it was tuned: two tables in, plain JSON out. Needs numpy only.
+"""A JSON report on the drift between two tables. Needs numpy only.
 
 Nothing here grows with the square of the rows: drift is read once, in blocks, and only the rows that moved most are compared
 with all others.
@@ -39,7 +39,7 @@ def describe_drift(
     k: int = 8,
     count: int = 20,
 ) -> dict[str, Any]:
-    """Compare a table with where it started.
+    """Compare a table with its start.
 
     Special tokens, such as ``[PAD]``, are left out. A term stands for the mean of its rows; its neighbours are sought among
     the terms of all groups, those of a token among all tokens.

@@ -1,4 +1,4 @@
-"""One look at an embedding: every measure against the start, against the last look, by frequency, and by term group."""
+"""Health metrics of an embedding: drift from the start, geometry, frequency buckets and term groups."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ HEALTH_METRICS = (
     "update_ratio",
     "zero_share",
 )
-"""The numbers that alarms can watch, beside those of plugins."""
+"""The metrics that alarms can monitor, besides those of plugins."""
 
 PROBES: Mapping[str, str] = {
     "numerals": "一二三四五六七八九十",
@@ -70,17 +70,17 @@ PROBES: Mapping[str, str] = {
     "seasons": "春夏秋冬",
     "movement": "涨跌升降",
 }
-"""Characters that lie together in every Chinese embedding that was trained on text; where they do not, rows are mixed up."""
+"""Groups of characters that are close in any Chinese embedding trained on text; otherwise rows are mixed up."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TermRows:
-    """What is looked at.
+    """The rows to measure.
 
     Args:
-        groups: rows of each term by name of a term group, as positions in the watched rows.
-        probes: rows of characters that belong together, as positions in the watched rows.
-        seed: seeds every sample.
+        groups: rows of each term by name of a term group, as indices into the monitored rows.
+        probes: rows of related characters, as indices into the monitored rows.
+        seed: seed for all samples.
     """
 
     groups: Mapping[str, Sequence[Sequence[int]]] = dataclasses.field(default_factory=dict)
@@ -180,13 +180,13 @@ def geometry_metrics(start: Table, now: Table, term_rows: TermRows) -> dict[str,
 
 
 def probe_cohesion(table: Table, probes: Mapping[str, Sequence[int]]) -> float:
-    """Return by how many standard errors characters that belong together are closer to each other than strangers are.
+    """Return by how many standard errors related characters are closer to each other than unrelated ones.
 
     Shapes:
         table: (V, D) float32
     Returns:
         The mean over probes of the cosine within a probe, less that between probes, over the standard error of the latter;
-        0 with fewer than two probes. Above 3 where rows are where they belong, about 0 where they are shuffled.
+        0 with fewer than two probes. Above 3 for intact tables, about 0 for shuffled rows.
     Source:
         ours
     """

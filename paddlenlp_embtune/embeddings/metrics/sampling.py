@@ -1,4 +1,4 @@
-"""What every measure of a table does first: check it, choose the rows to read, and say how far off a sample may be."""
+"""Checks of tables, sampling of rows, and error estimates for sampled measures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 EXACT_ROWS = 65_536
-"""A table of up to this many rows is measured whole; so many rows of a larger one are drawn."""
+"""Tables of up to this many rows are measured exactly; of larger ones, this many rows are sampled."""
 _BLOCK_ROWS = 2_048
 _PARTS = 16
 
@@ -37,7 +37,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A measure, and how far the sample behind it may be off.
+    """A measure with its sampling error.
 
     Args:
         value: the measure.
@@ -55,7 +55,7 @@ class Estimate:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing was left unread."""
+        """Whether the whole population was read."""
         return self.sampled == self.population
 
     @property
@@ -75,10 +75,10 @@ def draw_sample(population: int, *, max_rows: int, seed: int) -> Ids | None:
 
     Args:
         population: number of rows.
-        max_rows: a population of up to this size is read whole; of a larger one so many are drawn; 32 or more.
-        seed: seeds the generator; 0 or more.
+        max_rows: sample size, 32 or more; a population of up to this size is read whole.
+        seed: seed for the generator; 0 or more.
     Returns:
-        row numbers, int64; None where all are to be read
+        row numbers, int64; None to read all rows
     """
     if max_rows < 2 * _PARTS:
         raise VectorError(f"the sample is to have at most {max_rows} rows; expected {2 * _PARTS} or more")
@@ -115,7 +115,7 @@ def estimate_moments(
         statistic: from moments (D + 1, D + 1) to a number: sums of products, and in the last row the sums and the count of
             rows; it must not change when all moments grow by one factor.
         about_row: the row that moments are about, against cancellation; None for the origin.
-        max_rows: as ``max_rows`` of ``draw_sample``; 16 parts of the sample are left out, one after another.
+        max_rows: as in ``draw_sample``; 16 parts of the sample are left out, one after another.
         seed: seeds the sample.
     Source:
         Tukey (1958); Wolter (2007), Introduction to Variance Estimation, chapter 4; bias and variance times 1 - n / N

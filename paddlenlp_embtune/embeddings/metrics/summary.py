@@ -1,4 +1,4 @@
-"""Describing vectors before they are used: kinds of tokens, norms, and nearest neighbours."""
+"""A summary of vectors: kinds of tokens, norms, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from paddlenlp_embtune.errors import VectorError
 __all__ = ["KINDS", "count_kinds", "describe_vectors", "nearest_tokens"]
 
 KINDS = ("Han character", "Han word", "Latin", "number", "special", "other")
-"""Kinds of tokens; each token is of one of them, without the marker of its place in a word."""
+"""Kinds of tokens; a token is classified without the marker of its position in a word."""
 
 _MARKERS = ("##", "\u2581")
 _HAN = re.compile(r"[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"[+-]?\d[\d.,:/%-]*")
 
 
 def describe_vectors(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]:
-    """Return what is worth knowing about vectors, as plain values.
+    """Return a summary of vectors, as plain values.
 
     Args:
         vectors: as read; rows that no token names are left out of the norms.
@@ -59,7 +59,7 @@ def describe_vectors(vectors: VectorTable, *, first: int = 10) -> dict[str, Any]
 
 
 def count_kinds(tokens: Iterable[str]) -> dict[str, int]:
-    """Count tokens by the words of ``KINDS``."""
+    """Count tokens by kind, see ``KINDS``."""
     counts = Counter(map(_kind, tokens))
     return {kind: counts[kind] for kind in KINDS}
 
@@ -105,7 +105,7 @@ def _vector(vectors: VectorTable, term: str) -> npt.NDArray[np.float32] | None:
 
 
 def _best(scores: npt.NDArray[np.float32], count: int) -> Sequence[int]:
-    """Return the places of the highest scores that are finite, the highest first; of equals the lower place."""
+    """Return the indices of the highest finite scores, highest first, lower index first among equals."""
     positions = np.arange(len(scores)) if count >= len(scores) else np.sort(np.argpartition(-scores, count)[:count])
     ordered = positions[np.argsort(-scores[positions], kind="stable")]
     chosen: list[int] = ordered[np.isfinite(scores[ordered])].tolist()

@@ -1,4 +1,4 @@
-"""Running text for skip-gram: tokens as numbers, and the mini-batches that an epoch reads them in."""
+"""The training corpus of skip-gram: token ids, and mini-batches of an epoch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SPECIAL = 2
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Texts as one run of numbers.
+    """Texts as one sequence of token ids.
 
     Args:
-        vocabulary: V tokens, padding and unknown first, which are not in the texts.
-        ids: (N,) the token at each place.
-        numbers: (N,) the text that each place is in.
-        counts: (V,) how often each token occurs.
-        rare: how many different tokens were left out.
+        vocabulary: V tokens, padding and unknown first, which do not occur in the texts.
+        ids: (N,) the token at each position.
+        numbers: (N,) the text of each position.
+        counts: (V,) occurrences of each token.
+        rare: number of distinct tokens that were dropped.
     """
 
     vocabulary: Vocabulary
@@ -43,11 +43,11 @@ class Corpus:
     def batches(
         self, random: np.random.Generator, *, window: int, negatives: int, subsample: float
     ) -> Iterator[tuple[float, Batch]]:
-        """Read all texts once; yield the share that is read after each batch, and the batch.
+        """Read all texts once; yield the progress after each batch (0 to 1), and the batch.
 
         Args:
             random: draws what is passed over, the order, windows and negatives.
-            window: the most places between two tokens that predict each other; drawn from 1 to this for each token.
+            window: maximum distance between a token and its context; drawn from 1 to this for each token.
             negatives: of each pair.
             subsample: what share of the texts a token may have before some of it is passed over; 0 keeps all.
         """
@@ -70,7 +70,7 @@ class Corpus:
             yield min(1.0, (at + _STRETCHES) / count), Batch(contexts[:, window:-window], contexts, pairs, drawn, negatives)
 
     def _drawn(self, random: np.random.Generator, subsample: float) -> tuple[Ids, Ids]:
-        """Pass over frequent tokens by chance, so that windows reach further."""
+        """Randomly skip frequent tokens, so that windows reach further."""
         if not subsample:
             return self.ids, self.numbers
         ratio = subsample * len(self.ids) / np.maximum(self.counts, 1)
@@ -78,18 +78,18 @@ class Corpus:
         return self.ids[kept], self.numbers[kept]
 
     def _noise(self) -> npt.NDArray[np.float64]:
-        """Return what share of the draws falls on each token or one before it."""
+        """Return the cumulative probability of drawing each token."""
         total = np.cumsum(self.counts.astype(np.float64) ** 0.75)
         shares: npt.NDArray[np.float64] = total / total[-1]
         return shares
 
 
 def read_corpus(texts: Iterable[Sequence[str]], *, min_count: int) -> Corpus:
-    """Give numbers to tokens as they come, so that the texts are read once and kept as numbers only.
+    """Assign ids to tokens as they occur, so that the texts are read once and kept as ids only.
 
     Args:
         texts: the tokens of each.
-        min_count: rarer tokens are left out, as if they did not stand there.
+        min_count: rarer tokens are dropped from the texts.
     Raises:
         DataError: too few tokens occur often enough.
     """
@@ -101,7 +101,7 @@ def read_corpus(texts: Iterable[Sequence[str]], *, min_count: int) -> Corpus:
     found = np.array(running, dtype=np.int64)
     counts = dict(zip(seen, np.bincount(found, minlength=len(seen)).tolist(), strict=True))
     vocabulary = Vocabulary.from_counts(Counter(counts), min_count=min_count)
-    # A text may hold what padding and unknown are called; they are not learnt.
+    # A text may contain the names of padding and unknown; these are not learned.
     new = np.array([vocabulary.ids.get(token, 0) for token in seen], dtype=np.int64)
     ids = new[found]
     kept = ids >= _SPECIAL

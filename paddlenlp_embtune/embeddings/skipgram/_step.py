@@ -1,4 +1,4 @@
-"""One mini-batch of skip-gram training: gradients by matrix products, and rows that take them."""
+"""One training step of skip-gram: gradients by matrix products, and sparse AdaGrad updates."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _FIRST_SQUARES = np.float32(4.0)
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Stretches of running text, and tokens that stand for what does not occur beside them.
+    """A batch of text segments and negative samples.
 
     Args:
-        centres: (S, T) the token at each place of S stretches of T places.
-        contexts: (S, T + 2w) the same with the w places before and after.
-        pairs: (S, T, T + 2w) whether a place is in the window of a centre.
+        centres: (S, T) the tokens of S segments of T positions.
+        contexts: (S, T + 2w) the same with w positions before and after.
+        pairs: (S, T, T + 2w) whether a position is in the window of a centre.
         negatives: (M,) negative samples, shared by all centres of the batch.
         ratio: negatives of a pair, K; a centre with n pairs meets each of the M with the weight n K / M.
     """
@@ -40,11 +40,11 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Gradients:
-    """What would lower the loss of a batch, summed over its pairs.
+    """Negative gradients of the loss of a batch, summed over its pairs.
 
     Args:
         centres: (S, T, D) by centre.
-        contexts: (S, T + 2w, D) by place.
+        contexts: (S, T + 2w, D) by position.
         negatives: (M, D) by negative.
         loss: sum over the pairs, in nats.
         pairs: how many there are.
@@ -64,7 +64,7 @@ def gradients(batch: Batch, centres: Array, output: Array) -> Gradients:
     expected of the gradient stays the same, as negatives do not depend on the pair.
 
     Args:
-        batch: S stretches of T places.
+        batch: S segments of T positions.
         centres: the vectors h of its centres.
         output: the vectors u and v of all tokens as contexts.
     Shapes:
@@ -176,7 +176,7 @@ class Parts:
         return sums
 
     def spread(self, tokens: Ids, values: Array) -> tuple[Ids, Array]:
-        """Hand the steps of vectors on to their rows, an equal share each; return rows and steps, each row once.
+        """Distribute the steps of vectors equally over their rows; return unique rows and their steps.
 
         Shapes:
             tokens: (U,) int64, each once; values: (U, D) float32

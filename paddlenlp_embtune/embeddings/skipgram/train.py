@@ -1,4 +1,4 @@
-"""Vectors of tokens learnt from texts without labels: skip-gram with negative sampling, and subwords for words."""
+"""Training token vectors on unlabelled texts: skip-gram with negative sampling and subwords."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ROWS_AT_ONCE = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SkipGramConfig:
-    """How vectors are learnt.
+    """Training options.
 
     Args:
         width: values of a vector, D.
         epochs: passes over the texts.
-        window: the most places between two tokens that predict each other; drawn from 1 to this for each token.
+        window: maximum distance between a token and its context; drawn from 1 to this for each token.
         negatives: negative samples per pair, drawn by counts to the power of 0.75.
-        min_count: rarer tokens are left out, as if they did not stand in the texts.
+        min_count: rarer tokens are dropped from the texts.
         subsample: a token whose share of the texts is f is passed over with the chance 1 - sqrt(t / f) - t / f; 0 keeps all.
         learning_rate: the first learning rate, falling to 0 in a straight line.
         shortest, longest: characters of the n-grams of a token between ``<`` and ``>`` that share in its vector; 0 and 0 for
@@ -71,7 +71,7 @@ class SkipGramConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SkipGramResult:
-    """What training gave.
+    """The result of training.
 
     Args:
         vectors: a row for each token, the most frequent first; it composes further words where n-grams were learnt.
@@ -98,10 +98,10 @@ def train_skipgram(
     fallbacks: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SkipGramResult:
-    """Learn vectors of tokens from what stands beside them.
+    """Learn token vectors from their contexts.
 
     Each token predicts those within its window; its vector is the mean of its own row and those of its n-grams. Rows move by
-    AdaGrad in mini-batches of 512 places, drawn as stretches of 32 from anywhere in the texts. The same seed gives the same
+    AdaGrad in mini-batches of 512 positions, drawn as segments of 32 from anywhere in the texts. The same seed gives the same
     rows, bit for bit, on one machine with one thread.
 
     Args:
@@ -111,7 +111,7 @@ def train_skipgram(
             random, at the size that training ends with. One extra epoch comes first in which only the context rows learn, as
             untrained ones would drive the other rows away from their start.
         fallbacks: what is tried for tokens that the start lacks, as in ``match_tokens``.
-        progress: told thousandths of epochs done, and those in all.
+        progress: called with the thousandths of epochs done and the total.
     Raises:
         DataError: too few tokens occur often enough.
         VectorError: a setting is invalid, or the start knows no token.
@@ -153,7 +153,7 @@ def _parts(vocabulary: Vocabulary, settings: SkipGramConfig) -> tuple[Parts, Sub
 
 
 class _Learner:
-    """The rows that are learnt, and the passes over the texts that move them."""
+    """The trainable rows, and the training epochs."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Versions of an embedding: a store of them, and what differs between two. Needs numpy only."""
+"""A store of embedding versions, and comparison of two versions. Needs numpy only."""
 
 from __future__ import annotations
 

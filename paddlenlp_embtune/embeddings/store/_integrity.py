@@ -1,4 +1,4 @@
-"""What is wrong with the files of a store of vectors, and which versions it affects."""
+"""Damaged files of a vector store, and the versions that they affect."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["damage_error", "describe_damage", "describe_key_damage", "read_checked"]
 
-_NEXT = "bring the file back from a copy, or remove those versions"
+_NEXT = "restore the file from a backup, or remove those versions"
 
 
 def describe_damage(store: Path, name: str, versions: Sequence[Version]) -> str | None:
-    """Say what is wrong with a file, and which versions need it; None if nothing is.
+    """Describe the damage of a file, and which versions need it; None if it is intact.
 
     Args:
         store: its folder.
@@ -35,7 +35,7 @@ def describe_damage(store: Path, name: str, versions: Sequence[Version]) -> str 
 
 
 def describe_key_damage(packs: Path, pack: Pack, width: int) -> str | None:
-    """Say what is wrong with the keys of a pack, by which saving finds rows that are stored already; None if nothing is."""
+    """Describe the damage of a pack's keys, used to find stored rows when saving; None if they are intact."""
     found = find_key_damage(packs, pack, width)
     if found is None:
         return None
@@ -58,6 +58,6 @@ def read_checked(store: Path, name: str, versions: Callable[[], Sequence[Version
 
 
 def damage_error(store: Path, version: Version, versions: Sequence[Version], what: str) -> VectorError:
-    """Word the error of a version whose table cannot be read: every file that is wrong, or else what was found."""
+    """Return the error for a version whose table cannot be read: all damaged files, or else what was found."""
     wrong = [message for file in version.files() if (message := describe_damage(store, file, versions)) is not None]
     return VectorError(f"the version {version.name!r} cannot be read: {'; '.join(wrong) or what}; {_NEXT}")

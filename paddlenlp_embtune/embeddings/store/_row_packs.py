@@ -1,7 +1,7 @@
-"""Packs: files of rows that never change, named by their SHA-256, and indices that put tables together out of them.
+"""Row packs: immutable files of rows, named by their SHA-256, and indices that assemble tables from them.
 
-Rows are float32, little-endian, one after another; beside each pack stand the keys of its rows, by which a row that is stored
-already is found. A key only proposes: two rows are the same when their bytes are.
+Rows are float32, little-endian, one after another; beside each pack, a file has the keys of its rows for finding rows that are
+already stored. A key only suggests a match: two rows are the same if their bytes are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 _BLOCK_ROWS = 8_192
 _KEY_BYTES = 16
-_MAX_EXPANSION, _FREE = 1100, 1 << 20  # what deflate can reach, and what nobody minds
+_MAX_EXPANSION, _FREE = 1100, 1 << 20  # the maximum of deflate, and a size that is always allowed
 Keys = npt.NDArray[np.uint64]
 
 
@@ -207,7 +207,7 @@ def open_pack(folder: Path, pack: Pack, width: int) -> Table:
 
 
 def assemble_rows(packs: Sequence[Table], numbers: Ids, width: int) -> Table:
-    """Put a table together.
+    """Assemble a table.
 
     Args:
         packs: (N, D) float32 each.
@@ -226,7 +226,7 @@ def assemble_rows(packs: Sequence[Table], numbers: Ids, width: int) -> Table:
 
 
 def encode_index(numbers: Ids) -> bytes:
-    """Compress row numbers, of which most follow the one before.
+    """Compress row numbers, most of which are consecutive.
 
     The differences are sorted by their bytes, lowest first, before they are compressed: rows in order cost next to nothing.
     """
@@ -235,7 +235,7 @@ def encode_index(numbers: Ids) -> bytes:
 
 
 def decode_index(content: bytes, *, count: int, below: int) -> Ids:
-    """Read row numbers back.
+    """Decompress row numbers.
 
     Args:
         content: as :func:`encode_index` made it.

@@ -1,4 +1,4 @@
-"""Two versions of an embedding side by side: rows that only one has, broken rows, and what moved between the others."""
+"""Comparing two versions of an embedding: rows in only one of them, broken rows, and drift of shared rows."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _listed(tokens: list[str]) -> dict[str, Any]:
 
 
 def _describe_unshared(old_tokens: Tokens, new_tokens: Tokens) -> str:
-    """Name the tokens that only one side has, for a message."""
+    """List the tokens that only one side has, for a message."""
     sides = {"the one": _without(old_tokens, new_tokens), "the other": _without(new_tokens, old_tokens)}
     parts = [f"{len(only)} tokens only in {side}: {', '.join(only[:5])}" for side, only in sides.items() if only]
     return f" ({'; '.join(parts)})" if parts else ""

@@ -1,4 +1,4 @@
-"""Choosing rows by their tokens, and carrying them from one table into another."""
+"""Selecting rows by token, and copying them from one table to another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_COMPARED = 20_000
 
 
 def rows_of_tokens(tokens: Sequence[str], wanted: Iterable[str], *, where: str) -> Ids:
-    """Return the row of each token that is wanted; of a token that stands there twice, the last, which is the one in use.
+    """Return the row of each wanted token; of a duplicate token the last row, which is the one in use.
 
     Args:
         tokens: the token of each row.
@@ -88,7 +88,7 @@ def group_tokens(
 
 
 def check_same_space(tokens: Sequence[str], table: Table, others: Sequence[str], other: Table) -> None:
-    """Refuse to mix rows of two tables that are not of one space, where a direction means something else in each.
+    """Refuse to mix rows of two tables from different spaces, where directions are not comparable.
 
     Tables that were tuned from the same start agree; those of two starts, or of two projections, need not.
 

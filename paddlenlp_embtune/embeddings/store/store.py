@@ -1,8 +1,8 @@
 """A store of embedding versions: a folder where a row that several versions share is kept once.
 
-A version is a name, the tokens of its rows, and an index that puts its table together out of packs of rows (see ``packs``).
-Nothing is ever changed: saving adds files, removing a version deletes those that no other version names. Everything that is
-read is checked against the SHA-256 that its name or its version gives.
+A version is a name, the tokens of its rows, and an index that assembles its table from row packs (see ``_row_packs``).
+Files are immutable: saving adds files, removing a version deletes those that no other version needs. All content is checked
+against the SHA-256 in its name or its version when it is read.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class VectorStore:
                 "new_rows": new,
                 "groups": to_plain(groups or {}),
             }
-            # Written even where they are there: what is there may be damaged.
+            # Written even if they exist, as the existing files may be damaged.
             write_blocks(self.path / TOKENS / f"{plain['vocabulary_sha256']}.txt", [text.encode("utf-8")])
             write_blocks(self.path / INDICES / f"{plain['index_sha256']}.index", [index])
             write_version(self._file(name), plain)
@@ -148,11 +148,11 @@ class VectorStore:
         if name in by_name:
             return by_name[name]
         if name in broken:
-            raise VectorError(f"{broken[name]}; bring the file back, or remove the version {name!r}")
+            raise VectorError(f"{broken[name]}; restore the file, or remove the version {name!r}")
         if name == LATEST and broken:
             raise VectorError(
                 f"which version is the latest cannot be told, for {', '.join(broken)} cannot be read: "
-                f"{next(iter(broken.values()))}; name the version, bring the file back, or remove it"
+                f"{next(iter(broken.values()))}; name the version, restore the file, or remove it"
             )
         if name == LATEST and versions:
             return versions[-1]
@@ -202,11 +202,11 @@ class VectorStore:
         )
 
     def unreadable(self) -> list[str]:
-        """Return what is wrong with versions whose own file is damaged, a sentence each; reads nothing else."""
+        """Describe versions whose own file is damaged, one sentence each; reads nothing else."""
         return [f"{message} (affected: {name})" for name, message in self._scan()[1].items()]
 
     def damage(self) -> list[str]:
-        """Check every file of every version, and the keys of rows; return what is wrong, a sentence each."""
+        """Check every file of every version, and the keys of rows; describe all damage, one sentence each."""
         versions = self.versions()
         files = dict.fromkeys(file for version in versions for file in version.files())
         wrong = {file: describe_damage(self.path, file, versions) for file in files}
@@ -217,7 +217,7 @@ class VectorStore:
     def remove(self, name: str) -> int:
         """Remove a version, damaged or not, and every file that no version needs any more.
 
-        Packs are not written anew: rows that only this version used stay in a pack that another one needs. While the file of
+        Packs are not rewritten: rows that only this version used stay in a pack that another one needs. While the file of
         another version is damaged, nothing else is deleted, because what that version needs is not known.
 
         Returns:

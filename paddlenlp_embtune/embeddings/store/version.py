@@ -1,4 +1,4 @@
-"""Versions: what a store of vectors says about one table, in one file that proves itself."""
+"""Version files: the self-verifying metadata of one table in a store."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Version:
 
 @dataclasses.dataclass(frozen=True)
 class StoreSize:
-    """What a store takes.
+    """The size of a store.
 
     Args:
         versions: how many there are.
@@ -181,7 +181,7 @@ def _check_fields(version: Version, file: Path) -> None:
     """Refuse sizes that no table has, and names of files that would lie elsewhere.
 
     Raises:
-        VectorError: a field is none that this package writes.
+        VectorError: a field has a value that this package never writes.
     """
     digests = (version.vocabulary_sha256, version.table_sha256, version.index_sha256, *(pack.sha256 for pack in version.packs))
     sizes = (version.rows, version.dimension, *(pack.rows for pack in version.packs))
@@ -205,7 +205,7 @@ def table_sha256(table: Table) -> str:
 
 
 def check_save(name: str, tokens: Sequence[str], table: Table) -> None:
-    """Refuse what cannot be saved.
+    """Reject a name, tokens or a table that cannot be saved.
 
     Raises:
         VectorError: the name is not valid, or tokens and table do not belong together.

@@ -249,8 +249,8 @@ def test_the_width_can_be_chosen(dimension: int, projection: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dimension": 0}, "width is 0; expected 1 to 16"),
-        ({"dimension": 8, "projection": "umap"}, "projection is 'umap'.*xpected orthonormal or pca"),
+        ({"dimension": 0}, "width must be 1 to 16, got 0"),
+        ({"dimension": 8, "projection": "umap"}, "invalid projection 'umap'.*xpected orthonormal or pca"),
     ],
 )
 def test_illegal_widths_are_refused(options: dict[str, object], message: str) -> None:

@@ -85,8 +85,8 @@ def test_nothing_to_add_changes_nothing() -> None:
         ([[2], [7]], {}, "the pieces of 'term 1' holds 7; expected 0 to 6"),
         ([[-1]], {"terms": ["降"]}, "the pieces of '降' holds -1"),
         ([[0.5]], {}, "expected whole numbers"),
-        ([[2]], {"terms": ["降", "准"]}, "there are 2 terms; expected 1, or none"),
-        ([[2]], {"tokens": ["降"]}, "there are 1 tokens; expected 7, or none"),
+        ([[2]], {"terms": ["降", "准"]}, "terms must have 1 entries or be empty, got 2"),
+        ([[2]], {"tokens": ["降"]}, "tokens must have 7 entries or be empty, got 1"),
         ([[2]], {"excluded": range(7)}, "all 7 rows of the table are zero or excluded"),
     ],
 )

@@ -9,8 +9,14 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.embeddings.init import LinearMap, fit_linear, fit_orthonormal, fit_pca
-from paddlenlp_embtune.embeddings.init.projection import fit_width, shared_nonzero_rows
+from paddlenlp_embtune.embeddings.init.projection import (
+    LinearMap,
+    fit_linear,
+    fit_orthonormal,
+    fit_pca,
+    fit_width,
+    shared_nonzero_rows,
+)
 from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
 from tests.embeddings.tables import gaussian
 
@@ -76,7 +82,7 @@ def test_zero_rows_do_not_count_and_directions_have_a_sign() -> None:
 
 @pytest.mark.parametrize("width", [0, -1, 13])
 def test_illegal_widths_are_refused(width: int) -> None:
-    with pytest.raises(VectorError, match=rf"width is {width}; expected 1 to 12"):
+    with pytest.raises(VectorError, match=rf"width must be 1 to 12, got {width}"):
         fit_pca(skewed(), width)
 
 
@@ -132,13 +138,13 @@ def test_fit_width_chooses(width: int, projection: str, kind: str) -> None:
 
 
 def test_an_unknown_projection_is_refused() -> None:
-    with pytest.raises(VectorError, match=r"projection is 'pac'; did you mean 'pca'\? Expected orthonormal or pca"):
+    with pytest.raises(VectorError, match=r"invalid projection 'pac'; did you mean 'pca'\? Expected orthonormal or pca"):
         fit_width(skewed(), 5, projection="pac")
 
 
 def test_a_map_refuses_other_widths_and_broken_tables() -> None:
     change = fit_pca(skewed(), 5)
-    with pytest.raises(VectorError, match="the table is 5 wide; expected 12"):
+    with pytest.raises(VectorError, match="the width of the table must be 12, as for the map, got 5"):
         change.apply(gaussian(3, 5))
     broken = skewed()
     broken[2, 2] = np.nan
@@ -211,17 +217,17 @@ def test_only_shared_tokens_that_are_not_zero_count() -> None:
 @pytest.mark.parametrize("shared", [0, 1, 15])
 def test_too_few_shared_tokens_are_refused(shared: int) -> None:
     source, target = named(gaussian(60, 8), source="A"), named(gaussian(60, 5), first=60 - shared, source="B")
-    with pytest.raises(VectorError, match=f"A and B share {shared} tokens; expected 16 or more"):
+    with pytest.raises(VectorError, match=f"A and B share {shared} tokens; 16 or more are needed"):
         fit_linear(source, target)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "cca"}, "method is 'cca'.*xpected orthogonal or ridge"),
+        ({"method": "cca"}, "invalid method 'cca'.*xpected orthogonal or ridge"),
         ({"ridge": -0.1}, "ridge must be finite and 0 or more, got -0.1"),
-        ({"ridge": float("nan")}, "ridge is nan"),
-        ({"ridge": float("inf")}, "ridge is inf"),
+        ({"ridge": float("nan")}, "got nan"),
+        ({"ridge": float("inf")}, "got inf"),
         ({"method": "orthogonal"}, "needs equal widths, got 8 for A and 5 for B; use the method ridge"),
     ],
 )

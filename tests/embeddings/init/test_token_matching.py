@@ -225,7 +225,7 @@ def test_a_row_of_zeros_counts_as_absent() -> None:
     [
         (["case", "edits"], r"there is no fallback 'edits'; did you mean 'edit'\? Expected case, edit"),
         (["sampled"], "there is no fallback 'sampled'"),
-        (["case", "width", "case"], "'case' is named twice"),
+        (["case", "width", "case"], "'case' is listed twice"),
         ("case", r"fallbacks must be a list of names, such as \['case'\], got the string 'case'"),
     ],
 )

@@ -85,7 +85,7 @@ def test_the_fallbacks_can_be_chosen() -> None:
 def test_too_few_shared_tokens_and_rows_outside_are_refused() -> None:
     vectors, reference, rows, _ = worlds()
     few = dict(list(rows.items())[:10])
-    with pytest.raises(VectorError, match="A and the model's table share 7 tokens; expected 16 or more"):
+    with pytest.raises(VectorError, match="A and the model's table share 7 tokens; 16 or more are needed"):
         initialize_by_transfer(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows=few, seed=0)
     with pytest.raises(VectorError, match="'w5' is given row 999 of the model's table"):
         initialize_by_transfer(Vocabulary([PAD, UNK]), vectors, reference=reference, reference_rows={**rows, "w5": 999}, seed=0)

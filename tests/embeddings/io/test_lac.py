@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from paddlenlp_embtune import VectorError
-from paddlenlp_embtune.embeddings.io import VectorTable, read_lac, read_paddle_tensor
+from paddlenlp_embtune.embeddings.io import VectorTable, read_lac
+from paddlenlp_embtune.embeddings.io.lac import read_paddle_tensor
 
 FLOAT32, FLOAT64 = 5, 6
 VALUES = np.arange(6, dtype="<f4").reshape(2, 3) - 2.5

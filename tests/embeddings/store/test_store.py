@@ -284,7 +284,7 @@ def test_damage_names_the_file_and_the_versions(three: VectorStore, kind: str, h
     what = "is missing" if harm == "delete" else "is damaged"
     assert f"{file} {what}" in str(caught.value)
     assert f"(affected: {affected})" in str(caught.value)
-    assert "bring the file back from a copy, or remove those versions" in str(caught.value)
+    assert "restore the file from a backup, or remove those versions" in str(caught.value)
     (told,) = three.damage()
     assert told in str(caught.value)
     assert bits(three.load("c")[1]) == bits(gaussian(width=4))
@@ -346,7 +346,7 @@ def test_a_damaged_version_file_hides_that_version_only(three: VectorStore, harm
         flip(file, at=len(content) // 2)
     else:
         file.write_text(content[: len(content) // 2] if harm == "cut" else "", encoding="utf-8")
-    with pytest.raises(VectorError, match=r"a\.json.*bring the file back, or remove the version 'a'"):
+    with pytest.raises(VectorError, match=r"a\.json.*restore the file, or remove the version 'a'"):
         three.load("a")
     (told,) = three.unreadable()
     assert f"{file}" in told
