@@ -14,7 +14,6 @@ __all__ = ["DataFormat", "reads_data", "states_data_format"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_COLUMN = {"text_column": "text", "label_column": "label"}
 _HELP = {
     "text_column": "Column or key that holds the text.",
     "label_column": "Column or key that holds the label.",

@@ -21,7 +21,6 @@ from tests.encoders import tiny_encoder
 onnx = pytest.importorskip("onnx")
 WIDTH, LAYERS, LENGTH = 16, 2, 9
 IDS = pad([[2, *range(5, 12), 3], [2, 7, 3], [0], [2, 8, 9, 3, 0, 0, 10]])
-INPUTS = "float[batch, length, 4] x, float[batch, length] m"
 CONSTANTS = {"w": (4, 4), "g": (4,), "c": (4,), "one": (1, 1, 4), "row": (1, LENGTH, 4)}
 NUMBERS = {"n0": [0], "n1": [1], "n2": [2], "both": [1, 2], "keep": [0, 0, 2, 2], "joined": [0, 0, 4]}
 NUMBERS |= {"mixed": [0, -1, 2], "flat": [-1, 4], "spread": [-1, LENGTH, 4]}
@@ -78,7 +77,6 @@ def shapes(model: Any, inputs: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: value.shape for name, value in zip(names, run(traced, **inputs), strict=True)}
 
 
-NORM = "t = LayerNormalization<axis=-1>(a, g, c)"
 FIRST = "s = Slice(t, n0, n1, n1, n1)", "y = Squeeze(s, n1)"
 
 
@@ -122,7 +120,6 @@ def test_slices_of_slices() -> None:
     narrow(program("p = MatMul(x, w)", "t = Slice(p, n0, n1, n2, n1)", *FIRST), changed=False)
 
 
-LAST = "s = Slice(t, n0, n1, n2, n1)"
 UNCHANGED = {
     "tokens mixed by a softmax": ("p = MatMul(x, w)", "t = Softmax<axis=1>(p)", *FIRST),
     "tokens mixed by a norm": ("p = MatMul(x, w)", "t = LayerNormalization<axis=1>(p, row)", *FIRST),
