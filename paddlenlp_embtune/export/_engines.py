@@ -71,4 +71,9 @@ def _known_device(engine: str, device: str) -> str:
     """Return ``cpu`` for ``auto`` where an engine of ours has no GPU, so that it is loaded once."""
     if device != "auto" or engine not in ("onnxruntime", "paddle_inference", "paddle"):
         return device
-    return "auto" if engine == "onnxruntime" and gpu_providers() else "cpu"
+    if engine != "onnxruntime":
+        return "cpu"
+    try:
+        return "auto" if gpu_providers() else "cpu"
+    except ModuleNotFoundError:  # the engine says what to install
+        return device

@@ -78,7 +78,7 @@ def test_training_starts_from_lac_and_says_so(work: Path, run: Run) -> None:
     ("code", "options", "part"),
     [
         (2, ("--tokenizer", "wordpiece"), "--tokenizer is 'wordpiece'; did you mean 'word'? Expected char or word"),
-        (2, ("--out", "own"), "the ending of own says no format"),
+        (2, ("--out", "own"), "the extension of own is unknown"),
         (2, ("--to", "wordtovec"), "--to is 'wordtovec'; did you mean 'word2vec'"),
         (1, ("--out", "there.vec"), "there.vec already exists; replace it with --overwrite"),
         (1, ("--min-count", "100000"), "0 are of tokens that occur 100000 times or more"),

@@ -293,7 +293,7 @@ def in_all_files(folder: Path, labels: list[str]) -> None:
 def test_a_thorough_liar_about_the_number_of_labels_is_refused_by_the_program(copy: Path, count: int, engine: str) -> None:
     in_all_files(copy, [f"label {number}" for number in range(count)])
     Bundle.open(copy)
-    with pytest.raises(BundleError, match=rf"shape \(1, 5\), expected: \(1, {count}\)|weight|bias"):
+    with pytest.raises(BundleError, match=rf"shape \(1, 5\); expected \(1, {count}\)|weight|bias"):
         Predictor(copy, engine=engine)
 
 

@@ -39,12 +39,12 @@ def test_odd_texts_are_answered(bundle: Bundle, text: str) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 3, b"bytes", ["nested"]])
 def test_what_is_not_a_text_is_named_by_its_index(bundle: Bundle, wrong: Any) -> None:
-    with pytest.raises(TypeError, match="text number 1 is"):
+    with pytest.raises(TypeError, match="text number 1 must be a str"):
         Predictor(bundle).predict(["good", wrong])
 
 
 def test_one_text_instead_of_a_list_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(TypeError, match="give a list"):
+    with pytest.raises(TypeError, match="pass a list"):
         Predictor(bundle).predict("利好")
 
 

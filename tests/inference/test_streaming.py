@@ -109,7 +109,7 @@ def test_what_is_not_a_text_is_named_after_the_good_answers(predictor: Predictor
     found, error = drain(predictor.stream(Source(wrong_at=at, end=7000)))
     assert found == [name(number) for number in range(at)]
     assert isinstance(error, TypeError)
-    assert str(error).startswith(f"text number {at} is None of type NoneType")
+    assert str(error).startswith(f"text number {at} must be a str, got None of type NoneType")
 
 
 @pytest.mark.parametrize("wrong", [3, b"x", ["nested"], 1.5])
@@ -143,7 +143,7 @@ def test_an_error_of_the_engine_comes_out(bundle: Bundle, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("text", ["利好", ""])
 def test_one_text_is_no_stream(predictor: Predictor, text: str) -> None:
-    with pytest.raises(TypeError, match="give a list"):
+    with pytest.raises(TypeError, match="pass a list"):
         next(predictor.stream(text))
 
 

@@ -101,7 +101,7 @@ def test_a_worker_that_cannot_start_again_does_not_take_the_others_along(bundle:
         before = server.children()
         (bundle / "vocab.txt").unlink()
         os.kill(min(before), signal.SIGKILL)
-        wait_for(lambda: any("a worker cannot start, and will be tried again: the bundle" in line for line in server.lines))
+        wait_for(lambda: any("a worker cannot start, and is started again: the bundle" in line for line in server.lines))
         assert labels(server.port, 3) == ["强烈利好"] * 3
         assert server.stop() == 0
 

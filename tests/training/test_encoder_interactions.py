@@ -164,7 +164,7 @@ def test_what_changes_lookups_does_not_go_with_cached_layers(part: dict[str, Any
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"adapter": {"kind": "lora"}}, "state it in the recipe's part adapter"),
+        ({"adapter": {"kind": "lora"}}, "stated in the recipe's part adapter"),
         ({"settings": {"hidden_size": 8}}, "the encoder's own"),
         ({"architecture": "ErnieModel"}, "the encoder's own"),
     ],

@@ -124,5 +124,5 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     ("name", "value"), [("epochs", 0), ("max_length", 7), ("learning_rate", 0.0), ("share", 1.0), ("held_out", 0.0)]
 )
 def test_illegal_values(name: str, value: float) -> None:
-    with pytest.raises(RecipeError, match=f"pretraining.{name} is {value}"):
+    with pytest.raises(RecipeError, match=f"pretraining.{name} must be .*, got {value}"):
         PretrainingSpec(**{name: value})

@@ -93,7 +93,7 @@ def test_rows_move_by_what_they_have_met() -> None:
     rows = Rows(table)
     for number, rate in enumerate((0.5, 0.0, 0.25)):
         step = np.array([[1.0, -2.0], [0.0, 0.5]], dtype=np.float32) * (number + 1)
-        rows.move(np.array([0, 2]), step, rate=rate)
+        rows.move(np.array([0, 2]), step, learning_rate=rate)
         squares[[0, 2]] += (step**2).mean(axis=1)
         slow[[0, 2]] += rate * step / np.sqrt(squares[[0, 2]])[:, None]
     np.testing.assert_allclose(table, slow, rtol=1e-5)
