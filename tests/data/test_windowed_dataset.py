@@ -86,7 +86,7 @@ def test_without_windows_texts_are_cut() -> None:
 
 
 def test_what_is_not_a_text_is_refused() -> None:
-    with pytest.raises(TypeError, match="text number 1 is 3"):
+    with pytest.raises(TypeError, match="text number 1 must be a str, got 3"):
         encode_texts(["公司", 3], [0, 1], CHAR, max_length=LENGTH, windows=SPEC)  # type: ignore[list-item]
 
 

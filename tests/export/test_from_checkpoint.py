@@ -170,9 +170,9 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "model_state.pdparams").unlink(),
         r"lacks model.safetensors, model_state.pdparams and pytorch_model\.bin",
     ),
-    "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "cannot read the vocabulary of"),
+    "no vocabulary": (lambda folder: (folder / "vocab.txt").unlink(), "the vocabulary of .* cannot be read"),
     "not JSON": (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "is not valid JSON"),
-    "a list": (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "holds no mapping"),
+    "a list": (lambda folder: (folder / "config.json").write_text("[]", encoding="utf-8"), "must contain a JSON object"),
     "two architectures": (
         lambda folder: change(folder / "config.json", architectures=["A", "B"]),
         "not of one sequence classifier",
@@ -208,7 +208,7 @@ def test_a_folder_that_is_not_whole_is_refused(damaged: Path, tmp_path: Path, wh
 
 def test_labels_and_length_must_fit(damaged: Path, tmp_path: Path) -> None:
     most = 47 if "Roberta" in (damaged / "config.json").read_text(encoding="utf-8") else 48  # one position is of padding
-    with pytest.raises(DataError, match="the labels are a, b; expected 3 of them"):
+    with pytest.raises(DataError, match="needs as many distinct labels, got a, b"):
         bundle_checkpoint(damaged, tmp_path / "bundle", labels=("a", "b"))
     for length in (2, most + 1):
         with pytest.raises(DataError, match=f"max_length is {length}; expected 3 to {most}"):

@@ -26,5 +26,7 @@ def test_sizes_that_the_weights_do_not_have(name: str) -> None:
     check_weight_sizes(CONFIG, WEIGHTS, FILE)
     changed = {**CONFIG, name: 2**30}
     check_sizes(changed, FILE)
-    with pytest.raises(BundleError, match=r"config\.json describes an encoder of [0-9,]+ values or more, .* have 2[0-9]{2};"):
+    with pytest.raises(
+        BundleError, match=r"config\.json describes an encoder of [0-9,]+ values or more, .* have only 2[0-9]{2};"
+    ):
         check_weight_sizes(changed, WEIGHTS, FILE)

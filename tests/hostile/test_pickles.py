@@ -76,7 +76,7 @@ def test_several_tensors(tmp_path: Path) -> None:
     np.testing.assert_array_equal(arrays["brain"], [1.5, -2, 0, np.nan])
     assert arrays["scalar"] == 5
     file.write_bytes(torch_file(SEVERAL, stored={"0": bytes(24), "1": bytes(16)}))
-    with pytest.raises(VectorError, match="storage 2 is not there"):
+    with pytest.raises(VectorError, match="storage 2 is missing"):
         read_torch_arrays(file, error=VectorError)
 
 

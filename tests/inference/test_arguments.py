@@ -90,11 +90,11 @@ BAD: dict[str, tuple[Any, str]] = {
     "a 0-d array": (lambda: np.array("a"), "must be a list of texts"),
     "a date": (lambda: datetime.date(2025, 1, 1), "of type date"),
     "a function": (lambda: len, "must be a list of texts"),
-    "a list of bytes": (lambda: ["a", b"b"], "text number 1 is b'b' of type bytes"),
-    "a list of lists": (lambda: [["a"]], "text number 0 is"),
-    "a 2-d array": (lambda: np.array([["a"]]), "text number 0 is"),
-    "a series with a gap": (lambda: pandas().Series(["a", None]), "text number 1 is (None|nan)"),
-    "bytes in a file": (lambda: io.BytesIO(b"a"), "text number 0 is b'a'"),
+    "a list of bytes": (lambda: ["a", b"b"], "text number 1 must be a str, got b'b' of type bytes"),
+    "a list of lists": (lambda: [["a"]], "text number 0 must be a str"),
+    "a 2-d array": (lambda: np.array([["a"]]), "text number 0 must be a str"),
+    "a series with a gap": (lambda: pandas().Series(["a", None]), "text number 1 must be a str, got (None|nan)"),
+    "bytes in a file": (lambda: io.BytesIO(b"a"), "text number 0 must be a str, got b'a'"),
 }
 
 
@@ -182,9 +182,9 @@ def test_the_task_takes_what_the_predictor_takes(predictor: Predictor) -> None:
     for inputs, says in (
         ([pandas().DataFrame({"text": TEXTS})], "texts is a DataFrame"),
         ([{"text": "a"}], "texts is a dict"),
-        ([None], "text number 0 is None"),
-        ([b"a"], "text number 0 is b'a'"),
-        ([3], "text number 0 is 3"),
+        ([None], "text number 0 must be a str, got None"),
+        ([b"a"], "text number 0 must be a str, got b'a'"),
+        ([3], "text number 0 must be a str, got 3"),
     ):
         with pytest.raises(TypeError, match=says):
             task(inputs)

@@ -255,7 +255,7 @@ def test_what_is_not_there_is_refused_with_what_there_is(planted: Bundle) -> Non
         predictor.explain(["公司"], label="利坏")
     with pytest.raises(DataError, match="'onnxruntime' does not explain by 'occlusio'; did you mean 'occlusion'"):
         predictor.explain(["公司"], method="occlusio")
-    with pytest.raises(TypeError, match="text number 1 is 3"):
+    with pytest.raises(TypeError, match="text number 1 must be a str, got 3"):
         predictor.explain(["公司", 3])  # type: ignore[list-item]
 
 

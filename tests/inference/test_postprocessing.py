@@ -273,7 +273,7 @@ def test_nothing_at_all(bundle: Bundle) -> None:
 
 def test_aggregation_of_plain_numbers() -> None:
     windows = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.3, 0.7]], dtype=np.float32)
-    tokenized = TokenizedTexts(ids=[[1] * 9, [1], [1], [1, 2]], first=np.array([0, 2, 3, 4]), places=None)
+    tokenized = TokenizedTexts(ids=[[1] * 9, [1], [1], [1, 2]], first=np.array([0, 2, 3, 4]), spans=None)
     for method, expected in (("mean", [0.55, 0.45]), ("length", [0.83, 0.17]), ("max", [0.9 / 1.7, 0.8 / 1.7])):
         found, decisive = aggregate(windows, tokenized, method=method)
         np.testing.assert_allclose(found, [expected, [0.5, 0.5], [0.3, 0.7]], atol=1e-6)

@@ -108,7 +108,7 @@ def test_missing_lists_ordinary_tokens_only() -> None:
 
 @pytest.mark.parametrize("tokens", [[], ["缺", "少"]])
 def test_empty_intersection(tokens: list[str]) -> None:
-    with pytest.raises(VectorError, match=rf"none of the {len(tokens)} tokens is among the 4 of test vectors"):
+    with pytest.raises(VectorError, match=rf"none of the {len(tokens)} tokens is among the 4 tokens of test vectors"):
         initialize_from_vectors(Vocabulary([PAD, UNK, *tokens]), vectors(), rms=0.1, seed=0)
 
 

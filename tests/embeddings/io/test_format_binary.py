@@ -78,11 +78,13 @@ BROKEN[4, 0] = -np.inf
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(pack(rows=7), "header of .* says 7 rows of 5, at least 154 bytes, but the file ends at byte", id="rows"),
+        pytest.param(
+            pack(rows=7), "header of .* declares 7 rows of 5, at least 154 bytes, but the file ends at byte", id="rows"
+        ),
         pytest.param(gzip.compress(pack(rows=7)), "cut off in row 7 of 7, which begins at byte 145", id="rows, compressed"),
         pytest.param(pack(rows=5), "says 5 rows, but 22 bytes or more follow the last of them, from byte 123 on", id="too few"),
-        pytest.param(pack(rows=10**12, width=300), "says 1,000,000,000,000 rows of 300", id="absurd"),
-        pytest.param(gzip.compress(pack(width=10**12)), "1,000,000,000,000 wide", id="absurd width"),
+        pytest.param(pack(rows=10**12, width=300), "declares 1,000,000,000,000 rows of 300", id="absurd"),
+        pytest.param(gzip.compress(pack(width=10**12)), "must be 1 to 1,048,576, got 1,000,000,000,000", id="absurd width"),
         pytest.param(pack(table=BROKEN), "the row at byte 52: 'a.b' has NaN or infinite values", id="NaN"),
         pytest.param(pack().replace("跌".encode(), b"\xb5\xf8"), "row 2 at byte 28: the token .* is not UTF-8", id="GBK"),
         pytest.param(pack() + b"more", "4 bytes or more follow the last of them", id="more"),

@@ -143,7 +143,7 @@ def test_the_bundle_in_the_box(tmp_path: Path) -> None:
     with pytest.raises(VectorError, match=r"lacks vocab.txt"):
         read_vectors(run)
     (run / "bundle" / "bundle.json").write_text(json.dumps([]), encoding="utf-8")
-    with pytest.raises(VectorError, match="is no bundle"):
+    with pytest.raises(VectorError, match="is neither a bundle nor a run with one"):
         read_vectors(run)
 
 

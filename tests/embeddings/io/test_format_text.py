@@ -137,7 +137,7 @@ def test_memory_is_bounded_by_what_is_kept(tmp_path: Path) -> None:
             b"9999999999 300\na 1 2 3\n", "9,999,999,999 rows of 300, which do not fit into its 23 bytes", id="absurd"
         ),
         pytest.param(b"1 99999999999\na 1 2 3\n", "99,999,999,999", id="absurd width"),
-        pytest.param(b"1 0\na\n", "recognised|0 wide", id="no width"),
+        pytest.param(b"1 0\na\n", "recognised|must be 1 to 1,048,576, got 0", id="no width"),
         pytest.param(b"a 1 2 3\nb 1 2 3\nc 1 2\n", "line 3 has 2 values; expected 3, as its first lines have", id="unequal"),
         pytest.param(b"1 3\na 1 2 x3\n", r"line 2, byte 10: 'x3' is no number", id="no number"),
         pytest.param(b"1 3\na 1 2_0 3\n", r"line 2, byte 8: '2_0' is no number", id="underscore"),
