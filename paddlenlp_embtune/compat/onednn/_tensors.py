@@ -57,7 +57,9 @@ def onednn_matmul(left: Any, right: Any, *, transpose_x: bool, transpose_y: bool
 
 def _agree(found: Any, other: Any, left: Any, right: Any) -> bool | None:
     """Whether a product differs from another library's by no more than rounding; None where what is not finite hides it."""
-    ours, theirs, *factors = (np.from_dlpack(tensor.detach()) for tensor in (found, other, left, right))
+    ours, theirs, *factors = (
+        np.asarray(np.from_dlpack(tensor.detach()), dtype=np.float32) for tensor in (found, other, left, right)
+    )
     with np.errstate(all="ignore"):
         # A sum of products is at most the product of the lengths of a row and a column.
         lengths = [np.sqrt(np.square(values, dtype=np.float64).sum(axis=axis).max()) for values in factors for axis in (-1, -2)]
