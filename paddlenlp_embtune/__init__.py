@@ -23,7 +23,7 @@ from paddlenlp_embtune.errors import (
     TrainingError,
     VectorError,
 )
-from paddlenlp_embtune.plugin import registry as _registry
+from paddlenlp_embtune.plugin import provide as _provide
 from paddlenlp_embtune.utils.import_hooks import after_import as _after_import
 from paddlenlp_embtune.utils.lazy import lazy_exports as _lazy_exports
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.encoders import Pretrained
     from paddlenlp_embtune.inference import Attribution, EngineOptions, Predictor
     from paddlenlp_embtune.plugin import Lazy, hookimpl
+    from paddlenlp_embtune.plugin.registry import Registry
     from paddlenlp_embtune.report import Run
     from paddlenlp_embtune.training import attach, train
 else:
@@ -84,7 +85,7 @@ __all__ = [
 ]
 
 
-def _load_plugins(**options: Any) -> _registry.Registry:
+def _load_plugins(**options: Any) -> Registry:
     from paddlenlp_embtune import builtin
     from paddlenlp_embtune.plugin import manager
 
@@ -95,6 +96,6 @@ def _register_task(taskflow_module: Any) -> None:
     importlib.import_module(f"{__name__}.taskflow").register(taskflow_module)
 
 
-_registry.provide(_load_plugins)
+_provide(_load_plugins)
 _compat.install_shims()
 _after_import("paddlenlp.taskflow.taskflow", _register_task)

@@ -6,7 +6,6 @@ import functools
 import types
 from typing import Any
 
-from paddlenlp_embtune.compat._paddleformers import fix_synchronize
 from paddlenlp_embtune.compat.host import HOSTS, PADDLEFORMERS
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.utils.import_hooks import after_import
@@ -25,7 +24,13 @@ def install_shims() -> None:
     """
     after_import("aistudio_sdk.hub", _restore_aistudio_download)
     after_import("visualdl.writer.writer", _plain_hparams)
-    after_import(f"{HOSTS[PADDLEFORMERS]}.trainer", fix_synchronize)
+    after_import(f"{HOSTS[PADDLEFORMERS]}.trainer", _fix_synchronize)
+
+
+def _fix_synchronize(module: types.ModuleType) -> None:
+    from paddlenlp_embtune.compat._paddleformers import fix_synchronize
+
+    fix_synchronize(module)
 
 
 def _plain_hparams(module: types.ModuleType) -> None:

@@ -8,6 +8,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.plugin import manager as manager, registry as registry
+    from paddlenlp_embtune.plugin._loader import provide as provide
     from paddlenlp_embtune.plugin.contracts import cause as cause
     from paddlenlp_embtune.plugin.manager import owners as owners
     from paddlenlp_embtune.plugin.registry import Lazy as Lazy
@@ -16,6 +17,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_loader": "provide",
             "contracts": "cause",
             "manager": "owners",
             "registry": "Lazy",

@@ -1,7 +1,7 @@
 """What plugins have registered, by kind and name.
 
-Rooms look up models, losses and the rest here without importing the rooms that define them. What loads the plugins is given to
-the registry by the package's ``__init__`` (:func:`provide`), and called on the first lookup.
+Rooms look up models, losses and the rest here without importing the rooms that define them. What loads the plugins is given
+by the package's ``__init__`` (``plugin/_loader.py``), and called on the first lookup.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paddlenlp_embtune.errors import EmbtuneError, MissingDependencyError, PluginError, expected_names
+from paddlenlp_embtune.plugin._loader import load
 from paddlenlp_embtune.plugin.contracts import Guarded, breach, cause
 from paddlenlp_embtune.utils.json_yaml import shorten
 
 if TYPE_CHECKING:
     import pluggy
 
-__all__ = ["BUILTIN", "Entry", "Lazy", "Registry", "current", "load", "provide", "use"]
+__all__ = ["BUILTIN", "Entry", "Lazy", "Registry", "current", "load", "use"]
 
 T = TypeVar("T")
 
@@ -206,28 +207,6 @@ class Registry:
 
 _lock = threading.RLock()
 _current: Registry | None = None
-_loader: Callable[..., Registry] | None = None
-
-
-def provide(loader: Callable[..., Registry]) -> None:
-    """Set what makes a registry; the package's ``__init__`` does it once.
-
-    Args:
-        loader: takes the keyword arguments of :func:`paddlenlp_embtune.plugin.manager.load`.
-    """
-    global _loader
-    _loader = loader
-
-
-def load(**options: Any) -> Registry:
-    """Make a registry with the loader that was provided: the built-in features, and the plugins that the options name.
-
-    Args:
-        options: see :func:`paddlenlp_embtune.plugin.manager.load`.
-    """
-    if _loader is None:
-        raise EmbtuneError("no plugins can be loaded before the package paddlenlp_embtune is imported; import it first")
-    return _loader(**options)
 
 
 def current() -> Registry:

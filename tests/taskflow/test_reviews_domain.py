@@ -62,7 +62,7 @@ def run(site: Path, code: str, *arguments: Any) -> Any:
 
 PREDICTOR = """
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune import registry
+from paddlenlp_embtune.plugin import registry
 
 domain = registry.current().get("domain", "reviews")
 predictor = embtune.Predictor(domain.bundle)
