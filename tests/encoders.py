@@ -11,6 +11,7 @@ import paddle
 import paddlenlp.transformers as transformers
 
 from paddlenlp_embtune import hookimpl
+from paddlenlp_embtune.data.dataset import EncodedDataset
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
 from tests.helpers import ROWS
@@ -79,3 +80,15 @@ def texts(number: int, *, seed: int = 0, longest: int = 20, characters: Sequence
     """Invented texts of varied lengths."""
     generator = np.random.default_rng(seed)
     return ["".join(generator.choice(list(characters), generator.integers(2, longest))) for _ in range(number)]
+
+
+def ids_of(number: int, *, seed: int = 0) -> list[list[int]]:
+    """Invented texts as a tiny encoder reads them."""
+    tokenizer = tiny_encoder().tokenizer
+    return [tokenizer.encode(text) for text in texts(number, seed=seed)]
+
+
+def dataset(number: int, *, seed: int) -> EncodedDataset:
+    """Such texts, labelled by whether their first token is odd."""
+    ids = ids_of(number, seed=seed)
+    return EncodedDataset(ids, [row[1] % 2 for row in ids])

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional, TypeVar
 
 import typer
 
-__all__ = ["DataFormat", "reads_data", "states_data_format"]
+__all__ = ["DataFormat", "given", "reads_data", "states_data_format"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,10 +61,11 @@ def reads_data(*, labels: bool) -> Callable[[Command], Command]:
 
 def states_data_format(command: Command) -> Command:
     """Add the options of :func:`reads_data` to a command that changes a recipe; its first parameter gets what was given."""
-    return _with_options(command, defaults=dict.fromkeys(_HELP), collect=_given)
+    return _with_options(command, defaults=dict.fromkeys(_HELP), collect=given)
 
 
-def _given(**values: str | None) -> dict[str, str]:
+def given(**values: Any) -> dict[str, Any]:
+    """Leave out what was not given on the command line, so that a recipe's own values hold."""
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -3,7 +3,7 @@
 Paddle 3.3 on a CPU multiplies matrices well and wastes the time beside it: sums over rows (the gradient of every bias) and the
 gradient of layer norms run at a tenth of the memory's speed, heads are copied one value at a time, adding a mask that is
 broadcast takes longer than the product of queries and keys, and dropout draws 32 bits for every value. Here Paddle or
-oneDNN multiplies, whichever is faster (see :mod:`paddlenlp_embtune.compat.onednn`), and the rest is done by oneDNN, or by numpy
+oneDNN multiplies (see :mod:`paddlenlp_embtune.compat.onednn`), and the rest is done by oneDNN, or by numpy
 on the same memory.
 """
 

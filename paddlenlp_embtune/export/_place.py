@@ -50,12 +50,12 @@ def locked_bundle(bundle: Bundle, target: Path) -> Iterator[Bundle]:
 
 @contextlib.contextmanager
 def replace_bundle(target: Path) -> Iterator[Path]:
-    """Hold the lock of the place of a bundle, and fill a temporary sibling, which takes the place when the block ends.
+    """Fill a temporary sibling of a place whose lock is held; it takes the place when the block ends.
 
     Raises:
-        BundleError: as :func:`bundle_lock`, or the disk does not take the files; nothing is left behind.
+        BundleError: the disk does not take the files; nothing is left behind.
     """
-    with bundle_lock(target), _naming_bundle(target), replace_folder(target) as folder:
+    with _naming_bundle(target), replace_folder(target) as folder:
         yield folder
 
 

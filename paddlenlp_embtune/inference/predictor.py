@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -70,7 +71,7 @@ class Predictor:
         abstain_below: float | Mapping[str, float] | None = None,
     ) -> None:
         # Checked before the bundle is read.
-        num_threads = EngineOptions(num_threads=num_threads, device=device, precision=precision).num_threads
+        options = EngineOptions(num_threads=num_threads, device=device, precision=precision)
         batch_size = whole_number(batch_size, "batch_size")
         check_name(engine, "engine")
         registry.current().guarded("engine", engine)
@@ -78,15 +79,15 @@ class Predictor:
             "engine": engine,
             "precision": precision,
             "device": device,
-            "num_threads": num_threads,
+            "num_threads": options.num_threads,
             "batch_size": batch_size,
             "windows": windows,
             "abstain_below": abstain_below,
         }
         if not isinstance(bundle, Bundle):
             check_bundle_argument(bundle)
-        num_threads = num_threads or compat.usable_threads()
-        options = EngineOptions(num_threads=num_threads, device=device, precision=precision)
+        num_threads = options.num_threads or compat.usable_threads()
+        options = dataclasses.replace(options, num_threads=num_threads)
         self.bundle, self.engine, example = open_engine(bundle, engine, options)
         manifest = self.bundle.manifest
         self.engine_name = engine

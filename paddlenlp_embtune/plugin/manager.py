@@ -18,18 +18,7 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["BUILTIN", "hook_names", "installed_names", "load", "owners"]
 
-_REGISTERING = {
-    "embtune_register_domains": "domain",
-    "embtune_register_models": "model",
-    "embtune_register_encoders": "encoder",
-    "embtune_register_losses": "loss",
-    "embtune_register_vector_formats": "vector format",
-    "embtune_register_exporters": "exporter",
-    "embtune_register_engines": "engine",
-    "embtune_register_health_metrics": "health metric",
-    "embtune_register_alarms": "alarm",
-    "embtune_register_report_sections": "report section",
-}
+_REGISTERING = {hook: kind for kind, (hook, _) in CONTRACTS.items()}
 
 
 def load(builtin: object, *, plugins: Iterable[object] = (), block: Iterable[str] = (), installed: bool = True) -> Registry:

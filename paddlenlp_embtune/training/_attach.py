@@ -12,6 +12,7 @@ from paddlenlp_embtune.errors import HostError, PluginError
 from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training._attach_checks import check_recipe, check_trainer, watched_by_recipe
+from paddlenlp_embtune.training._identity import ATTACHED_PARTS
 from paddlenlp_embtune.training.callbacks._layer_norm_fix import LayerNormFixCallback
 from paddlenlp_embtune.training.callbacks._metric_check import MetricCheckCallback
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
@@ -41,20 +42,6 @@ compat.require_paddle()
 __all__ = ["attach", "attach_with_context"]
 
 logger = logging.getLogger("paddlenlp_embtune")
-
-_PARTS = (
-    "groups",
-    "layerwise",
-    "schedule",
-    "freeze",
-    "rows",
-    "sparse",
-    "clip",
-    "early_stopping",
-    "average",
-    "health",
-    "regularization",
-)
 
 
 def attach(
@@ -88,8 +75,9 @@ def attach(
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised, or returned something else than its contract says.
     """
-    options: dict[str, Any] = {"record": record, "tokens": tokens, "monitored_rows": monitored_rows, "identity": identity}
-    return attach_with_context(trainer, recipe, **options).record
+    return attach_with_context(
+        trainer, recipe, record=record, tokens=tokens, monitored_rows=monitored_rows, identity=identity
+    ).record
 
 
 def attach_with_context(
@@ -138,7 +126,7 @@ def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> Non
     seal = CheckpointSealCallback()
     compat.use_safe_checkpoints(trainer, [seal.check, *(guard.check for guard in vocabulary)])
     callbacks = [
-        ResumeCallback({**{part: plain[part] for part in _PARTS}, **identity}),
+        ResumeCallback({**{part: plain[part] for part in ATTACHED_PARTS}, **identity}),
         *vocabulary,
         *_replicas(trainer),
         *_sparse(context),

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paddlenlp_embtune.training._prepare import Prepared
+if TYPE_CHECKING:
+    from paddlenlp_embtune.training._prepare import Prepared
 
-__all__ = ["run_identity"]
+__all__ = ["ATTACHED_PARTS", "run_identity"]
+
+ATTACHED_PARTS = (
+    "groups",
+    "layerwise",
+    "schedule",
+    "freeze",
+    "rows",
+    "sparse",
+    "clip",
+    "early_stopping",
+    "average",
+    "health",
+    "regularization",
+)
+"""The parts of a recipe that ``attach`` puts on a Trainer, and that every checkpoint states."""
+
+_STATED_OTHERWISE = ("data", "distill", "export")  # by their contents, or of no account before training ends
 
 
 def run_identity(prepared: Prepared) -> dict[str, Any]:
     """Return what else a checkpoint must have been made with: the rest of the recipe, and the contents of the data."""
     plain = prepared.recipe.to_dict()
-    rest = {name: plain[name] for name in ("seed", "domain", "text", "vectors", "model", "adapter", "train")}
+    rest = {name: value for name, value in plain.items() if name not in (*ATTACHED_PARTS, *_STATED_OTHERWISE)}
     rest["train"].pop("checkpoint_seconds")
     rows = {
         name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -87,6 +87,12 @@ class Prepared:
     unused_terms: tuple[str, ...] = ()
     term_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
+    def with_soft_targets(self, soft_targets: SoftTargets) -> Prepared:
+        """Return the same with the answers of the teacher; what has been computed of the data and the embedding is kept."""
+        answered = dataclasses.replace(self, soft_targets=soft_targets)
+        vars(answered).update({name: value for name, value in vars(self).items() if name not in self.__dataclass_fields__})
+        return answered
+
     def dataset(self, rows: Examples, ids: TokenizedTexts) -> EncodedDataset:
         """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
         from paddlenlp_embtune.data import dataset_from_tokenized

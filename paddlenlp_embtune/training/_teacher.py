@@ -184,7 +184,7 @@ def with_teacher_answers(
     kept = checkpoints / TEACHER_ANSWERS if checkpoints is not None else None
     soft_targets, figures = compute_teacher_logits(prepared.teaching, kept=kept, progress=progress)
     record.write("teacher", **prepared.teaching.summary(), asked=figures)
-    return dataclasses.replace(prepared, soft_targets=soft_targets)
+    return prepared.with_soft_targets(soft_targets)
 
 
 def compute_teacher_logits(

@@ -97,9 +97,6 @@ def test_depths_of_a_model_without_layers_are_refused() -> None:
         chosen_by(Toy(), (0,))
 
 
-GAPS = "depths are taken for the numbers in the names, which have gaps where layers without parameters stand"
-
-
 def test_depths_count_only_layers_that_hold_parameters() -> None:
     assert chosen_by(Stacked(), (0,)) == {"stack.0.weight", "stack.0.bias"}
     assert chosen_by(Stacked(), (1,)) == chosen_by(Stacked(), (-1,)) == {"stack.2.weight", "stack.2.bias"}

@@ -15,7 +15,7 @@ import paddlenlp_embtune as embtune
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.config.adapter import AdapterSpec
-from paddlenlp_embtune.data.dataset import EncodedDataset, collate
+from paddlenlp_embtune.data.dataset import collate
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models.adapters.insertion import add_adapter
@@ -25,7 +25,7 @@ from paddlenlp_embtune.text import pad
 from paddlenlp_embtune.training import run as run_module
 from paddlenlp_embtune.training.callbacks import cpu_kernels
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
-from tests.encoders import encoder_of_rows, texts, tiny_encoder
+from tests.encoders import dataset, encoder_of_rows, ids_of, tiny_encoder
 from tests.helpers import Run
 from tests.host import Trainer, TrainerCallback, TrainingArguments
 from tests.toy import new_process
@@ -42,16 +42,6 @@ class Death(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == self.step:
             raise KeyboardInterrupt
-
-
-def ids_of(number: int, *, seed: int = 0) -> list[list[int]]:
-    tokenizer = tiny_encoder().tokenizer
-    return [tokenizer.encode(text) for text in texts(number, seed=seed)]
-
-
-def dataset(number: int, *, seed: int) -> EncodedDataset:
-    ids = ids_of(number, seed=seed)
-    return EncodedDataset(ids, [row[1] % 2 for row in ids])
 
 
 def classifier(*, pooling: str = "mean") -> PretrainedClassifier:

@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from paddlenlp_embtune import Recipe
-from paddlenlp_embtune.data import encode_texts
+from paddlenlp_embtune.data import SoftTargets, encode_texts
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training import _prepare
 from paddlenlp_embtune.training._prepare import prepare
@@ -57,3 +58,15 @@ def test_the_recipe_has_its_defaults_and_absolute_paths(tmp_path: Path, monkeypa
     assert None not in (prepared.recipe.train.epochs, prepared.recipe.train.batch_size, prepared.recipe.train.eval_batch_size)
     assert prepared.recipe.data.train == str(tmp_path / "train.tsv")
     assert set(prepared.term_groups) == {"easing", "tightening", "buying", "selling", "distress"}
+
+
+def test_the_answers_of_a_teacher_leave_what_was_computed_before(tmp_path: Path) -> None:
+    """The record and the bundle state the same hashes: those of the files that were read."""
+    prepared = prepare(recipe(tmp_path))
+    hashes = prepared.hashes
+    (tmp_path / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
+    answers = SoftTargets(np.zeros((1, 3), np.float32), None, (), (0, 0))
+    answered = prepared.with_soft_targets(answers)
+    assert answered.soft_targets is answers
+    assert answered.hashes == hashes
+    assert prepared.soft_targets is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from paddlenlp_embtune.cli._data_format import states_data_format
+from paddlenlp_embtune.cli._data_format import given, states_data_format
 from paddlenlp_embtune.cli._options import (
     DevelopmentRowsOption,
     EpochsOption,
@@ -61,20 +61,15 @@ def distill(
     """Train a small model on the predictions of a large one; a recipe with "distill" does the same."""
     builds = student != PRETRAINED and student in registry.current().names("model")
     recipe = Recipe(
-        data=DataSpec(**_given(train=data, dev=dev, **data_format)),
-        text=TextSpec(**_given(max_length=max_length)),
+        data=DataSpec(**given(train=data, dev=dev, **data_format)),
+        text=TextSpec(**given(max_length=max_length)),
         model=ModelSpec(name=student) if builds else ModelSpec(encoder=student),
-        train=TrainSpec(**_given(epochs=epochs)),
+        train=TrainSpec(**given(epochs=epochs)),
         distill=DistillSpec(
             teacher=teacher,
             unlabelled=tuple(unlabelled or ()),
-            **_given(temperature=temperature, alpha=alpha, hidden=hidden, answers=answers),
+            **given(temperature=temperature, alpha=alpha, hidden=hidden, answers=answers),
         ),
     )
-    seeded = dataclasses.replace(recipe, **_given(seed=seed))
+    seeded = dataclasses.replace(recipe, **given(seed=seed))
     run(seeded, out, overwrite=overwrite, resume=resume, as_json=as_json)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """Leave out what was not given, so that the recipe's own defaults hold."""
-    return {name: value for name, value in values.items() if value is not None}

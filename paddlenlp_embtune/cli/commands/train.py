@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
-from paddlenlp_embtune.cli._data_format import states_data_format
+from paddlenlp_embtune.cli._data_format import given, states_data_format
 from paddlenlp_embtune.cli._options import (
     DevelopmentRowsOption,
     EpochsOption,
@@ -73,11 +73,11 @@ def train(
         "model": {"encoder": encoder},
     }
     for part, values in changes.items():
-        given = {key: value for key, value in values.items() if value is not None}
-        if given:
-            chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **given)})
-    top: dict[str, Any] = {key: value for key, value in (("domain", domain), ("seed", seed)) if value is not None}
-    run(dataclasses.replace(chosen, **top), out, overwrite=overwrite, resume=resume, as_json=as_json)
+        if stated := given(**values):
+            chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **stated)})
+    run(
+        dataclasses.replace(chosen, **given(domain=domain, seed=seed)), out, overwrite=overwrite, resume=resume, as_json=as_json
+    )
 
 
 def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bool = False) -> None:

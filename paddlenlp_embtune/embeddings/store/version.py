@@ -93,10 +93,6 @@ class Version:
             *(f"{PACKS}/{pack.sha256}.rows" for pack in self.packs),
         ]
 
-    def key_files(self) -> list[str]:
-        """Return the files that saving finds its rows by, relative to the store; reading does without them."""
-        return [f"{PACKS}/{pack.sha256}.keys" for pack in self.packs]
-
 
 @dataclasses.dataclass(frozen=True)
 class StoreSize:

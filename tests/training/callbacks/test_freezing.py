@@ -375,9 +375,6 @@ def test_phases_are_recorded(tmp_path: Path) -> None:
     assert [(event["epoch"], event["what"]) for event in callback.record.of("phase")] == [(0, "frozen"), (1, "released")]
 
 
-LEFT_FROZEN = "what is frozen when training breaks off stays frozen, and the next training takes it for the user's doing"
-
-
 def test_after_an_interrupt_the_same_trainer_trains_again(tmp_path: Path) -> None:
     steps = Steps()
     freeze = FreezingCallback(["embedding.*"], unfreeze_at_epoch=1)

@@ -9,12 +9,12 @@ import paddle
 import pytest
 
 import paddlenlp_embtune as embtune
-from paddlenlp_embtune.data.dataset import EncodedDataset, collate
+from paddlenlp_embtune.data.dataset import collate
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.layer_cache import LayerCache, cacheable_layers
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import pad
-from tests.encoders import texts, tiny_encoder
+from tests.encoders import dataset, ids_of, tiny_encoder
 from tests.host import Trainer, TrainingArguments
 
 ROWS = 24
@@ -24,16 +24,6 @@ def classifier(architecture: str = "BertModel", **options: Any) -> PretrainedCla
     found = tiny_encoder(architecture)
     paddle.seed(1)
     return classifier_on(found, found.table, num_labels=2, options=options)
-
-
-def ids_of(number: int, *, seed: int = 0) -> list[list[int]]:
-    tokenizer = tiny_encoder().tokenizer
-    return [tokenizer.encode(text) for text in texts(number, seed=seed)]
-
-
-def dataset(number: int, *, seed: int) -> EncodedDataset:
-    ids = ids_of(number, seed=seed)
-    return EncodedDataset(ids, [row[1] % 2 for row in ids])
 
 
 def trainer(folder: Any, model: Any, recipe: embtune.Recipe, *, epochs: int = 3) -> Trainer:
