@@ -22,6 +22,7 @@ REASONS: dict[str, str] = {
     "tests/compat/test_encoder_speed.py": _ENCODERS,
     f"{_CALLBACKS}/test_checkpoint_limit.py::test_one_that_is_ahead_stays": _LIMIT,
     f"{_CALLBACKS}/test_checkpoint_limit.py::test_the_best_one_is_kept": _LIMIT,
+    f"{_CALLBACKS}/test_cpu_kernels.py": _ENCODERS,
     f"{_CALLBACKS}/test_early_stopping.py::test_the_best_weights_come_back": _ORDER,
     f"{_CALLBACKS}/test_failure_modes.py": _COMMAND,
     f"{_CALLBACKS}/test_layer_cache.py": _ENCODERS,

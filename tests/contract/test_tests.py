@@ -109,3 +109,9 @@ def test_scripts_that_tests_run_are_there() -> None:
         named += [match.replace(".", "/") + ".py" for match in re.findall(r'"tests((?:\.[a-z]\w*)+)"', text)]
         for name in named:
             assert TESTS.joinpath(name.lstrip("/")).is_file(), f"{path.relative_to(TESTS)} names {name}"
+
+
+def test_tests_take_the_trainer_from_one_place() -> None:
+    """Else they cannot run on PaddleFormers'. Scripts of users, and what is about PaddleNLP alone, are no test modules."""
+    named = [str(path.relative_to(TESTS)) for path in modules() if "paddlenlp" + ".trainer" in path.read_text(encoding="utf-8")]
+    assert named == []

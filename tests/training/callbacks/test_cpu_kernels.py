@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from paddlenlp.trainer import Trainer, TrainerCallback
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.compat import onednn
@@ -20,6 +19,7 @@ from paddlenlp_embtune.models.pretrained_classifier import classifier_on
 from paddlenlp_embtune.training.callbacks import CpuKernelsCallback
 from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 from tests.encoders import tiny_encoder
+from tests.host import Trainer, TrainerCallback
 from tests.toy import Toy, make_trainer, new_process
 
 RECIPE = embtune.Recipe.from_dict({"freeze": None, "early_stopping": None, "health": None})
