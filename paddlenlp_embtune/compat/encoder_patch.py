@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from paddlenlp_embtune.compat import _encoder_ops
+from paddlenlp_embtune.compat import functional
 from paddlenlp_embtune.compat.paddle import require_paddle
 
 __all__ = ["speed_up_encoder", "speed_up_linear"]
@@ -134,7 +134,7 @@ def _before(layer: Any) -> Callable[..., Any]:
 def _linear(layer: Any, input: Any) -> Any:  # noqa: A002
     if not _active(layer) or not _fits(input, layer.weight, layer.bias):
         return _before(layer)(input)
-    return _encoder_ops.linear(input, layer.weight, layer.bias)
+    return functional.linear(input, layer.weight, layer.bias)
 
 
 def _layer_norm(layer: Any, input: Any) -> Any:  # noqa: A002
@@ -142,28 +142,28 @@ def _layer_norm(layer: Any, input: Any) -> Any:  # noqa: A002
     plain = scale is None or shift is None or len(layer._normalized_shape) != 1
     if not _active(layer) or plain or not _fits(input, scale, shift):
         return _before(layer)(input)
-    return _encoder_ops.layer_norm(input, scale, shift, layer._epsilon)
+    return functional.layer_norm(input, scale, shift, layer._epsilon)
 
 
 def _dropout(layer: Any, input: Any) -> Any:  # noqa: A002
     usual = layer.axis is None and layer.mode == "upscale_in_train" and _can_drop(layer.p)
     if not _active(layer) or not usual or not _fits(input):
         return _before(layer)(input)
-    return _encoder_ops.dropout(input, layer.p)
+    return functional.dropout(input, layer.p)
 
 
 def _can_drop(probability: Any) -> bool:
-    return isinstance(probability, (int, float)) and 0 < _encoder_ops.dropout_steps(probability) < 2**16
+    return isinstance(probability, (int, float)) and 0 < functional.dropout_steps(probability) < 2**16
 
 
 def _gelu(layer: Any, x: Any) -> Any:
     if not _active(layer) or layer._approximate or not _fits(x):
         return _before(layer)(x)
-    return _encoder_ops.gelu(x)
+    return functional.gelu(x)
 
 
 def _activation(layer: Any, x: Any) -> Any:
-    return _encoder_ops.gelu(x) if layer.training and _fits(x) else require_paddle().nn.functional.gelu(x)
+    return functional.gelu(x) if layer.training and _fits(x) else require_paddle().nn.functional.gelu(x)
 
 
 def _attention(layer: Any, query: Any, key: Any = None, value: Any = None, attn_mask: Any = None, cache: Any = None) -> Any:
@@ -174,7 +174,7 @@ def _attention(layer: Any, query: Any, key: Any = None, value: Any = None, attn_
         return _before(layer)(query, key, value, attn_mask, cache)
     key = query if key is None else key
     value = query if value is None else value
-    out = _encoder_ops.attention(
+    out = functional.attention(
         layer.q_proj(query),
         layer.k_proj(key),
         layer.v_proj(value),

@@ -13,8 +13,8 @@ import pytest
 from paddlenlp.transformers import BertConfig, BertModel, ErnieConfig, ErnieModel
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat._encoder_ops import attention, dropout
 from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder
+from paddlenlp_embtune.compat.functional import attention, dropout
 
 F = paddle.nn.functional
 IDS = np.array([[5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 0, 0], [15, 16, 0, 0, 0, 0]])

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from paddlenlp_embtune.compat import _encoder_ops, onednn
+from paddlenlp_embtune.compat import functional, onednn
 from paddlenlp_embtune.compat.onednn import _primitives, operators
 
 pytestmark = pytest.mark.usefixtures("usable", "selected")
@@ -69,7 +69,7 @@ def test_gelu_of_fuzzed_sizes(made: list[Any], seed: int) -> None:
     values[generator.random(shape) < 0.1] = 0
     values[generator.random(shape) < 0.1] *= 1e-40
     gradient = generator.normal(size=shape).astype("float32")
-    found = forward_and_backward(_encoder_ops.gelu, values, gradient=gradient)
+    found = forward_and_backward(functional.gelu, values, gradient=gradient)
     assert [result is None for result in made] == [False, False]
     for ours, exact in zip(found, gelu64(values, gradient), strict=True):
         np.testing.assert_allclose(ours, exact, rtol=2e-6, atol=2e-6)
@@ -82,7 +82,7 @@ def test_layer_norms_of_fuzzed_shapes(made: list[Any], seed: int) -> None:
     values = (generator.normal(size=(rows, width)) * 10.0 ** generator.integers(-2, 3)).astype("float32")
     scale, shift = (generator.normal(1, 0.3, width).astype("float32") for _ in range(2))
     gradient = generator.normal(size=(rows, width)).astype("float32")
-    norm = lambda *inputs: _encoder_ops.layer_norm(*inputs, 1e-5)  # noqa: E731
+    norm = lambda *inputs: functional.layer_norm(*inputs, 1e-5)  # noqa: E731
     found = forward_and_backward(norm, values, scale, shift, gradient=gradient)
     assert [result is None for result in made] == [False, False]
     for ours, exact in zip(found, norm64(values, scale, shift, gradient), strict=True):
@@ -99,8 +99,8 @@ def test_special_values_give_what_they_gave_before(name: str, special: float) ->
     values, gradient = (generator.normal(size=(20, 32)).astype("float32") for _ in range(2))
     scale, shift = (generator.normal(1, 0.3, 32).astype("float32") for _ in range(2))
     function, given = {
-        "gelu": (_encoder_ops.gelu, (values,)),
-        "layer_norm": (lambda *inputs: _encoder_ops.layer_norm(*inputs, 1e-5), (values, scale, shift)),
+        "gelu": (functional.gelu, (values,)),
+        "layer_norm": (lambda *inputs: functional.layer_norm(*inputs, 1e-5), (values, scale, shift)),
     }[name]
     results = []
     for operators_of in ("onednn", "paddle"):
@@ -123,7 +123,7 @@ def test_a_frozen_scale_gets_no_gradient_and_the_others_the_same() -> None:
         tensors = {name: paddle.to_tensor(array) for name, array in (("values", values), ("scale", scale), ("shift", shift))}
         for name, tensor in tensors.items():
             tensor.stop_gradient = name == frozen
-        _encoder_ops.layer_norm(*tensors.values(), 1e-5).backward(paddle.to_tensor(gradient))
+        functional.layer_norm(*tensors.values(), 1e-5).backward(paddle.to_tensor(gradient))
         for (name, tensor), wanted in zip(tensors.items(), exact[1:], strict=True):
             if name == frozen:
                 assert tensor.grad is None
@@ -154,8 +154,8 @@ def test_a_kernel_that_fails_or_is_wrong_is_not_used(monkeypatch: pytest.MonkeyP
                 patch.setattr(_primitives.Primitive, "run", damaged)
             else:
                 onednn.use_kernels(matmul="paddle", operators="paddle", reason="a test")
-            norm = lambda *inputs: _encoder_ops.layer_norm(*inputs, 1e-5)  # noqa: E731
-            function, given = {"gelu": (_encoder_ops.gelu, (values,)), "layer_norm": (norm, (values, ones, ones))}[name]
+            norm = lambda *inputs: functional.layer_norm(*inputs, 1e-5)  # noqa: E731
+            function, given = {"gelu": (functional.gelu, (values,)), "layer_norm": (norm, (values, ones, ones))}[name]
             results.append(forward_and_backward(function, *(array.copy() for array in given), gradient=gradient))
     for ours, before in zip(*results, strict=True):
         np.testing.assert_allclose(ours, before, rtol=1e-5, atol=1e-6)
@@ -165,11 +165,11 @@ def test_equal_inputs_give_equal_bits_and_no_rows_are_left_to_others(made: list[
     generator = np.random.default_rng(5)
     values, gradient = (generator.normal(size=(688, 384)).astype("float32") for _ in range(2))
     ones = np.ones(384, "float32")
-    norm = lambda *inputs: _encoder_ops.layer_norm(*inputs, 1e-5)  # noqa: E731
-    for function, given in ((_encoder_ops.gelu, (values,)), (norm, (values, ones, ones))):
+    norm = lambda *inputs: functional.layer_norm(*inputs, 1e-5)  # noqa: E731
+    for function, given in ((functional.gelu, (values,)), (norm, (values, ones, ones))):
         first, second = (forward_and_backward(function, *given, gradient=gradient) for _ in range(2))
         for one, other in zip(first, second, strict=True):
             np.testing.assert_array_equal(one, other)
     made.clear()
-    assert _encoder_ops.gelu(paddle.zeros([0, 4])).shape == [0, 4]
+    assert functional.gelu(paddle.zeros([0, 4])).shape == [0, 4]
     assert made == [None]
