@@ -72,6 +72,11 @@ if TYPE_CHECKING:
         refuse_loss_scale as refuse_loss_scale,
         set_sparse as set_sparse,
     )
+    from paddlenlp_embtune.compat.textcnn_ops import (
+        distinct_tokens as distinct_tokens,
+        has_window_maxima as has_window_maxima,
+        window_maxima as window_maxima,
+    )
     from paddlenlp_embtune.compat.trainer import (
         apply_optimizer_state as apply_optimizer_state,
         catch_invalid_loss as catch_invalid_loss,
@@ -116,6 +121,7 @@ else:
                 "disable_lazy_updates embedding_layers enable_lazy_updates gradient_rows gradient_values "
                 "has_lazy_updates merge_gradient padding_row refuse_accumulated_rows refuse_loss_scale set_sparse"
             ),
+            "textcnn_ops": "distinct_tokens has_window_maxima window_maxima",
             "trainer": (
                 "apply_optimizer_state catch_invalid_loss close_writers_last evaluate_without_callbacks "
                 "expect_unused_parameters has_parameter_groups inner_optimizer parameters_with_state restore_on_failure "

@@ -29,6 +29,9 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     Paddle than ``Conv1D``; the sequence is widened by ``window`` padding tokens, so that every text meets at least one
     window of pure padding and the maximum does not depend on how far its batch was padded.
 
+    With ``fast_steps`` set, as it is while a Trainer runs on a CPU, training steps compute the same from the distinct tokens of
+    a batch (:func:`compat.window_maxima`).
+
     The regression is fitted before training (``fit_before_training``) and stays as it is: trained together, it learns the
     training rows by heart and leaves the network nothing to learn from. Training sees the network alone; evaluation and
     export average the two, half and half until ``fit_after_training`` has found a better share on the development rows.
@@ -87,6 +90,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.num_labels = num_labels
         self.ngram_buckets = ngram_buckets
         self.token_dropout = token_dropout
+        self.fast_steps = False
         self.embedding = paddle.nn.Embedding(vocabulary_size, dimension, padding_idx=0)
         self.convolution = paddle.nn.Linear(window * dimension, filters)
         self.head = paddle.nn.Linear(filters, num_labels)
@@ -164,7 +168,9 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return logits * (1.0 - self.ngram_share) + self._ngram_logits(input_ids) * self.ngram_share
 
     def features(self, ids: Any) -> Any:
-        """Widest match of each filter: (B, L) to (B, F)."""
+        """Best match of each filter: (B, L) to (B, F)."""
+        if self.fast_steps and self.training and self._takes_fast_steps():
+            return self._features_of_distinct_tokens(ids)
         margin = paddle.zeros_like(ids[:, :1])
         wide = paddle.concat([margin] * (self.window - 1) + [ids] + [margin] * self.window, axis=1)
         if self.training and self.embedding._forward_post_hooks:
@@ -181,6 +187,23 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             ).flatten(2)
         # The maximum and ReLU commute, so ReLU runs on F values instead of L x F.
         return paddle.nn.functional.relu(self._maximum(self.convolution(windows)))
+
+    def _takes_fast_steps(self) -> bool:
+        """Whether nobody changes what passes between the embedding and the features, and the faster operator takes it."""
+        layers = self.embedding, self.convolution
+        watched = any(layer._forward_post_hooks or layer._forward_pre_hooks for layer in layers)
+        return not watched and compat.has_window_maxima(self.embedding.weight, self.convolution.weight, self.convolution.bias)
+
+    def _features_of_distinct_tokens(self, input_ids: Any) -> Any:
+        """Compute the features with every token of the batch looked up once."""
+        ids, margin = input_ids.numpy(), self.window - 1
+        wide = np.zeros((ids.shape[1] + 2 * margin, ids.shape[0]), dtype=np.int64)
+        wide[margin : margin + ids.shape[1]] = ids.T
+        tokens, places = compat.distinct_tokens(wide, self.embedding.weight.shape[0])
+        vectors = paddle.nn.functional.embedding(
+            paddle.to_tensor(tokens), self.embedding.weight, padding_idx=0, sparse=self.embedding._sparse
+        )
+        return compat.window_maxima(vectors, self.convolution.weight, self.convolution.bias, places)
 
     def _shifted(self, wide: Any) -> list[Any]:
         """What stands at each place of every window: (B, M, ...) to ``window`` times (B, M + 1 - window, ...)."""

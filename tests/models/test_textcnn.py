@@ -10,6 +10,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import build_model, set_embedding
 from paddlenlp_embtune.models._ngram_regression import fit_ngrams
@@ -61,6 +62,59 @@ def test_config_builds_the_same_layer_again() -> None:
     net = model(window=4)
     twin = TextCNN(**net.config())
     assert [(n, list(p.shape)) for n, p in twin.named_parameters()] == [(n, list(p.shape)) for n, p in net.named_parameters()]
+
+
+def gradients(net: TextCNN, ids: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    """Loss and gradients of a training step."""
+    net.train()
+    paddle.seed(7)
+    loss = paddle.nn.functional.cross_entropy(net(paddle.to_tensor(ids)), paddle.to_tensor([0, 1, 2, 1]))
+    loss.backward()
+    found = {name: compat.read_only_view(p.grad).copy() for name, p in net.named_parameters()}
+    for parameter in net.parameters():
+        parameter.clear_gradient(False)
+    return float(loss), found
+
+
+def test_fast_steps_have_the_same_loss_and_gradients_and_draw_the_same() -> None:
+    net = model(dropout=0.3)
+    ids = np.pad(np.random.default_rng(0).integers(1, 40, (4, 12)), ((0, 0), (0, 3)))
+    plain_loss, plain = gradients(net, ids)
+    net.fast_steps = True
+    fast_loss, fast = gradients(net, ids)
+    assert fast_loss == pytest.approx(plain_loss, rel=1e-6)
+    for name, expected in plain.items():
+        np.testing.assert_allclose(fast[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert not np.array_equal(fast["convolution.weight"], plain["convolution.weight"]), "both went the same way"
+
+
+def test_fast_steps_give_the_gradient_of_the_embedding_by_rows_where_it_is_asked_for() -> None:
+    net = model(token_dropout=0.0, dropout=0.0)
+    net.fast_steps = True
+    ids = np.array([[3, 4, 5, 5], [6, 3, 0, 0], [7, 7, 7, 7], [1, 2, 3, 4]])
+    whole = gradients(net, ids)[1]["embedding.weight"]
+    compat.set_sparse([net.embedding], sparse=True)
+    net.train()
+    paddle.nn.functional.cross_entropy(net(paddle.to_tensor(ids)), paddle.to_tensor([0, 1, 2, 1])).backward()
+    compat.merge_gradient(net.embedding.weight, padding_row=0)
+    rows, values = compat.gradient_rows(net.embedding.weight), compat.gradient_values(net.embedding.weight).numpy()
+    assert sorted(rows.tolist()) == [0, 1, 2, 3, 4, 5, 6, 7]
+    np.testing.assert_array_equal(values, whole[rows])
+
+
+@pytest.mark.parametrize("name", ["embedding", "convolution"])
+def test_a_hook_on_a_layer_changes_the_features_of_fast_steps_too(name: str) -> None:
+    net = model(token_dropout=0.0, dropout=0.0)
+    ids = paddle.to_tensor([[3, 4, 5, 6]])
+    net.fast_steps = True
+    net.train()
+    assert net.features(ids).numpy().any()
+    helper = getattr(net, name).register_forward_post_hook(lambda layer, inputs, output: output * 0.0 - 10.0)
+    changed = net.features(ids).numpy()
+    helper.remove()
+    if name == "convolution":
+        assert not changed.any()
+    assert not np.allclose(changed, net.features(ids).numpy())
 
 
 @pytest.mark.parametrize(

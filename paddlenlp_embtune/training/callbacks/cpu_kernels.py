@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,10 +21,10 @@ _RESUMED = "the checkpoint was made with these"
 
 
 class CpuKernelsCallback(EmbtuneCallback):
-    """Lets encoders and text CNNs compute their steps by faster kernels; other models stay as they are.
+    """Lets encoders and text CNNs compute their steps by faster operators and kernels; other models stay as they are.
 
-    See :func:`compat.speed_up_encoder` and :func:`compat.onednn.cpu_kernels`. A resumed run keeps the kernels that it began
-    with, as others round differently.
+    See :func:`compat.speed_up_encoder`, :func:`compat.window_maxima` and :func:`compat.onednn.cpu_kernels`. A resumed run keeps
+    the kernels that it began with, as others round differently.
     """
 
     def __init__(self) -> None:
@@ -62,9 +63,13 @@ class CpuKernelsCallback(EmbtuneCallback):
             if self._former
             else onednn.cpu_kernels()
         )
-        self.record.write("cpu_kernels", encoder_operators=encodes, **dataclasses.asdict(self._kernels))
+        operators = {"encoder_operators": encodes, "text_cnn_operators": bool(networks)}
+        self.record.write("cpu_kernels", **operators, **dataclasses.asdict(self._kernels))
         if encodes:
             self._undo.append(speed_up_encoder(model))
+        for network in networks:
+            network.fast_steps = True
+            self._undo.append(functools.partial(setattr, network, "fast_steps", False))
         if self._kernels.matmul == onednn.ONEDNN:
             self._undo.extend(speed_up_linear(network.convolution) for network in networks)
 
