@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError
+from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression
 from paddlenlp_embtune.utils.memory import require_memory
 
 __all__ = ["MULTIPLIER", "fit_ngrams"]
 
 MULTIPLIER = 7919
 _INVERSE_REGULARIZATION = 4.0
-_MIN_TEXTS = 2
 _LEAST_SHARE = 0.01
 _VECTORS_OF_SOLVER = 25  # L-BFGS keeps ten pairs of steps, and works on a few more
 
@@ -41,38 +42,32 @@ def fit_ngrams(
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times the
             inverse document frequency, then the inverse document frequency squared; zero for n-grams that no row has.
     Raises:
-        MissingDependencyError: scikit-learn is not installed.
+        MissingDependencyError: scipy is not installed.
         RecipeError: there is no memory for so many buckets.
     Source:
         Salton and Buckley 1988, "Term-weighting approaches in automatic text retrieval", with the smoothed frequencies of
         scikit-learn's ``TfidfTransformer``
     """
     try:
-        linear: Any = importlib.import_module("sklearn.linear_model")
         sparse: Any = importlib.import_module("scipy.sparse")
     except ModuleNotFoundError:
-        raise MissingDependencyError(
-            'training needs scikit-learn; install it with: pip install "paddlenlp-embtune[cpu]"'
-        ) from None
-    needed = 8 * buckets * len(class_weights) * _VECTORS_OF_SOLVER
+        raise MissingDependencyError('training needs scipy; install it with: pip install "paddlenlp-embtune[cpu]"') from None
+    num_labels = len(class_weights)
+    needed = 8 * min(buckets, 2 * sum(map(len, ids))) * num_labels * _VECTORS_OF_SOLVER
     require_memory(needed, f"a regression over {buckets:,} buckets", "lower ngram_buckets", error=RecipeError)
-    rows = _frequent([_codes(text) for text in ids])
-    rows = [row % (buckets - 1) + 1 for row in rows]  # bucket 0 stays free for padding
-    frequencies = np.zeros(buckets, dtype=np.float64)
-    for row in rows:
-        frequencies[np.unique(row)] += 1
-    idf = np.where(frequencies > 0, np.log((1 + len(rows)) / (1 + frequencies)) + 1, 0.0)
-    lengths = [np.sqrt(np.square(idf[row]).sum() + 1e-6) for row in rows]
-    values = np.concatenate([idf[row] / length for row, length in zip(rows, lengths, strict=True)])
-    ends = np.cumsum([0, *map(len, rows)])
-    features = sparse.csr_matrix((values, np.concatenate(rows), ends), shape=(len(rows), buckets))
+    texts, numbers = _frequent(*_codes(ids))
+    used, columns = np.unique(numbers % (buckets - 1) + 1, return_inverse=True)  # bucket 0 stays free for padding
+    features = sparse.csr_matrix((np.ones(len(texts)), (texts, columns)), shape=(len(ids), len(used)))
     features.sum_duplicates()
-    model = linear.LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=2000)
-    rows_of, numbers, shares = _targets(np.asarray(labels), class_weights, answers)
-    model.fit(features[rows_of], numbers, sample_weight=shares)
-    weights, bias = _per_class(model, len(class_weights))
-    table = np.concatenate([weights.T * idf[:, None], np.square(idf)[:, None]], axis=1)
-    return table.astype(np.float32), bias.astype(np.float32)
+    idf = np.log((1 + len(ids)) / (1 + np.bincount(features.indices, minlength=len(used)))) + 1
+    lengths = np.sqrt(features @ np.square(idf) + 1e-6)
+    features.data *= idf[features.indices] / np.repeat(lengths, np.diff(features.indptr))
+    rows, classes, shares = _targets(np.asarray(labels), class_weights, answers)
+    weights, bias = _per_class(features[rows], classes, shares, num_labels)
+    table = np.zeros((buckets, num_labels + 1), np.float32)
+    table[used, :-1] = weights * idf[:, None]
+    table[used, -1] = np.square(idf)
+    return table, bias.astype(np.float32)
 
 
 def _targets(
@@ -89,28 +84,35 @@ def _targets(
     return np.concatenate([labelled, others[place]]), numbers, np.concatenate([weights, told[place, classes]])
 
 
-def _codes(ids: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Numbers of the single tokens and of the neighbouring pairs of a text, (2 L - 1,); empty for an empty text."""
-    tokens = np.asarray(ids, dtype=np.int64)
-    codes: npt.NDArray[np.int64] = np.concatenate([tokens * MULTIPLIER, tokens[:-1] * MULTIPLIER + tokens[1:]])
-    return codes
+def _codes(ids: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the text and the number of every single token and every pair of neighbours of all texts, (M,) each."""
+    texts = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
+    tokens = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=len(texts))
+    first = np.flatnonzero(texts[:-1] == texts[1:])
+    pairs = tokens[first] * MULTIPLIER + tokens[first + 1]
+    return np.concatenate([texts, texts[first]]), np.concatenate([tokens * MULTIPLIER, pairs])
 
 
-def _frequent(rows: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]]:
+def _frequent(
+    texts: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Leave out what only one text has: it tells nothing of others, and crowds the buckets."""
-    codes, texts = np.unique(np.concatenate([np.unique(row) for row in rows]), return_counts=True)
-    kept = codes[texts >= _MIN_TEXTS]
-    return [row[np.isin(row, kept)] for row in rows]
+    known, places = np.unique(codes, return_inverse=True)
+    first, last = np.full(len(known), len(codes)), np.full(len(known), -1)
+    np.minimum.at(first, places, texts)
+    np.maximum.at(last, places, texts)
+    kept = (first < last)[places]
+    return texts[kept], codes[kept]
 
 
-def _per_class(model: Any, num_labels: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights (C, buckets) and bias (C,); two classes share one plane in scikit-learn, here each gets half of it."""
-    if len(model.classes_) == 2:
-        coefficients = np.concatenate([-model.coef_, model.coef_]) / 2
-        intercepts = np.concatenate([-model.intercept_, model.intercept_]) / 2
-    else:
-        coefficients, intercepts = model.coef_, model.intercept_
-    weights = np.zeros((num_labels, coefficients.shape[1]))
-    bias = np.full(num_labels, intercepts.min())
-    weights[model.classes_], bias[model.classes_] = coefficients, intercepts
+def _per_class(
+    features: Any, labels: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], num_labels: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fit the classes that have rows: weights (F, C) and bias (C,); a class without any is as unlikely as the unlikeliest."""
+    present, numbers = np.unique(labels, return_inverse=True)
+    # The weights of two classes mirror each other: as one plane they would be penalized twice as much.
+    penalty = (2 if len(present) == 2 else 1) / _INVERSE_REGULARIZATION
+    fitted, offsets = fit_softmax_regression(features, numbers, shares, num_labels=len(present), penalty=penalty)
+    weights, bias = np.zeros((fitted.shape[0], num_labels)), np.full(num_labels, offsets.min())
+    weights[:, present], bias[present] = fitted, offsets
     return weights, bias

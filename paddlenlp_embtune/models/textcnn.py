@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -148,12 +150,13 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         if not self.ngram_buckets:
             return
         found = []
-        for share in _SHARES:
-            self.ngram_share.set_value(np.array([share], dtype=np.float32))
-            logits = logits_of()
-            log_probabilities = np.log(np.maximum(softmax(logits), 1e-12))
-            likelihood = float(log_probabilities[np.arange(len(labels)), labels].mean())
-            found.append((score(logits) if score is not None else 0.0, likelihood))
+        with self._computing_once():
+            for share in _SHARES:
+                self.ngram_share.set_value(np.array([share], dtype=np.float32))
+                logits = logits_of()
+                log_probabilities = np.log(np.maximum(softmax(logits), 1e-12))
+                likelihood = float(log_probabilities[np.arange(len(labels)), labels].mean())
+                found.append((score(logits) if score is not None else 0.0, likelihood))
         best = max(range(len(_SHARES)), key=found.__getitem__)
         self.ngram_share.set_value(np.array([_SHARES[best]], dtype=np.float32))
 
@@ -162,10 +165,35 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         if self.training and self.token_dropout:
             kept = paddle.rand(input_ids.shape) >= self.token_dropout
             input_ids = paddle.multiply(input_ids, kept.astype("int64"))
-        logits = self.head(self.dropout(self.features(input_ids)))
         if self.training or not self.ngram_buckets:
-            return logits
-        return logits * (1.0 - self.ngram_share) + self._ngram_logits(input_ids) * self.ngram_share
+            return self._network_logits(input_ids)
+        network, regression = self._experts(input_ids)
+        return network * (1.0 - self.ngram_share) + regression * self.ngram_share
+
+    def _network_logits(self, ids: Any) -> Any:
+        return self.head(self.dropout(self.features(ids)))
+
+    def _experts(self, ids: Any) -> tuple[Any, Any]:
+        """Logits of the network and of the regression, (B, L) to twice (B, C)."""
+        return self._network_logits(ids), self._ngram_logits(ids)
+
+    @contextlib.contextmanager
+    def _computing_once(self) -> Iterator[None]:
+        """Compute the logits of the two for a batch once, while nothing but their share changes."""
+        compute, known = self._experts, dict[bytes, tuple[Any, Any]]()
+
+        def experts(ids: Any) -> tuple[Any, Any]:
+            batch = ids.numpy()
+            key = sha256(str(batch.shape).encode() + batch.tobytes()).digest()
+            if key not in known:
+                known[key] = compute(ids)
+            return known[key]
+
+        self.__dict__["_experts"] = experts
+        try:
+            yield
+        finally:
+            del self.__dict__["_experts"]
 
     def features(self, ids: Any) -> Any:
         """Best match of each filter: (B, L) to (B, F)."""

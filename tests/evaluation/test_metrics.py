@@ -36,6 +36,26 @@ def test_nothing_to_compare_is_refused(truth: list[int], predicted: list[int]) -
 
 
 @pytest.mark.parametrize("num_labels", [2, 3, 7])
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_report_is_that_of_scikit_learn(num_labels: int, absent: bool) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(num_labels)
+    truth, predicted = generator.integers(0, num_labels, (2, 150))
+    numbers = list(range(num_labels + 2 * absent))  # the last two are neither there nor predicted
+    report = classification_report(truth.tolist(), predicted.tolist(), [str(number) for number in numbers])
+    reference = metrics.classification_report(truth, predicted, labels=numbers, output_dict=True, zero_division=0.0)
+    for number in numbers:
+        theirs, ours = reference[str(number)], report["per_class"][str(number)]
+        assert (ours["precision"], ours["recall"], ours["f1"], ours["support"]) == pytest.approx(
+            (theirs["precision"], theirs["recall"], theirs["f1-score"], theirs["support"]), abs=1e-15
+        )
+    assert report["f1_macro"] == pytest.approx(reference["macro avg"]["f1-score"], abs=1e-15)
+    assert report["f1_weighted"] == pytest.approx(reference["weighted avg"]["f1-score"], abs=1e-15)
+    assert report["accuracy"] == metrics.accuracy_score(truth, predicted)
+    assert report["confusion"] == metrics.confusion_matrix(truth, predicted, labels=numbers).tolist()
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 7])
 @pytest.mark.parametrize("noise", [0.0, 0.3, 1.0])
 def test_kappa_is_that_of_scikit_learn(num_labels: int, noise: float) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

@@ -186,3 +186,26 @@ def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, mos
     known = network if truth_of == "network" else net._ngram_logits(ids).numpy()
     net.fit_after_training(lambda: net(ids).numpy() * 5, known.argmax(axis=1).tolist())
     assert least - 1e-6 <= net.ngram_share.item() <= most + 1e-6
+
+
+def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_would_find() -> None:
+    net = model()
+    net.eval()
+    batches = [paddle.to_tensor(np.random.default_rng(seed).integers(1, 40, (20, 4 + seed))) for seed in range(3)]
+    truth = np.random.default_rng(5).integers(0, 3, 60).tolist()
+    by_share = {}
+    passes = []
+    features = net.features
+    net.features = lambda ids: (passes.append(1), features(ids))[1]
+
+    def logits_of() -> np.ndarray:
+        found = np.concatenate([net(batch).numpy() for batch in batches])
+        by_share[round(net.ngram_share.item(), 1)] = found
+        return found
+
+    net.fit_after_training(logits_of, truth)
+    assert len(passes) == len(batches)
+    assert len(by_share) == 9
+    for share, logits in by_share.items():
+        net.ngram_share.set_value(np.array([share], dtype=np.float32))
+        np.testing.assert_array_equal(np.concatenate([net(batch).numpy() for batch in batches]), logits)
