@@ -16,7 +16,7 @@ __all__ = ["err", "per_class_table", "print_notes", "progress_bar"]
 
 
 def per_class_table(metrics: Mapping[str, Any]) -> Table:
-    """Build a table with precision, recall, F1 and support of every label."""
+    """Build a table with precision, recall, F1 and support of every label, and the figures of the run's baseline."""
     table = Table("label", "precision", "recall", "F1", "rows", title_justify="left")
     for label, row in metrics["per_class"].items():
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
@@ -24,6 +24,10 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     table.add_section()
     table.add_row("macro F1", "", "", f"{metrics['f1_macro']:.4f}", str(metrics["n"]))
     table.add_row("accuracy", "", "", f"{metrics['accuracy']:.4f}", "")
+    if (name := (baseline := metrics.get("baseline") or {}).get("name")) is not None:
+        table.add_section()
+        table.add_row(f"baseline {name}: macro F1", "", "", f"{baseline['f1_macro']:.4f}", "")
+        table.add_row(f"baseline {name}: accuracy", "", "", f"{baseline['accuracy']:.4f}", "")
     return table
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "MaxLengthOption",
     "MinCountOption",
     "NewBundleOption",
+    "NoBaselineOption",
     "OverwriteOption",
     "ParityTextsOption",
     "RecipeArgument",
@@ -57,6 +58,7 @@ EpochsOption = Annotated[Optional[int], typer.Option(help="Passes over the train
 SeedOption = Annotated[Optional[int], typer.Option(help="Random seed of data order, dropout and initialisation.")]
 MaxLengthOption = Annotated[Optional[int], typer.Option(help="Maximum number of tokens; longer texts are cut.")]
 SkipEmptyOption = Annotated[bool, typer.Option("--skip-empty", help="Leave out rows with an empty text.")]
+NoBaselineOption = Annotated[bool, typer.Option("--no-baseline", help="Fit no baseline beside the model.")]
 ReplaceRunOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run from its last checkpoint.")]
 

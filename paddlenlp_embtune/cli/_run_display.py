@@ -229,10 +229,20 @@ def _metrics(event: Mapping[str, Any]) -> None:
         )
 
 
+def _baseline(event: Mapping[str, Any]) -> None:
+    if "left_out" in event:
+        print_notes([f"the model is not compared with a baseline: {event['left_out']}"])
+    elif event["ahead"] == "model":
+        err.print(event["summary"], soft_wrap=True)
+    else:
+        print_notes([event["summary"]])
+
+
 _FORMS = {
     "alarm": _alarm,
     "average": _average,
     "averaged": _averaged,
+    "baseline": _baseline,
     "calibrated": _calibrated,
     "cut": _cut,
     "data": _data,

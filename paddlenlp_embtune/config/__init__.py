@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
     from paddlenlp_embtune.config.domain import Domain as Domain
+    from paddlenlp_embtune.config.evaluation import (
+        AUTO_BASELINE as AUTO_BASELINE,
+        BASELINES as BASELINES,
+        EvaluationSpec as EvaluationSpec,
+    )
     from paddlenlp_embtune.config.freezing import FreezeSpec as FreezeSpec, RowsSpec as RowsSpec
     from paddlenlp_embtune.config.inputs import (
         DataSpec as DataSpec,
@@ -40,6 +45,7 @@ else:
             "adapter": "AdapterSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
+            "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",
             "freezing": "FreezeSpec RowsSpec",
             "inputs": "DataSpec TextSpec VectorSpec is_path",
             "model": "ModelSpec PRETRAINED is_folder",

@@ -11,6 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
+from paddlenlp_embtune.config.evaluation import EvaluationSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
 from paddlenlp_embtune.config.inputs import DataSpec, TextSpec, VectorSpec, is_path
 from paddlenlp_embtune.config.model import ModelSpec, is_folder
@@ -32,6 +33,7 @@ __all__ = [
     "DataSpec",
     "DistillSpec",
     "EarlyStoppingSpec",
+    "EvaluationSpec",
     "ExportSpec",
     "FreezeSpec",
     "GroupSpec",
@@ -105,6 +107,7 @@ class Recipe:
     health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
     regularization: RegularizationSpec | None = None
     distill: DistillSpec | None = None
+    evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
 
     def __post_init__(self) -> None:

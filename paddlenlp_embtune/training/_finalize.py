@@ -18,6 +18,7 @@ from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, Plugi
 from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
+from paddlenlp_embtune.training._baseline import BaselineFit
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -36,7 +37,9 @@ _MANY_ROWS = 100_000
 _SAMPLE_TEXTS = 256
 
 
-def finalize(prepared: Prepared, context: TrainingContext, folder: Path) -> tuple[dict[str, Any], EmbtuneError | None]:
+def finalize(
+    prepared: Prepared, context: TrainingContext, folder: Path, baseline: BaselineFit
+) -> tuple[dict[str, Any], EmbtuneError | None]:
     """Write the bundle with its proofs and evaluate it; return the figures, and the error if an engine could not be exported.
 
     The bundle is built in one transaction, and each of its engines reads the development rows once: the fit, the calibration,
@@ -46,6 +49,7 @@ def finalize(prepared: Prepared, context: TrainingContext, folder: Path) -> tupl
         prepared: the recipe, the data, the tokenizer, and the embedding as it was before.
         context: of the run, whose Trainer has trained the model.
         folder: of the run.
+        baseline: what the model is compared with.
     """
     from paddlenlp_embtune.export import new_bundle
     from paddlenlp_embtune.models import embedding_name
@@ -75,8 +79,12 @@ def finalize(prepared: Prepared, context: TrainingContext, folder: Path) -> tupl
     }
     if teacher:
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
+    if compared := baseline.compare(truth, predicted, prepared.labels, chosen_on_them=bool(record.of("restored"))):
+        metrics["baseline"] = compared
     write_text(folder / METRICS, dump_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
+    if compared:
+        record.write("baseline", **compared)
     record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
     tuned = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
     analysis = {

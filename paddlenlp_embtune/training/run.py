@@ -14,6 +14,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import EmbtuneError, RecipeError, TrainingError
 from paddlenlp_embtune.plugin import registry
+from paddlenlp_embtune.training._baseline import fitting_baseline
 from paddlenlp_embtune.training._finalize import finalize
 from paddlenlp_embtune.training._identity import run_identity
 from paddlenlp_embtune.training._outcome import checking_outcome, outcome_notes
@@ -109,9 +110,9 @@ def train(
             record = RunRecord(folder / RECORD, listeners=tuple(listeners))
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
-            with _naming_plugins():
+            with _naming_plugins(), fitting_baseline(prepared) as baseline:
                 context, seconds = _tune(prepared, record, checkpoints)
-                metrics, failure = finalize(prepared, context, folder)
+                metrics, failure = finalize(prepared, context, folder, baseline)
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:

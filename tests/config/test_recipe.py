@@ -173,6 +173,7 @@ FULL: dict[str, Any] = {
         "hidden": 0.1,
         "answers": "/answers.safetensors",
     },
+    "evaluation": {"baseline": "fasttext"},
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
 }
 

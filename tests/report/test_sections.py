@@ -188,11 +188,24 @@ def test_findings_of_a_run_that_went_well(tmp_path: Path) -> None:
     [
         ({"event": "stopped", "reason": "not_finite", "loss": "nan"}, "alarm", "not finite"),
         ({"event": "export_failed", "message": "no"}, "alarm", "could not be exported"),
+        ({"event": "baseline", "ahead": "baseline", "summary": "the baseline is ahead"}, "check", "the baseline is ahead"),
+        ({"event": "baseline", "ahead": "model", "summary": "the model is ahead"}, "ok", "the model is ahead"),
+        ({"event": "baseline", "left_out": "no room"}, "check", "not compared with a baseline: no room"),
         ({"event": "early_stopping", "improved": True, "value": 1, "metric": "x"}, "check", "more epochs may still help"),
     ],
 )
 def test_findings_of_events(event: dict[str, Any], kind: str, told: str, tmp_path: Path) -> None:
     assert any(told in text and of == kind for text, of in told_of(tmp_path, **{"record.jsonl": lines([event])}).items())
+
+
+def test_baselines_stand_below_the_results(tmp_path: Path) -> None:
+    figures = {"accuracy": 0.125, "f1_macro": 0.5}
+    candidates = {"tfidf": {**figures, "out_of_fold_f1_macro": 0.375}, "fasttext": figures}
+    event = {"event": "baseline", "ahead": None, "summary": "within noise", "candidates": candidates}
+    text = write_report(write_run(tmp_path, **{"record.jsonl": lines([*events(), event])})).read_text(encoding="utf-8")
+    shown = section(text, "Results by label")
+    assert "Baselines on the same rows" in shown
+    assert all(part in shown for part in ("this model", "tfidf", "0.125", "0.375", "fasttext"))
 
 
 def test_findings_of_answers_and_parity(tmp_path: Path) -> None:

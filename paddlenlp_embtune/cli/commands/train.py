@@ -16,6 +16,7 @@ from paddlenlp_embtune.cli._options import (
     EpochsOption,
     JsonOption,
     MaxLengthOption,
+    NoBaselineOption,
     RecipeArgument,
     ReplaceRunOption,
     ResumeOption,
@@ -26,7 +27,7 @@ from paddlenlp_embtune.cli._options import (
 )
 from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
-from paddlenlp_embtune.config import Recipe
+from paddlenlp_embtune.config import EvaluationSpec, Recipe
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.run_layout import RECORD
 
@@ -53,6 +54,7 @@ def train(
     seed: SeedOption = None,
     max_length: MaxLengthOption = None,
     skip_empty: SkipEmptyOption = False,
+    no_baseline: NoBaselineOption = False,
     overwrite: ReplaceRunOption = False,
     resume: ResumeOption = False,
     as_json: JsonOption = False,
@@ -75,6 +77,8 @@ def train(
     for part, values in changes.items():
         if stated := given(**values):
             chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **stated)})
+    if no_baseline:
+        chosen = dataclasses.replace(chosen, evaluation=EvaluationSpec(baseline=None))
     run(
         dataclasses.replace(chosen, **given(domain=domain, seed=seed)), out, overwrite=overwrite, resume=resume, as_json=as_json
     )

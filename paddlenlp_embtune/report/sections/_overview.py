@@ -63,6 +63,7 @@ def findings(run: Run) -> Iterator[tuple[str, str]]:
     yield from _end_of_training(run)
     yield from (("check", line) for line in run.last("data").get("warnings") or ())
     yield from _labels(run)
+    yield from _baseline(run)
     yield from _distillation(run)
     yield from _confidence(run)
     yield from _embedding(run)
@@ -108,6 +109,14 @@ def _labels(run: Run) -> Iterator[tuple[str, str]]:
     if others[taken]:
         text += f", {others[taken]:,} of them predicted as {taken}"
     yield ("check" if table[worst]["f1"] < answers["f1_macro"] - _WEAK_LABEL_GAP else "ok"), text
+
+
+def _baseline(run: Run) -> Iterator[tuple[str, str]]:
+    found = run.last("baseline")
+    if "left_out" in found:
+        yield "check", f"the model is not compared with a baseline: {found['left_out']}"
+    elif found:
+        yield "ok" if found["ahead"] == "model" else "check", found["summary"]
 
 
 def _distillation(run: Run) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,7 @@ def by_label(run: Run, figures: FigureWriter) -> str:
         wide=len(labels) > _NARROW_LABELS,
         rows=_per_class(answers),
         mistakes=_mistakes(labels, confusion),
+        baselines=_baselines(run, answers),
     )
 
 
@@ -52,6 +53,20 @@ def _per_class(answers: Mapping[str, Any]) -> list[tuple[object, ...]]:
     means = (f"{statistics.fmean(row[key] for row in every):.3f}" for key in keys)
     rows.append(("all (macro)", float(answers["f1_macro"]), *means, f"{answers['n']:,}"))
     return rows
+
+
+def _baselines(run: Run, answers: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the figures of the model and of its baselines; nothing without a baseline."""
+    candidates = run.last("baseline").get("candidates") or {}
+    rows = [("this model", answers), *candidates.items()] if candidates else []
+    return [
+        (name, f"{row['accuracy']:.3f}", f"{row['f1_macro']:.3f}", _out_of_fold(row.get("out_of_fold_f1_macro")))
+        for name, row in rows
+    ]
+
+
+def _out_of_fold(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _mistakes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[tuple[str, str, str]]:
