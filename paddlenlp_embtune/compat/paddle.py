@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import types
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ def require_paddle() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
+    loaded = sys.modules.get("paddle")
+    if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+        return loaded
     try:
         with quiet():
             return importlib.import_module("paddle")
