@@ -31,6 +31,7 @@ __all__ = [
     "NoBaselineOption",
     "OverwriteOption",
     "ParityTextsOption",
+    "PrecisionOption",
     "RecipeArgument",
     "ReplaceRunOption",
     "ResumeOption",
@@ -55,6 +56,10 @@ TrainingRowsOption = Annotated[Optional[str], typer.Option(help="Training set: .
 DevelopmentRowsOption = Annotated[Optional[str], typer.Option(help="Development set; by default a tenth of --data.")]
 RunOption = Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")]
 EpochsOption = Annotated[Optional[int], typer.Option(help="Passes over the training set; by default fewer for larger sets.")]
+PrecisionOption = Annotated[
+    Optional[str],
+    typer.Option(help="Factors of products in training steps on a CPU: fp32 (the default), bf16, or auto for the faster one."),
+]
 SeedOption = Annotated[Optional[int], typer.Option(help="Random seed of data order, dropout and initialisation.")]
 MaxLengthOption = Annotated[Optional[int], typer.Option(help="Maximum number of tokens; longer texts are cut.")]
 SkipEmptyOption = Annotated[bool, typer.Option("--skip-empty", help="Leave out rows with an empty text.")]

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat.onednn import KERNELS_VARIABLE
@@ -185,14 +185,10 @@ def _kernels() -> Iterator[Finding]:
     """What will compute training steps, tried and timed in a child process."""
     if not (_version("paddlepaddle") or _version("paddlepaddle-gpu")):
         return
-    if not os.environ.get(KERNELS_VARIABLE):
-        yield Finding(
-            "kernels", "ok", f"Paddle's own kernels compute training steps; {KERNELS_VARIABLE}=auto also tries oneDNN's"
-        )
-        return
     code = (
         "import dataclasses, json, paddlenlp_embtune; paddlenlp_embtune.prepare_cpu(); "
-        "from paddlenlp_embtune.compat import onednn; print(json.dumps(dataclasses.asdict(onednn.cpu_kernels())))"
+        "from paddlenlp_embtune.compat import onednn; fp32 = onednn.cpu_kernels(); "
+        "print(json.dumps([dataclasses.asdict(each) for each in (fp32, onednn.use_precision('auto'))]))"
     )
     done = _run(code)
     if done.returncode:
@@ -200,11 +196,17 @@ def _kernels() -> Iterator[Finding]:
         what = f"oneDNN cannot be tried: {_last_line(error) if error else f'exit code {done.returncode}'}"
         yield Finding("kernels", "broken", what, f"unset {KERNELS_VARIABLE}, or set it to paddle")
         return
-    kernels = json.loads(_last_line(done.stdout))
-    speeds = ", ".join(f"{name} {gflops:.0f}" for name, gflops in kernels["gflops"].items())
-    products, others = f"{kernels['matmul']} ({kernels['reason']})", kernels["operators"]
+    fp32, fastest = json.loads(_last_line(done.stdout))
+    products, others = f"{fp32['matmul']} ({fp32['reason']})", fp32["operators"]
     what = f"matrix products in training by {products}, GELU and layer norms by {others}"
-    yield Finding("kernels", "ok", f"{what}; GFLOP/s in float32: {speeds}" if speeds else what)
+    yield Finding("kernels", "ok", _with_speeds(what, fp32["gflops"]))
+    what = f"train.precision=auto takes {fastest['precision']}: {fastest['reason']}"
+    yield Finding("precision", "ok", _with_speeds(what, fastest["gflops"]))
+
+
+def _with_speeds(what: str, gflops: Mapping[str, float]) -> str:
+    speeds = ", ".join(f"{name} {value:.0f}" for name, value in gflops.items())
+    return f"{what}; GFLOP/s: {speeds}" if speeds else what
 
 
 def _at_least(version: str, wanted: tuple[int, int]) -> bool:

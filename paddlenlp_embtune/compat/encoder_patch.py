@@ -11,10 +11,10 @@ from paddlenlp_embtune.compat.paddle import require_paddle
 
 __all__ = ["speed_up_encoder", "speed_up_linear"]
 
-_MARK = "_embtune_fast"
+_MARK, _BF16 = "_embtune_fast", "_embtune_bf16"
 
 
-def speed_up_encoder(model: Any) -> Callable[[], None]:
+def speed_up_encoder(model: Any, *, bf16: bool = False) -> Callable[[], None]:
     """Let a PaddleNLP encoder take its training steps on a CPU by faster operators, in place.
 
     Changed are ``paddle.nn``'s own ``Linear``, ``LayerNorm``, ``Dropout``, ``GELU``, ``MultiHeadAttention`` and the exact gelu
@@ -31,27 +31,31 @@ def speed_up_encoder(model: Any) -> Callable[[], None]:
 
     Args:
         model: any layer that holds an encoder.
+        bf16: multiply by the weights of linear layers in bfloat16, forward and backward, with sums, biases and all else in
+            float32; see :func:`paddlenlp_embtune.compat.onednn.require_bf16`. Weights stay float32 and are rounded in every
+            forward pass.
     Returns:
         What undoes it, in whatever order others change and restore the same layers; a second call does nothing.
     """
-    return _speed_up(model, _forwards(), gelu=True)
+    return _speed_up(model, _forwards(), gelu=True, bf16=bf16)
 
 
-def speed_up_linear(model: Any) -> Callable[[], None]:
+def speed_up_linear(model: Any, *, bf16: bool = False) -> Callable[[], None]:
     """Let ``paddle.nn``'s own ``Linear`` layers take their training steps by the selected kernel, in place.
 
     What holds for :func:`speed_up_encoder` holds for this.
 
     Args:
         model: any layer that holds some.
+        bf16: as there.
     Returns:
         What undoes it.
     """
     linear = require_paddle().nn.Linear
-    return _speed_up(model, {linear: _forwards()[linear]}, gelu=False)
+    return _speed_up(model, {linear: _forwards()[linear]}, gelu=False, bf16=bf16)
 
 
-def _speed_up(model: Any, forwards: dict[type, Callable[..., Any]], *, gelu: bool) -> Callable[[], None]:
+def _speed_up(model: Any, forwards: dict[type, Callable[..., Any]], *, gelu: bool, bf16: bool) -> Callable[[], None]:
     changed: list[Any] = []
     for layer in model.sublayers(include_self=True):
         forward = forwards.get(type(layer))
@@ -61,6 +65,7 @@ def _speed_up(model: Any, forwards: dict[type, Callable[..., Any]], *, gelu: boo
             # A bound method, so that a copy of the model calls its own layers.
             layer.forward = types.MethodType(forward, layer)
             vars(layer)[_MARK] = own
+            vars(layer)[_BF16] = bf16
             changed.append(layer)
         if gelu and _has_gelu(layer):
             layer.activation = types.MethodType(_activation, layer)
@@ -80,6 +85,7 @@ def _restore(layer: Any) -> None:
     if _MARK not in vars(layer):
         return
     before = vars(layer).pop(_MARK)
+    del vars(layer)[_BF16]
     forward = vars(layer).get("forward")
     if getattr(forward, "__func__", None) is _forwards()[type(layer)]:
         del layer.forward
@@ -134,7 +140,7 @@ def _before(layer: Any) -> Callable[..., Any]:
 def _linear(layer: Any, input: Any) -> Any:  # noqa: A002
     if not _active(layer) or not _fits(input, layer.weight, layer.bias):
         return _before(layer)(input)
-    return functional.linear(input, layer.weight, layer.bias)
+    return functional.linear(input, layer.weight, layer.bias, bf16=vars(layer)[_BF16])
 
 
 def _layer_norm(layer: Any, input: Any) -> Any:  # noqa: A002

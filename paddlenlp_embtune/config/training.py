@@ -9,6 +9,8 @@ from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
 
 __all__ = ["ExportSpec", "SparseSpec", "TrainSpec"]
 
+_PRECISIONS = ("fp32", "bf16", "auto")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseSpec:
@@ -38,6 +40,9 @@ class TrainSpec:
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
             saves memory and costs about a third more time.
+        precision: of the factors that encoders and text CNNs multiply with weights in training steps, on a CPU. ``bf16`` rounds
+            them to bfloat16, on processors that multiply it; ``auto`` does so where that is clearly faster. Sums, weights,
+            optimizer, losses, evaluations and the bundle are float32 always.
         eval_batch_size: rows in a forward pass of an evaluation; None takes 256, for an encoder 32.
         loss: a registered loss.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
@@ -51,6 +56,7 @@ class TrainSpec:
     batch_size: int | None = None
     accumulation_steps: int = 1
     recompute: bool = False
+    precision: str = "fp32"
     eval_batch_size: int | None = None
     loss: str = "cross_entropy"
     class_balance: float = 0.5
@@ -62,6 +68,9 @@ class TrainSpec:
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "1 or more")
             require_at_most(f"train.{name}", value, 1_000_000)
+        require(self.precision in _PRECISIONS, "train.precision", self.precision, "fp32, bf16 or auto")
+        both = self.recompute and self.precision == "bf16"
+        require(not both, "train.precision", self.precision, "fp32 or auto where train.recompute is true")
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
         seconds = self.checkpoint_seconds
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")

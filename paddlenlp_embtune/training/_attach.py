@@ -70,7 +70,8 @@ def attach(
     Returns:
         The record that the callbacks write to.
     Raises:
-        HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU.
+        HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU; or
+            ``train.precision`` is ``bf16``, and the processor or the model does not do that.
         RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised, or returned something else than its contract says.
@@ -131,7 +132,7 @@ def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> Non
         *_replicas(trainer),
         *_sparse(context),
         LayerNormFixCallback(),
-        CpuKernelsCallback(),
+        CpuKernelsCallback(recipe.train.precision),
         *(regularize(trainer, recipe.regularization, record=context.record) if recipe.regularization is not None else ()),
         *_metric_check(context),
         *_of_plugins(context),

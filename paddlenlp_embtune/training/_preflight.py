@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, HostError, RecipeError
@@ -21,6 +22,7 @@ __all__ = [
     "check_dev_rows",
     "check_length",
     "check_out",
+    "check_precision",
     "check_run_dir",
     "drop_idle",
     "keeping_checkpoints",
@@ -52,6 +54,19 @@ def check_length(recipe: Recipe, model: Any) -> None:
             f"text.max_length is {recipe.text.max_length}; expected for this {type(model).__name__}: at most {most}, as it has "
             "no more positions; lower it, and set text.windows to read longer texts whole"
         )
+
+
+def check_precision(recipe: Recipe) -> None:
+    """Refuse bfloat16 before data is read, where the processor does not multiply it.
+
+    Raises:
+        RecipeError: ``train.precision`` asks for it.
+    """
+    if recipe.train.precision == "bf16":
+        try:
+            compat.onednn.require_bf16()
+        except HostError as error:
+            raise RecipeError(f"train.precision is bf16, which cannot be had here: {error}; expected fp32 or auto") from None
 
 
 def check_dev_rows(recipe: Recipe, rows: int) -> None:

@@ -21,6 +21,7 @@ from paddlenlp_embtune.training._outcome import checking_outcome, outcome_notes
 from paddlenlp_embtune.training._preflight import (
     check_checkpoints,
     check_dev_rows,
+    check_precision,
     check_run_dir,
     drop_idle,
     keeping_checkpoints,
@@ -97,6 +98,7 @@ def train(
 
     check_free()
     check_names(recipe)
+    check_precision(recipe)
     with _naming_plugins():
         prepared = prepare(recipe, progress=progress)
     with run_lock(run_dir), keeping_checkpoints(checkpoints, what=f"the run {run_dir}", resume="continue with --resume"):

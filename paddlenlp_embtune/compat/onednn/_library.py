@@ -16,7 +16,8 @@ from paddlenlp_embtune.utils.fork_safety import watch_forks
 __all__ = ["Library", "load_library", "mark_unusable"]
 
 _MAJOR = 3  # the C interface is stable within a major version
-_AVX2, _AVX512, _BF16 = 0x4, 0x20, 0x80  # bits of dnnl_cpu_isa_t
+_AVX2, _AVX512, _BF16, _AMX = 0x4, 0x20, 0x80, 0x800  # bits of dnnl_cpu_isa_t
+_FEATURES = {"AVX2": _AVX2, "AVX-512": _AVX512, "AVX512_BF16": _BF16, "AMX": _AMX}
 
 _HANDLE = ctypes.c_void_p
 _OUT = ctypes.POINTER(ctypes.c_void_p)
@@ -32,6 +33,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "dnnl_primitive_attr_destroy": (_HANDLE,),
     "dnnl_primitive_attr_set_fpmath_mode": (_HANDLE, ctypes.c_int),
     "dnnl_matmul_primitive_desc_create": (_OUT, _HANDLE, _HANDLE, _HANDLE, _HANDLE, _HANDLE, _HANDLE),
+    "dnnl_reorder_primitive_desc_create": (_OUT, _HANDLE, _HANDLE, _HANDLE, _HANDLE, _HANDLE),
     "dnnl_eltwise_forward_primitive_desc_create": (
         *(_OUT, _HANDLE, ctypes.c_int, ctypes.c_int, _HANDLE, _HANDLE),
         *(ctypes.c_float, ctypes.c_float, _HANDLE),
@@ -75,13 +77,15 @@ class Library:
     Args:
         functions: its functions by name, with the types of their arguments set.
         version: for example ``3.6.2``.
+        features: of the processor, as far as the library uses them.
         avx512: whether it uses AVX-512 on this processor.
-        bf16: whether the processor multiplies bfloat16.
+        bf16: whether the processor multiplies bfloat16 itself.
         deterministic: sets an attribute so that equal inputs give equal bits; None where this version lacks it.
     """
 
     functions: Any
     version: str
+    features: tuple[str, ...]
     avx512: bool
     bf16: bool
     deterministic: Any | None
@@ -154,4 +158,6 @@ def _open(file: Path) -> Library | str:
     isa = functions.dnnl_get_effective_cpu_isa()
     if not isa & _AVX2:
         return "the processor has no AVX2"
-    return Library(functions, told, avx512=bool(isa & _AVX512), bf16=bool(isa & _BF16), deterministic=deterministic)
+    features = tuple(name for name, bit in _FEATURES.items() if isa & bit)
+    has_bf16 = bool(isa & _BF16)
+    return Library(functions, told, features, avx512=bool(isa & _AVX512), bf16=has_bf16, deterministic=deterministic)

@@ -14,7 +14,7 @@ from paddlenlp_embtune.errors import HostError
 
 __all__ = ["Builder", "Layout", "Primitive", "Task", "by_rows", "primitive_for"]
 
-_F32 = 3  # dnnl_data_type_t
+_F32, _BF16 = 3, 2  # dnnl_data_type_t
 _CPU, _IN_ORDER, _STRICT = 1, 1, 0
 _IMPLEMENTATION = 8  # dnnl_query_impl_info_str
 _KEPT = 1024
@@ -24,24 +24,26 @@ _Dims = ctypes.c_int64 * 12
 
 
 class Layout(NamedTuple):
-    """How float32 values lie in memory; a transposed matrix differs in its strides alone.
+    """How values lie in memory; a transposed matrix differs in its strides alone.
 
     Args:
         shape: of a matrix or a stack of them the last two sizes are rows and columns.
         strides: values between neighbours along each axis; of a single row or column those of a matrix by rows, as the library
             has returned nothing for a product of a column and a row that was described as a transposed column.
+        bf16: whether the values are bfloat16, not float32.
     """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    bf16: bool = False
 
 
-def by_rows(*shape: int) -> Layout:
+def by_rows(*shape: int, bf16: bool = False) -> Layout:
     """Return the layout of an array without gaps."""
     strides = [1]
     for size in reversed(shape[1:]):
         strides.append(strides[-1] * size)
-    return Layout(shape, tuple(reversed(strides)))
+    return Layout(shape, tuple(reversed(strides)), bf16)
 
 
 class Task(Hashable, Protocol):
@@ -136,7 +138,7 @@ class Builder:
     def describe(self, layout: Layout) -> ctypes.c_void_p:
         """Return a memory descriptor."""
         shape, strides = _Dims(*layout.shape), _Dims(*layout.strides)
-        arguments = (len(layout.shape), shape, _F32, strides)
+        arguments = (len(layout.shape), shape, _BF16 if layout.bf16 else _F32, strides)
         return self._temporary("dnnl_memory_desc_destroy", "dnnl_memory_desc_create_with_strides", *arguments)
 
     def attributes(self) -> ctypes.c_void_p:
@@ -152,6 +154,11 @@ class Builder:
     def plan(self, function: str, *arguments: object) -> ctypes.c_void_p:
         """Return the descriptor of a primitive that one of the library's functions makes."""
         return self._temporary("dnnl_primitive_desc_destroy", function, self.engine, *arguments)
+
+    def plan_reorder(self, source: Layout, target: Layout) -> ctypes.c_void_p:
+        """Return the descriptor of a copy into another layout or type."""
+        ends = self.describe(source), self.engine, self.describe(target), self.engine
+        return self._temporary("dnnl_primitive_desc_destroy", "dnnl_reorder_primitive_desc_create", *ends, self.attributes())
 
     def _temporary(self, destroy: str, create: str, *arguments: object) -> ctypes.c_void_p:
         handle = _create(self.library, create, *arguments)

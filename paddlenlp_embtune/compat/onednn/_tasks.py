@@ -1,4 +1,4 @@
-"""What oneDNN is asked to do: products of matrices, GELU, layer norms."""
+"""What oneDNN is asked to do: products of matrices, rounding to bfloat16, GELU, layer norms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from paddlenlp_embtune.compat.onednn._primitives import Builder, Layout, by_rows
 
-__all__ = ["GeluBackward", "GeluForward", "NormBackward", "NormForward", "Product"]
+__all__ = ["GeluBackward", "GeluForward", "NormBackward", "NormForward", "Product", "Rounding"]
 
 # DNNL_ARG_...
 _SOURCE, _OUT, _WEIGHTS, _BIAS = 1, 17, 33, 41
@@ -22,7 +22,10 @@ _SCALED_AND_SHIFTED = 0x2 | 0x4  # dnnl_normalization_flags_t
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """``left @ right + bias``, the bias being a vector or absent; the result lies by rows."""
+    """``left @ right + bias``, the bias being a vector or absent; the result lies by rows.
+
+    Both factors are of one type; the sums, the bias and the result are float32.
+    """
 
     left: Layout
     right: Layout
@@ -45,6 +48,21 @@ class Product:
         found = {number: builder.describe(layout) for number, layout in self.arguments().items()}
         order = (found[_SOURCE], found[_WEIGHTS], found.get(_BIAS), found[_OUT])
         return builder.plan("dnnl_matmul_primitive_desc_create", *order, builder.attributes())
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounding:
+    """A number of float32 values to the nearest bfloat16 ones, halfway to the even one."""
+
+    size: int
+
+    def arguments(self) -> Mapping[int, Layout]:
+        """The values and the result."""
+        return {_SOURCE: by_rows(self.size), _OUT: by_rows(self.size, bf16=True)}
+
+    def plan(self, builder: Builder) -> ctypes.c_void_p:
+        """Describe a copy into the other type."""
+        return builder.plan_reorder(*self.arguments().values())
 
 
 @dataclasses.dataclass(frozen=True)

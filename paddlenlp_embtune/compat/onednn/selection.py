@@ -10,7 +10,21 @@ import threading
 from paddlenlp_embtune.compat.onednn import _trial
 from paddlenlp_embtune.errors import HostError
 
-__all__ = ["KERNELS_VARIABLE", "ONEDNN", "PADDLE", "CpuKernels", "cpu_kernels", "multiplies", "runs_operators", "use_kernels"]
+__all__ = [
+    "BF16",
+    "FP32",
+    "KERNELS_VARIABLE",
+    "ONEDNN",
+    "PADDLE",
+    "CpuKernels",
+    "cpu_kernels",
+    "multiplies",
+    "require_bf16",
+    "restore_kernels",
+    "runs_operators",
+    "use_kernels",
+    "use_precision",
+]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -19,6 +33,7 @@ KERNELS_VARIABLE = "EMBTUNE_KERNELS"
 
 ONEDNN, PADDLE = "onednn", "paddle"
 _AUTO = "auto"
+FP32, BF16 = "fp32", "bf16"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +44,17 @@ class CpuKernels:
         matmul: what multiplies matrices, ``onednn`` or ``paddle``.
         operators: what computes GELU and layer norms: ``onednn``, or ``paddle`` for Paddle and numpy.
         reason: why, in a few words.
-        gflops: billions of operations a second that each was measured to do in a product; empty where nothing was measured.
+        gflops: billions of operations a second that each was measured to do in a product, ``onednn_bf16`` with bfloat16
+            factors; empty where nothing was measured.
+        precision: of the factors of products with weights: ``fp32``, or ``bf16`` by oneDNN, summed in float32. All else is
+            float32.
     """
 
     matmul: str
     operators: str
     reason: str
     gflops: dict[str, float] = dataclasses.field(default_factory=dict)
+    precision: str = FP32
 
 
 _chosen: CpuKernels | None = None
@@ -67,7 +86,59 @@ def runs_operators() -> bool:
     return _chosen is not None and _chosen.operators == ONEDNN
 
 
-def use_kernels(*, matmul: str, operators: str, reason: str) -> CpuKernels:
+def require_bf16() -> None:
+    """Refuse to multiply bfloat16 where that cannot be done.
+
+    Raises:
+        HostError: the processor does not do it, oneDNN cannot be used, or ``EMBTUNE_KERNELS`` asks for Paddle's kernels.
+    """
+    if _asked() == PADDLE:
+        raise HostError(f"{KERNELS_VARIABLE} is {PADDLE}, and Paddle has no kernel for it on a CPU; unset the variable")
+    _trial.check_bf16()
+
+
+def use_precision(precision: str) -> CpuKernels:
+    """Select the precision of products with weights, by name or, for ``auto``, by a measurement of about 40 milliseconds.
+
+    Products of bfloat16 are oneDNN's, and then so is the rest: with two threads, two libraries would compete for the cores.
+
+    Args:
+        precision: ``fp32``, which keeps the kernels as they are; ``bf16``; or ``auto``, which takes that where the processor
+            does it and a product is clearly faster with it.
+    Returns:
+        What is selected now.
+    Raises:
+        HostError: ``bf16`` cannot be had here.
+    """
+    global _chosen
+    with _lock:
+        kernels = cpu_kernels()
+        if precision == FP32:
+            return kernels
+        try:
+            require_bf16()
+            trial = _trial.compare_precisions()
+        except HostError as error:
+            if precision == BF16:
+                raise
+            _chosen = dataclasses.replace(kernels, reason=f"{kernels.reason}; no bf16: {error}")
+            return _chosen
+        told = f"products of bfloat16 were measured at {trial.speedup:.1f} times the speed of float32"
+        if precision == _AUTO and not trial.clear:
+            _chosen = dataclasses.replace(kernels, reason=f"{kernels.reason}; no bf16: {told}", gflops=trial.gflops)
+        else:
+            _chosen = CpuKernels(ONEDNN, ONEDNN, told, trial.gflops, BF16)
+        return _chosen
+
+
+def restore_kernels(kernels: CpuKernels) -> None:
+    """Select what was selected before, as :func:`cpu_kernels` returned it."""
+    global _chosen
+    with _lock:
+        _chosen = kernels
+
+
+def use_kernels(*, matmul: str, operators: str, reason: str, precision: str = FP32) -> CpuKernels:
     """Select kernels by name for this process, as long as ``EMBTUNE_KERNELS`` does not ask for others.
 
     Where oneDNN is asked for and cannot be used, Paddle's own are selected and a warning says so.
@@ -76,6 +147,7 @@ def use_kernels(*, matmul: str, operators: str, reason: str) -> CpuKernels:
         matmul: ``onednn`` or ``paddle``.
         operators: ``onednn`` or ``paddle``.
         reason: why.
+        precision: ``fp32`` or ``bf16``; the second needs oneDNN.
     Returns:
         What is selected now.
     """
@@ -83,15 +155,18 @@ def use_kernels(*, matmul: str, operators: str, reason: str) -> CpuKernels:
     with _lock:
         asked = _asked()
         if asked in (ONEDNN, PADDLE):
-            _chosen = _demanded(asked)
-            return _chosen
-        _chosen = CpuKernels(matmul, operators, reason)
-        if ONEDNN in (matmul, operators):
-            try:
+            demanded = _demanded(asked)
+            _chosen = dataclasses.replace(demanded, precision=precision if demanded.matmul == ONEDNN else FP32)
+        else:
+            _chosen = CpuKernels(matmul, operators, reason, precision=precision)
+        try:
+            if ONEDNN in (_chosen.matmul, _chosen.operators):
                 _trial.check()
-            except HostError as error:
-                logger.warning("oneDNN cannot be used here, though %s: %s; Paddle's kernels round differently", reason, error)
-                _chosen = _without(error)
+            if _chosen.precision == BF16:
+                _trial.check_bf16()
+        except HostError as error:
+            logger.warning("oneDNN cannot be used here, though %s: %s; other kernels round differently", reason, error)
+            _chosen = _without(error)
         return _chosen
 
 

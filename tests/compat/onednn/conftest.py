@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paddlenlp_embtune.compat.onednn import _library, selection
+from paddlenlp_embtune.compat.onednn import _library, _trial, selection
 from paddlenlp_embtune.errors import HostError
 
 
@@ -20,3 +20,11 @@ def usable() -> None:
         _library.load_library()
     except HostError as error:
         pytest.skip(f"oneDNN cannot be used here: {error}")
+
+
+@pytest.fixture
+def multiplies_bf16() -> None:
+    try:
+        _trial.check_bf16()
+    except HostError as error:
+        pytest.skip(f"bfloat16 is not multiplied here: {error}")

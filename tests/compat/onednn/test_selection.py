@@ -149,10 +149,12 @@ def test_wrong_products_are_found_before_they_are_used(monkeypatch: pytest.Monke
 def test_the_doctor_says_what_multiplies(monkeypatch: pytest.MonkeyPatch, value: str, state: str, what: str) -> None:
     monkeypatch.setenv("EMBTUNE_KERNELS", value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    (finding,) = diagnostics._kernels()
+    finding, *others = diagnostics._kernels()
     assert (finding.name, finding.state) == ("kernels", state)
     assert what in finding.what
     assert bool(finding.fix) is (state == "broken")
+    assert [(other.name, other.state) for other in others] == [("precision", "ok")] * (state == "ok")
+    assert all("takes fp32: EMBTUNE_KERNELS says so; no bf16: EMBTUNE_KERNELS is paddle" in other.what for other in others)
 
 
 FORKED = """

@@ -13,7 +13,8 @@ import pytest
 
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.compat import onednn
-from paddlenlp_embtune.compat.onednn import _primitives, selection
+from paddlenlp_embtune.compat.onednn import _primitives, _trial, selection
+from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import TextCNN
 from paddlenlp_embtune.models.pretrained_classifier import classifier_on
 from paddlenlp_embtune.training.callbacks import CpuKernelsCallback
@@ -22,7 +23,7 @@ from tests.encoders import tiny_encoder
 from tests.host import Trainer, TrainerCallback
 from tests.toy import Toy, make_trainer, new_process
 
-RECIPE = embtune.Recipe.from_dict({"freeze": None, "early_stopping": None, "health": None})
+PLAIN: dict[str, Any] = {"freeze": None, "early_stopping": None, "health": None}
 MODELS = ["textcnn", "encoder"]
 
 
@@ -65,12 +66,12 @@ def network(name: str) -> Any:
 
 
 def trained(
-    folder: Path, model: Any, *callbacks: Any, resumed: bool = False
+    folder: Path, model: Any, *callbacks: Any, resumed: bool = False, precision: str = "fp32"
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """Weights at the end, and the events about kernels."""
     with new_process():
         running: Trainer = make_trainer(folder, *callbacks, model=model, save_strategy="steps", save_steps=1)
-        record = embtune.attach(running, RECIPE)
+        record = embtune.attach(running, embtune.Recipe.from_dict({**PLAIN, "train": {"precision": precision}}))
         running.train(resume_from_checkpoint=str(last_checkpoint(folder)) if resumed else None)
     return {name: value.numpy() for name, value in model.state_dict().items()}, record.of("cpu_kernels")
 
@@ -93,6 +94,86 @@ def test_a_killed_run_ends_bit_equal_by_the_kernel_that_it_began_with(
     for key, value in whole.items():
         np.testing.assert_array_equal(again[key], value, err_msg=key)
         np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+
+
+@pytest.fixture
+def multiplies_bf16() -> None:
+    try:
+        onednn.require_bf16()
+    except HostError as error:
+        pytest.skip(f"bfloat16 is not multiplied here: {error}")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_killed_run_in_bf16_ends_bit_equal_whatever_is_measured_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies_bf16: None, name: str
+) -> None:
+    measured = [_trial.PrecisionTrial(3.0, {})] * 2 + [_trial.PrecisionTrial(0.5, {})]
+    monkeypatch.setattr(_trial, "compare_precisions", lambda: measured.pop(0))
+    whole, events = trained(tmp_path / "whole", network(name), precision="auto")
+    assert (events[-1]["matmul"], events[-1]["precision"]) == ("onednn", "bf16")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", network(name), Death(), precision="auto")
+    assert onednn.cpu_kernels().precision == "fp32"  # put back by a run that was broken off as well
+    resumed, events = trained(tmp_path / "cut", network(name), resumed=True, precision="auto")
+    assert (events[-1]["precision"], events[-1]["reason"]) == ("bf16", "the checkpoint was made with these")
+    for key, value in whole.items():
+        np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+
+
+def test_bf16_trains_nearly_the_same_network_in_float32(tmp_path: Path, multiplies_bf16: None) -> None:
+    models = {precision: network("textcnn") for precision in ("fp32", "bf16")}
+    ends = [trained(tmp_path / precision, model, precision=precision)[0] for precision, model in models.items()]
+    for key, value in ends[0].items():
+        assert ends[1][key].dtype == np.float32
+        np.testing.assert_allclose(ends[1][key], value, atol=0.01, err_msg=key)
+    assert any((ends[1][key] != value).any() for key, value in ends[0].items())
+
+
+def test_another_precision_does_not_continue_a_run(tmp_path: Path, multiplies_bf16: None) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, network("textcnn"), Death(), precision="bf16")
+    with pytest.raises(RecipeError, match="precision"):
+        trained(tmp_path, network("textcnn"), resumed=True)
+
+
+def test_evaluations_and_what_follows_training_are_float32(tmp_path: Path, multiplies_bf16: None) -> None:
+    model, ids = network("encoder"), paddle.to_tensor([[2, 3, 4, 5]])
+    seen: list[bool] = []
+
+    class Compares(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            model.eval()
+            with paddle.no_grad():
+                inside = model(ids).numpy()
+            fresh = network("encoder")
+            fresh.set_state_dict(model.state_dict())
+            fresh.eval()
+            seen.append(np.array_equal(inside, fresh(ids).numpy()))
+            model.train()
+
+    trained(tmp_path, model, Compares(), precision="bf16")
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Toy, "train.precision is bf16, and nothing in Toy would be computed in it; expected fp32 or auto"),
+        (lambda: network("encoder"), "the processor does not multiply bfloat16, expected AVX512_BF16 or AMX"),
+    ],
+    ids=["no layers for it", "no processor for it"],
+)
+def test_bf16_is_refused_before_training_where_it_would_do_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, message: str
+) -> None:
+    def refuse() -> None:
+        raise HostError("the processor does not multiply bfloat16, expected AVX512_BF16 or AMX, it has AVX2")
+
+    monkeypatch.setattr(_trial, "check_bf16", refuse)
+    with pytest.raises(HostError, match=message):
+        trained(tmp_path, model(), precision="bf16")
 
 
 @pytest.mark.parametrize("name", MODELS)
