@@ -41,8 +41,12 @@ def embtune_register_models() -> Mapping[str, Lazy]:
 
 @hookimpl
 def embtune_register_losses() -> Mapping[str, Lazy]:
-    """Cross-entropy, weighted by class."""
-    return {"cross_entropy": Lazy("paddlenlp_embtune.models:cross_entropy")}
+    """Cross-entropy, focal, and the squared earth mover's distance, each weighted by class and by row."""
+    return {
+        "cross_entropy": Lazy("paddlenlp_embtune.models:CrossEntropy"),
+        "focal": Lazy("paddlenlp_embtune.models:Focal"),
+        "squared_emd": Lazy("paddlenlp_embtune.models:SquaredEMD"),
+    }
 
 
 @hookimpl

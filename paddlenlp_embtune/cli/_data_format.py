@@ -17,6 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _HELP = {
     "text_column": "Column or key that holds the text.",
     "label_column": "Column or key that holds the label.",
+    "weight_column": "Column or key that holds the weight of a row in the loss.",
     "encoding": "Encoding of the data, such as gb18030 or big5; by default UTF-8, or another one that is evident.",
     "quoting": "Meaning of double quotes in TSV and CSV data: quotes around fields (csv), part of the text (none), or detected "
     "(auto).",
@@ -54,7 +55,8 @@ def reads_data(*, labels: bool) -> Callable[[Command], Command]:
     Args:
         labels: also add ``--label-column``.
     """
-    names = [name for name in _HELP if labels or name != "label_column"]
+    left_out = {"weight_column"} if labels else {"weight_column", "label_column"}
+    names = [name for name in _HELP if name not in left_out]
     defaults = {name: getattr(DataFormat(), name) for name in names}
     return functools.partial(_with_options, defaults=defaults, collect=DataFormat)
 

@@ -15,7 +15,8 @@ class DistillSpec:
     """Train a student on the answers of a teacher, a bundle with the same labels.
 
     The loss of a row is ``alpha * T**2 * KL(teacher | student)``, both softened by the temperature T, plus ``1 - alpha`` times
-    the recipe's own loss where the row has a label; rows weigh the same.
+    the recipe's own loss where the row has a label; rows weigh the same, or as ``data.weight_column`` says, with the mean
+    weight for texts without labels.
 
     Args:
         teacher: path of a bundle, or of a run.

@@ -27,6 +27,9 @@ class DataSpec:
         dev: path of the development file; None holds ``dev_ratio`` of the training rows out, stratified by label.
         text_column: column or key of the text.
         label_column: column or key of the label.
+        weight_column: column or key of the weight of a row, a number above 0, at most 1,000,000, in the loss of training and
+            evaluation; weights are scaled to a mean of 1. Metrics, calibration and thresholds count every row once. None
+            weighs all rows the same.
         labels: the labels in the order of their numbers; None takes those of the domain, or else those found in the data.
         ordered: whether the order of the labels means something, from one end of a scale to the other, so that answers have a
             level; None takes what the domain, the bundle of ``model.start`` or the teacher says of these labels, else false.
@@ -42,6 +45,7 @@ class DataSpec:
     dev: str | None = None
     text_column: str = "text"
     label_column: str = "label"
+    weight_column: str | None = None
     labels: tuple[str, ...] | None = None
     ordered: bool | None = None
     dev_ratio: float = 0.1
@@ -53,6 +57,10 @@ class DataSpec:
         check_types(self, where="data", error=RecipeError)
         check_read_options(self.encoding, self.quoting, where="data.", error=RecipeError)
         require(0.0 < self.dev_ratio < 1.0, "data.dev_ratio", self.dev_ratio, "above 0 and below 1")
+        others = (self.text_column, self.label_column)
+        require(
+            self.weight_column not in others, "data.weight_column", self.weight_column, "another column than text and label"
+        )
         if self.labels is not None:
             require(len(self.labels) >= 2, "data.labels", self.labels, "two or more labels")
             require(len(set(self.labels)) == len(self.labels), "data.labels", self.labels, "labels that differ from each other")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
@@ -44,12 +46,19 @@ class TrainSpec:
             them to bfloat16, on processors that multiply it; ``auto`` does so where that is clearly faster. Sums, weights,
             optimizer, losses, evaluations and the bundle are float32 always.
         eval_batch_size: rows in a forward pass of an evaluation; None takes 256, for an encoder 32.
-        loss: a registered loss.
+        loss: a registered loss: ``cross_entropy``, ``focal``, ``squared_emd`` for ordered labels, or that of a plugin.
+        loss_options: the loss's own options: ``gamma`` of ``focal``; ``cross_entropy`` of ``squared_emd``, how much of the
+            cross-entropy is added.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
+        effective_numbers: in place of ``class_balance``, weigh a class of n rows by (1 - beta) / (1 - beta**n); this is beta,
+            0 or more and below 1. The paper took 0.9 to 0.9999: rows beyond about 1 / (1 - beta) count for little.
+        class_weights: in place of both, the weight of each label, above 0. All of these are scaled to a mean of 1 over the
+            training rows.
         checkpoint_seconds: write a checkpoint when this long has passed since the last one, 0 or more (0 means at every step);
             None writes none. A run that was killed continues from its last checkpoint, bit-equal.
     Source:
-        Mosbach et al. 2021, "On the Stability of Fine-tuning BERT": with few rows an encoder wants many epochs
+        Mosbach et al. 2021, "On the Stability of Fine-tuning BERT": with few rows an encoder wants many epochs;
+        effective_numbers: Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples", equation 4
     """
 
     epochs: int | None = None
@@ -59,7 +68,10 @@ class TrainSpec:
     precision: str = "fp32"
     eval_batch_size: int | None = None
     loss: str = "cross_entropy"
+    loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_balance: float = 0.5
+    effective_numbers: float | None = None
+    class_weights: Mapping[str, float] | None = None
     checkpoint_seconds: float | None = 60.0
 
     def __post_init__(self) -> None:
@@ -72,8 +84,17 @@ class TrainSpec:
         both = self.recompute and self.precision == "bf16"
         require(not both, "train.precision", self.precision, "fp32 or auto where train.recompute is true")
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")
+        self._check_class_weights()
         seconds = self.checkpoint_seconds
         require(seconds is None or seconds >= 0, "train.checkpoint_seconds", seconds, "0 or more, or null for none")
+
+    def _check_class_weights(self) -> None:
+        beta, stated = self.effective_numbers, self.class_weights
+        require(beta is None or 0 <= beta < 1, "train.effective_numbers", beta, "0 or more and below 1, or null")
+        for label, weight in (stated or {}).items():
+            require(0 < weight <= 1e6, f"train.class_weights.{label}", weight, "above 0 and at most 1,000,000")
+        if beta is not None and stated is not None:
+            raise RecipeError("train has both effective_numbers and class_weights, which state the same; leave one of them out")
 
     def resolved(self, rows: int, *, encoder: bool) -> TrainSpec:
         """Fill in the numbers that are None, for this many rows and a small model or an encoder."""

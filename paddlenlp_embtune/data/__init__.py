@@ -8,6 +8,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.data.dataset import (
+        ROW_WEIGHTS as ROW_WEIGHTS,
         TEACHER_LOGITS as TEACHER_LOGITS,
         TEACHER_VECTORS as TEACHER_VECTORS,
         UNLABELLED as UNLABELLED,
@@ -43,7 +44,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "dataset": "EncodedDataset LengthBatchSampler TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
+            "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "readers": "Examples read_examples",
             "soft_targets": "SoftTargets",

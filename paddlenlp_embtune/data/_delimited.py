@@ -132,7 +132,8 @@ def missing_column(
         if delimiter is not None and not any(each.strip().casefold() in folded for each in columns):
             example = ("<TAB>" if delimiter == "\t" else delimiter).join(columns)
             found += f"; where the file has no header, put one above its rows: {example}"
-    return DataError(f"{where} has no column {column!r}; {found}; choose with --text-column and --label-column")
+    options = "--text-column and --label-column" if len(columns) < 3 else "--text-column, --label-column and --weight-column"
+    return DataError(f"{where} has no column {column!r}; {found}; choose with {options}")
 
 
 def looks_quoted(lines: LineReader, delimiter: str) -> tuple[bool, int]:

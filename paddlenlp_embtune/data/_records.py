@@ -125,7 +125,7 @@ class Records:
                 raise DataError(f"{where} is {shorten(value)}; expected an object with a text and a label")
             for column in self._columns:
                 if column not in value:
-                    raise missing_column(value, column, where)
+                    raise missing_column(value, column, where, self._columns)
             yield place, value
 
     def _whole(self) -> Iterator[tuple[str, Any]]:

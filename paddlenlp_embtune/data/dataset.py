@@ -13,16 +13,26 @@ from paddlenlp_embtune.text import pad
 
 paddle = compat.require_paddle()
 
-__all__ = ["TEACHER_LOGITS", "TEACHER_VECTORS", "UNLABELLED", "EncodedDataset", "LengthBatchSampler", "collate", "compact"]
+__all__ = [
+    "ROW_WEIGHTS",
+    "TEACHER_LOGITS",
+    "TEACHER_VECTORS",
+    "UNLABELLED",
+    "EncodedDataset",
+    "LengthBatchSampler",
+    "collate",
+    "compact",
+]
 
 UNLABELLED = -100
 """The class number of a row without a label."""
 
+ROW_WEIGHTS = "row_weights"
 TEACHER_LOGITS, TEACHER_VECTORS = "teacher_logits", "teacher_vectors"
 
 
 Row = tuple[Any, ...]
-"""Ids, the class number, and what a teacher predicted, by name, if there is one."""
+"""Ids, the class number, and further columns by name, if there are any: the row's weight, what a teacher predicted."""
 
 
 class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
@@ -32,6 +42,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         ids: N lists of ids.
         labels: N class numbers; -100 for a row without a label, for which only a teacher has a target.
         teacher_outputs: teacher's outputs for each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
+        weights: (N,) of each row in the loss, above 0; they are scaled to a mean of 1. None weighs all rows the same.
         cut: how many of the texts had more ids, which were left out.
     """
 
@@ -41,6 +52,7 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         labels: Sequence[int],
         *,
         teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        weights: Sequence[float] | npt.NDArray[np.float32] | None = None,
         cut: int = 0,
     ) -> None:
         super().__init__()
@@ -48,6 +60,8 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         self.ids = ids
         self.labels = labels
         self.teacher_outputs = dict(teacher_outputs or {})
+        self.weights = None if weights is None else _with_mean_1(np.asarray(weights, dtype=np.float64))
+        self._columns = self.teacher_outputs if self.weights is None else {**self.teacher_outputs, ROW_WEIGHTS: self.weights}
         self.lengths = np.array([len(sequence) for sequence in ids], dtype=np.int64)
 
     @property
@@ -55,12 +69,17 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         """Class numbers of the texts: those of the rows, where a row is a text."""
         return self.labels
 
+    @property
+    def text_weights(self) -> npt.NDArray[np.float32] | None:
+        """Weights of the texts in the loss; None where all weigh the same."""
+        return self.weights
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Row:
         row = (self.ids[index], self.labels[index])
-        return (*row, {name: values[index] for name, values in self.teacher_outputs.items()}) if self.teacher_outputs else row
+        return (*row, {name: values[index] for name, values in self._columns.items()}) if self._columns else row
 
     def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Numbers of the rows that an epoch takes: one for each text."""
@@ -73,16 +92,30 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
         return logits, np.asarray(labels, dtype=np.int64)
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> EncodedDataset:
-        """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
+        """Return the texts followed by others of weight 1, with what a teacher predicted for all of them in this order."""
         ids, cut = [*self.ids, *compact(others.ids)], self.cut + others.cut
-        return EncodedDataset(ids, [*self.labels, *others.labels], teacher_outputs=teacher_outputs, cut=cut)
+        weights = joined_weights(self.weights, len(others))
+        labels = [*self.labels, *others.labels]
+        return EncodedDataset(ids, labels, teacher_outputs=teacher_outputs, weights=weights, cut=cut)
 
     def by_length(self) -> EncodedDataset:
         """Return the same rows, shortest first; for evaluation, where the order does not matter."""
         order = np.argsort(self.lengths, kind="stable")
         outputs = {name: values[order] for name, values in self.teacher_outputs.items()}
         ids, labels = [self.ids[i] for i in order], [self.labels[i] for i in order]
-        return EncodedDataset(ids, labels, teacher_outputs=outputs, cut=self.cut)
+        weights = None if self.weights is None else self.weights[order]
+        return EncodedDataset(ids, labels, teacher_outputs=outputs, weights=weights, cut=self.cut)
+
+
+def joined_weights(weights: npt.NDArray[np.float32] | None, others: int) -> npt.NDArray[np.float32] | None:
+    """Return the weights of rows that are followed by others of weight 1, (N + others,); None where all weigh the same."""
+    return None if weights is None else np.concatenate([weights, np.ones(others, dtype=np.float32)])
+
+
+def _with_mean_1(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return (N,) float32."""
+    scaled: npt.NDArray[np.float64] = weights / weights.mean() if len(weights) else weights
+    return scaled.astype(np.float32)
 
 
 def compact(ids: Sequence[Sequence[int]]) -> list[Any]:
@@ -94,13 +127,13 @@ def collate(rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
     """Make one batch.
 
     Shapes:
-        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; the teacher's outputs by name,
-            (B, ...) float32
+        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; further columns by name, (B, ...)
+            float32
     """
-    ids, labels, *outputs = zip(*rows, strict=True)
+    ids, labels, *columns = zip(*rows, strict=True)
     batch: dict[str, npt.NDArray[Any]] = {"input_ids": pad(ids), "labels": np.array(labels, dtype=np.int64)}
-    for name in outputs[0][0] if outputs else ():
-        batch[name] = np.stack([row[name] for row in outputs[0]]).astype(np.float32)
+    for name in columns[0][0] if columns else ():
+        batch[name] = np.stack([row[name] for row in columns[0]]).astype(np.float32)
     return batch
 
 

@@ -113,7 +113,7 @@ def hold_out(rows: Examples, *, ratio: float, seed: int) -> tuple[Examples, Exam
         sides[text_key(text) in dev].append(index)
     train, held = sides
     side = rows.take(train, rows.source)
-    kept = dataclasses.replace(rows, texts=side.texts, labels=side.labels)
+    kept = dataclasses.replace(rows, texts=side.texts, labels=side.labels, weights=side.weights)
     return kept, rows.take(held, f"{rows.source} ({len(held)} rows held out)")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.data.dataset import EncodedDataset, compact
+from paddlenlp_embtune.data.dataset import EncodedDataset, compact, joined_weights
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import probabilities_of
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, WindowSpec, tokenize_texts
@@ -30,6 +30,7 @@ class WindowedDataset(EncodedDataset):
         truth: N class numbers.
         windows: how probabilities are put together.
         teacher_outputs: what the teacher predicted for each text, by name, (N, ...); shared by its windows.
+        weights: (N,) of each text in the loss, above 0, each window's too; None weighs all texts the same.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class WindowedDataset(EncodedDataset):
         windows: WindowSpec,
         *,
         teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        weights: Sequence[float] | npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.counts = np.diff(tokenized.first)
         labels = np.repeat(np.asarray(truth, dtype=np.int64), self.counts).tolist()
         by_window = {name: values.repeat(self.counts, axis=0) for name, values in (teacher_outputs or {}).items()}
-        super().__init__(tokenized.ids, labels, teacher_outputs=by_window)
+        of_windows = None if weights is None else np.repeat(np.asarray(weights), self.counts)
+        super().__init__(tokenized.ids, labels, teacher_outputs=by_window, weights=of_windows)
         self.tokenized = tokenized
         self.windows = windows
         self._truth = truth
@@ -53,6 +56,11 @@ class WindowedDataset(EncodedDataset):
         """Class numbers of the N texts."""
         return self._truth
 
+    @property
+    def text_weights(self) -> npt.NDArray[np.float32] | None:
+        """Weights of the N texts."""
+        return None if self.weights is None else self.weights[self.tokenized.first[:-1]]
+
     def epoch_rows(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """Number of the window that an epoch takes of each text, (N,): all of them in turn, from one that the seed chooses."""
         begin = np.random.default_rng(seed).integers(0, self.counts)
@@ -60,14 +68,18 @@ class WindowedDataset(EncodedDataset):
         return rows
 
     def with_soft_targets(self, others: EncodedDataset, teacher_outputs: Mapping[str, npt.NDArray[Any]]) -> WindowedDataset:
-        """Return the texts followed by others, with what a teacher predicted for all of them in this order."""
+        """Return the texts followed by others of weight 1, with what a teacher predicted for all of them in this order."""
         more = (
             others.tokenized if isinstance(others, WindowedDataset) else TokenizedTexts(others.ids, np.arange(len(others) + 1))
         )
         first = np.concatenate([self.tokenized.first, more.first[1:] + len(self)])
         truth = [*self._truth, *others.truth]
         return WindowedDataset(
-            TokenizedTexts([*self.ids, *compact(more.ids)], first), truth, self.windows, teacher_outputs=teacher_outputs
+            TokenizedTexts([*self.ids, *compact(more.ids)], first),
+            truth,
+            self.windows,
+            teacher_outputs=teacher_outputs,
+            weights=joined_weights(self.text_weights, len(others.truth)),
         )
 
     def by_length(self) -> WindowedDataset:
@@ -79,7 +91,8 @@ class WindowedDataset(EncodedDataset):
         order = np.argsort(np.maximum.reduceat(self.lengths, first[:-1]), kind="stable")
         ids = [self.ids[row] for text in order for row in range(first[text], first[text + 1])]
         tokenized = TokenizedTexts(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
-        return WindowedDataset(tokenized, [self._truth[text] for text in order], self.windows)
+        weights = None if self.text_weights is None else self.text_weights[order]
+        return WindowedDataset(tokenized, [self._truth[text] for text in order], self.windows, weights=weights)
 
     def by_text(
         self, logits: npt.NDArray[np.float32], labels: Sequence[int] | npt.NDArray[np.int64]
@@ -127,14 +140,21 @@ def encode_texts(
     )
 
 
-def dataset_from_tokenized(tokenized: TokenizedTexts, truth: Sequence[int], *, windows: WindowSpec | None) -> EncodedDataset:
+def dataset_from_tokenized(
+    tokenized: TokenizedTexts,
+    truth: Sequence[int],
+    *,
+    windows: WindowSpec | None,
+    weights: Sequence[float] | None = None,
+) -> EncodedDataset:
     """Put class numbers beside texts that have been turned into ids.
 
     Args:
         tokenized: N texts.
         truth: N class numbers.
         windows: how longer texts were read; None if they were cut.
+        weights: N weights in the loss, above 0; None weighs all texts the same.
     """
     if windows is not None:
-        return WindowedDataset(tokenized, truth, windows)
-    return EncodedDataset(tokenized.ids, truth, cut=len(tokenized.cut))
+        return WindowedDataset(tokenized, truth, windows, weights=weights)
+    return EncodedDataset(tokenized.ids, truth, weights=weights, cut=len(tokenized.cut))

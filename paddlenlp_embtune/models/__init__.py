@@ -9,6 +9,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.models.factory import (
         build_model as build_model,
+        checked_options as checked_options,
         embedding_name as embedding_name,
         set_embedding as set_embedding,
         try_model as try_model,
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.models.layer_cache import LayerCache as LayerCache, cacheable_layers as cacheable_layers
     from paddlenlp_embtune.models.layers import depth_parameters as depth_parameters, layerwise_groups as layerwise_groups
-    from paddlenlp_embtune.models.losses import cross_entropy as cross_entropy
+    from paddlenlp_embtune.models.losses import (
+        CrossEntropy as CrossEntropy,
+        Focal as Focal,
+        RowLoss as RowLoss,
+        SquaredEMD as SquaredEMD,
+    )
     from paddlenlp_embtune.models.masked_lm import MaskedLanguageModel as MaskedLanguageModel
     from paddlenlp_embtune.models.paddle_engine import PaddleEngine as PaddleEngine, load_layer as load_layer
     from paddlenlp_embtune.models.pretrained_classifier import (
@@ -35,11 +41,11 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "factory": "build_model embedding_name set_embedding try_model with_table",
+            "factory": "build_model checked_options embedding_name set_embedding try_model with_table",
             "features": "FeatureEngine captured_features feature_width",
             "layer_cache": "LayerCache cacheable_layers",
             "layers": "depth_parameters layerwise_groups",
-            "losses": "cross_entropy",
+            "losses": "CrossEntropy Focal RowLoss SquaredEMD",
             "masked_lm": "MaskedLanguageModel",
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",

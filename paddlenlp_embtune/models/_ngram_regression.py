@@ -27,6 +27,7 @@ def fit_ngrams(
     labels: Sequence[int],
     *,
     class_weights: npt.NDArray[np.float32],
+    row_weights: npt.NDArray[np.float32] | None = None,
     buckets: int,
     answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -36,8 +37,9 @@ def fit_ngrams(
         ids: N lists of token ids.
         labels: N class numbers below C; negative for a row without a label, which needs answers.
         class_weights: (C,) float32, the weight of a labelled row by its class.
+        row_weights: (N,) float32, of each row beside that of its class; None for 1. Document frequencies count rows.
         buckets: rows of the table.
-        answers: (N, C) probabilities of a teacher, which rows without a label are fitted to; their weight is 1.
+        answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
     Shapes:
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times the
             inverse document frequency, then the inverse document frequency squared; zero for n-grams that no row has.
@@ -62,7 +64,7 @@ def fit_ngrams(
     idf = np.log((1 + len(ids)) / (1 + np.bincount(features.indices, minlength=len(used)))) + 1
     lengths = np.sqrt(features @ np.square(idf) + 1e-6)
     features.data *= idf[features.indices] / np.repeat(lengths, np.diff(features.indptr))
-    rows, classes, shares = _targets(np.asarray(labels), class_weights, answers)
+    rows, classes, shares = _targets(np.asarray(labels), class_weights, answers, row_weights)
     weights, bias = _per_class(features[rows], classes, shares, num_labels)
     table = np.zeros((buckets, num_labels + 1), np.float32)
     table[used, :-1] = weights * idf[:, None]
@@ -71,14 +73,21 @@ def fit_ngrams(
 
 
 def _targets(
-    labels: npt.NDArray[np.int64], class_weights: npt.NDArray[np.float32], answers: npt.NDArray[np.float32] | None
+    labels: npt.NDArray[np.int64],
+    class_weights: npt.NDArray[np.float32],
+    answers: npt.NDArray[np.float32] | None,
+    row_weights: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return rows, their classes and their weights: one for a labelled row, and for others one for each likely class."""
     labelled, others = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
     weights = class_weights[labels[labelled]].astype(np.float64)
+    if row_weights is not None:
+        weights = weights * row_weights[labelled]
     if answers is None or not len(others):
         return labelled, labels[labelled], weights
     told = answers[others].astype(np.float64)
+    if row_weights is not None:
+        told = told * row_weights[others, None]
     place, classes = np.nonzero(told >= _LEAST_SHARE)
     numbers = np.concatenate([labels[labelled], classes])
     return np.concatenate([labelled, others[place]]), numbers, np.concatenate([weights, told[place, classes]])

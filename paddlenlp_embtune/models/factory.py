@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from paddlenlp_embtune.utils.schema import MAX_COUNT, convert
 
 paddle = compat.require_paddle()
 
-__all__ = ["build_model", "embedding_name", "set_embedding", "try_model", "with_table"]
+__all__ = ["build_model", "checked_options", "embedding_name", "set_embedding", "try_model", "with_table"]
 
 _SIZES = ("vocabulary_size", "dimension", "num_labels")
 
@@ -46,7 +46,7 @@ def build_model(name: str, *, vocabulary_size: int, dimension: int, num_labels: 
             raise RecipeError(
                 f"{size} of the model {name!r} must be a whole number from 1 to {MAX_COUNT:,}, got {shorten(value)}"
             )
-    checked = _checked_options(builder, name, options)
+    checked = checked_options(builder, options, where="model.options", name=name, reserved=_SIZES)
     try:
         model = builder(**sizes, **checked)
     except EmbtuneError:
@@ -86,20 +86,32 @@ def try_model(model: Any, name: str, *, vocabulary_size: int, num_labels: int) -
         )
 
 
-def _checked_options(builder: Any, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse options that a builder does not know, or that are of another type than it annotates."""
+def checked_options(
+    builder: Any, options: Mapping[str, Any], *, where: str, name: str, reserved: Sequence[str]
+) -> dict[str, Any]:
+    """Refuse options that a builder does not know, or that are of another type than it annotates; return them converted.
+
+    Args:
+        builder: a class, a function, or an object that can be called.
+        options: as a recipe states them.
+        where: the part of the recipe, for messages.
+        name: what the builder is registered as.
+        reserved: parameters that no recipe states.
+    Raises:
+        RecipeError: there is no such option, or it is of another type.
+    """
     parameters = inspect.signature(builder).parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        allowed = [parameter for parameter in parameters if parameter not in _SIZES]
+        allowed = [parameter for parameter in parameters if parameter not in reserved]
         for option in options:
             if option not in allowed:
-                raise RecipeError(f"model.options of {name} has no {shorten(option)}; {expected_names(option, allowed)}")
+                raise RecipeError(f"{where} of {name} has no {shorten(option)}; {expected_names(option, allowed)}")
     hints = _hints_of(builder)
     checked = dict(options)
     for option, value in options.items():
         default = parameters[option].default if option in parameters else inspect.Parameter.empty
         if option in hints and not (value is None and default is None):
-            checked[option] = convert(hints[option], value, where=f"model.options.{option}", error=RecipeError)
+            checked[option] = convert(hints[option], value, where=f"{where}.{option}", error=RecipeError)
     return checked
 
 

@@ -14,6 +14,7 @@ from paddlenlp_embtune.encoders import POOLINGS, Pretrained
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.models.adapters._layers import insert_adapter
 from paddlenlp_embtune.models.factory import build_model
+from paddlenlp_embtune.models.heads import build_head
 from paddlenlp_embtune.models.wrappers import NetworkLayer, build_network, fill_network
 from paddlenlp_embtune.utils.schema import build
 
@@ -23,7 +24,7 @@ __all__ = ["PretrainedClassifier", "build_encoder", "classifier_on"]
 
 
 class PretrainedClassifier(NetworkLayer):
-    """An encoder of ``paddlenlp.transformers``, one vector of its tokens' vectors, dropout, and a linear head.
+    """An encoder of ``paddlenlp.transformers``, one vector of its tokens' vectors, dropout, and a head.
 
     Args:
         vocabulary_size: V, the rows of the token embedding; id 0 is padding.
@@ -35,6 +36,7 @@ class PretrainedClassifier(NetworkLayer):
         dropout: share of the pooled values that are dropped in training.
         encoder_dropout: share of the encoder's hidden values and attentions that are dropped in training; None leaves both
             to its settings.
+        head: ``linear``, or ``cumulative_link`` for ordered labels.
         adapter: the options of an :class:`AdapterSpec` that has been put into the encoder; None is for none. To put one in,
             call ``add_adapter`` when the pretrained weights are there.
     Shapes:
@@ -55,6 +57,7 @@ class PretrainedClassifier(NetworkLayer):
         pooling: str = "mean",
         dropout: float = 0.1,
         encoder_dropout: float | None = None,
+        head: str = "linear",
         adapter: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -67,6 +70,7 @@ class PretrainedClassifier(NetworkLayer):
                 "pooling": pooling,
                 "dropout": dropout,
                 "encoder_dropout": encoder_dropout,
+                "head": head,
                 "adapter": None if adapter is None else dict(adapter),
             }
         )
@@ -82,7 +86,8 @@ class PretrainedClassifier(NetworkLayer):
             insert_adapter(self.network, spec)
             self.network.embtune_adapter = spec
         self.dropout = paddle.nn.Dropout(dropout)
-        self.head = paddle.nn.Linear(int(settings["hidden_size"]), num_labels)
+        width = int(settings["hidden_size"])
+        self.head = build_head(head, width=width, num_labels=num_labels, where="head of the encoder")
 
     def note_adapter(self, adapter: Mapping[str, Any] | None) -> None:
         """Take the options of an adapter, or that there is none, into what :meth:`config` returns."""

@@ -14,6 +14,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
+from paddlenlp_embtune.models.heads import build_head
 from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.utils.schema import require_at_most
 
@@ -48,6 +49,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         token_dropout: share of the tokens that are blanked out in training, which costs far less than dropping single values
             of their vectors and does as well.
         dropout: share of the features that are dropped in training.
+        head: ``linear``, or ``cumulative_link`` for ordered labels. The regression is multinomial with both.
     Shapes:
         forward: (B, L) int64 ids to (B, C) float32 logits
     Source:
@@ -68,6 +70,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         ngram_buckets: int = 131072,
         token_dropout: float = 0.1,
         dropout: float = 0.5,
+        head: str = "linear",
     ) -> None:
         super().__init__()
         _check_options(filters=filters, window=window, ngram_buckets=ngram_buckets)
@@ -86,6 +89,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             "ngram_buckets": ngram_buckets,
             "token_dropout": token_dropout,
             "dropout": dropout,
+            "head": head,
         }
         self.window = window
         self.filters = filters
@@ -95,7 +99,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.fast_steps = False
         self.embedding = paddle.nn.Embedding(vocabulary_size, dimension, padding_idx=0)
         self.convolution = paddle.nn.Linear(window * dimension, filters)
-        self.head = paddle.nn.Linear(filters, num_labels)
+        self.head = build_head(head, width=filters, num_labels=num_labels, where="head of textcnn")
         self.dropout = paddle.nn.Dropout(dropout)
         if ngram_buckets:
             self.register_buffer("ngram_table", paddle.zeros([ngram_buckets, num_labels + 1]))
@@ -117,6 +121,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         labels: Sequence[int],
         *,
         class_weights: npt.NDArray[np.float32],
+        row_weights: npt.NDArray[np.float32] | None = None,
         answers: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Fit the regression over n-grams on the training rows.
@@ -125,10 +130,18 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             ids: N lists of token ids.
             labels: N class numbers; -100 for a row without a label.
             class_weights: (C,) float32.
+            row_weights: (N,) float32, of each row beside that of its class; None for 1.
             answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
         """
         if self.ngram_buckets:
-            table, bias = fit_ngrams(ids, labels, class_weights=class_weights, buckets=self.ngram_buckets, answers=answers)
+            table, bias = fit_ngrams(
+                ids,
+                labels,
+                class_weights=class_weights,
+                row_weights=row_weights,
+                buckets=self.ngram_buckets,
+                answers=answers,
+            )
             self.ngram_table.set_value(table)
             self.ngram_bias.set_value(bias)
 

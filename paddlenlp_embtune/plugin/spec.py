@@ -45,7 +45,8 @@ def embtune_register_models() -> Mapping[str, Callable[..., Any]]:  # type: igno
     If it has a method ``fit_before_training(ids, labels, class_weights=w)``, ``embtune train`` calls it once with the encoded
     rows; where ``text.windows`` is set, each window of a long text is a row with the text's label. If the method also takes
     ``answers``, unlabelled texts are among the rows, with the label -100, and a teacher's probabilities for all of them come
-    with it, where there are any. So for ``fit_after_training(logits_of, labels)`` with the development rows, whole texts
+    with it, where there are any; ``row_weights`` gets the (N,) float32 weights of the rows where ``data.weight_column`` states
+    them, and is needed there. So for ``fit_after_training(logits_of, labels)`` with the development rows, whole texts
     always, after the best weights are back; if it also takes ``score``, it gets what tells how good logits are by the metric
     that the recipe watches. A student whose ``forward`` calls a method ``features(input_ids)`` for the vector
     of a text, (B, H), can learn the teacher's vectors too (``distill.hidden``).
@@ -136,9 +137,11 @@ def embtune_register_report_sections() -> Mapping[str, SectionWriter]:  # type: 
 def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return loss factories by name.
 
-    ``factory(class_weights=w)``, with (C,) float32 weights whose mean over the training rows is 1, gives a callable of (B, C)
-    logits and (B,) int64 labels that returns a scalar. The Trainer calls it in evaluations too, without gradients. It is tried
-    on four invented rows before training.
+    ``factory(class_weights=w, **options)``, with (C,) float32 weights whose mean over the training rows is 1 and the recipe's
+    ``train.loss_options``, gives a callable of (B, C) logits and (B,) int64 labels that returns a scalar. The Trainer calls it
+    in evaluations too, without gradients. It is tried on four invented rows before training. A callable that takes a third
+    argument gets (B,) float32 weights of the rows where ``data.weight_column`` states them; others are refused there. A true
+    ``ordered`` of the factory refuses labels without an order.
     """
 
 

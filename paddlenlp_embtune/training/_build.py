@@ -7,6 +7,7 @@ from typing import Any
 
 from paddlenlp_embtune.models import build_model, classifier_on, load_layer, set_embedding, try_model, with_table
 from paddlenlp_embtune.models.adapters import add_adapter
+from paddlenlp_embtune.training._criterion import unordered
 from paddlenlp_embtune.training._preflight import check_length
 from paddlenlp_embtune.training._prepare import Prepared
 from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, build_trainer, seed_everything
@@ -21,11 +22,14 @@ def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
         prepared: the data, the embedding, and the recipe.
         out: folder for the Trainer's checkpoints.
     Raises:
-        RecipeError: the model does not read texts of ``text.max_length``, or does not know an option.
+        RecipeError: the model does not read texts of ``text.max_length``, or does not know an option; or model or loss are for
+            ordered labels, and these are not.
     """
     recipe = prepared.recipe
     seed_everything(recipe.seed)
     model = build_initial_model(prepared)
+    if getattr(getattr(model, "head", None), "ordered", False) and not prepared.ordered:
+        raise unordered("model.options.head is 'cumulative_link'")
     if recipe.adapter is not None:
         add_adapter(model, recipe.adapter)
     check_length(recipe, model)
@@ -35,6 +39,7 @@ def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
         rows=(prepared.train_dataset(), prepared.dev_dataset()),
         labels=prepared.labels,
         tokenizer=prepared.tokenizer,
+        ordered=prepared.ordered,
         out=str(out),
         soft_targets=prepared.soft_targets,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import DistillSpec, GroupSpec
-from paddlenlp_embtune.data import TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
+from paddlenlp_embtune.data import ROW_WEIGHTS, TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import captured_features, feature_width
 
@@ -19,24 +19,25 @@ __all__ = ["add_map", "drop_map", "softened_divergence", "student_loss"]
 MAP = "teacher_map"
 _MAP_RATE = 1e-3
 
-Criterion = Callable[[Any, Any], Any]
+Criterion = Callable[..., Any]
 
 
-def softened_divergence(student: Any, teacher: Any, *, temperature: float) -> Any:
+def softened_divergence(student: Any, teacher: Any, *, temperature: float, weights: Any = None) -> Any:
     """Return the mean over rows of KL(teacher | student), both softened, times the temperature squared.
 
     Args:
         student: logits.
         teacher: logits, or logarithms of probabilities.
         temperature: T, above 0.
+        weights: of the rows in the mean; None weighs them the same.
     Shapes:
-        student, teacher: (B, C); returns: () float32
+        student, teacher: (B, C); weights: (B,) float32; returns: () float32
     Source:
         Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2
     """
     log_softmax = paddle.nn.functional.log_softmax
     ours, theirs = (log_softmax(logits.astype("float32") / temperature) for logits in (student, teacher))
-    return (theirs.exp() * (theirs - ours)).sum(axis=-1).mean() * temperature**2
+    return _mean((theirs.exp() * (theirs - ours)).sum(axis=-1), weights) * temperature**2
 
 
 def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: DistillSpec, criterion: Criterion) -> tuple[Any, Any]:
@@ -46,7 +47,7 @@ def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: Distil
         model: as wrapped for training.
         inner: the same without wrappers.
         inputs: ``input_ids`` (B, L) and ``labels`` (B,), -100 where a row has none; ``teacher_logits`` (B, C), and
-            ``teacher_vectors`` (B, H) or none.
+            ``teacher_vectors`` (B, H) or none; ``row_weights`` (B,) or none.
         spec: the weights.
         criterion: the loss by labels, a mean over rows.
     Returns:
@@ -54,21 +55,28 @@ def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: Distil
     """
     rest = dict(inputs)
     labels, teacher, vectors = rest.pop("labels"), rest.pop(TEACHER_LOGITS), rest.pop(TEACHER_VECTORS, None)
+    weights = rest.pop(ROW_WEIGHTS, None)
     with_map = vectors is not None and hasattr(inner, MAP)
     with contextlib.ExitStack() as stack:
         seen = stack.enter_context(captured_features(inner)) if with_map else []
         logits = model(**rest)
-    loss = softened_divergence(logits, teacher, temperature=spec.temperature) * spec.alpha
+    loss = softened_divergence(logits, teacher, temperature=spec.temperature, weights=weights) * spec.alpha
     labelled = paddle.nonzero(labels != UNLABELLED).flatten()
-    share = labelled.shape[0] / labels.shape[0]
-    if share and spec.alpha < 1:
-        whole = share == 1
-        rows = (logits, labels) if whole else (paddle.gather(logits, labelled), paddle.gather(labels, labelled))
+    if labelled.shape[0] and spec.alpha < 1:
+        whole = labelled.shape[0] == labels.shape[0]
+        given = (logits, labels) if weights is None else (logits, labels, weights)
+        rows = given if whole else tuple(paddle.gather(values, labelled) for values in given)
+        share = labelled.shape[0] / labels.shape[0] if weights is None else rows[-1].sum() / weights.sum()
         loss = loss + criterion(*rows) * ((1 - spec.alpha) * share)
     if with_map:
         distance = getattr(inner, MAP)(seen[-1]).astype("float32") - vectors.astype("float32")
-        loss = loss + distance.square().mean() * spec.hidden
+        squares = distance.square()
+        loss = loss + (squares.mean() if weights is None else _mean(squares.mean(axis=-1), weights)) * spec.hidden
     return loss, logits
+
+
+def _mean(rows: Any, weights: Any) -> Any:
+    return rows.mean() if weights is None else (rows * weights).sum() / weights.sum()
 
 
 def add_map(model: Any, *, width: int) -> GroupSpec:

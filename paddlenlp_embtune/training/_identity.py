@@ -36,7 +36,7 @@ def run_identity(prepared: Prepared) -> dict[str, Any]:
     rest = {name: value for name, value in plain.items() if name not in (*ATTACHED_PARTS, *_STATED_OTHERWISE)}
     rest["train"].pop("checkpoint_seconds")
     rows = {
-        name: hashlib.sha256(repr((part.texts, part.labels)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        name: hashlib.sha256(repr((part.texts, part.labels, part.weights)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
         for name, part in (("train", prepared.train), ("dev", prepared.dev))
     }
     if prepared.pretrained is not None:

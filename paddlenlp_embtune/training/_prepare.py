@@ -99,7 +99,7 @@ class Prepared:
 
         number = {label: index for index, label in enumerate(self.labels)}
         truth = [number[label] for label in rows.labels]
-        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows)
+        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
 
     def train_dataset(self) -> EncodedDataset:
         """Return the training rows as a data set, in order."""
@@ -165,6 +165,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     how: dict[str, Any] = {"text_column": data.text_column, "encoding": data.encoding, "quoting": data.quoting}
     columns = {**how, "label_column": data.label_column, "skip_empty": data.skip_empty}
+    columns["weight_column"] = data.weight_column
     rows = read_examples(data.train, **columns)
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))

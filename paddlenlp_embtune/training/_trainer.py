@@ -16,6 +16,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import Trainer, TrainerCallback, TrainingArguments
 from paddlenlp_embtune.config import DistillSpec, Recipe, TextSpec
 from paddlenlp_embtune.data import (
+    ROW_WEIGHTS,
     TEACHER_LOGITS,
     TEACHER_VECTORS,
     UNLABELLED,
@@ -29,7 +30,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import Tokenizer, pad
-from paddlenlp_embtune.training._criterion import build_criterion, class_weights, row_weights_of
+from paddlenlp_embtune.training._criterion import build_criterion, class_weights_of, row_weights_of
 from paddlenlp_embtune.training._distillation_loss import student_loss
 
 paddle = compat.require_paddle()
@@ -78,10 +79,20 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
         """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
-        if self.distill is None or TEACHER_LOGITS not in inputs:
+        if self.distill is not None and TEACHER_LOGITS in inputs:
+            loss, logits = student_loss(model, self.model, inputs, self.distill, self.criterion)
+        elif ROW_WEIGHTS in inputs:
+            loss, logits = self._weighted_loss(model, **inputs)
+        else:
             return super().compute_loss(model, inputs, return_outputs)
-        loss, logits = student_loss(model, self.model, inputs, self.distill, self.criterion)
         return (loss, (loss, logits)) if return_outputs else loss
+
+    def _weighted_loss(self, model: Any, *, labels: Any, row_weights: Any, **inputs: Any) -> tuple[Any, Any]:
+        """Compute the loss of rows with weights, and their logits."""
+        logits = model(**inputs)
+        loss = self.criterion(logits, labels, row_weights)
+        # The Trainer averages the batches of an evaluation by their numbers of rows; each counts by the weight of its rows.
+        return (loss if model.training else loss * row_weights.mean()), logits
 
     def _get_train_sampler(self) -> LengthBatchSampler:
         sampler = LengthBatchSampler(
@@ -163,6 +174,7 @@ def build_trainer(
     labels: Sequence[str],
     tokenizer: Tokenizer,
     out: str,
+    ordered: bool = False,
     soft_targets: SoftTargets | None = None,
 ) -> LengthBatchedTrainer:
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
@@ -174,9 +186,10 @@ def build_trainer(
         labels: class names in order, C.
         tokenizer: turns unlabelled texts into ids.
         out: folder for what the Trainer itself writes: checkpoints.
+        ordered: whether the order of the labels means something.
         soft_targets: unlabelled texts, and a teacher's answers to them and to the training rows.
     Raises:
-        RecipeError: activations are to be computed again, and the model cannot do that.
+        RecipeError: activations are to be computed again, and the model cannot do that; or loss and weights do not fit.
     """
     if recipe.train.recompute and not any(hasattr(layer, "enable_recompute") for layer in model.sublayers()):
         raise RecipeError(
@@ -203,7 +216,8 @@ def build_trainer(
     )
     arguments.logging_steps = max(1, (len(rows[0].truth) + unlabelled) // arguments.per_device_train_batch_size // 5)
     train, dev = rows[0], rows[1].by_length()
-    weights = class_weights(train.truth, len(labels), balance=recipe.train.class_balance)
+    weights = class_weights_of(recipe.train, train, labels)
+    criterion = build_criterion(recipe.train, weights, ordered=ordered, weighs_rows=train.weights is not None)
     labelled = train
     if soft_targets is not None:
         train = with_soft_targets(labelled, soft_targets, tokenizer, text=recipe.text)
@@ -216,7 +230,7 @@ def build_trainer(
 
     return LengthBatchedTrainer(
         model=model,
-        criterion=build_criterion(recipe.train.loss, weights),
+        criterion=criterion,
         args=arguments,
         data_collator=collate,
         train_dataset=train,
@@ -225,7 +239,7 @@ def build_trainer(
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
         distill=recipe.distill if soft_targets is not None else None,
         cut=(train.cut, dev.cut),
-        row_weights=row_weights_of(train, weights) if recipe.train.loss == "cross_entropy" and soft_targets is None else None,
+        row_weights=row_weights_of(train, weights, criterion=criterion if soft_targets is None else None),
     )
 
 
@@ -233,12 +247,20 @@ def _fit_before_training(
     model: Any, labelled: EncodedDataset, taught: EncodedDataset, weights: npt.NDArray[np.float32]
 ) -> None:
     """Let a model fit what it fits; also to a teacher's answers to unlabelled texts, where it takes them."""
-    takes_answers = "answers" in inspect.signature(model.fit_before_training).parameters
-    if len(taught) == len(labelled) or not takes_answers:
-        model.fit_before_training(labelled.ids, labelled.labels, class_weights=weights)
-        return
-    answers = softmax(taught.teacher_outputs[TEACHER_LOGITS])
-    model.fit_before_training(taught.ids, taught.labels, class_weights=weights, answers=answers)
+    known = inspect.signature(model.fit_before_training).parameters
+    with_answers = len(taught) > len(labelled) and "answers" in known
+    rows = taught if with_answers else labelled
+    options: dict[str, Any] = {"class_weights": weights}
+    if with_answers:
+        options["answers"] = softmax(taught.teacher_outputs[TEACHER_LOGITS])
+    if rows.weights is not None:
+        if "row_weights" not in known:
+            raise RecipeError(
+                f"data.weight_column is stated, but fit_before_training of {type(model).__name__} takes no row_weights; "
+                "expected a model that does, such as textcnn, or data.weight_column null"
+            )
+        options["row_weights"] = rows.weights
+    model.fit_before_training(rows.ids, rows.labels, **options)
 
 
 def with_soft_targets(

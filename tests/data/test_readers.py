@@ -163,3 +163,25 @@ def test_read_texts_refuses(name: str, part: str, tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("label\nx\n", encoding="utf-8")
     with pytest.raises(DataError, match=part):
         read_texts(tmp_path / name, text_column="text")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "viel", "", "1e7"])
+def test_a_weight_that_is_no_number_above_zero_is_refused(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(f"text\tlabel\tw\n涨\t好\t0.5\n跌\t坏\t{value}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"line 3 of .*a.tsv has the weight '{value}' in column 'w'; expected a number above 0"):
+        read_examples(path, text_column="text", label_column="label", weight_column="w")
+
+
+def test_weights_stay_with_their_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "", "label": 1, "w": 9}\n{"text": "涨", "label": 1, "w": 2}\n{"text": "跌", "label": 0, "w": "0.5"}\n'
+    )
+    rows = read_examples(path, text_column="text", label_column="label", weight_column="w", skip_empty=True)
+    assert rows.weights == (2.0, 0.5)
+    assert rows.take([1], "half").weights == (0.5,)
+    assert read_examples(path, text_column="text", label_column="label", skip_empty=True).weights is None
+    path.write_text('{"text": "涨", "label": 1, "w": true}\n')
+    with pytest.raises(DataError, match="has the weight True"):
+        read_examples(path, text_column="text", label_column="label", weight_column="w")

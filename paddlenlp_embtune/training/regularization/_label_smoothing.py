@@ -6,6 +6,7 @@ from typing import Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models import CrossEntropy
 
 paddle = compat.require_paddle()
 
@@ -21,8 +22,8 @@ def smoothed(criterion: Any, *, share: float) -> Any:
         criterion: a ``paddle.nn.CrossEntropyLoss`` with the mean over rows, with or without weights of classes.
         share: of the target that is spread over all classes, above 0 and below 1.
     Returns:
-        A function from logits (..., C) and class numbers (...) or (..., 1) to the mean over rows, each with the weight of its
-        class.
+        A function from logits (..., C), class numbers (...) or (..., 1), and weights of the rows (...) or None, to the mean
+        over rows, each with its weight and that of its class.
     Raises:
         RecipeError: the criterion is another one.
     Source:
@@ -34,7 +35,7 @@ def smoothed(criterion: Any, *, share: float) -> Any:
             "paddle.nn.CrossEntropyLoss with the mean over rows and class numbers, or label_smoothing 0"
         )
 
-    def loss(logits: Any, labels: Any) -> Any:
+    def loss(logits: Any, labels: Any, row_weights: Any = None) -> Any:
         functional = paddle.nn.functional
         classes = logits.shape[-1]
         logs = functional.log_softmax(logits.reshape([-1, classes]).astype("float32"))
@@ -46,6 +47,8 @@ def smoothed(criterion: Any, *, share: float) -> Any:
         weights = counted.astype("float32")
         if criterion.weight is not None:
             weights = weights * paddle.gather(criterion.weight.astype("float32"), numbers)
+        if row_weights is not None:
+            weights = weights * row_weights.reshape([-1])
         # As Paddle's, it is 0 where no row counts.
         return (rows * weights).sum() / weights.sum().clip(min=1e-12)
 
@@ -56,7 +59,8 @@ def _problem(criterion: Any) -> str | None:
     kind = paddle.nn.CrossEntropyLoss
     if criterion is None:
         return "the Trainer has no criterion, so the loss that the model computes is not known"
-    if not isinstance(criterion, kind) or type(criterion).forward is not kind.forward:
+    known = (kind.forward, CrossEntropy.forward)
+    if not isinstance(criterion, kind) or type(criterion).forward not in known:
         return f"the Trainer's criterion is {type(criterion).__name__}"
     wanted = {"reduction": "mean", "soft_label": False, "use_softmax": True, "axis": -1, "label_smoothing": 0.0}
     for name, value in wanted.items():

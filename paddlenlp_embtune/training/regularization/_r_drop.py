@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.data import ROW_WEIGHTS
 from paddlenlp_embtune.errors import HostError
 
 paddle = compat.require_paddle()
@@ -25,14 +26,15 @@ def consistent_loss(
         inputs: tensors by name, rows first.
         alpha: weight of the divergence, above 0.
     Returns:
-        Loss, outputs of all 2B rows, and the mean over the rows of KL(p1 | p2) + KL(p2 | p1).
+        Loss, outputs of all 2B rows, and the mean over the rows, by their weights where there are any, of
+        KL(p1 | p2) + KL(p2 | p1).
     Raises:
         HostError: the model's logits are not among its outputs.
     Source:
         Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", equations 2 to 4, halved
     """
     loss, outputs = compute(doubled(inputs))
-    divergence = symmetric_divergence(*_logits(outputs).chunk(2, axis=0))
+    divergence = symmetric_divergence(*_logits(outputs).chunk(2, axis=0), weights=inputs.get(ROW_WEIGHTS))
     return loss + divergence * (alpha / 4), outputs, divergence.detach()
 
 
@@ -45,17 +47,18 @@ def doubled(inputs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def symmetric_divergence(first: Any, second: Any) -> Any:
+def symmetric_divergence(first: Any, second: Any, *, weights: Any = None) -> Any:
     """Return the mean over rows of KL(p1 | p2) + KL(p2 | p1), which is the sum of (p1 - p2) (log p1 - log p2) over classes.
 
     Paddle's ``kl_div``, and with it PaddleNLP's ``RDropLoss``, passes no gradient on to the second of its distributions.
 
     Shapes:
-        first, second: (..., C) logits
+        first, second: (..., C) logits; weights: (...) float32, or None for a plain mean
     """
     log_softmax = paddle.nn.functional.log_softmax
     one, other = (log_softmax(logits.astype("float32"), axis=-1) for logits in (first, second))
-    return ((one.exp() - other.exp()) * (one - other)).sum(axis=-1).mean()
+    rows = ((one.exp() - other.exp()) * (one - other)).sum(axis=-1)
+    return rows.mean() if weights is None else (rows * weights).sum() / weights.sum()
 
 
 def _logits(outputs: Any) -> Any:
