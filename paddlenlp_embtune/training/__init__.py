@@ -8,6 +8,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._attach import attach as attach
+    from paddlenlp_embtune.training._encoder_vectors import EncoderVectors as EncoderVectors
     from paddlenlp_embtune.training.context import TrainingContext as TrainingContext
     from paddlenlp_embtune.training.divergence import chance_loss as chance_loss
     from paddlenlp_embtune.training.initialize import (
@@ -36,6 +37,7 @@ else:
         __name__,
         {
             "_attach": "attach",
+            "_encoder_vectors": "EncoderVectors",
             "context": "TrainingContext",
             "divergence": "chance_loss",
             "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",

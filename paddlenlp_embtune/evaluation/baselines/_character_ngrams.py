@@ -35,6 +35,11 @@ class CharacterNgrams:
         self._known: list[Codes] = []
         self._idf: npt.NDArray[np.float64] = np.zeros(0)
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the n-grams and their weights."""
+        return sum(int(codes.nbytes) for codes in self._known) + int(self._idf.nbytes)
+
     def fit_transform(self, texts: Sequence[str]) -> Any:
         """Learn the n-grams of N texts; return their features, a sparse (N, F) float64 matrix with rows of length 1 or 0."""
         self._known = [np.unique(codes) for codes, _ in _ngrams(texts, self.longest)]

@@ -39,6 +39,11 @@ class FasttextBaseline:
         self._model: Any = None
         self.classes: tuple[str, ...] = ()
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of its vectors and its weights."""
+        return sum(int(table.nbytes) for table in (self._model.get_input_matrix(), self._model.get_output_matrix()))
+
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> FasttextBaseline:
         """Learn from N texts and their labels, two different ones at least, in one thread, so that a seed decides all."""
         self.classes = tuple(sorted(set(labels)))

@@ -32,6 +32,11 @@ class TfidfBaseline:
         """The labels, sorted: the columns of the scores."""
         return tuple(map(str, self._classifier.classes_))
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the n-grams, their weights, and the classifier's coefficients."""
+        return self.features.size_bytes + int(self._classifier.coef_.nbytes)
+
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> TfidfBaseline:
         """Learn from N texts and their labels, two different ones at least."""
         self._classifier.fit(self.features.fit_transform(texts), np.asarray(labels, dtype=object))

@@ -28,6 +28,10 @@ class Baseline(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The labels that it was fitted on, sorted: the columns of the scores."""
 
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of what it has learned."""
+
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> Baseline:
         """Learn from N texts and their labels, two different ones at least."""
 
