@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
+from paddlenlp_embtune.config.augmentation import AugmentationSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
 from paddlenlp_embtune.config.inputs import DataSpec, TextSpec, VectorSpec, is_path
@@ -27,6 +28,7 @@ __all__ = [
     "AdapterSpec",
     "AdversarialSpec",
     "AlarmSpec",
+    "AugmentationSpec",
     "AverageSpec",
     "ClipSpec",
     "DataSpec",
@@ -54,6 +56,7 @@ _MOST_BYTES = 1 << 20
 _MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
 _PATHS = {
     "data": ("train", "dev"),
+    "augmentation": ("lexicon", "homophone_table", "lookalike_table", "protected"),
     "text": ("vocabulary", "terms"),
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
@@ -68,6 +71,7 @@ class Recipe:
     Args:
         domain: name of a registered domain; None for labels of your own.
         seed: seeds the data order, dropout and every initialisation.
+        augmentation: None trains on the rows of the data alone.
         groups: parameter groups; None takes those that the model's group rules propose.
         layerwise: groups by depth of an encoder, in place of ``groups``.
         adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead.
@@ -88,6 +92,7 @@ class Recipe:
     domain: str | None = None
     seed: int = 0
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
+    augmentation: AugmentationSpec | None = None
     text: TextSpec = dataclasses.field(default_factory=TextSpec)
     vectors: VectorSpec = dataclasses.field(default_factory=VectorSpec)
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)

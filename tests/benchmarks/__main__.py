@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "regularization": "tests.benchmarks.regularization",
     "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
+    "augmentation": "tests.benchmarks.augmentation",
 }
 
 
