@@ -121,6 +121,8 @@ class Recipe:
             object.__setattr__(self, "freeze", None)  # the default has no place here
         _check_release(self.freeze, self.train.epochs)
         _check_cached(self.freeze, self.regularization)
+        mixed = self.regularization is not None and self.regularization.mixup is not None
+        _refuse_both("distill", "regularization.mixup", self.distill is not None and mixed, "a teacher answers whole texts")
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
@@ -222,7 +224,8 @@ def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec 
     """Refuse to change what is looked up in the embedding where it is not looked up."""
     if freeze is None or not freeze.cached or regularization is None:
         return
-    for name in ("embedding_dropout", "adversarial"):
+    mixed = regularization.mixup is not None and regularization.mixup.at == "embedding"
+    for name in ("embedding_dropout", "adversarial", *(("mixup",) if mixed else ())):
         value = getattr(regularization, name)
         require(not value, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
 

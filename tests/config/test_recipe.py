@@ -177,6 +177,7 @@ FULL: dict[str, Any] = {
         "label_smoothing": 0.2,
         "r_drop": 2.0,
         "adversarial": {"kind": "freelb", "epsilon": 0.4, "step_size": 0.2, "steps": 2},
+        "mixup": None,
     },
     "distill": {
         "teacher": "/runs/teacher/bundle",
@@ -279,6 +280,8 @@ ILLEGAL: dict[str, list[Any]] = {
     "freeze.groups": [[], "embedding", [1]],
     "domain": [1, ["finance"]],
     "clip.global_norm": [0, -1, NAN, None],
+    "regularization.mixup.alpha": [0, -1, 101, NAN, None],
+    "regularization.mixup.at": ["head", None],
     "early_stopping.mode": ["maximum", "Max", None],
     "early_stopping.metric": [None],
     "early_stopping.min_delta": [-1e-9, NAN],
