@@ -64,6 +64,13 @@ def _data(event: Mapping[str, Any]) -> None:
         err.print(f"  [yellow]note:[/] {escape(line)}", markup=True)
 
 
+def _augmentation(event: Mapping[str, Any]) -> None:
+    rows = ", ".join(f"{name} {number}" for name, number in event["rows"].items())
+    left_out = {"nothing to change": event["unchanged"], "a text that is there already": event["repeated"]}
+    reasons = ", ".join(f"{total} {why}" for why, found in left_out.items() if (total := sum(found.values())))
+    err.print(f"augmentation: {event['added']} rows added ({rows})" + (f"; left out: {reasons}" if reasons else ""))
+
+
 def _vectors(event: Mapping[str, Any]) -> None:
     origins = ", ".join(f"{count} {origin}" for origin, count in event["origins"].items())
     err.print(f"vectors: {event['source']}; {event['found']:.1%} of tokens found ({origins})")
@@ -240,6 +247,7 @@ def _baseline(event: Mapping[str, Any]) -> None:
 
 _FORMS = {
     "alarm": _alarm,
+    "augmentation": _augmentation,
     "average": _average,
     "averaged": _averaged,
     "baseline": _baseline,

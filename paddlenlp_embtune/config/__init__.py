@@ -8,6 +8,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
+    from paddlenlp_embtune.config.augmentation import AugmentationSpec as AugmentationSpec
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
     from paddlenlp_embtune.config.domain import Domain as Domain
     from paddlenlp_embtune.config.evaluation import (
@@ -43,6 +44,7 @@ else:
         __name__,
         {
             "adapter": "AdapterSpec",
+            "augmentation": "AugmentationSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
+from paddlenlp_embtune.config.augmentation import AugmentationSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
@@ -28,6 +29,7 @@ __all__ = [
     "AdapterSpec",
     "AdversarialSpec",
     "AlarmSpec",
+    "AugmentationSpec",
     "AverageSpec",
     "ClipSpec",
     "DataSpec",
@@ -56,6 +58,7 @@ _MOST_BYTES = 1 << 20
 _MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
 _PATHS = {
     "data": ("train", "dev"),
+    "augmentation": ("lexicon", "homophone_table", "lookalike_table", "protected"),
     "text": ("vocabulary", "terms"),
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
@@ -70,6 +73,7 @@ class Recipe:
     Args:
         domain: name of a registered domain; None for labels of your own.
         seed: seeds the data order, dropout and every initialisation.
+        augmentation: None trains on the rows of the data alone.
         groups: parameter groups; None takes those that the model's group rules propose.
         layerwise: groups by depth of an encoder, in place of ``groups``.
         adapter: None tunes the encoder's own weights; an adapter tunes few new ones instead.
@@ -90,6 +94,7 @@ class Recipe:
     domain: str | None = None
     seed: int = 0
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
+    augmentation: AugmentationSpec | None = None
     text: TextSpec = dataclasses.field(default_factory=TextSpec)
     vectors: VectorSpec = dataclasses.field(default_factory=VectorSpec)
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
@@ -119,6 +124,8 @@ class Recipe:
             object.__setattr__(self, "freeze", None)  # the default has no place here
         _check_release(self.freeze, self.train.epochs)
         _check_cached(self.freeze, self.regularization)
+        mixed = self.regularization is not None and self.regularization.mixup is not None
+        _refuse_both("distill", "regularization.mixup", self.distill is not None and mixed, "a teacher answers whole texts")
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
@@ -220,7 +227,8 @@ def _check_cached(freeze: FreezeSpec | None, regularization: RegularizationSpec 
     """Refuse to change what is looked up in the embedding where it is not looked up."""
     if freeze is None or not freeze.cached or regularization is None:
         return
-    for name in ("embedding_dropout", "adversarial"):
+    mixed = regularization.mixup is not None and regularization.mixup.at == "embedding"
+    for name in ("embedding_dropout", "adversarial", *(("mixup",) if mixed else ())):
         value = getattr(regularization, name)
         require(not value, f"regularization.{name}", value, "left out beside freeze.cached, which skips the embedding")
 

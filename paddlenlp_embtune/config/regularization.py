@@ -1,4 +1,4 @@
-"""The part of a recipe about regularization: dropout of tokens, label smoothing, R-Drop, adversarial training."""
+"""The part of a recipe about regularization: dropout of tokens, label smoothing, R-Drop, adversarial training, mixup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 
-__all__ = ["AdversarialSpec", "RegularizationSpec"]
+__all__ = ["AdversarialSpec", "MixupSpec", "RegularizationSpec"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,33 @@ class AdversarialSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MixupSpec:
+    """Train on mixtures of two texts of a batch, with both of their labels.
+
+    A row's vector becomes λ times its own plus 1 - λ times another row's, and its loss λ times that of its own label plus
+    1 - λ times that of the other one; λ is drawn from Beta(alpha, alpha) for every batch.
+
+    Args:
+        alpha: above 0, at most 100; towards 0, hardly anything is mixed; 1 draws λ evenly. Zhang et al. took 0.1 to 0.4.
+        at: what is mixed: ``features``, the vectors of the texts before the head, or ``embedding``, the embedded tokens, place
+            by place; where the other text is shorter, with its padding.
+    Source:
+        Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1; Guo, Mao and Zhang 2019, "Augmenting Data
+        with Mixup for Sentence Classification", section 3: features is their senMixup, embedding their wordMixup
+    """
+
+    alpha: float = 0.2
+    at: str = "features"
+
+    PLACES = ("features", "embedding")
+
+    def __post_init__(self) -> None:
+        check_types(self, where="mixup", error=RecipeError)
+        require(0 < self.alpha <= 100, "regularization.mixup.alpha", self.alpha, "above 0 and at most 100")
+        require_name("regularization.mixup.at", self.at, self.PLACES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RegularizationSpec:
     """Regularization of training steps; evaluation, export and stored weights are not affected.
 
@@ -77,6 +104,7 @@ class RegularizationSpec:
             being means over the rows. That is half of the paper's loss, so that alpha means what it means there, where 1 to 5
             served, and the scale of the loss stays.
         adversarial: training on perturbed embeddings; None leaves it out.
+        mixup: training on mixtures of texts; None leaves it out. Not beside ``r_drop``, ``adversarial`` or a teacher.
     Source:
         embedding_dropout: Gal and Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural
         Networks", section 4.2, and Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models", section
@@ -88,6 +116,7 @@ class RegularizationSpec:
     label_smoothing: float = 0.0
     r_drop: float = 0.0
     adversarial: AdversarialSpec | None = None
+    mixup: MixupSpec | None = None
 
     def __post_init__(self) -> None:
         check_types(self, where="regularization", error=RecipeError)
@@ -95,6 +124,9 @@ class RegularizationSpec:
             value = getattr(self, name)
             require(0 <= value < 1, f"regularization.{name}", value, "0 or more and below 1")
         require(self.r_drop >= 0, "regularization.r_drop", self.r_drop, "0 or more")
+        for name in ("r_drop", "adversarial") if self.mixup is not None else ():
+            value = getattr(self, name)
+            require(not value, f"regularization.{name}", value, "left out beside mixup, which mixes the texts of one pass")
 
     @property
     def is_empty(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.text._term_matcher import TermMatcher as TermMatcher
     from paddlenlp_embtune.text.added_terms import (
         AddedTerms as AddedTerms,
         TermTokenizer as TermTokenizer,
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer as ErnieMTokenizer
     from paddlenlp_embtune.text.factory import TOKENIZERS as TOKENIZERS, build_tokenizer as build_tokenizer
-    from paddlenlp_embtune.text.jieba_segmenter import common_words as common_words
+    from paddlenlp_embtune.text.jieba_segmenter import (
+        WordCutter as WordCutter,
+        common_words as common_words,
+        word_cutter as word_cutter,
+    )
     from paddlenlp_embtune.text.normalization import CLEANING as CLEANING, clean as clean, is_blank as is_blank
     from paddlenlp_embtune.text.pruning import PrunedTokenizer as PrunedTokenizer, prune_tokenizer as prune_tokenizer
     from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer as SentencePieceTokenizer
@@ -70,13 +75,14 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_term_matcher": "TermMatcher",
             "added_terms": "AddedTerms TermTokenizer add_terms",
             "base": "CharTokenizer Tokenizer UnknownReport content_ids pad unknown_report",
             "comparison": "compare_tokenizers",
             "encoding": "TokenizedTexts chunk_texts tokenize_texts",
             "ernie_m": "ErnieMTokenizer",
             "factory": "TOKENIZERS build_tokenizer",
-            "jieba_segmenter": "common_words",
+            "jieba_segmenter": "WordCutter common_words word_cutter",
             "normalization": "CLEANING clean is_blank",
             "pruning": "PrunedTokenizer prune_tokenizer",
             "sentencepiece": "SentencePieceTokenizer",

@@ -27,7 +27,7 @@ ATTACHED_PARTS = (
 )
 """The parts of a recipe that ``attach`` puts on a Trainer, and that every checkpoint states."""
 
-_STATED_OTHERWISE = ("data", "distill", "export")  # by their contents, or of no account before training ends
+_STATED_OTHERWISE = ("data", "augmentation", "distill", "export")  # by their contents, or of no account before training ends
 
 
 def run_identity(prepared: Prepared) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle import Bundle, model_name
 from paddlenlp_embtune.config import PRETRAINED, Domain, ModelSpec, Recipe
 from paddlenlp_embtune.data import DataReport, Examples, SoftTargets, check_examples, discover_labels, hold_out, read_examples
+from paddlenlp_embtune.data.augmentation import AugmentationReport, augment_examples
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
@@ -29,6 +30,7 @@ from paddlenlp_embtune.text import (
     Tokenizer,
     content_ids,
     describe_unused_terms,
+    read_term_list,
     tokenize_texts,
     unknown_report,
     unused_terms,
@@ -51,11 +53,12 @@ class Prepared:
 
     Args:
         recipe: what to do, with every default that depends on the data filled in, and absolute paths.
-        train, dev: labelled rows.
+        train, dev: labelled rows; behind those of the data, ``train`` has the rows that augmentation added.
         train_ids, dev_ids: the same rows as the model gets them.
         labels: class names in order.
         ordered: whether their order means anything.
         report: what a look at the data found.
+        augmentation: what was added to the training rows; None without it.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
@@ -79,6 +82,7 @@ class Prepared:
     tokenizer: Tokenizer
     table: npt.NDArray[np.float32]
     coverage: Coverage
+    augmentation: AugmentationReport | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
@@ -174,6 +178,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     report = check_examples(rows, dev, labels)
+    rows, augmentation = _augmented(recipe, rows, dev, domain)
     teaching = None
     if recipe.distill is not None:
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
@@ -197,6 +202,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         tokenizer=start.tokenizer,
         table=start.table,
         coverage=start.coverage,
+        augmentation=augmentation,
         bundle=start.bundle,
         pretrained=start.pretrained,
         teaching=teaching,
@@ -204,6 +210,18 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         unused_terms=unused,
         term_groups=domain.term_groups if domain is not None else {},
     )
+
+
+def _augmented(
+    recipe: Recipe, train: Examples, dev: Examples, domain: Domain | None
+) -> tuple[Examples, AugmentationReport | None]:
+    """Add varied copies to the training rows, as far as the recipe asks for them; the terms of recipe and domain stay."""
+    if recipe.augmentation is None:
+        return train, None
+    terms = [*chain.from_iterable(domain.term_groups.values())] if domain is not None else []
+    if recipe.text.terms is not None:
+        terms += read_term_list(Path(recipe.text.terms)).terms
+    return augment_examples(train, recipe.augmentation, dev_texts=dev.texts, terms=terms, seed=recipe.seed)
 
 
 def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: TokenizedTexts) -> Iterator[Sequence[int]]:
@@ -280,7 +298,7 @@ def data_summary(prepared: Prepared, *, folders: bool = True) -> dict[str, Any]:
     return {
         "train": shown(prepared.train.source),
         "dev": shown(prepared.dev.source),
-        "train_rows": len(prepared.train),
+        "train_rows": prepared.report.rows[0],
         "dev_rows": len(prepared.dev),
         "classes": prepared.report.classes,
         "duplicates": prepared.report.duplicates,

@@ -32,6 +32,7 @@ from paddlenlp_embtune.training._teacher import with_teacher_answers
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder
 from paddlenlp_embtune.utils.run_layout import BUNDLE, RECIPE, RECORD, checkpoints_of
+from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training.context import TrainingContext
@@ -128,6 +129,8 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
     """Write the events that are known before training: recipe and machine, data, and where the vectors came from."""
     record.write("start", recipe=prepared.recipe.fingerprint(), cpu=dataclasses.asdict(compat.cpu_setup()))
     record.write("data", **data_summary(prepared))
+    if prepared.augmentation is not None:
+        record.write("augmentation", added=prepared.augmentation.added, **to_plain(prepared.augmentation))
     record.write("vectors", **prepared.origins)
 
 

@@ -26,6 +26,7 @@ _BENCHMARKS = {
     "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
     "losses": "tests.benchmarks.losses",
+    "augmentation": "tests.benchmarks.augmentation",
 }
 
 

@@ -25,6 +25,19 @@ FULL: dict[str, Any] = {
         "encoding": "gb18030",
         "quoting": "csv",
     },
+    "augmentation": {
+        "copies": 2,
+        "lexicon": "/synonyms.txt",
+        "synonyms": 0.1,
+        "insertion": 0.2,
+        "swap": 0.3,
+        "deletion": 0.4,
+        "homophones": 0.5,
+        "homophone_table": "/homophones.txt",
+        "lookalikes": 0.6,
+        "lookalike_table": "/lookalikes.txt",
+        "protected": "/protected.txt",
+    },
     "text": {
         "tokenizer": "sentencepiece",
         "vocabulary": "/models/pieces.model",
@@ -164,6 +177,7 @@ FULL: dict[str, Any] = {
         "label_smoothing": 0.2,
         "r_drop": 2.0,
         "adversarial": {"kind": "freelb", "epsilon": 0.4, "step_size": 0.2, "steps": 2},
+        "mixup": None,
     },
     "distill": {
         "teacher": "/runs/teacher/bundle",
@@ -248,6 +262,9 @@ ILLEGAL: dict[str, list[Any]] = {
     "data": [None, [], "train.tsv"],
     "data.labels": [[], ["a"], ["a", "a"], "ab", [1, 0], [True, False]],
     "data.dev_ratio": [0, 1, -0.1, 1.5, NAN, "nan", "a tenth", True, None],
+    "augmentation.swap": [-0.1, 1.5, NAN, None, "often"],
+    "augmentation.synonyms": [0.1],  # without a lexicon
+    "augmentation.copies": [0, 17, 1.5, None],
     "text.extra_rows": [-1, "2000"],
     "text.pieces": [99, "8000", None],
     "text.vocabulary": ["vocab.txt"],
@@ -264,6 +281,8 @@ ILLEGAL: dict[str, list[Any]] = {
     "freeze.groups": [[], "embedding", [1]],
     "domain": [1, ["finance"]],
     "clip.global_norm": [0, -1, NAN, None],
+    "regularization.mixup.alpha": [0, -1, 101, NAN, None],
+    "regularization.mixup.at": ["head", None],
     "early_stopping.mode": ["maximum", "Max", None],
     "early_stopping.metric": [None],
     "early_stopping.min_delta": [-1e-9, NAN],
@@ -365,6 +384,7 @@ def test_what_is_saved_can_be_loaded_from_anywhere(tmp_path: Path, monkeypatch: 
     (tmp_path / "in").mkdir()
     text = (
         "data: {train: a.tsv, dev: ../b.tsv}\ntext: {terms: t.txt}\nvectors: {source: x.vec, tokens: t.txt}\n"
+        "augmentation: {lexicon: s.txt, synonyms: 0.1}\n"
         "distill: {teacher: runs/t, unlabelled: [u.txt, /v.txt], answers: a.safetensors}\nmodel: {start: runs/s}\n"
     )
     (tmp_path / "in" / "recipe.yaml").write_text(text, encoding="utf-8")
@@ -375,6 +395,8 @@ def test_what_is_saved_can_be_loaded_from_anywhere(tmp_path: Path, monkeypatch: 
     again = Recipe.load(tmp_path / "elsewhere" / "recipe.yaml")
     assert again == loaded.relative_to(tmp_path)
     assert again.data.train == str(tmp_path / "in" / "a.tsv")
+    assert again.augmentation is not None
+    assert again.augmentation.lexicon == str(tmp_path / "in" / "s.txt")
     assert again.distill is not None
     assert again.distill.unlabelled == (str(tmp_path / "in" / "u.txt"), "/v.txt")
 

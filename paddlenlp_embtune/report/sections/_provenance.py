@@ -32,6 +32,7 @@ def data(run: Run, figures: FigureWriter) -> str:
     )
     counts = [
         ("training rows", f"{found['train_rows']:,}"),
+        *_augmentation(run.last("augmentation")),
         ("development rows", f"{found['dev_rows']:,}"),
         ("duplicates", f"{plural(found['duplicates'], 'training text')} seen before"),
         ("conflicts", f"{plural(found['conflicts'], 'training text')} with more than one label"),
@@ -48,6 +49,13 @@ def data(run: Run, figures: FigureWriter) -> str:
         vectors=_vectors(run.last("vectors") or (run.manifest or {}).get("vectors")),
         fingerprints=[(Path(name).name, value) for name, value in (found.get("sha256") or {}).items()],
     )
+
+
+def _augmentation(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    rows = ", ".join(f"{name} {number:,}" for name, number in found["rows"].items())
+    return [("added by augmentation", f"{plural(found['added'], 'row')} ({rows})")]
 
 
 def _vectors(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

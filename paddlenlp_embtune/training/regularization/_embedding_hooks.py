@@ -106,6 +106,7 @@ class EmbeddingHooks:
         self.padding = _padding(model, self.layers)
         self.chance = chance
         self.changes: Perturbations | None = None
+        self.mix: Callable[[Any], Any] | None = None
         self.passes = 1
         self._seen = 0
 
@@ -131,6 +132,8 @@ class EmbeddingHooks:
         if self.chance:
             factors = drop_tokens(ids, chance=self.chance, padding=self.padding, passes=self.passes)
             rows = rows * factors.astype(rows.dtype)
+        if self.mix is not None:
+            rows = self.mix(rows)
         if self.changes is not None:
             mask = paddle.ones_like(ids) if self.padding is None else ids != self.padding
             rows = self.changes.add(rows, mask.astype("float32").unsqueeze(-1))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from paddlenlp_embtune.compat import wrap_loss, wrap_step
@@ -13,6 +14,7 @@ from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 from paddlenlp_embtune.training.regularization._adversarial import fgm, freelb
 from paddlenlp_embtune.training.regularization._embedding_hooks import EmbeddingHooks
 from paddlenlp_embtune.training.regularization._label_smoothing import smoothed
+from paddlenlp_embtune.training.regularization._mixup import Mixing, check_mixable
 from paddlenlp_embtune.training.regularization._r_drop import consistent_loss
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.schema import to_plain
@@ -39,8 +41,10 @@ def regularize(trainer: Any, spec: RegularizationSpec, *, record: RunRecord | No
     Returns:
         Callbacks to add to the Trainer: one, or none where nothing is switched on.
     Raises:
-        RecipeError: label smoothing with another loss than cross-entropy; or the model looks nothing up by an ``nn.Embedding``.
-        HostError: the Trainer is regularised already, runs a pipeline, or the embedding of its model is not known.
+        RecipeError: label smoothing with another loss than cross-entropy; the model looks nothing up by an ``nn.Embedding``, or
+            gives no vectors of texts that could be mixed.
+        HostError: the Trainer is regularised already, runs a pipeline, has no criterion to mix labels with, or the embedding of
+            its model is not known.
     """
     if spec.is_empty:
         return []
@@ -87,9 +91,14 @@ class _Steps:
         if spec.label_smoothing:
             self.criterion = smoothed(trainer.criterion, share=spec.label_smoothing)
         self.lookups: EmbeddingHooks | None = None
-        if spec.embedding_dropout or spec.adversarial is not None:
+        self.mixing: Mixing | None = None
+        if spec.mixup is not None:
+            check_mixable(trainer, at=spec.mixup.at)
+            self.mixing = Mixing(spec.mixup.alpha)
+        if spec.embedding_dropout or spec.adversarial is not None or self._mixes_at("embedding"):
             self.lookups = EmbeddingHooks(trainer.model, chance=spec.embedding_dropout)
             self.lookups.passes = 2 if spec.r_drop else 1
+            self.lookups.mix = self.mixing.mix if self.mixing is not None and self._mixes_at("embedding") else None
         self._running = False
         self._compared = False
 
@@ -100,16 +109,35 @@ class _Steps:
         try:
             if self.criterion is not None:
                 self.trainer.criterion = self.criterion
-            if self.lookups is None:
-                return once()
-            with self.lookups.changed():
-                adversarial = self.spec.adversarial
-                if adversarial is None:
-                    return once()
-                return (fgm if adversarial.kind == "fgm" else freelb)(once, model, self.lookups, **adversarial.options)
+            with self._mixed():
+                return self._passes(once, model)
         finally:
             self.trainer.criterion = plain
             self._running = False
+
+    def _passes(self, once: Callable[[], Any], model: Any) -> Any:
+        """Make the passes of a step with what it looks up changed."""
+        if self.lookups is None:
+            return once()
+        with self.lookups.changed():
+            adversarial = self.spec.adversarial
+            if adversarial is None:
+                return once()
+            return (fgm if adversarial.kind == "fgm" else freelb)(once, model, self.lookups, **adversarial.options)
+
+    def _mixes_at(self, place: str) -> bool:
+        return self.spec.mixup is not None and self.spec.mixup.at == place
+
+    @contextlib.contextmanager
+    def _mixed(self) -> Iterator[None]:
+        """Mix texts and labels, if that is switched on."""
+        if self.mixing is None:
+            yield
+            return
+        self.trainer.criterion = self.mixing.criterion(self.trainer.criterion)
+        vectors = self.mixing.features(self.trainer.model) if self._mixes_at("features") else contextlib.nullcontext()
+        with self.mixing.one_pass(), vectors:
+            yield
 
     def around_loss(self, compute: Callable[[Any], tuple[Any, Any]], inputs: Any) -> tuple[Any, Any] | None:
         """Compute the loss of a pass; leave it to the Trainer outside of steps."""
