@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         trainer_module as trainer_module,
     )
     from paddlenlp_embtune.compat.lora import insert_lora as insert_lora, merge_lora as merge_lora
+    from paddlenlp_embtune.compat.optimizer_patch import speed_up_optimizer as speed_up_optimizer
     from paddlenlp_embtune.compat.paddle import (
         effective_learning_rate as effective_learning_rate,
         fix_layer_norm_gradients as fix_layer_norm_gradients,
@@ -111,6 +112,7 @@ else:
                 "trainer_module"
             ),
             "lora": "insert_lora merge_lora",
+            "optimizer_patch": "speed_up_optimizer",
             "paddle": (
                 "effective_learning_rate fix_layer_norm_gradients learning_rate_multiplier learning_rate_tensor quiet "
                 "read_only_view require_paddle restore_layer_norms row_dots squared_norm untrace"

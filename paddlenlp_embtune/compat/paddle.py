@@ -34,6 +34,7 @@ def require_paddle() -> Any:
         MissingDependencyError: it is not installed.
     """
     loaded = sys.modules.get("paddle")
+    # Silencing warnings takes as long as a small operator; importlib waits for an import that another thread has begun.
     if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
         return loaded  # steps ask many times
     try:

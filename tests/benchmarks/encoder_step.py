@@ -3,7 +3,7 @@
 The encoder: 12 layers, 384 wide, 12 heads, 1,536 between, 21,500 rows, exact gelu, dropout 0.1; mean over tokens, linear head,
 cross-entropy, clipping at norm 1, AdamW; 16 texts of up to 43 tokens. Every side is a process of its own; the sides take
 turns, and ratios are taken round by round. ``ranks`` is one training on two processes of one thread each, 8 texts
-apiece, gradients exchanged by gloo.
+apiece, gradients exchanged by gloo. At the end, one step by kind of work (``encoder_profile``).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def main() -> None:
         f"{middle(both, 1):.2f} s for {BATCH} texts; ratio {statistics.median(one / two for one, two in both):.2f}",
         flush=True,
     )
+    for kernels in ("paddle", "onednn"):
+        subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.benchmarks.encoder_profile", kernels], check=True)
 
 
 def middle(pairs: list[tuple[float, float]], place: int) -> float:
@@ -106,7 +108,10 @@ def batches(texts: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return made
 
 
-def paddle_step(side: str, threads: int) -> Callable[[int], float]:
+def paddle_step(
+    side: str, threads: int, *, timed: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda _, function: function
+) -> Callable[[int], float]:
+    """Return a step whose clipping, update and cleaning up are called by ``timed(kind, function)``."""
     from paddlenlp_embtune import compat, prepare_cpu
 
     prepare_cpu(threads=threads)
@@ -116,6 +121,7 @@ def paddle_step(side: str, threads: int) -> Callable[[int], float]:
     from paddlenlp.transformers import BertConfig, BertModel
 
     from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder
+    from paddlenlp_embtune.compat.optimizer_patch import speed_up_optimizer
 
     class Classifier(paddle.nn.Layer):
         def __init__(self) -> None:
@@ -146,7 +152,12 @@ def paddle_step(side: str, threads: int) -> Callable[[int], float]:
     if side == "ranks":
         paddle.distributed.init_parallel_env()
         model = paddle.DataParallel(model)
-    optimizer = paddle.optimizer.AdamW(RATE, parameters=model.parameters(), grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
+    clip = paddle.nn.ClipGradByGlobalNorm(1.0)
+    optimizer = paddle.optimizer.AdamW(RATE, parameters=model.parameters(), grad_clip=clip)
+    if side != "paddle":
+        speed_up_optimizer(optimizer)
+    clip._dygraph_clip = timed("clipping", clip._dygraph_clip)
+    update, clear = timed("AdamW", optimizer.step), timed("clearing gradients", optimizer.clear_grad)
     texts = BATCH // 2 if side == "ranks" else BATCH
     data = [(paddle.to_tensor(ids), paddle.to_tensor(labels)) for ids, labels in batches(texts)]
 
@@ -154,8 +165,8 @@ def paddle_step(side: str, threads: int) -> Callable[[int], float]:
         ids, labels = data[number % len(data)]
         loss = paddle.nn.functional.cross_entropy(model(ids), labels)
         loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
+        update()
+        clear()
         return float(loss)
 
     return step

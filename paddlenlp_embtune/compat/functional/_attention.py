@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.compat import onednn
-from paddlenlp_embtune.compat.functional._arrays import Array, array_of, tensor_of
+from paddlenlp_embtune.compat.functional._arrays import Array, array_of, fresh_array, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator, wanted_gradients
-from paddlenlp_embtune.compat.functional._dropout import apply_mask, draw_mask
+from paddlenlp_embtune.compat.functional._dropout import draw_mask
 
 __all__ = ["attention"]
+
+_SMALL_SUM = 2.0**-100
+"""Below it, the exponentials of a row may have lost precision, being near the smallest numbers."""
 
 
 def attention(query: Any, key: Any, value: Any, mask: Any | None, *, heads: int, probability: float) -> Any:
@@ -31,9 +34,9 @@ def _operator() -> Any:
 
 
 def _split_heads(values: Array, heads: int) -> Array:
-    """Copy (B, L, D) into (B, heads, L, D / heads)."""
+    """Look at (B, L, D) as (B, heads, L, D / heads)."""
     batch, length, width = values.shape
-    return np.ascontiguousarray(values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3))
+    return values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
 
 
 def _join_heads(tensor: Any) -> Array:
@@ -41,48 +44,47 @@ def _join_heads(tensor: Any) -> Array:
     return np.ascontiguousarray(array_of(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
 
 
-def _softmax(scores: Array, mask: Any | None) -> Array:
-    """Return the softmax of masked scores over the last axis, in memory of its own."""
-    weights: Array = np.array(scores) if mask is None else scores + array_of(mask)
-    weights -= weights.max(axis=-1, keepdims=True)
-    np.exp(weights, out=weights)
-    weights /= np.einsum("bhij->bhi", weights)[..., None]
-    return weights
+def _softmax(scores: Array, mask: Array | None) -> None:
+    """Turn scores into the softmax, over the last axis, of what they are with the mask added."""
+    # One shift for all rows is enough for nearly all, and a maximum by rows takes longer than all the rest.
+    shift = scores.max() + (0 if mask is None else mask.max())
+    exponentials = np.exp(np.add(scores, -shift if mask is None else mask - shift))
+    sums = np.einsum("bhij->bhi", exponentials)[..., None]
+    if not (sums.min() > _SMALL_SUM):  # or NaN
+        exponentials = scores if mask is None else scores + mask
+        exponentials -= exponentials.max(axis=-1, keepdims=True)
+        np.exp(exponentials, out=exponentials)
+        sums = np.einsum("bhij->bhi", exponentials)[..., None]
+    np.divide(exponentials, sums, out=scores)
 
 
 def _forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
-    queries = _split_heads(array_of(query), heads)
-    queries = queries * np.float32(queries.shape[-1] ** -0.5)
-    split = [tensor_of(queries), tensor_of(_split_heads(array_of(key), heads)), tensor_of(_split_heads(array_of(value), heads))]
-    weights = _softmax(array_of(onednn.matmul(split[0], split[1], transpose_y=True)), mask)
-    kept = draw_mask(weights.shape, probability) if probability else None
-    used = weights if kept is None else apply_mask(weights, kept)
-    out = _join_heads(onednn.matmul(tensor_of(used), split[2]))
-    context.kept = split, weights, kept, out
-    return tensor_of(out.copy())
+    queries, keys, values = (_split_heads(array_of(tensor), heads) for tensor in (query, key, value))
+    queries = np.multiply(queries, np.float32(queries.shape[-1] ** -0.5), order="C")
+    split = tensor_of(queries), *(tensor_of(np.ascontiguousarray(each)) for each in (keys, values))
+    weights = fresh_array(onednn.matmul(split[0], split[1], transpose_y=True))
+    _softmax(weights, None if mask is None else array_of(mask))
+    factors = draw_mask(weights.shape, probability) if probability else None
+    context.kept = split, weights, factors
+    used = weights if factors is None else weights * factors
+    return tensor_of(_join_heads(onednn.matmul(tensor_of(used), split[2])))
 
 
 def _backward(context: Any, gradient: Any) -> Any:
-    (queries, keys, values), weights, kept, out = context.kept
-    heads = queries.shape[1]
-    by_head = (*out.shape[:2], heads, out.shape[2] // heads)
-    arrived = array_of(gradient)
-    split = tensor_of(_split_heads(arrived, heads))
-    # Through softmax: weights * (their gradients - sum of weights * their gradients); that sum equals the one of outputs times
-    # theirs, dropout included (Dao et al. 2022, "FlashAttention", appendix B.2).
-    balance = np.einsum("blhd,blhd->bhl", arrived.reshape(by_head), out.reshape(by_head))[..., None]
-    slopes = np.array(array_of(onednn.matmul(split, values, transpose_y=True)))
+    (queries, keys, values), weights, factors = context.kept
+    heads, width = queries.shape[1], queries.shape[3]
+    split = tensor_of(np.ascontiguousarray(_split_heads(array_of(gradient), heads)))
+    slopes = fresh_array(onednn.matmul(split, values, transpose_y=True))
     used = weights
-    if kept is not None:
-        slopes *= kept[0]
-        slopes *= kept[1]
-        used = apply_mask(weights, kept)
-    slopes -= balance
+    if factors is not None:
+        slopes *= factors
+        used = weights * factors
+    # Through softmax: weights * (their gradients - sum of weights * their gradients)
+    slopes -= np.einsum("bhij,bhij->bhi", weights, slopes)[..., None]
     slopes *= weights
     scores = tensor_of(slopes)
-    scale = np.float32(by_head[-1] ** -0.5)
     gradients = (
-        lambda: tensor_of(_join_heads(onednn.matmul(scores, keys)) * scale),
+        lambda: tensor_of(_join_heads(onednn.matmul(scores, keys)) * np.float32(width**-0.5)),
         lambda: tensor_of(_join_heads(onednn.matmul(scores, queries, transpose_x=True))),
         lambda: tensor_of(_join_heads(onednn.matmul(tensor_of(used), split, transpose_x=True))),
         lambda: None,

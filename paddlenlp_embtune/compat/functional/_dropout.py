@@ -7,17 +7,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_embtune.compat.functional._arrays import Array, array_of, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator
 from paddlenlp_embtune.compat.paddle import require_paddle
 
-__all__ = ["DropoutMask", "apply_mask", "draw_mask", "dropout", "dropout_steps"]
+__all__ = ["draw_mask", "dropout", "dropout_steps"]
 
 _STEPS = 2**16  # the resolution of a dropout probability
-
-DropoutMask = tuple[npt.NDArray[np.bool_], np.float32]
 
 
 def dropout(hidden: Any, probability: float) -> Any:
@@ -38,27 +35,26 @@ def dropout_steps(probability: float) -> int:
     return round(probability * _STEPS)
 
 
-def draw_mask(shape: tuple[int, ...], probability: float) -> DropoutMask:
-    """Draw which values dropout keeps; return that and their scale."""
+def draw_mask(shape: tuple[int, ...], probability: float) -> Array:
+    """Draw which values dropout keeps: return what each is multiplied by, 0 or the scale.
+
+    Shapes:
+        returns: the shape that is asked for
+    """
     # From Paddle's generator, so that a seed and a resumed random state decide it.
     seed = require_paddle().randint(0, 2**31 - 1, [4], dtype="int32").numpy()
     count, steps = math.prod(shape), dropout_steps(probability)
     bits = np.random.SFC64(seed).random_raw(-(-count // 4)).view(np.uint16)[:count]
-    return (bits >= steps).reshape(shape), np.float32(_STEPS / (_STEPS - steps))
-
-
-def apply_mask(values: Array, kept: DropoutMask) -> Array:
-    """Return the values that are kept, scaled, and zeros."""
-    out = values * kept[0]
-    out *= kept[1]
-    return out
+    scale = np.float32(_STEPS / (_STEPS - steps))
+    factors: Array = np.multiply((bits >= steps).reshape(shape), scale, dtype=np.float32)
+    return factors
 
 
 def _forward(context: Any, hidden: Any, probability: float) -> Any:
     values = array_of(hidden)
-    context.kept = draw_mask(values.shape, probability)
-    return tensor_of(apply_mask(values, context.kept))
+    context.factors = draw_mask(values.shape, probability)
+    return tensor_of(values * context.factors)
 
 
 def _backward(context: Any, gradient: Any) -> Any:
-    return tensor_of(apply_mask(array_of(gradient), context.kept))
+    return tensor_of(array_of(gradient) * context.factors)

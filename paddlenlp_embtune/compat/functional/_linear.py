@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from paddlenlp_embtune.compat import onednn
+from paddlenlp_embtune.compat.functional._arrays import array_of, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator, save_inputs, wanted_gradients
-from paddlenlp_embtune.compat.paddle import require_paddle
 
 __all__ = ["linear"]
 
@@ -41,7 +41,6 @@ def _forward(context: Any, hidden: Any, weight: Any, bias: Any | None, bf16: boo
 
 
 def _backward(context: Any, gradient: Any) -> Any:
-    paddle = require_paddle()
     hidden, weight = context.saved
     gradient = gradient.reshape([-1, gradient.shape[-1]])
     rows = hidden.reshape([-1, hidden.shape[-1]])
@@ -49,6 +48,6 @@ def _backward(context: Any, gradient: Any) -> Any:
     gradients = (
         lambda: onednn.matmul(arrived, weight, transpose_y=True).reshape(context.shape),
         lambda: onednn.matmul(rows, arrived, transpose_x=True),
-        lambda: paddle.matmul(paddle.ones([1, gradient.shape[0]]), gradient).reshape([-1]),
+        lambda: tensor_of(array_of(gradient).sum(axis=0)),
     )
     return wanted_gradients(context, *gradients)

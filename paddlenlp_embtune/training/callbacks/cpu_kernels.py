@@ -1,4 +1,4 @@
-"""Faster steps on a CPU: the operators of encoders, and the kernels that are selected for this processor."""
+"""Faster steps on a CPU: the operators of encoders, the kernels selected for this processor, and what surrounds an update."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.compat import onednn, speed_up_encoder, speed_up_linear
+from paddlenlp_embtune.compat import onednn, speed_up_encoder, speed_up_linear, speed_up_optimizer
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.models import TextCNN
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
@@ -33,7 +33,8 @@ _RESUMED = "the checkpoint was made with these"
 class CpuKernelsCallback(EmbtuneCallback):
     """Lets encoders and text CNNs compute their steps by faster operators and kernels; other models stay as they are.
 
-    See :func:`compat.speed_up_encoder`, :func:`compat.window_maxima`, :func:`compat.onednn.cpu_kernels` and
+    See :func:`compat.speed_up_encoder`, :func:`compat.window_maxima`, :func:`compat.speed_up_optimizer`,
+    :func:`compat.onednn.cpu_kernels` and
     :func:`compat.onednn.use_precision`. A resumed run keeps the kernels that it began with, as others round differently.
     Evaluations are computed as without it, in float32.
 
@@ -96,6 +97,7 @@ class CpuKernelsCallback(EmbtuneCallback):
             self._kernels = onednn.use_precision(self._precision)
         operators = {"encoder_operators": encodes, "text_cnn_operators": convolves}
         self.record.write("cpu_kernels", **operators, **dataclasses.asdict(self._kernels))
+        self._undo.append(speed_up_optimizer(kwargs["optimizer"]))
         if encodes:
             self._undo.append(speed_up_encoder(model, bf16=self._kernels.precision == onednn.BF16))
         for network in model.sublayers(include_self=True):
