@@ -28,9 +28,9 @@ Places = npt.NDArray[np.int32]
 
 
 def has_window_maxima(*tensors: Any) -> bool:
-    """Whether :func:`window_maxima` can take these, and there will be a backward pass: float32 on a CPU, not traced."""
+    """Whether :func:`window_maxima` can take these: float32 on a CPU, not traced, with scipy for the backward pass."""
     paddle = require_paddle()
-    if not paddle.in_dynamic_mode() or not paddle.is_grad_enabled() or _csr_matrix() is None:
+    if not paddle.in_dynamic_mode() or _csr_matrix() is None:
         return False
     return all(tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() for tensor in tensors)
 
