@@ -29,6 +29,11 @@ if TYPE_CHECKING:
         speed_up_encoder as speed_up_encoder,
         speed_up_linear as speed_up_linear,
     )
+    from paddlenlp_embtune.compat.functional import (
+        distinct_tokens as distinct_tokens,
+        has_window_maxima as has_window_maxima,
+        window_maxima as window_maxima,
+    )
     from paddlenlp_embtune.compat.host import (
         HOSTS as HOSTS,
         TRAINER_VARIABLE as TRAINER_VARIABLE,
@@ -73,11 +78,6 @@ if TYPE_CHECKING:
         refuse_loss_scale as refuse_loss_scale,
         set_sparse as set_sparse,
     )
-    from paddlenlp_embtune.compat.textcnn_ops import (
-        distinct_tokens as distinct_tokens,
-        has_window_maxima as has_window_maxima,
-        window_maxima as window_maxima,
-    )
     from paddlenlp_embtune.compat.trainer import (
         apply_optimizer_state as apply_optimizer_state,
         catch_invalid_loss as catch_invalid_loss,
@@ -107,6 +107,7 @@ else:
             "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
             "encoder_patch": "speed_up_encoder speed_up_linear",
+            "functional": "distinct_tokens has_window_maxima window_maxima",
             "host": (
                 "HOSTS TRAINER_VARIABLE Trainer TrainerCallback TrainingArguments host_name is_callback quiet_logging "
                 "trainer_module"
@@ -123,7 +124,6 @@ else:
                 "disable_lazy_updates embedding_layers enable_lazy_updates gradient_rows gradient_values "
                 "has_lazy_updates merge_gradient padding_row refuse_accumulated_rows refuse_loss_scale set_sparse"
             ),
-            "textcnn_ops": "distinct_tokens has_window_maxima window_maxima",
             "trainer": (
                 "apply_optimizer_state catch_invalid_loss close_writers_last evaluate_without_callbacks "
                 "expect_unused_parameters has_parameter_groups inner_optimizer parameters_with_state restore_on_failure "

@@ -167,7 +167,7 @@ class HealthSpec:
         every_epochs: epochs between two checks, 1 or more; epochs with fewer steps than a hundredth of the
             monitored rows are skipped, so that monitoring takes at most a hundredth of the time. The last is always checked.
         geometry_every_steps: the costlier measures (isotropy, rank, neighbours, term groups) are part of a check when this many
-            steps have passed since the last time, 1 or more; None takes a 25th of the watched rows, 100 at least. The last
+            steps have passed since the last time, 1 or more; None takes a tenth of the watched rows, 400 at least. The last
             check of a run always has them.
         gradient_every_steps: steps between two samples of gradients and batches, 1 or more.
         drift_alarm: the threshold of the alarm ``drift``, a mean cosine drift above 0 and at most 2.

@@ -32,8 +32,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     Paddle than ``Conv1D``; the sequence is widened by ``window`` padding tokens, so that every text meets at least one
     window of pure padding and the maximum does not depend on how far its batch was padded.
 
-    With ``fast_steps`` set, as it is while a Trainer runs on a CPU, training steps compute the same from the distinct tokens of
-    a batch (:func:`compat.window_maxima`).
+    With ``fast_steps`` set, as it is while a Trainer trains on a CPU, the network is computed from the distinct tokens of a
+    batch (:func:`compat.window_maxima`), which differs by rounding alone.
 
     The regression is fitted before training (``fit_before_training``) and stays as it is: trained together, it learns the
     training rows by heart and leaves the network nothing to learn from. Training sees the network alone; evaluation and
@@ -210,7 +210,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
     def features(self, ids: Any) -> Any:
         """Best match of each filter: (B, L) to (B, F)."""
-        if self.fast_steps and self.training and self._takes_fast_steps():
+        if self.fast_steps and self._takes_fast_steps():
             return self._features_of_distinct_tokens(ids)
         margin = paddle.zeros_like(ids[:, :1])
         wide = paddle.concat([margin] * (self.window - 1) + [ids] + [margin] * self.window, axis=1)

@@ -88,6 +88,19 @@ def test_fast_steps_have_the_same_loss_and_gradients_and_draw_the_same() -> None
     assert not np.array_equal(fast["convolution.weight"], plain["convolution.weight"]), "both went the same way"
 
 
+def test_fast_steps_evaluate_the_same_and_are_not_traced() -> None:
+    net = model()
+    ids = paddle.to_tensor(np.pad(np.random.default_rng(0).integers(1, 40, (4, 12)), ((0, 0), (0, 3))))
+    with paddle.no_grad():
+        plain = net(ids).numpy()
+        net.fast_steps = True
+        np.testing.assert_allclose(net(ids).numpy(), plain, atol=1e-5)
+        spec = [paddle.static.InputSpec([None, None], "int64")]
+        traced = paddle.jit.to_static(net.forward, input_spec=spec, full_graph=True)
+        with compat.quiet():
+            np.testing.assert_allclose(traced(ids).numpy(), plain, atol=1e-5)
+
+
 def test_fast_steps_give_the_gradient_of_the_embedding_by_rows_where_it_is_asked_for() -> None:
     net = model(token_dropout=0.0, dropout=0.0)
     net.fast_steps = True

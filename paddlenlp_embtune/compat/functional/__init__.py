@@ -1,4 +1,4 @@
-"""Operators of an encoder, forward and backward, for training on a CPU: the same results as Paddle's own in less time.
+"""Operators of encoders and text CNNs, forward and backward, for training on a CPU: Paddle's own results in less time.
 
 Paddle 3.3 on a CPU multiplies matrices well and wastes the time beside it: sums over rows (the gradient of every bias) and the
 gradient of layer norms run at a tenth of the memory's speed, heads are copied one value at a time, adding a mask that is
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.compat.functional._gelu import gelu as gelu
     from paddlenlp_embtune.compat.functional._layer_norm import layer_norm as layer_norm
     from paddlenlp_embtune.compat.functional._linear import linear as linear
+    from paddlenlp_embtune.compat.functional._window_maxima import (
+        distinct_tokens as distinct_tokens,
+        has_window_maxima as has_window_maxima,
+        window_maxima as window_maxima,
+    )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -31,5 +36,6 @@ else:
             "_gelu": "gelu",
             "_layer_norm": "layer_norm",
             "_linear": "linear",
+            "_window_maxima": "distinct_tokens has_window_maxima window_maxima",
         },
     )

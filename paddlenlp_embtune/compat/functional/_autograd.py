@@ -13,20 +13,27 @@ from paddlenlp_embtune.errors import HostError
 __all__ = ["make_operator", "save_inputs", "wanted_gradients"]
 
 
-def make_operator(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Any:
-    """Derive a ``PyLayer`` that notes which gradients are wanted and refuses what its backward pass cannot do."""
+def make_operator(
+    name: str, forward: Callable[..., Any], backward: Callable[..., Any], *, undo: str = "undo speed_up_encoder"
+) -> Any:
+    """Derive a ``PyLayer`` that notes which gradients are wanted and refuses what its backward pass cannot do.
+
+    Args:
+        name: what it is, for errors.
+        forward: gets the context and the inputs.
+        backward: gets the context and the gradient of what forward returned.
+        undo: what leads back to Paddle's own operator, for errors.
+    """
     paddle = require_paddle()
 
     def check_and_run(context: Any, gradient: Any) -> Any:
         if paddle.is_grad_enabled():
-            raise HostError(
-                f"the faster {name} has no second derivative, and create_graph asks for one; undo speed_up_encoder first"
-            )
+            raise HostError(f"the faster {name} has no second derivative, and create_graph asks for one; {undo} first")
         for tensor, version in context.versions:
             if tensor.inplace_version != version:
                 raise HostError(
                     f"an input of the faster {name} was changed in place after its forward pass, so its gradient cannot be "
-                    "computed; change a copy, or undo speed_up_encoder"
+                    f"computed; change a copy, or {undo}"
                 )
         with np.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
             return backward(context, gradient)
@@ -38,7 +45,11 @@ def make_operator(name: str, forward: Callable[..., Any], backward: Callable[...
             return forward(context, *inputs)
 
     layer = paddle.autograd.PyLayer
-    return type(f"Fast_{name}", (layer,), {"forward": staticmethod(record_and_run), "backward": staticmethod(check_and_run)})
+    return type(
+        f"Fast_{name.replace(' ', '_')}",
+        (layer,),
+        {"forward": staticmethod(record_and_run), "backward": staticmethod(check_and_run)},
+    )
 
 
 def save_inputs(context: Any, *tensors: Any) -> None:

@@ -39,8 +39,8 @@ _OF_A_TABLE = (
     "mean_cosine_change",
     "first_direction_change",
 )
-_MOST_SINCE = 4_096
-"""Rows that are compared with the last check; a copy of all of them would be a second one."""
+_MOST_SINCE = 1_024
+"""Rows that are compared with the last check: more would cost time, and a copy of all of them memory."""
 
 
 class EmbeddingProbe:

@@ -36,7 +36,7 @@ class CpuKernelsCallback(EmbtuneCallback):
     See :func:`compat.speed_up_encoder`, :func:`compat.window_maxima`, :func:`compat.speed_up_optimizer`,
     :func:`compat.onednn.cpu_kernels` and
     :func:`compat.onednn.use_precision`. A resumed run keeps the kernels that it began with, as others round differently.
-    Evaluations are computed as without it, in float32.
+    Evaluations are computed in float32.
 
     Args:
         precision: ``fp32``, ``bf16`` or ``auto``.

@@ -40,8 +40,8 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         parameter: name of the embedding parameter; None finds it.
         every_epochs: a check at the end of every so many epochs, unless fewer steps than a hundredth of the watched rows have
             passed since the last check.
-        geometry_every_steps: least number of steps between two measurements of the table's shape; None takes a 25th of the
-            watched rows, 100 at least.
+        geometry_every_steps: least number of steps between two measurements of the table's shape; None takes a tenth of the
+            watched rows, 400 at least.
         gradient_every_steps: look at gradients and batches at every so many steps.
         drift_alarm: the threshold of the alarm ``drift``; None takes that of ``alarms``.
         alarms: by name; None takes the built-in ones.
@@ -183,7 +183,7 @@ class EmbeddingHealthCallback(EmbtuneCallback):
         soon = int(state.global_step) - self._check_step < len(self.probe.start) // 100
         if (epoch % self.every_epochs or soon) and not last:
             return
-        wait = self.geometry_every_steps or max(100, len(self.probe.start) // 25)
+        wait = self.geometry_every_steps or max(400, len(self.probe.start) // 10)
         self._examine(state, control, geometry=last or int(state.global_step) - self._geometry_step >= wait, last=last)
 
     def _examine(self, state: Any, control: Any, *, geometry: bool, last: bool) -> None:

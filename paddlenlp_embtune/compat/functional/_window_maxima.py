@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.compat import onednn
+from paddlenlp_embtune.compat.functional._arrays import Array, array_of, tensor_of
+from paddlenlp_embtune.compat.functional._autograd import make_operator, wanted_gradients
 from paddlenlp_embtune.compat.paddle import require_paddle
-from paddlenlp_embtune.errors import HostError
 
 __all__ = ["distinct_tokens", "has_window_maxima", "window_maxima"]
 
 _ROWS = 64
 """Distinct tokens are filled up to a multiple of this, so that few shapes of products occur."""
 
-Array = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int32]
 
 
 def has_window_maxima(*tensors: Any) -> bool:
-    """Whether :func:`window_maxima` can take these, and there will be a backward pass: float32 on a CPU, not traced."""
+    """Whether :func:`window_maxima` can take these: float32 on a CPU, not traced, with scipy for the backward pass."""
     paddle = require_paddle()
-    if not paddle.in_dynamic_mode() or not paddle.is_grad_enabled() or _csr_matrix() is None:
+    if not paddle.in_dynamic_mode() or _csr_matrix() is None:
         return False
     return all(tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() for tensor in tensors)
 
@@ -83,24 +83,20 @@ def _csr_matrix() -> Any:
 
 @functools.cache
 def _operator() -> Any:
-    """Make the class that Paddle's autograd needs, once Paddle is there."""
-    methods = {"forward": staticmethod(_forward), "backward": staticmethod(_backward)}
-    return type("WindowMaxima", (require_paddle().autograd.PyLayer,), methods)
+    return make_operator("step of a text CNN", _forward, _backward, undo="set fast_steps of the model to False")
 
 
 def _forward(context: Any, vectors: Any, weight: Any, bias: Any, places: Places) -> Any:
     width, filters = vectors.shape[1], weight.shape[1]
     window = weight.shape[0] // width
-    by_filter = np.ascontiguousarray(_array(weight).reshape(window, width, filters).transpose(0, 2, 1))
+    by_filter = np.ascontiguousarray(array_of(weight).reshape(window, width, filters).transpose(0, 2, 1))
     by_filter = by_filter.reshape(window * filters, width)
-    products = onednn.matmul(vectors, _tensor(by_filter), transpose_y=True)
-    best, starts = _best(_array(products).reshape(-1, filters), places, window)
-    best += _array(bias)
-    with np.errstate(invalid="ignore"):
-        np.maximum(best, 0, out=best)
-    context.wanted = [not tensor.stop_gradient for tensor in (vectors, weight, bias)]
+    products = onednn.matmul(vectors, tensor_of(by_filter), transpose_y=True)
+    best, starts = _best(array_of(products).reshape(-1, filters), places, window)
+    best += array_of(bias)
+    np.maximum(best, 0, out=best)
     context.kept = vectors, by_filter, places, best, starts
-    return _tensor(best.copy())  # whoever gets it may change it in place
+    return tensor_of(best.copy())  # whoever gets it may change it in place
 
 
 def _best(products: Array, places: Places, window: int) -> tuple[Array, npt.NDArray[Any]]:
@@ -115,42 +111,33 @@ def _best(products: Array, places: Places, window: int) -> tuple[Array, npt.NDAr
     starts = np.zeros(shape, np.uint8 if count < 2**8 else np.uint16 if count < 2**16 else np.uint32)
     better, start = np.empty(shape, np.bool_), np.empty_like(starts)
     rows = [places * window + place for place in range(window)]
-    with np.errstate(all="ignore"):  # as Paddle, which lets infinities and NaN pass
-        for at in range(count):
-            products.take(rows[0][at], axis=0, out=match, mode="clip")
-            for place in range(1, window):
-                products.take(rows[place][at + place], axis=0, out=part, mode="clip")
-                np.add(match, part, out=match)
-            np.greater(match, best, out=better)
-            np.maximum(best, match, out=best)
-            # A later start is a larger number, so the maximum puts it in where the match is better, faster than a mask does.
-            np.multiply(better, starts.dtype.type(at + 1), out=start)
-            np.maximum(starts, start, out=starts)
+    for at in range(count):
+        products.take(rows[0][at], axis=0, out=match, mode="clip")
+        for place in range(1, window):
+            products.take(rows[place][at + place], axis=0, out=part, mode="clip")
+            np.add(match, part, out=match)
+        np.greater(match, best, out=better)
+        np.maximum(best, match, out=best)
+        # A later start is a larger number, so the maximum puts it in where the match is better, faster than a mask does.
+        np.multiply(better, starts.dtype.type(at + 1), out=start)
+        np.maximum(starts, start, out=starts)
     return best, starts
 
 
 def _backward(context: Any, gradient: Any) -> Any:
-    if require_paddle().is_grad_enabled():
-        raise HostError(
-            "the faster steps of a text CNN have no second derivative, and create_graph asks for one; set fast_steps of the "
-            "model to False"
-        )
     vectors, by_filter, places, best, starts = context.kept
-    arrived = _array(gradient) * (best > 0)
-    wanted_vectors, wanted_weight, wanted_bias = context.wanted
-    of_vectors = of_weight = of_bias = None
-    if wanted_bias:
-        of_bias = _tensor(arrived.sum(axis=0))
-    if wanted_vectors or wanted_weight:
-        filters, width = best.shape[1], vectors.shape[1]
-        window = len(by_filter) // filters
-        matrix = _gradient_matrix(arrived, starts, places, shape=(window * filters, vectors.shape[0]))
-        if wanted_weight:
-            found = (matrix @ _array(vectors)).reshape(window, filters, width)
-            of_weight = _tensor(np.ascontiguousarray(found.transpose(0, 2, 1)).reshape(window * width, filters))
-        if wanted_vectors:
-            of_vectors = _tensor(matrix.T @ by_filter)
-    return of_vectors, of_weight, of_bias
+    filters, width = best.shape[1], vectors.shape[1]
+    window = len(by_filter) // filters
+    arrived = array_of(gradient) * (best > 0)
+    matrix = functools.cache(lambda: _gradient_matrix(arrived, starts, places, shape=(window * filters, vectors.shape[0])))
+
+    def of_weight() -> Any:
+        found = (matrix() @ array_of(vectors)).reshape(window, filters, width)
+        return tensor_of(np.ascontiguousarray(found.transpose(0, 2, 1)).reshape(window * width, filters))
+
+    return wanted_gradients(
+        context, lambda: tensor_of(matrix().T @ by_filter), of_weight, lambda: tensor_of(arrived.sum(axis=0))
+    )
 
 
 def _gradient_matrix(arrived: Array, starts: npt.NDArray[Any], places: Places, *, shape: tuple[int, int]) -> Any:
@@ -169,13 +156,3 @@ def _gradient_matrix(arrived: Array, starts: npt.NDArray[Any], places: Places, *
     ends = np.zeros(shape[0] + 1, dtype=np.int32)
     np.cumsum(np.tile(np.bincount(rows, minlength=filters), window), out=ends[1:])
     return _csr_matrix()((np.tile(values, window), np.concatenate(columns), ends), shape=shape, copy=False)
-
-
-def _array(tensor: Any) -> Array:
-    """Look at a tensor's values in place; the array must not be written to."""
-    return cast("Array", np.from_dlpack(tensor.detach()))
-
-
-def _tensor(array: Array) -> Any:
-    """Hand an array over to Paddle without a copy."""
-    return require_paddle().utils.dlpack.from_dlpack(array)
