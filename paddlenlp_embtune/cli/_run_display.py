@@ -211,6 +211,11 @@ def _quantized(event: Mapping[str, Any]) -> None:
     )
 
 
+def _stages(event: Mapping[str, Any]) -> None:
+    parts = event["seconds"]
+    err.print(f"seconds: {', '.join(f'{name} {value:.1f}' for name, value in parts.items())}; {sum(parts.values()):.1f} in all")
+
+
 def _trained(event: Mapping[str, Any]) -> None:
     err.print(f"trained: {event['steps']} steps in {event['seconds']:.1f} s")
 
@@ -265,6 +270,7 @@ _FORMS = {
     "restored": _restored,
     "resumed": _resumed,
     "shipped": _shipped,
+    "stages": _stages,
     "stopped": _stopped,
     "teacher": _teacher,
     "trained": _trained,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from paddlenlp_embtune.compat._host_import import import_host_module
 from paddlenlp_embtune.compat.paddle import quiet, require_paddle
 from paddlenlp_embtune.errors import HostError, MissingDependencyError, expected_names
 
@@ -58,7 +58,7 @@ def trainer_module(trainer: Any = None) -> Any:
         raise HostError(f"{type(trainer).__module__}.{type(trainer).__qualname__} is not a Trainer; expected {expected}")
     try:
         with quiet():
-            return importlib.import_module(HOSTS[name])
+            return import_host_module(HOSTS[name])
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
@@ -93,7 +93,7 @@ def is_callback(value: Any) -> bool:
 def quiet_logging() -> None:
     """Keep the host's logger to warnings, for programs that print their own progress."""
     with quiet():
-        logger = importlib.import_module(f"{host_name()}.utils.log").logger
+        logger = import_host_module(f"{host_name()}.utils.log").logger
     logger.set_level("WARNING")
     logging.getLogger("paddle").setLevel(logging.WARNING)
 

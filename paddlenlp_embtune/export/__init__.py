@@ -8,6 +8,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS as MIN_CALIBRATION_ROWS
+    from paddlenlp_embtune.export._engines import exporters_ahead as exporters_ahead
     from paddlenlp_embtune.export._place import bundle_lock as bundle_lock
     from paddlenlp_embtune.export.builder import BundleBuilder as BundleBuilder
     from paddlenlp_embtune.export.bundle_content import BundleContent as BundleContent
@@ -35,6 +36,7 @@ else:
         __name__,
         {
             "_calibration": "MIN_CALIBRATION_ROWS",
+            "_engines": "exporters_ahead",
             "_place": "bundle_lock",
             "builder": "BundleBuilder",
             "bundle_content": "BundleContent",

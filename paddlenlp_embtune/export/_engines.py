@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from paddlenlp_embtune import compat
@@ -10,7 +11,7 @@ from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.inference import Engine, EngineOptions, gpu_providers
 from paddlenlp_embtune.plugin import registry
 
-__all__ = ["EngineCache", "Exporters", "find_exporters", "run_exporters"]
+__all__ = ["EngineCache", "Exporters", "exporters_ahead", "find_exporters", "run_exporters"]
 
 Exporters = Mapping[str, Callable[..., Sequence[str]]]
 _Key = tuple[str, str, str]
@@ -51,6 +52,20 @@ def find_exporters(names: Sequence[str]) -> Exporters:
         PluginError: no exporter has that name.
     """
     return {name: registry.current().guarded("exporter", name) for name in names}
+
+
+@contextlib.contextmanager
+def exporters_ahead(names: Sequence[str]) -> Iterator[None]:
+    """Let the exporters of some engines that have an attribute ``ahead``, a context manager, prepare until the block ends.
+
+    A name that is not known is passed over: whoever exports for it reports it.
+    """
+    known = registry.current()
+    with contextlib.ExitStack() as stack:
+        for name in known.names("exporter"):
+            if name in names and (ahead := getattr(known.get("exporter", name), "ahead", None)) is not None:
+                stack.enter_context(ahead())
+        yield
 
 
 def run_exporters(exporters: Exporters, layer: Any, draft: Bundle) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,13 @@
-"""Run as ``python -m paddlenlp_embtune.export._onnx_worker PROGRAM WEIGHTS TARGET``: translate one program to ONNX."""
+"""Run as ``python -m paddlenlp_embtune.export._onnx_worker``: translate to ONNX the program that standard input names.
+
+Standard input holds ``[PROGRAM, WEIGHTS, TARGET]`` as JSON; it is read when all that is needed has been imported. Without any,
+the process ends.
+"""
 
 from __future__ import annotations
 
+import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,4 +90,8 @@ def _drop_unused_initializers(graph: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with compat.quiet():
+        for name in ("onnx", "paddle2onnx", "onnxruntime"):
+            importlib.import_module(name)
+    if line := sys.stdin.read():
+        main(*json.loads(line))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.models._state_store import StateStore
 from paddlenlp_embtune.models.adapters._layers import PromptEncoder
 from paddlenlp_embtune.models.factory import embedding_name
 from paddlenlp_embtune.models.layers import layer_prefix
@@ -19,6 +21,8 @@ paddle = compat.require_paddle()
 __all__ = ["LayerCache", "cacheable_layers"]
 
 _TOKENS_AT_ONCE = 4096
+
+Compute = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 
 def cacheable_layers(model: Any) -> int:
@@ -59,36 +63,65 @@ class LayerCache:
         self._below = layers[_below(model)]
         self._lowest = [layers[f"{prefix}.{number}"] for number in numbers[:depth]]
         self._higher = [layers[f"{prefix}.{number}"] for number in numbers[depth:]]
+        self.width = self._width()
         self._places: dict[bytes, tuple[int, int]] = {}
-        self._states: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._store = StateStore(0, self.width, half=False)
         self._found = False
         self._forwards: list[tuple[Any, Any]] = []
 
-    def bytes_for(self, lengths: npt.NDArray[np.int64]) -> int:
-        """Return the memory that texts of so many tokens take, if no two are equal."""
-        return int(lengths.sum()) * self._width() * 4
+    @property
+    def store(self) -> StateStore:
+        """What holds the states."""
+        return self._store
 
-    def fill(self, ids: Sequence[Sequence[int]]) -> None:
+    def fill(
+        self,
+        ids: Sequence[Sequence[int]],
+        *,
+        compute: Compute | None = None,
+        half: bool = False,
+        folder: Path | None = None,
+        most_in_memory: int = 2**63,
+    ) -> None:
         """Compute the outputs for texts, in an order that depends on them alone; equal ones once.
 
         Args:
             ids: N lists of ids without padding.
+            compute: as :meth:`compute`, which it stands for; None takes that.
+            half: keep half precision, unless some token's vector does not bear it: then all are kept in single precision.
+            folder: of a file that holds more than ``most_in_memory`` bytes; None keeps all in memory.
+            most_in_memory: bytes.
+        Raises:
+            OSError: the disk has no room for the file.
         """
         texts = sorted({tuple(text) for text in ids if len(text)}, key=lambda text: (len(text), text))
-        self._states = np.empty((sum(map(len, texts)), self._width()), np.float32)
-        filled, start = 0, 0
         was_training = self._model.training
         self._model.eval()
+        try:
+            rows = sum(map(len, texts))
+            for precise in (False, True) if half else (True,):
+                large = rows * self.width * (4 if precise else 2) > most_in_memory
+                self._store = StateStore(rows, self.width, half=not precise, folder=folder if large else None)
+                if self._fill(texts, compute or self.compute):
+                    break
+        finally:
+            if was_training:
+                self._model.train()
+
+    def _fill(self, texts: Sequence[Sequence[int]], compute: Compute) -> bool:
+        """Write the states of texts into the store; return whether it can hold them."""
+        start = 0
+        self._places = {}
         while start < len(texts):
             end = start + max(1, _TOKENS_AT_ONCE // len(texts[min(start + 255, len(texts) - 1)]))
             batch = texts[start : min(end, start + 256)]
-            for text, states in zip(batch, self._compute(pad(batch)), strict=True):
-                self._states[filled : filled + len(text)] = states[: len(text)]
-                self._places[_key(np.asarray(text, np.int64))] = (filled, len(text))
-                filled += len(text)
+            for text, states in zip(batch, compute(pad(batch)), strict=True):
+                place = self._store.append(states[: len(text)])
+                if place is None:
+                    return False
+                self._places[_key(np.asarray(text, np.int64))] = (place, len(text))
             start += len(batch)
-        if was_training:
-            self._model.train()
+        return True
 
     def use(self) -> None:
         """Look texts up from now on."""
@@ -120,10 +153,10 @@ class LayerCache:
             self._found = all(place is not None for place in places)
             if not self._found:
                 return compute(*arguments, **options)
-            states = np.zeros((*rows.shape, self._states.shape[1]), np.float32)
+            states = np.zeros((*rows.shape, self.width), np.float32)
             for number, place in enumerate(places):
                 start, length = place or (0, 0)
-                states[number, :length] = self._states[start : start + length]
+                states[number, :length] = self._store.read(start, length)
             return paddle.to_tensor(states)
 
         return forward
@@ -136,8 +169,19 @@ class LayerCache:
 
         return forward
 
-    def _compute(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Run the model, its higher layers handing on what they get, and keep what the highest of the lowest has answered."""
+    def compute(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Let the model in evaluation mode compute what its lowest layers give: (B, L) int64 ids to (B, L, H) float32."""
+        with paddle.no_grad():
+            states: npt.NDArray[np.float32] = self._states_of(paddle.to_tensor(ids)).numpy()
+        return states
+
+    def lowest_layers(self) -> Any:
+        """Return a layer that maps (B, L) int64 ids to (B, L, H) float32 as :meth:`compute` does, to be traced and exported."""
+        self._model.eval()
+        return _LowestLayers(self._model, self._states_of)
+
+    def _states_of(self, ids: Any) -> Any:
+        """Run the model, its higher layers handing on what they get, and return what the highest of the lowest answered."""
         kept: list[Any] = []
 
         def keeping(compute: Any) -> Any:
@@ -151,16 +195,33 @@ class LayerCache:
         for layer in self._higher:
             self._replace(layer, _handing_on)
         try:
-            with paddle.no_grad():
-                self._model(paddle.to_tensor(ids))
+            self._model(ids)
         finally:
             self.release()
-        states: npt.NDArray[np.float32] = (kept[0][0] if isinstance(kept[0], (tuple, list)) else kept[0]).numpy()
-        return states
+        return kept[0][0] if isinstance(kept[0], (tuple, list)) else kept[0]
 
     def _width(self) -> int:
         parameter = next(p for name, p in self._lowest[-1].named_parameters() if name.endswith("bias") and "norm" in name)
         return int(parameter.shape[0])
+
+
+class _LowestLayers(paddle.nn.Layer):  # type: ignore[misc, name-defined]
+    """The lowest layers of a model as a model.
+
+    Args:
+        model: whose parameters they are.
+        states_of: runs it as far as these layers.
+    """
+
+    def __init__(self, model: Any, states_of: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.states_of = states_of
+        self.eval()
+
+    def forward(self, input_ids: Any) -> Any:
+        """Map (B, L) int64 ids to (B, L, H) float32."""
+        return self.states_of(input_ids)
 
 
 def _handing_on(_: Any) -> Any:

@@ -150,7 +150,9 @@ def embtune_register_exporters() -> Mapping[str, Callable[..., Any]]:  # type: i
     """Return exporters by the name of the engine they write for.
 
     An exporter is called as ``exporter(model, folder)``, writes its files below ``folder`` and returns the names of the
-    files, relative to ``folder``. Packages that it names in an attribute ``requires`` are looked for before training begins.
+    files, relative to ``folder``. Packages that it names in an attribute ``requires`` are looked for before training begins. A
+    function in an attribute ``ahead`` returns a context manager, which is entered when training has ended, while the weights
+    are still being measured.
     """
 
 

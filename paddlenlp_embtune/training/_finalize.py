@@ -20,6 +20,7 @@ from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._baseline import BaselineFit
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
+from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import dump_json
@@ -38,7 +39,7 @@ _SAMPLE_TEXTS = 256
 
 
 def finalize(
-    prepared: Prepared, context: TrainingContext, folder: Path, baseline: BaselineFit
+    prepared: Prepared, context: TrainingContext, folder: Path, baseline: BaselineFit, stages: Stages
 ) -> tuple[dict[str, Any], EmbtuneError | None]:
     """Write the bundle with its proofs and evaluate it; return the figures, and the error if an engine could not be exported.
 
@@ -50,24 +51,30 @@ def finalize(
         context: of the run, whose Trainer has trained the model.
         folder: of the run.
         baseline: what the model is compared with.
+        stages: measures the parts: ``measure``, the proof, calibration and figures of the weights; ``export``, the
+            engines; ``close``, the seal, the analysis and the versions of the embedding.
     """
-    from paddlenlp_embtune.export import new_bundle
+    from paddlenlp_embtune.export import exporters_ahead, new_bundle
     from paddlenlp_embtune.models import embedding_name
 
     recipe, trainer, record = prepared.recipe, context.trainer, context.record
     dev = prepared.dev_dataset()
     truth = list(dev.truth)
     trainer.model.eval()
-    if hasattr(trainer.model, "fit_after_training"):
-        _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
-    with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
-        rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
-        builder.prove()
-        teacher = _measure_live(builder, rows, prepared, truth)
-        _calibrate(recipe, builder, rows, record)
-        failure = _add_engines(recipe, builder, rows, record)
-        engine = next((name for name in recipe.export.engines if name in builder.manifest.engines), "paddle")
-        probabilities = rows.probabilities(engine)
+    stages.begin("measure")
+    with exporters_ahead(recipe.export.engines):
+        if hasattr(trainer.model, "fit_after_training"):
+            _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
+        with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
+            rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
+            builder.prove()
+            teacher = _measure_live(builder, rows, prepared, truth)
+            _calibrate(recipe, builder, rows, record)
+            stages.begin("export")
+            failure = _add_engines(recipe, builder, rows, record)
+            stages.begin("close")
+            engine = next((name for name in recipe.export.engines if name in builder.manifest.engines), "paddle")
+            probabilities = rows.probabilities(engine)
     bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))

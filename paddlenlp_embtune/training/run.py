@@ -28,6 +28,7 @@ from paddlenlp_embtune.training._preflight import (
     run_lock,
 )
 from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare
+from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training._teacher import with_teacher_answers
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder
@@ -100,6 +101,8 @@ def train(
     check_free()
     check_names(recipe)
     check_precision(recipe)
+    stages = Stages()
+    stages.begin("prepare")
     with _naming_plugins():
         prepared = prepare(recipe, progress=progress)
     with run_lock(run_dir), keeping_checkpoints(checkpoints, what=f"the run {run_dir}", resume="continue with --resume"):
@@ -114,8 +117,9 @@ def train(
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins(), fitting_baseline(prepared) as baseline:
-                context, seconds = _tune(prepared, record, checkpoints)
-                metrics, failure = finalize(prepared, context, folder, baseline)
+                context, seconds = _tune(prepared, record, checkpoints, stages)
+                metrics, failure = finalize(prepared, context, folder, baseline, stages)
+            record.write("stages", seconds=stages.seconds())
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
     if failure is not None:
@@ -134,7 +138,7 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
     record.write("vectors", **prepared.origins)
 
 
-def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[TrainingContext, float]:
+def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages) -> tuple[TrainingContext, float]:
     """Attach the recipe to a Trainer and train; return the context and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
     from paddlenlp_embtune.training._attach import attach_with_context
@@ -147,6 +151,7 @@ def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[Tra
 
     recipe, tokenizer = prepared.recipe, prepared.tokenizer
     check_dev_rows(recipe, len(prepared.dev))
+    stages.begin("build")
     trainer = build(prepared, out=checkpoints)
     specs = None
     if prepared.soft_targets is not None and prepared.soft_targets.vectors is not None:
@@ -165,6 +170,7 @@ def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path) -> tuple[Tra
     if prepared.teaching is not None and prepared.soft_targets is not None:
         trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
     checkpoint = last_checkpoint(checkpoints)
+    stages.begin("train")
     started = time.perf_counter()
     try:
         with checking_outcome(record):

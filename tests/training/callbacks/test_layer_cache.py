@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.layer_cache import LayerCache, cacheable_layers
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.training.callbacks import _lowest_layers
 from tests.encoders import dataset, ids_of, tiny_encoder
 from tests.host import Trainer, TrainingArguments
 
@@ -26,13 +29,14 @@ def classifier(architecture: str = "BertModel", **options: Any) -> PretrainedCla
     return classifier_on(found, found.table, num_labels=2, options=options)
 
 
-def trainer(folder: Any, model: Any, recipe: embtune.Recipe, *, epochs: int = 3) -> Trainer:
+def trainer(folder: Any, model: Any, recipe: embtune.Recipe, *, epochs: int = 3, save_steps: int | None = None) -> Trainer:
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs,
         per_device_train_batch_size=8,
         evaluation_strategy="epoch",
-        save_strategy="no",
+        save_strategy="no" if save_steps is None else "steps",
+        save_steps=save_steps or 500,
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,
@@ -150,3 +154,87 @@ def test_too_large_states_are_not_kept(tmp_path: Any) -> None:
     attention = count_calls(model.network.encoder.layers[0].self_attn)
     running.train()
     assert len(attention) >= 9
+
+
+def callback_of(running: Trainer) -> Any:
+    return next(each for each in running.callback_handler.callbacks if type(each).__name__ == "LayerCacheCallback")
+
+
+def cached_event(running: Trainer) -> dict[str, Any]:
+    return callback_of(running).record.of("cached")[-1]
+
+
+def test_states_are_kept_in_half_precision_and_say_so(tmp_path: Any) -> None:
+    running = trainer(tmp_path, classifier(), recipe("embedding", "layer.0"), epochs=1)
+    running.train()
+    event = cached_event(running)
+    assert (event["layers"], event["precision"], event["kept"], event["engine"]) == (1, "float16", "memory", "paddle")
+    assert event["seconds"] >= 0
+
+
+def test_states_that_half_precision_cannot_hold_are_kept_in_single_precision() -> None:
+    model = classifier()
+    scale = model.network.encoder.layers[0].norm2.weight
+    scale.set_value(scale * 1e5)
+    model.eval()
+    cache = LayerCache(model, 1)
+    texts = ids_of(9)
+    cache.fill(texts, half=True)
+    assert not cache.store.half
+    longest = max(texts, key=lambda text: (len(text), tuple(text)))
+    wanted = cache.compute(pad([longest]))[0]
+    assert np.abs(wanted).max() > np.finfo(np.float16).max
+    np.testing.assert_allclose(cache.store.read(sum(map(len, texts)) - len(longest), len(longest)), wanted, rtol=1e-4)
+
+
+def test_a_file_holds_what_would_take_too_much_memory_and_training_is_the_same(tmp_path: Any) -> None:
+    ends = []
+    for megabytes in (1024, 0):
+        model = classifier()
+        running = trainer(tmp_path / str(megabytes), model, recipe("embedding", "layer.0"), epochs=1)
+        callback_of(running).memory_megabytes = megabytes
+        running.train()
+        assert cached_event(running)["kept"] == ("memory" if megabytes else "file")
+        assert callback_of(running)._cache is None
+        ends.append({name: value.numpy() for name, value in model.state_dict().items()})
+    for name, value in ends[0].items():
+        np.testing.assert_array_equal(ends[1][name], value, err_msg=name)
+
+
+def test_without_room_on_the_disk_nothing_is_cached(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    running = trainer(tmp_path, classifier(), recipe("embedding", "layer.0"), epochs=1)
+    callback_of(running).memory_megabytes = 0
+    running.train()
+    assert cached_event(running)["layers"] == 0
+
+
+def test_onnx_runtime_computes_what_is_worth_it_and_a_resumed_run_has_the_same_bits(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lowest_layers, "_LEAST_OPERATIONS", 0)
+    ends = []
+    for resumed in (False, True):
+        model = classifier()
+        running = trainer(tmp_path, model, recipe("embedding", "layer.0", "layer.1"), epochs=2, save_steps=3)
+        running.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3") if resumed else None)
+        assert cached_event(running)["engine"] == "onnxruntime"
+        ends.append({name: value.numpy() for name, value in model.state_dict().items()})
+    for name, value in ends[0].items():
+        np.testing.assert_array_equal(ends[1][name], value, err_msg=name)
+
+
+def test_an_engine_that_answers_otherwise_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lowest_layers, "_LEAST_OPERATIONS", 0)
+    model = classifier()
+    model.eval()
+    cache = LayerCache(model, 1)
+    monkeypatch.setattr(_lowest_layers, "_by_onnx_runtime", lambda cache: lambda ids: cache.compute(ids) * np.float32(1.00001))
+    assert _lowest_layers.choose_engine(cache, ids_of(6)) == ("paddle", None)
+    monkeypatch.setattr(
+        _lowest_layers, "_by_onnx_runtime", lambda cache: lambda ids: cache.compute(ids) * np.float32(1.0000001)
+    )
+    assert _lowest_layers.choose_engine(cache, ids_of(6))[0] == "onnxruntime"
