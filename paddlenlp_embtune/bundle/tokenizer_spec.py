@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune.text import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, describe_ranges
+from paddlenlp_embtune.text import BLANKS, CONTROLS, FORMER_CONTROLS, IGNORABLE, RADICALS, describe_cleaning, describe_ranges
 
 __all__ = ["tokenizer_steps"]
 
@@ -143,6 +143,8 @@ def tokenizer_steps(config: Mapping[str, Any]) -> list[str]:
 
 def _steps(config: Mapping[str, Any]) -> list[str]:
     name, cleaning = str(config["name"]), _cleaning(int(config.get("cleaning", 1)))
+    if name == "cleaned":
+        return [*_cleaning_steps(config["cleaning_steps"]), *_steps(config["base"])]
     if name in ("char", "word"):
         return [*cleaning, *_STEPS[name]]
     if name == "wordpiece":
@@ -154,6 +156,15 @@ def _steps(config: Mapping[str, Any]) -> list[str]:
     first = "The last `count` lines of `vocabulary` are terms. Make a cleaned copy of the text with the indented steps:"
     terms = [step.replace("`lowercase`", folds) for step in (first, *(f"  {step}" for step in cleaning), *_TERMS)]
     return [*terms, *_steps(config["base"])]
+
+
+def _cleaning_steps(steps: Sequence[str]) -> list[str]:
+    first = (
+        "Change the text with the indented steps, in this order, and all of them again until nothing changes, at most four "
+        "times. Patterns are regular expressions as Python's re module reads them. A text of which nothing visible is left has "
+        "no label."
+    )
+    return [first, *(f"  {line}" for step in steps for line in describe_cleaning(step))]
 
 
 def _cleaning(rule: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from paddlenlp_embtune.cli._terminal import err
 from paddlenlp_embtune.cli.commands import (
     adopt,
     calibrate,
+    check,
     demo,
     distill,
     doctor,
@@ -68,6 +69,7 @@ app = typer.Typer(
 
 for _command in (
     demo.demo,
+    check.check,
     train.train,
     distill.distill,
     pretrain.pretrain,

@@ -6,7 +6,7 @@ import dataclasses
 
 from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.text import WindowSpec
+from paddlenlp_embtune.text import CLEANING_STEPS, WindowSpec
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
@@ -83,6 +83,8 @@ class TextSpec:
             texts lack; they keep serving text out of the unknown token.
         max_length: the most tokens that the model reads at once, at most 65,536.
         windows: how longer texts are read, in training and by the bundle; null cuts them.
+        cleaning: steps that change a text before it is split into tokens, in training and by the bundle, in this order:
+            ``mojibake``, ``controls``, ``markup``, ``urls``, ``mentions``, ``width``; none by default.
     """
 
     tokenizer: str = "char"
@@ -94,6 +96,7 @@ class TextSpec:
     extra_rows: int = 2000
     max_length: int = 256
     windows: WindowSpec | None = None
+    cleaning: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, where="text", error=RecipeError)
@@ -108,6 +111,9 @@ class TextSpec:
         require_at_most("text.pieces", self.pieces, 1_000_000)
         for name in ("min_count", "extra_rows"):
             require_at_most(f"text.{name}", getattr(self, name))
+        for step in self.cleaning:
+            require_name("text.cleaning", step, tuple(CLEANING_STEPS))
+            require(self.cleaning.count(step) == 1, "text.cleaning", self.cleaning, "steps that differ from each other")
         fixed = self.tokenizer in ("wordpiece", "sentencepiece")
         require(fixed or self.vocabulary is None, "text.vocabulary", self.vocabulary, f"null for {self.tokenizer!r}")
 

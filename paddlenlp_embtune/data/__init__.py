@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.data.unlabelled import UnlabelledTexts as UnlabelledTexts, read_unlabelled as read_unlabelled
     from paddlenlp_embtune.data.validation import (
         DataReport as DataReport,
+        check_cleaning as check_cleaning,
         check_examples as check_examples,
         discover_labels as discover_labels,
         hold_out as hold_out,
@@ -50,7 +51,7 @@ else:
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",
-            "validation": "DataReport check_examples discover_labels hold_out text_key",
+            "validation": "DataReport check_cleaning check_examples discover_labels hold_out text_key",
             "windowed_dataset": "dataset_from_tokenized encode_texts",
         },
     )

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from paddlenlp_embtune.data.readers import Examples
 from paddlenlp_embtune.errors import DataError, expected_names
-from paddlenlp_embtune.text import clean
+from paddlenlp_embtune.text import apply_cleaning, clean, is_blank
+from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["DataReport", "check_examples", "discover_labels", "hold_out", "text_key"]
+__all__ = ["DataReport", "check_cleaning", "check_examples", "discover_labels", "hold_out", "text_key"]
 
 _MARKS = "!,.:;。、､…·\"'“”‘’()[\\]{}《》〈〉「」『』【】〔〕〖〗«»"
 # What only parts sentences and words is dropped. All else may carry meaning: arrows, emoji, signs, the star of *ST.
@@ -60,6 +61,20 @@ class DataReport:
             if count < 20:
                 lines.append(f"label {label!r} has only {count} training rows")
         return lines
+
+
+def check_cleaning(parts: Sequence[Examples], steps: Sequence[str]) -> None:
+    """Refuse rows of whose text the cleaning steps of a recipe leave nothing.
+
+    Raises:
+        DataError: there are such rows.
+    """
+    for rows in parts if steps else ():
+        if gone := [text for text in rows.texts if is_blank(apply_cleaning(text, steps))]:
+            raise DataError(
+                f"text.cleaning ({', '.join(steps)}) leaves nothing of {len(gone)} texts of {rows.source}, {shorten(gone[0])} "
+                "first; remove these rows, for example with: embtune check FILE --write cleaned.tsv"
+            )
 
 
 def discover_labels(rows: Examples, wanted: Sequence[str] | None) -> tuple[str, ...]:

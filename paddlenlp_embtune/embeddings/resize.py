@@ -12,7 +12,16 @@ from paddlenlp_embtune.embeddings.init.coverage import Coverage, Origin
 from paddlenlp_embtune.embeddings.init.new_rows import extend_table
 from paddlenlp_embtune.embeddings.init.transfer import initialize_by_transfer
 from paddlenlp_embtune.embeddings.io.vector_table import VectorTable
-from paddlenlp_embtune.text import AddedTerms, TermTokenizer, Tokenizer, Vocabulary, add_terms, content_ids
+from paddlenlp_embtune.text import (
+    AddedTerms,
+    TermTokenizer,
+    Tokenizer,
+    Vocabulary,
+    add_terms,
+    content_ids,
+    with_cleaning,
+    without_cleaning,
+)
 
 __all__ = ["add_tokens", "fill_terms_from_pieces"]
 
@@ -21,7 +30,7 @@ Table = npt.NDArray[np.float32]
 
 def add_tokens(
     tokenizer: Tokenizer, table: Table, terms: Sequence[str], vectors: VectorTable | None = None
-) -> tuple[TermTokenizer, AddedTerms, Table, Coverage]:
+) -> tuple[Tokenizer, AddedTerms, Table, Coverage]:
     """Add terms to a tokenizer, and rows for them to its table; old ids and rows stay, bit for bit.
 
     Args:
@@ -35,13 +44,14 @@ def add_tokens(
     Returns:
         the tokenizer, the outcome for the terms, the table, and the origins of its new rows
     """
+    tokenizer, steps = without_cleaning(tokenizer)
     longer, change = add_terms(tokenizer, terms)
     pieces = [content_ids(tokenizer, term) for term in change.added]
     tokens, excluded = tokenizer.vocabulary.tokens, _without_text(tokenizer.vocabulary)
     grown, coverage = extend_table(table, pieces, terms=change.added, tokens=tokens, excluded=excluded)
     if vectors is not None and change.added:
         coverage = _from_vectors(longer, grown, coverage, vectors, known=table)
-    return longer, change, grown, coverage
+    return with_cleaning(longer, steps), change, grown, coverage
 
 
 def _from_vectors(
@@ -59,6 +69,7 @@ def _from_vectors(
 
 def fill_terms_from_pieces(tokenizer: Tokenizer, table: Table, coverage: Coverage) -> tuple[Table, Coverage]:
     """Compute rows of added terms that are not in the vectors from the rows of their pieces."""
+    tokenizer, _ = without_cleaning(tokenizer)
     if not isinstance(tokenizer, TermTokenizer):
         return table, coverage
     edge = len(tokenizer.base.vocabulary)

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
         pad as pad,
         unknown_report as unknown_report,
     )
+    from paddlenlp_embtune.text.cleaning_steps import (
+        CLEANING_STEPS as CLEANING_STEPS,
+        apply_cleaning as apply_cleaning,
+        cleaning_edits as cleaning_edits,
+        describe_cleaning as describe_cleaning,
+    )
+    from paddlenlp_embtune.text.cleaning_tokenizer import (
+        CleaningTokenizer as CleaningTokenizer,
+        with_cleaning as with_cleaning,
+        without_cleaning as without_cleaning,
+    )
     from paddlenlp_embtune.text.comparison import compare_tokenizers as compare_tokenizers
     from paddlenlp_embtune.text.encoding import (
         TokenizedTexts as TokenizedTexts,
@@ -44,6 +55,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.text.serialization import (
         tokenizer_files as tokenizer_files,
         tokenizer_from_config as tokenizer_from_config,
+        tokenizer_kind as tokenizer_kind,
     )
     from paddlenlp_embtune.text.term_extraction import Proposal as Proposal, propose_terms as propose_terms
     from paddlenlp_embtune.text.term_lists import (
@@ -78,6 +90,8 @@ else:
             "_term_matcher": "TermMatcher",
             "added_terms": "AddedTerms TermTokenizer add_terms",
             "base": "CharTokenizer Tokenizer UnknownReport content_ids pad unknown_report",
+            "cleaning_steps": "CLEANING_STEPS apply_cleaning cleaning_edits describe_cleaning",
+            "cleaning_tokenizer": "CleaningTokenizer with_cleaning without_cleaning",
             "comparison": "compare_tokenizers",
             "encoding": "TokenizedTexts chunk_texts tokenize_texts",
             "ernie_m": "ErnieMTokenizer",
@@ -87,7 +101,7 @@ else:
             "pruning": "PrunedTokenizer prune_tokenizer",
             "sentencepiece": "SentencePieceTokenizer",
             "sentencepiece_model": "PieceKind sentencepiece_package",
-            "serialization": "tokenizer_files tokenizer_from_config",
+            "serialization": "tokenizer_files tokenizer_from_config tokenizer_kind",
             "term_extraction": "Proposal propose_terms",
             "term_lists": "TermList read_term_list describe_unused_terms unused_terms",
             "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS describe_ranges",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.added_terms import TermTokenizer
 from paddlenlp_embtune.text.base import CharTokenizer, Tokenizer
+from paddlenlp_embtune.text.cleaning_tokenizer import CleaningTokenizer
 from paddlenlp_embtune.text.sentencepiece import SentencePieceTokenizer
 from paddlenlp_embtune.text.sentencepiece_model import PieceModel, prune_sentencepiece
 from paddlenlp_embtune.text.vocabulary import Vocabulary
@@ -99,6 +100,8 @@ def _share(tokenizer: Tokenizer, read: Sequence[Sequence[int]]) -> float:
 def _cut(tokenizer: Tokenizer, keep: Collection[str]) -> Tokenizer:
     """Rebuild the tokenizer with the kept tokens, in their order; a duplicate token keeps its last position."""
     vocabulary = tokenizer.vocabulary
+    if isinstance(tokenizer, CleaningTokenizer):
+        return CleaningTokenizer(_cut(tokenizer.base, keep), tokenizer.steps)
     if isinstance(tokenizer, TermTokenizer):
         return TermTokenizer(_cut(tokenizer.base, keep), tokenizer.terms, tokenizer.cleaning)
     if isinstance(tokenizer, SentencePieceTokenizer):

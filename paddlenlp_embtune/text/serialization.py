@@ -8,6 +8,7 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text.added_terms import TermTokenizer
 from paddlenlp_embtune.text.base import NO_FILES, CharTokenizer, Tokenizer
+from paddlenlp_embtune.text.cleaning_tokenizer import CleaningTokenizer
 from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
 from paddlenlp_embtune.text.normalization import CLEANING
 from paddlenlp_embtune.text.sentencepiece import SENTENCEPIECE_MODEL, SentencePieceTokenizer
@@ -15,7 +16,7 @@ from paddlenlp_embtune.text.vocabulary import Vocabulary
 from paddlenlp_embtune.text.word import USER_DICTIONARY, WordTokenizer, read_user_terms
 from paddlenlp_embtune.text.wordpiece import WordPieceTokenizer
 
-__all__ = ["Files", "tokenizer_files", "tokenizer_from_config"]
+__all__ = ["Files", "tokenizer_files", "tokenizer_from_config", "tokenizer_kind"]
 
 Files = Mapping[str, bytes] | Callable[[str], bytes]
 
@@ -27,6 +28,7 @@ _REQUIRED: dict[str, dict[str, type]] = {
     "sentencepiece": {"model_sha256": str},
     "ernie_m": {"model_sha256": str},
     "terms": {"count": int, "base": dict},
+    "cleaned": {"cleaning_steps": list, "base": dict},
 }
 _OPTIONAL: dict[str, dict[str, Any]] = {
     "char": {"lowercase": True, "cleaning": 1},
@@ -44,6 +46,7 @@ _OPTIONAL: dict[str, dict[str, Any]] = {
     "sentencepiece": {"markers": False},
     "ernie_m": {"lowercase": False},
     "terms": {"cleaning": 1},
+    "cleaned": {},
 }
 # WordPiece options that only third-party checkpoints need are left out of messages.
 _SHOWN = ("cleaning", "lowercase", "hmm", "split_unknown", "user_terms", "markers")
@@ -65,6 +68,8 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, fil
     name = options.pop("name")
     if name == "terms":
         return _with_terms(options, vocabulary, files)
+    if name == "cleaned":
+        return CleaningTokenizer(tokenizer_from_config(options["base"], vocabulary, files), tuple(options["cleaning_steps"]))
     if name in _OF_PIECES:
         return _OF_PIECES[name](vocabulary, _read(files, SENTENCEPIECE_MODEL), **options)
     if name == "word":
@@ -78,6 +83,13 @@ def tokenizer_from_config(config: Mapping[str, Any], vocabulary: Vocabulary, fil
     return (CharTokenizer if name == "char" else WordPieceTokenizer)(vocabulary, **options)
 
 
+def tokenizer_kind(config: Mapping[str, Any]) -> str:
+    """Return the name of the tokenizer that splits a text, behind cleaning steps and added terms."""
+    while isinstance(config.get("base"), Mapping):
+        config = config["base"]
+    return str(config.get("name"))
+
+
 def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the files that a tokenizer needs besides its vocabulary.
 
@@ -85,7 +97,7 @@ def tokenizer_files(config: Mapping[str, Any]) -> tuple[str, ...]:
         DataError: an option is invalid, as in ``tokenizer_from_config``.
     """
     options = _checked(config)
-    if options["name"] == "terms":
+    if options["name"] in ("terms", "cleaned"):
         return tokenizer_files(options["base"])
     if options["name"] in _OF_PIECES:
         return (SENTENCEPIECE_MODEL,)
@@ -122,7 +134,7 @@ def _is(value: object, kind: type) -> bool:
 
 def _with_terms(options: Mapping[str, Any], vocabulary: Vocabulary, files: Files) -> TermTokenizer:
     count = options["count"]
-    if options["base"].get("name") == "terms" or count > len(vocabulary) - 2:
+    if options["base"].get("name") in ("terms", "cleaned") or count > len(vocabulary) - 2:
         raise DataError(
             f"invalid tokenizer {_short(options)}: terms need a base of char, wordpiece, word, sentencepiece or ernie_m, and "
             f"must be fewer than the {len(vocabulary)} tokens of the vocabulary; restore the config"
@@ -144,7 +156,7 @@ def _form(kind: str) -> str:
         int: "a number",
         str: "64 hexadecimal digits",
         bool: "true or false",
-        list: "[tokens]",
+        list: "[names]",
         dict: "{another tokenizer}",
     }
     optional = {key: type(value) for key, value in _OPTIONAL[kind].items() if key in _SHOWN}

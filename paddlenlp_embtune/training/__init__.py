@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.training.context import TrainingContext as TrainingContext
     from paddlenlp_embtune.training.divergence import chance_loss as chance_loss
     from paddlenlp_embtune.training.initialize import (
+        initialize_embedding as initialize_embedding,
         possible_fallbacks as possible_fallbacks,
         pretrained_encoder as pretrained_encoder,
         usual_fallbacks as usual_fallbacks,
@@ -40,7 +41,7 @@ else:
             "_encoder_vectors": "EncoderVectors",
             "context": "TrainingContext",
             "divergence": "chance_loss",
-            "initialize": "possible_fallbacks pretrained_encoder usual_fallbacks",
+            "initialize": "initialize_embedding possible_fallbacks pretrained_encoder usual_fallbacks",
             "lr_finder": "LearningRateCurve learning_rate_curves",
             "mlm": "PretrainingSpec continue_pretraining",
             "parameter_groups": (

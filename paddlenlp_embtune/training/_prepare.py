@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, model_name
 from paddlenlp_embtune.config import PRETRAINED, Domain, ModelSpec, Recipe
-from paddlenlp_embtune.data import DataReport, Examples, SoftTargets, check_examples, discover_labels, hold_out, read_examples
+from paddlenlp_embtune.data import (
+    DataReport,
+    Examples,
+    SoftTargets,
+    check_cleaning,
+    check_examples,
+    discover_labels,
+    hold_out,
+    read_examples,
+)
 from paddlenlp_embtune.data.augmentation import AugmentationReport, augment_examples
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
@@ -34,9 +43,10 @@ from paddlenlp_embtune.text import (
     tokenize_texts,
     unknown_report,
     unused_terms,
+    without_cleaning,
 )
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
-from paddlenlp_embtune.training.initialize import Progress, check_labels, initialize_embedding
+from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 if TYPE_CHECKING:
@@ -177,6 +187,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         dev = read_examples(data.dev, **columns)
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
+    check_cleaning((rows, dev), recipe.text.cleaning)
     report = check_examples(rows, dev, labels)
     rows, augmentation = _augmented(recipe, rows, dev, domain)
     teaching = None
@@ -191,7 +202,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
     text = recipe.text
     return Prepared(
-        recipe=_resolved(recipe, start.bundle, rows=len(texts)),
+        recipe=_resolved(recipe, start, rows=len(texts)),
         train=rows,
         dev=dev,
         train_ids=tokenize_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
@@ -271,14 +282,15 @@ def _domain(recipe: Recipe) -> Domain | None:
     return found
 
 
-def _resolved(recipe: Recipe, bundle: Bundle | None, *, rows: int) -> Recipe:
-    """Fill in what follows from the data: length and size of the run, the model of a bundle, absolute paths."""
+def _resolved(recipe: Recipe, start: Start, *, rows: int) -> Recipe:
+    """Fill in what follows from the data: length and size of the run, the model and steps of a bundle, absolute paths."""
     model = recipe.model
-    if bundle is not None:
-        model = dataclasses.replace(model, name=model_name(bundle))
+    if start.bundle is not None:
+        model = dataclasses.replace(model, name=model_name(start.bundle))
+    text = dataclasses.replace(recipe.text, cleaning=without_cleaning(start.tokenizer)[1])
     model = _with_folder(model)
     train = recipe.train.resolved(rows, encoder=model.name in _ENCODERS)
-    return dataclasses.replace(recipe, model=model, train=train).relative_to(Path.cwd())
+    return dataclasses.replace(recipe, text=text, model=model, train=train).relative_to(Path.cwd())
 
 
 def _with_folder(model: ModelSpec) -> ModelSpec:

@@ -31,8 +31,11 @@ from paddlenlp_embtune.text import (
     Vocabulary,
     WordTokenizer,
     add_terms,
+    apply_cleaning,
     build_tokenizer,
     read_term_list,
+    tokenizer_kind,
+    with_cleaning,
 )
 from paddlenlp_embtune.utils.json_yaml import shorten
 
@@ -87,16 +90,17 @@ def initialize_embedding(recipe: Recipe, texts: Sequence[str], *, progress: Prog
         BundleError: the bundle to start from is damaged.
     """
     listed = read_term_list(Path(recipe.text.terms)) if recipe.text.terms is not None else None
-    start = _start(recipe, texts, listed.terms if listed is not None else (), progress)
-    return dataclasses.replace(start, terms=listed)
+    steps = recipe.text.cleaning
+    cleaned = [apply_cleaning(text, steps) for text in texts] if steps else texts
+    start = _start(recipe, cleaned, listed.terms if listed is not None else (), progress)
+    return dataclasses.replace(start, tokenizer=with_cleaning(start.tokenizer, steps), terms=listed)
 
 
 def _start(recipe: Recipe, texts: Sequence[str], terms: Sequence[str], progress: Progress | None) -> Start:
     """Continue from a bundle or an encoder, or build a tokenizer and draw or read a table."""
     if recipe.model.start is not None:
         bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
-        kind = str(bundle.manifest.tokenizer.get("base", bundle.manifest.tokenizer).get("name"))
-        _check_start(recipe, kind, str(bundle.path), beside="model.start")
+        _check_start(recipe, tokenizer_kind(bundle.manifest.tokenizer), str(bundle.path), beside="model.start")
         return Start(
             *_continue_from(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), terms), bundle
         )

@@ -49,6 +49,7 @@ FULL: dict[str, Any] = {
         "extra_rows": 0,
         "max_length": 64,
         "windows": {"overlap_tokens": 8, "aggregate": "max"},
+        "cleaning": ["markup", "urls"],
     },
     "vectors": {
         "source": "/vectors.npz",

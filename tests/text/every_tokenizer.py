@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from paddlenlp_embtune.text import (
+    CLEANING_STEPS,
     PAD,
     UNK,
     CharTokenizer,
@@ -16,6 +17,7 @@ from paddlenlp_embtune.text import (
     WordPieceTokenizer,
     WordTokenizer,
     add_terms,
+    with_cleaning,
 )
 from paddlenlp_embtune.text.ernie_m import ErnieMTokenizer
 from paddlenlp_embtune.text.sentencepiece_model import train_sentencepiece
@@ -53,6 +55,8 @@ NASTY = [
     "<s>公司</s><unk>[PAD][UNK][CLS][SEP]▁公司▁ <0x41>",
     "囧囧𠀀囧",
     "公司\r\n被立案调查" * 30,
+    "<p>公司<b>立案</b>调查</p>&nbsp;&lt;br&gt;&amp;&NotEqualTilde; 看http://t.cn/x，//@小明：跌停",
+    "å…¬å\x8f¸ 鍏徃鎷熷洖璐偂浠斤紝tesla 锟斤拷\ufffd",
 ]
 POOLS = [
     "涨停ab公司，",
@@ -104,11 +108,14 @@ MAKERS: dict[str, Callable[[], Tokenizer]] = {
     "ernie_m": lambda: ErnieMTokenizer(_ernie_m(), model()),
     "ernie_m, folded": lambda: ErnieMTokenizer(_ernie_m(), train_sentencepiece(CORPUS, size=140, lowercase=False), True),
 }
-KINDS = [*MAKERS, *(f"{name} + terms" for name in MAKERS)]
+CLEANED = ("char, cleaned", "wordpiece + terms, cleaned", "sentencepiece, cleaned")
+KINDS = [*MAKERS, *(f"{name} + terms" for name in MAKERS), *CLEANED]
 
 
 @cache
 def made(kind: str) -> Tokenizer:
+    if kind.endswith(", cleaned"):
+        return with_cleaning(made(kind.removesuffix(", cleaned")), tuple(CLEANING_STEPS))
     base = MAKERS[kind.removesuffix(" + terms")]()
     return (
         add_terms(base, [term for term in TERMS if len(term) > 1 or term not in base.vocabulary])[0]
