@@ -33,6 +33,7 @@ from paddlenlp_embtune.cli.commands import (
     pretrain,
     quantize,
     report,
+    search,
     serve,
     train,
     vectors,
@@ -81,6 +82,7 @@ for _command in (
     report.report,
     params.params,
     lr_find.lr_find,
+    search.search,
     plugins.plugins,
     doctor.doctor,
 ):
