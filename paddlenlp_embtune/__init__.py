@@ -20,6 +20,7 @@ from paddlenlp_embtune.errors import (
     PatternError,
     PluginError,
     RecipeError,
+    StudyError,
     TrainingError,
     VectorError,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Run",
+    "StudyError",
     "TrainingError",
     "VectorError",
     "VectorTable",

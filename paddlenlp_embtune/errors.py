@@ -10,6 +10,7 @@ EmbtuneError
  +-- PluginError                        a plugin broke the contract of a hook
  +-- HostError                          Paddle or PaddleNLP cannot do what was asked
  +-- TrainingError                      a training diverged before it had learned anything
+ +-- StudyError                         the storage of a search is locked, damaged or out of reach
  +-- MissingDependencyError (ImportError)  an optional package is not installed
 
 Every message says what is wrong with the value shown, what is expected, and the next step.
@@ -30,6 +31,7 @@ __all__ = [
     "PatternError",
     "PluginError",
     "RecipeError",
+    "StudyError",
     "TrainingError",
     "VectorError",
     "any_of",
@@ -79,6 +81,10 @@ class HostError(EmbtuneError):
 
 class TrainingError(EmbtuneError):
     """A training diverged before it had learned anything worth keeping."""
+
+
+class StudyError(EmbtuneError):
+    """The storage of a search is locked, damaged or out of reach, or the search ended without a result."""
 
 
 class MissingDependencyError(EmbtuneError, ImportError):

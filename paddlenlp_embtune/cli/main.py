@@ -34,6 +34,7 @@ from paddlenlp_embtune.cli.commands import (
     pretrain,
     quantize,
     report,
+    search,
     serve,
     train,
     vectors,
@@ -83,6 +84,7 @@ for _command in (
     report.report,
     params.params,
     lr_find.lr_find,
+    search.search,
     plugins.plugins,
     doctor.doctor,
 ):

@@ -36,6 +36,7 @@ from paddlenlp_embtune.utils.run_layout import BUNDLE, RECIPE, RECORD, checkpoin
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.compat import TrainerCallback
     from paddlenlp_embtune.training.context import TrainingContext
 
 __all__ = ["RunResult", "train"]
@@ -67,6 +68,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     listeners: Sequence[Callable[[Mapping[str, Any]], None]] = (),
+    callbacks: Sequence[TrainerCallback] = (),
     progress: Callable[[int, int], object] | None = None,
     teaching: Callable[[int, int], object] | None = None,
 ) -> RunResult:
@@ -83,6 +85,8 @@ def train(
         resume: continue from the last checkpoint of a run that was killed, with the same recipe and data; the result is
             bit-equal to that of a run that was not. Without a checkpoint, begin at the beginning.
         listeners: called with every event of the run's record.
+        callbacks: further callbacks of the Trainer, behind those of the recipe; ``setup(context)`` of an ``EmbtuneCallback`` is
+            called.
         progress: called with the bytes of a vector file that have been read, and their number.
         teaching: called with the texts that a teacher has answered, and their number.
     Raises:
@@ -117,7 +121,7 @@ def train(
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins(), fitting_baseline(prepared) as baseline:
-                context, seconds = _tune(prepared, record, checkpoints, stages)
+                context, seconds = _tune(prepared, record, checkpoints, callbacks, stages)
                 metrics, failure = finalize(prepared, context, folder, baseline, stages)
             record.write("stages", seconds=stages.seconds())
         if failure is None:
@@ -138,13 +142,16 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
     record.write("vectors", **prepared.origins)
 
 
-def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages) -> tuple[TrainingContext, float]:
+def _tune(
+    prepared: Prepared, record: RunRecord, checkpoints: Path, callbacks: Sequence[TrainerCallback], stages: Stages
+) -> tuple[TrainingContext, float]:
     """Attach the recipe to a Trainer and train; return the context and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
     from paddlenlp_embtune.training._attach import attach_with_context
     from paddlenlp_embtune.training._build import build
     from paddlenlp_embtune.training._distillation_loss import add_map, drop_map
     from paddlenlp_embtune.training.callbacks._soft_targets import SoftTargetsCallback
+    from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
     from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
     from paddlenlp_embtune.training.parameter_groups import group_specs
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
@@ -169,6 +176,10 @@ def _tune(prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stag
     )
     if prepared.teaching is not None and prepared.soft_targets is not None:
         trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
+    for callback in callbacks:
+        if isinstance(callback, EmbtuneCallback):
+            callback.setup(context)
+        trainer.add_callback(callback)
     checkpoint = last_checkpoint(checkpoints)
     stages.begin("train")
     started = time.perf_counter()

@@ -37,6 +37,7 @@ PUBLIC = [
     "Recipe",
     "RecipeError",
     "Run",
+    "StudyError",
     "TrainingError",
     "VectorError",
     "VectorTable",

@@ -1,0 +1,164 @@
+"""The comparison at the end of a search: the best trial's recipe and the one that it began with, trained again and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from paddlenlp_embtune.config import Recipe
+from paddlenlp_embtune.errors import StudyError
+from paddlenlp_embtune.experiments.arms import Arm
+from paddlenlp_embtune.experiments.cell import Cell, CellResult, DataSet
+from paddlenlp_embtune.experiments.runner import run_cells
+
+__all__ = ["Final", "compare_recipes", "paired_interval"]
+
+_RESAMPLES = 4000
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Final:
+    """The best recipe against the one that the search began with, on rows that no trial has seen.
+
+    Args:
+        metric: ``f1_macro`` or ``accuracy``.
+        default, best: the metric of each seed, S.
+        difference: mean of best less default.
+        interval: of the difference, 95%, over rows and seeds.
+        seeds: S.
+        rows: that both were measured on.
+    """
+
+    metric: str
+    default: tuple[float, ...]
+    best: tuple[float, ...]
+    difference: float
+    interval: tuple[float, float]
+    seeds: int
+    rows: int
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse``, or ``no difference shown`` where the interval holds 0."""
+        low, high = self.interval
+        return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+
+def compare_recipes(
+    default: Recipe,
+    best: Recipe,
+    data: DataSet,
+    folder: Path,
+    *,
+    names: tuple[str, str],
+    metric: str,
+    seeds: Sequence[int],
+    processes: int,
+    ends_at: float | None,
+    run_seconds: float | None,
+) -> Final | None:
+    """Train both with several seeds and compare their answers to the same rows; pairs that stand in the folder are kept.
+
+    Args:
+        default: the recipe as it stands.
+        best: the other.
+        data: the rows.
+        folder: where results go.
+        names: of the two, for files.
+        metric: ``f1_macro`` or ``accuracy``.
+        seeds: one pair of runs for each.
+        processes: at once.
+        ends_at: when time is up, as ``time.time`` counts it; pairs that would not end by then are left out. None for never.
+        run_seconds: what one run takes, as far as that is known.
+    Returns:
+        The comparison; None where there was no time for a single pair.
+    Raises:
+        StudyError: a run failed.
+    """
+    arms = [_arm(recipe, name) for recipe, name in zip((default, best), names, strict=True)]
+    answers: list[tuple[CellResult, CellResult]] = []
+    pair_seconds = (run_seconds or 0.0) * (2 if processes == 1 else 1)
+    for seed in seeds:
+        if ends_at is not None and time.time() + pair_seconds > ends_at:
+            break
+        cells = [Cell(arm=arm, data=data, seed=seed) for arm in arms]
+        started = time.perf_counter()
+        found = run_cells(cells, folder, jobs=min(2, processes))
+        pair_seconds = max(pair_seconds, time.perf_counter() - started)
+        one, other = (found[cell.place] for cell in cells)
+        for result in (one, other):
+            if result.failed is not None:
+                raise StudyError(f"the comparison with seed {seed} failed: {result.failed}; go on with --resume")
+        answers.append((one, other))
+    return _final(answers, metric) if answers else None
+
+
+def _final(answers: Sequence[tuple[CellResult, CellResult]], metric: str) -> Final:
+    first = answers[0][0]
+    truth, labels = np.asarray(first.truth), len(first.labels)
+    a, b = (np.stack([np.asarray(pair[side].predicted) for pair in answers]) for side in (0, 1))
+    scores = [_scores(truth, each, labels, np.ones((1, len(truth))), metric)[0] for each in (a, b)]
+    return Final(
+        metric=metric,
+        default=tuple(map(float, scores[0])),
+        best=tuple(map(float, scores[1])),
+        difference=float((scores[1] - scores[0]).mean()),
+        interval=paired_interval(truth, a, b, labels, metric=metric),
+        seeds=len(answers),
+        rows=len(truth),
+    )
+
+
+def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% interval of the mean difference of B and A over rows and seeds.
+
+    Rows are drawn again with replacement, the same for all runs; so are seeds, the runs of both sides together. Where there is
+    one seed, the interval tells nothing of others.
+
+    Args:
+        truth: (N,) class numbers.
+        a: (S, N) answers of the one, by seed.
+        b: (S, N) answers of the other.
+        num_labels: C.
+        metric: ``f1_macro`` or ``accuracy``.
+        seed: of the draws.
+    Source:
+        Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 8 (several sources of variation); the
+        paired form of Koehn 2004
+    """
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(truth), np.full(len(truth), 1 / len(truth)), size=_RESAMPLES).astype(np.float64)
+    gains = _scores(truth, b, num_labels, drawn, metric) - _scores(truth, a, num_labels, drawn, metric)
+    seeds = generator.integers(0, len(a), size=(_RESAMPLES, len(a)))
+    means = np.take_along_axis(gains, seeds, axis=1).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _scores(truth: Ids, answers: Ids, num_labels: int, drawn: Floats, metric: str) -> Floats:
+    """Return the metric of each run on each draw: (S, N) answers and (R, N) counts of rows to (R, S)."""
+    right = np.eye(num_labels)[truth]
+    columns = []
+    for answer in answers:
+        said = np.eye(num_labels)[answer]
+        hits = drawn @ (right * said)
+        if metric == "accuracy":
+            columns.append(hits.sum(axis=1) / drawn.sum(axis=1))
+            continue
+        sizes = drawn @ (right + said)
+        columns.append(np.divide(2 * hits, sizes, out=np.zeros_like(hits), where=sizes > 0).mean(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def _arm(recipe: Recipe, name: str) -> Arm:
+    plain: dict[str, Any] = recipe.relative_to(Path.cwd()).to_dict()
+    plain["data"] = {key: plain["data"][key] for key in ("labels", "ordered")}
+    return Arm(name, "recipe", ("search",), (plain,))

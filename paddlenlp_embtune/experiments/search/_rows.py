@@ -1,0 +1,112 @@
+"""Which rows a search uses for what: trials learn and are compared on some, and the end is measured on others."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from paddlenlp_embtune.config import DataSpec, Recipe
+from paddlenlp_embtune.data import Examples, discover_labels, hold_out, read_examples
+from paddlenlp_embtune.errors import DataError, RecipeError
+from paddlenlp_embtune.experiments.cell import DataSet
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of, write_text
+from paddlenlp_embtune.utils.json_yaml import dump_json
+
+__all__ = ["SearchRows", "prepare_rows"]
+
+_KEPT_APART = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchRows:
+    """The rows of a search.
+
+    Args:
+        data: what trials learn from and are compared on.
+        final: what the comparison at the end learns from, stops on, and is measured on.
+        note: one sentence: which rows serve what.
+        identity: plain values that tell these rows from others.
+        count: about how many rows a trial learns from.
+    """
+
+    data: DataSpec
+    final: DataSet
+    note: str
+    identity: dict[str, Any]
+    count: int
+
+
+def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRows:
+    """Read the rows, and keep some apart that no trial sees.
+
+    With ``test``, those. Without it the development rows of the recipe, and trials hold rows of the training file out; where
+    there are none, a fifth of the training rows.
+
+    Args:
+        recipe: names the files.
+        folder: of the search, for the rows that are kept apart.
+        test: path of labelled rows.
+    Raises:
+        RecipeError: the recipe names no training data, or rows have weights.
+        DataError: a file cannot be read, or its labels are of no training row.
+    """
+    data = recipe.data
+    if data.train is None:
+        raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
+    if data.weight_column is not None:
+        raise RecipeError(
+            f"data.weight_column is {data.weight_column!r}, but the comparison at the end of a search knows no weights of "
+            "rows; leave it out, or compare recipes with embtune train"
+        )
+    rows, labels = _read(data, data.train), None
+    labels = discover_labels(rows, data.labels)
+    dev = None if data.dev is None else _read(data, data.dev)
+    if test is not None:
+        measured, stops_on = _read(data, test), dev
+        note = f"trials are compared on the development rows; the end is measured on {test}, which no trial sees"
+    elif dev is not None:
+        measured, stops_on = dev, None
+        note = (
+            f"no --test: the end is measured on {data.dev}, which no trial sees; trials are compared on {data.dev_ratio:.0%} "
+            f"of {data.train}, held out"
+        )
+    else:
+        rows, measured = hold_out(rows, ratio=_KEPT_APART, seed=recipe.seed)
+        stops_on = None
+        note = (
+            f"no --test and no development file: the end is measured on {_KEPT_APART:.0%} of {data.train}, {len(measured)} "
+            f"rows that no trial sees; trials are compared on {data.dev_ratio:.0%} of the rest"
+        )
+    for label in measured.labels:
+        if label not in labels:
+            raise DataError(
+                f"{measured.source} has the label {label!r}, which no training row has; expected {', '.join(labels)}"
+            )
+    paths = {
+        name: _write(part, folder / "rows" / f"{name}.jsonl")
+        for name, part in (("train", rows), ("dev", stops_on), ("test", measured))
+        if part is not None
+    }
+    kept = DataSpec(
+        train=paths["train"],
+        dev=paths.get("dev"),
+        labels=labels if data.labels is not None else None,
+        ordered=data.ordered,
+        dev_ratio=data.dev_ratio,
+    )
+    identity = {name: sha256_of(Path(path)) for name, path in paths.items()}
+    final = DataSet(name="rows", train=paths["train"], dev=paths.get("dev"), test=paths["test"])
+    count = len(rows) if stops_on is not None else round(len(rows) * (1 - data.dev_ratio))
+    return SearchRows(kept, final, note, identity, count)
+
+
+def _read(data: DataSpec, path: str) -> Examples:
+    names = ("text_column", "label_column", "skip_empty", "encoding", "quoting")
+    return read_examples(path, **{name: getattr(data, name) for name in names})
+
+
+def _write(rows: Examples, path: Path) -> str:
+    lines = (dump_json({"text": text, "label": label}) for text, label in zip(rows.texts, rows.labels, strict=True))
+    write_text(path, "\n".join(lines) + "\n")
+    return str(path.absolute())
