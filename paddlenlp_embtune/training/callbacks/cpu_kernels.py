@@ -121,7 +121,6 @@ def _speed_up_text_cnn(network: Any, kernels: onednn.CpuKernels) -> list[Callabl
     return undo
 
 
-
 def _uses(model: Any, arguments: Any) -> tuple[bool, bool]:
     """Return whether a model has an encoder, and whether it has a text CNN, whose steps can be computed by faster kernels."""
     layers = model.sublayers(include_self=True)
