@@ -1,13 +1,14 @@
 """Quality and time of an encoder in bfloat16 against float32: ``train.precision``, on real data, over seeds.
 
-Both precisions train the same rows of the same seeds with the defaults of an encoder, few rows and epochs, and are judged on test
-rows through their exported bundle. The two take turns. ``python -m tests.benchmarks.precision FILE`` appends every run to a file
-as a line of JSON, and leaves out those that stand there. The goal: at most 0.2 points of accuracy less, in the mean of all.
+Both precisions train the same rows of the same seeds with the defaults of an encoder, few rows and epochs, and are judged on
+test rows through their exported bundle. They take turns. ``python -m tests.benchmarks.precision FILE`` appends every run to a
+file as a line of JSON, and leaves out those that stand there. The goal: at most 0.2 points of accuracy less, in the mean.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -48,10 +49,10 @@ def train(name: str, test: str, seed: int, precision: str) -> Run:
     """Run the command line as a user does; ``seconds`` are those of the training loop."""
     with tempfile.TemporaryDirectory() as folder:
         files = {part: Path(folder) / f"{part}.tsv" for part in ("train", "dev", "test")}
-        rows = read(name, "train.tsv")[seed * (TRAIN + DEV) :]
+        rows = read(name, "train.tsv", seed)
         write(files["train"], rows[:TRAIN])
         write(files["dev"], rows[TRAIN : TRAIN + DEV])
-        write(files["test"], read(name, test)[:TEST])
+        write(files["test"], read(name, test, 0)[:TEST])
         options = {"--encoder": ENCODER, "--epochs": EPOCHS, "--max-length": LENGTH, "--seed": seed, "--precision": precision}
         stated = [str(value) for pair in options.items() for value in pair]
         places = ["--data", str(files["train"]), "--dev", str(files["dev"]), "--out", f"{folder}/run"]
@@ -67,13 +68,15 @@ def embtune(*arguments: str) -> str:
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
-def read(name: str, file: str) -> list[str]:
-    """Lines without the header; every data set comes shuffled."""
-    return (DATA / name / file).read_text(encoding="utf-8").split("\n")[1:]
+def read(name: str, file: str, seed: int) -> list[str]:
+    """Return the lines without the header, in random order."""
+    lines = [line for line in (DATA / name / file).read_text(encoding="utf-8").split("\n")[1:] if line]
+    random.Random(seed).shuffle(lines)
+    return lines
 
 
 def write(file: Path, rows: list[str]) -> None:
-    file.write_text("\n".join(["text\tlabel", *filter(None, rows)]) + "\n", encoding="utf-8")
+    file.write_text("\n".join(["text\tlabel", *rows]) + "\n", encoding="utf-8")
 
 
 def report(runs: list[Run]) -> None:
@@ -91,10 +94,8 @@ def report(runs: list[Run]) -> None:
         time = statistics.median(bf16["seconds"] / fp32["seconds"] for fp32, bf16 in pairs)
         spread = f"{min(differences):+.2f} to {max(differences):+.2f}"
         print(f"{name:<20}{shown[0]:>22}{shown[1]:>22}{statistics.mean(differences):>+12.2f}{spread:>18}{time:>7.2f}")
-    error = statistics.stdev(every) / len(every) ** 0.5
-    print(
-        f"points of accuracy, bf16 less fp32: mean {statistics.mean(every):+.2f}, standard error {error:.2f} (goal: -0.20 or more)"
-    )
+    mean, error = statistics.mean(every), statistics.stdev(every) / len(every) ** 0.5
+    print(f"points of accuracy, bf16 less fp32: {mean:+.2f}, standard error {error:.2f} (goal: -0.20 or more)")
 
 
 if __name__ == "__main__":
