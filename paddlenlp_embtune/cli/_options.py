@@ -58,7 +58,9 @@ RunOption = Annotated[Path, typer.Option(help="Folder of the run: recipe, record
 EpochsOption = Annotated[Optional[int], typer.Option(help="Passes over the training set; by default fewer for larger sets.")]
 PrecisionOption = Annotated[
     Optional[str],
-    typer.Option(help="Factors of products in training steps on a CPU: fp32 (the default), bf16, or auto for the faster one."),
+    typer.Option(
+        help="Of an encoder's products in training steps on a CPU: fp32 (the default), bf16, or auto for the faster one."
+    ),
 ]
 SeedOption = Annotated[Optional[int], typer.Option(help="Random seed of data order, dropout and initialisation.")]
 MaxLengthOption = Annotated[Optional[int], typer.Option(help="Maximum number of tokens; longer texts are cut.")]

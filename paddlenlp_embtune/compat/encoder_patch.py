@@ -40,19 +40,18 @@ def speed_up_encoder(model: Any, *, bf16: bool = False) -> Callable[[], None]:
     return _speed_up(model, _forwards(), gelu=True, bf16=bf16)
 
 
-def speed_up_linear(model: Any, *, bf16: bool = False) -> Callable[[], None]:
+def speed_up_linear(model: Any) -> Callable[[], None]:
     """Let ``paddle.nn``'s own ``Linear`` layers take their training steps by the selected kernel, in place.
 
     What holds for :func:`speed_up_encoder` holds for this.
 
     Args:
         model: any layer that holds some.
-        bf16: as there.
     Returns:
         What undoes it.
     """
     linear = require_paddle().nn.Linear
-    return _speed_up(model, {linear: _forwards()[linear]}, gelu=False, bf16=bf16)
+    return _speed_up(model, {linear: _forwards()[linear]}, gelu=False, bf16=False)
 
 
 def _speed_up(model: Any, forwards: dict[type, Callable[..., Any]], *, gelu: bool, bf16: bool) -> Callable[[], None]:

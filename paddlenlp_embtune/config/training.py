@@ -42,9 +42,9 @@ class TrainSpec:
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
             saves memory and costs about a third more time.
-        precision: of the factors that encoders and text CNNs multiply with weights in training steps, on a CPU. ``bf16`` rounds
-            them to bfloat16, on processors that multiply it; ``auto`` does so where that is clearly faster. Sums, weights,
-            optimizer, losses, evaluations and the bundle are float32 always.
+        precision: of an encoder's products with weights in training steps, on a CPU: ``bf16`` rounds their factors to bfloat16,
+            on processors that multiply it; ``auto`` does so where that is clearly faster. Sums, weights, optimizer, losses,
+            evaluations and the bundle are float32 always, and so are other models.
         eval_batch_size: rows in a forward pass of an evaluation; None takes 256, for an encoder 32.
         loss: a registered loss: ``cross_entropy``, ``focal``, ``squared_emd`` for ordered labels, or that of a plugin.
         loss_options: the loss's own options: ``gamma`` of ``focal``; ``cross_entropy`` of ``squared_emd``, how much of the

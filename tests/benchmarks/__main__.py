@@ -9,6 +9,7 @@ _BENCHMARKS = {
     "step": "tests.benchmarks.step_time",
     "encoder_step": "tests.benchmarks.encoder_step",
     "roofline": "tests.benchmarks.roofline",
+    "precision": "tests.benchmarks.precision",
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",

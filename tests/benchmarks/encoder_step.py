@@ -111,7 +111,7 @@ def batches(texts: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def paddle_step(
     side: str, threads: int, *, timed: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda _, function: function
 ) -> Callable[[int], float]:
-    """Return a step whose clipping, update and cleaning up are called by ``timed(kind, function)``."""
+    """Return a step of ``paddle``, ``embtune``, the same in ``bf16`` or one of ``ranks``, whose clipping, update and cleaning up are called by ``timed(kind, function)``."""
     from paddlenlp_embtune import compat, prepare_cpu
 
     prepare_cpu(threads=threads)
@@ -148,7 +148,7 @@ def paddle_step(
     model: Any = Classifier()
     model.train()
     if side != "paddle":
-        speed_up_encoder(model)
+        speed_up_encoder(model, bf16=side == "bf16")
     if side == "ranks":
         paddle.distributed.init_parallel_env()
         model = paddle.DataParallel(model)
@@ -172,7 +172,8 @@ def paddle_step(
     return step
 
 
-def torch_step(threads: int) -> Callable[[int], float]:
+def torch_step(threads: int, *, bf16: bool = False) -> Callable[[int], float]:
+    """Return a step, in bfloat16 by automatic mixed precision where that is asked for."""
     import torch
 
     torch.set_num_threads(threads)
@@ -217,7 +218,8 @@ def torch_step(threads: int) -> Callable[[int], float]:
 
     def step(number: int) -> float:
         ids, labels = data[number % len(data)]
-        loss = torch.nn.functional.cross_entropy(model(ids), labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = torch.nn.functional.cross_entropy(model(ids), labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -129,7 +129,7 @@ def run() -> Trial:
 
 
 def compare_precisions() -> PrecisionTrial:
-    """Check products of bfloat16 factors, then time them and the others in turns, in about 40 milliseconds.
+    """Check products of bfloat16 factors, then time them and the others in turns, in about a tenth of a second.
 
     Raises:
         HostError: the library cannot be used, the processor does not multiply bfloat16, or the products are wrong.

@@ -39,7 +39,7 @@ class CpuKernelsCallback(EmbtuneCallback):
     Evaluations are computed in float32.
 
     Args:
-        precision: ``fp32``, ``bf16`` or ``auto``.
+        precision: of an encoder's products: ``fp32``, ``bf16`` or ``auto``.
     """
 
     def __init__(self, precision: str = onednn.FP32) -> None:
@@ -53,15 +53,15 @@ class CpuKernelsCallback(EmbtuneCallback):
         """Refuse bfloat16 where nothing would be computed in it.
 
         Raises:
-            HostError: the processor does not multiply it, or the model has no layers that would.
+            HostError: the processor does not multiply it, or the model is no encoder.
         """
         super().setup(context)
         if self._precision != onednn.BF16:
             return
-        if not any(_uses(context.model, context.trainer.args)):
+        if not _uses(context.model, context.trainer.args)[0]:
             raise HostError(
                 f"train.precision is bf16, and nothing in {type(context.model).__name__} would be computed in it; expected "
-                "fp32 or auto, or an encoder or a text CNN on a CPU, without activations that are computed again"
+                "fp32 or auto, or an encoder on a CPU, without activations that are computed again"
             )
         onednn.require_bf16()
 
@@ -94,7 +94,7 @@ class CpuKernelsCallback(EmbtuneCallback):
             defaults = {name: values[0] for name, values in _SELECTED.items()}
             self._kernels = onednn.use_kernels(**defaults | self._former, reason=_RESUMED)
         else:
-            self._kernels = onednn.use_precision(self._precision)
+            self._kernels = onednn.use_precision(self._precision if encodes else onednn.FP32)
         operators = {"encoder_operators": encodes, "text_cnn_operators": convolves}
         self.record.write("cpu_kernels", **operators, **dataclasses.asdict(self._kernels))
         self._undo.append(speed_up_optimizer(kwargs["optimizer"]))
@@ -115,14 +115,11 @@ class CpuKernelsCallback(EmbtuneCallback):
 
 
 def _speed_up_text_cnn(network: Any, kernels: onednn.CpuKernels) -> list[Callable[[], None]]:
-    """Let a text CNN compute its steps from distinct tokens, and its dense product, in bfloat16 always, by selected kernels."""
-    bf16 = kernels.precision == onednn.BF16
-    undo: list[Callable[[], None]] = []
-    if not bf16:
-        network.fast_steps = True
-        undo.append(functools.partial(setattr, network, "fast_steps", False))
+    """Let a text CNN compute its steps from distinct tokens, and its dense product by selected kernels."""
+    network.fast_steps = True
+    undo: list[Callable[[], None]] = [functools.partial(setattr, network, "fast_steps", False)]
     if kernels.matmul == onednn.ONEDNN:
-        undo.append(speed_up_linear(network.convolution, bf16=bf16))
+        undo.append(speed_up_linear(network.convolution))
     return undo
 
 

@@ -104,25 +104,24 @@ def multiplies_bf16() -> None:
         pytest.skip(f"bfloat16 is not multiplied here: {error}")
 
 
-@pytest.mark.parametrize("name", MODELS)
 def test_a_killed_run_in_bf16_ends_bit_equal_whatever_is_measured_when_it_is_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies_bf16: None, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies_bf16: None
 ) -> None:
     measured = [_trial.PrecisionTrial(3.0, {})] * 2 + [_trial.PrecisionTrial(0.5, {})]
     monkeypatch.setattr(_trial, "compare_precisions", lambda: measured.pop(0))
-    whole, events = trained(tmp_path / "whole", network(name), precision="auto")
+    whole, events = trained(tmp_path / "whole", network("encoder"), precision="auto")
     assert (events[-1]["matmul"], events[-1]["precision"]) == ("onednn", "bf16")
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "cut", network(name), Death(), precision="auto")
+        trained(tmp_path / "cut", network("encoder"), Death(), precision="auto")
     assert onednn.cpu_kernels().precision == "fp32"  # put back by a run that was broken off as well
-    resumed, events = trained(tmp_path / "cut", network(name), resumed=True, precision="auto")
+    resumed, events = trained(tmp_path / "cut", network("encoder"), resumed=True, precision="auto")
     assert (events[-1]["precision"], events[-1]["reason"]) == ("bf16", "the checkpoint was made with these")
     for key, value in whole.items():
         np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 
 def test_bf16_trains_nearly_the_same_network_in_float32(tmp_path: Path, multiplies_bf16: None) -> None:
-    models = {precision: network("textcnn") for precision in ("fp32", "bf16")}
+    models = {precision: network("encoder") for precision in ("fp32", "bf16")}
     ends = [trained(tmp_path / precision, model, precision=precision)[0] for precision, model in models.items()]
     for key, value in ends[0].items():
         assert ends[1][key].dtype == np.float32
@@ -132,9 +131,9 @@ def test_bf16_trains_nearly_the_same_network_in_float32(tmp_path: Path, multipli
 
 def test_another_precision_does_not_continue_a_run(tmp_path: Path, multiplies_bf16: None) -> None:
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, network("textcnn"), Death(), precision="bf16")
+        trained(tmp_path, network("encoder"), Death(), precision="bf16")
     with pytest.raises(RecipeError, match="precision"):
-        trained(tmp_path, network("textcnn"), resumed=True)
+        trained(tmp_path, network("encoder"), resumed=True)
 
 
 def test_evaluations_and_what_follows_training_are_float32(tmp_path: Path, multiplies_bf16: None) -> None:
@@ -160,7 +159,10 @@ def test_evaluations_and_what_follows_training_are_float32(tmp_path: Path, multi
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Toy, "train.precision is bf16, and nothing in Toy would be computed in it; expected fp32 or auto"),
+        (
+            lambda: network("textcnn"),
+            "train.precision is bf16, and nothing in TextCNN would be computed in it; expected fp32 or auto",
+        ),
         (lambda: network("encoder"), "the processor does not multiply bfloat16, expected AVX512_BF16 or AMX"),
     ],
     ids=["no layers for it", "no processor for it"],
@@ -193,6 +195,12 @@ def test_the_record_says_which_kernel_ran_and_why(tmp_path: Path, monkeypatch: p
     _, events = trained(tmp_path, network("textcnn"))
     assert [(event["encoder_operators"], event["matmul"]) for event in events] == [(False, "paddle")]
     assert events[0]["reason"] == "EMBTUNE_KERNELS says so"
+
+
+def test_a_text_cnn_measures_no_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_trial, "compare_precisions", lambda: pytest.fail("measured"))
+    _, events = trained(tmp_path, network("textcnn"), precision="auto")
+    assert [event["precision"] for event in events] == ["fp32"]
 
 
 def test_a_model_without_use_for_it_selects_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
