@@ -111,7 +111,10 @@ def batches(texts: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def paddle_step(
     side: str, threads: int, *, timed: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda _, function: function
 ) -> Callable[[int], float]:
-    """Return a step of ``paddle``, ``embtune``, the same in ``bf16`` or one of ``ranks``, whose clipping, update and cleaning up are called by ``timed(kind, function)``."""
+    """Return a step of ``paddle``, ``embtune``, the same in ``bf16`` or one of ``ranks``.
+
+    Its clipping, update and cleaning up are called by ``timed(kind, function)``.
+    """
     from paddlenlp_embtune import compat, prepare_cpu
 
     prepare_cpu(threads=threads)
