@@ -20,7 +20,8 @@ from tests.benchmarks import encoder_step
 
 WARM_UP, STEPS = 3, 7
 OPERATORS = ("attention", "dropout", "gelu", "layer_norm", "linear")
-PRODUCTS, REST = "matrix products", "embeddings, additions, the loss, Paddle's autograd"
+PRODUCTS, LAYER = "matrix products", "dropping, adding, and what holds an encoder layer together"
+REST = "embeddings, additions, the loss, Paddle's autograd"
 
 
 class Clock:
@@ -57,13 +58,16 @@ def watch_operators(clock: Clock) -> None:
     onednn.matmul = clock.timed(PRODUCTS, onednn.matmul)  # type: ignore[misc]
     for name in OPERATORS:
         module = importlib.import_module(f"paddlenlp_embtune.compat.functional._{name}")
-        make = module.make_operator
-
-        def made(name: str, forward: Any, backward: Any, *, make: Any = make) -> Any:
-            kind = "biases" if name == "linear" else name.replace("_", " ")
-            return make(name, clock.timed(f"{kind}, forward", forward), clock.timed(f"{kind}, backward", backward))
-
-        module.make_operator = made
+        kind = "biases" if name == "linear" else name.replace("_", " ")
+        for way in ("forward", "backward"):
+            setattr(module, way, clock.timed(f"{kind}, {way}", getattr(module, way)))
+    layer = importlib.import_module("paddlenlp_embtune.compat.functional._encoder_layer")
+    attention = importlib.import_module("paddlenlp_embtune.compat.functional._attention")
+    attention.attend = clock.timed("attention, forward", attention.attend)  # type: ignore[attr-defined]
+    for module in (layer, attention):
+        module.draw_mask = clock.timed("drawing what is dropped", module.draw_mask)  # type: ignore[attr-defined]
+    for way in ("forward", "backward"):
+        setattr(layer._Layer, way, clock.timed(LAYER, getattr(layer._Layer, way)))
 
 
 def profile(kernels: str) -> dict[str, float]:

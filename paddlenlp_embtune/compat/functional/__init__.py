@@ -19,6 +19,11 @@ if TYPE_CHECKING:
         dropout as dropout,
         dropout_steps as dropout_steps,
     )
+    from paddlenlp_embtune.compat.functional._encoder_layer import (
+        ENCODER_LAYER_PARTS as ENCODER_LAYER_PARTS,
+        EncoderLayerSettings as EncoderLayerSettings,
+        encoder_layer as encoder_layer,
+    )
     from paddlenlp_embtune.compat.functional._gelu import gelu as gelu
     from paddlenlp_embtune.compat.functional._layer_norm import layer_norm as layer_norm
     from paddlenlp_embtune.compat.functional._linear import linear as linear
@@ -33,6 +38,7 @@ else:
         {
             "_attention": "attention",
             "_dropout": "dropout dropout_steps",
+            "_encoder_layer": "ENCODER_LAYER_PARTS EncoderLayerSettings encoder_layer",
             "_gelu": "gelu",
             "_layer_norm": "layer_norm",
             "_linear": "linear",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from paddlenlp_embtune.compat import onednn
-from paddlenlp_embtune.compat.functional._arrays import Array, array_of, fresh_array, tensor_of
+from paddlenlp_embtune.compat.functional._arrays import Array, array_of, empty_tensor, fresh_array, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator, wanted_gradients
 from paddlenlp_embtune.compat.functional._dropout import draw_mask
 
-__all__ = ["attention"]
+__all__ = ["attend", "attention", "backward", "forward"]
 
+_ONE = np.float32(1)
 _SMALL_SUM = 2.0**-100
 """Below it, the exponentials of a row may have lost precision, being near the smallest numbers."""
 
@@ -30,18 +32,36 @@ def attention(query: Any, key: Any, value: Any, mask: Any | None, *, heads: int,
 
 @functools.cache
 def _operator() -> Any:
-    return make_operator("attention", _forward, _backward)
+    return make_operator("attention", forward, backward)
 
 
-def _split_heads(values: Array, heads: int) -> Array:
+def _by_heads(values: Array, heads: int) -> Array:
     """Look at (B, L, D) as (B, heads, L, D / heads)."""
     batch, length, width = values.shape
     return values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
 
 
-def _join_heads(tensor: Any) -> Array:
+def _split_heads(values: Array, heads: int, scale: np.float32 | None = None) -> Any:
+    """Copy (B, L, D) into a tensor (B, heads, L, D / heads)."""
+    split = _by_heads(values, heads)
+    made = empty_tensor(split.shape)
+    if scale is None:
+        np.copyto(fresh_array(made), split)
+    else:
+        np.multiply(split, scale, out=fresh_array(made))
+    return made
+
+
+def _join_heads(tensor: Any, shape: Sequence[int], scale: np.float32 = _ONE) -> Any:
+    """Copy (B, heads, L, D / heads) into a tensor (B, L, D), which may be seen as another shape."""
     batch, heads, length, width = tensor.shape
-    return np.ascontiguousarray(array_of(tensor).transpose(0, 2, 1, 3)).reshape(batch, length, heads * width)
+    made = empty_tensor(shape)
+    joined = fresh_array(made).reshape(batch, length, heads * width)
+    if scale is _ONE:
+        np.copyto(_by_heads(joined, heads), array_of(tensor))
+    else:
+        np.multiply(array_of(tensor), scale, out=_by_heads(joined, heads))
+    return made
 
 
 def _softmax(scores: Array, mask: Array | None) -> None:
@@ -58,35 +78,50 @@ def _softmax(scores: Array, mask: Array | None) -> None:
     np.divide(exponentials, sums, out=scores)
 
 
-def _forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
-    queries, keys, values = (_split_heads(array_of(tensor), heads) for tensor in (query, key, value))
-    queries = np.multiply(queries, np.float32(queries.shape[-1] ** -0.5), order="C")
-    split = tensor_of(queries), *(tensor_of(np.ascontiguousarray(each)) for each in (keys, values))
+def forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
+    arrays = array_of(query), array_of(key), array_of(value)
+    return attend(context, arrays, mask, heads, probability, shape=query.shape)
+
+
+def attend(
+    context: Any, arrays: tuple[Array, Array, Array], mask: Any | None, heads: int, probability: float, *, shape: Sequence[int]
+) -> Any:
+    """Do what :func:`attention` does, and keep what the backward pass needs; return the result in a shape."""
+    query, key, value = arrays
+    scale = np.float32((query.shape[-1] // heads) ** -0.5)
+    split = _split_heads(query, heads, scale), _split_heads(key, heads), _split_heads(value, heads)
     weights = fresh_array(onednn.matmul(split[0], split[1], transpose_y=True))
     _softmax(weights, None if mask is None else array_of(mask))
     factors = draw_mask(weights.shape, probability) if probability else None
-    context.kept = split, weights, factors
-    used = weights if factors is None else weights * factors
-    return tensor_of(_join_heads(onednn.matmul(tensor_of(used), split[2])))
+    used = _times(weights, factors)
+    context.kept = split, weights, factors, used, scale, shape
+    return _join_heads(onednn.matmul(used, split[2]), shape)
 
 
-def _backward(context: Any, gradient: Any) -> Any:
-    (queries, keys, values), weights, factors = context.kept
-    heads, width = queries.shape[1], queries.shape[3]
-    split = tensor_of(np.ascontiguousarray(_split_heads(array_of(gradient), heads)))
-    slopes = fresh_array(onednn.matmul(split, values, transpose_y=True))
-    used = weights
+def _times(weights: Array, factors: Array | None) -> Any:
+    if factors is None:
+        return tensor_of(weights)
+    made = empty_tensor(weights.shape)
+    np.multiply(weights, factors, out=fresh_array(made))
+    return made
+
+
+def backward(context: Any, gradient: Any) -> Any:
+    (queries, keys, values), weights, factors, used, scale, shape = context.kept
+    batch, heads, length, width = queries.shape
+    split = _split_heads(array_of(gradient).reshape(batch, length, heads * width), heads)
+    scores = onednn.matmul(split, values, transpose_y=True)
+    slopes = fresh_array(scores)
     if factors is not None:
         slopes *= factors
-        used = weights * factors
     # Through softmax: weights * (their gradients - sum of weights * their gradients)
     slopes -= np.einsum("bhij,bhij->bhi", weights, slopes)[..., None]
     slopes *= weights
-    scores = tensor_of(slopes)
+    read = [*shape[:-2], keys.shape[2], shape[-1]] if len(shape) == 3 else shape
     gradients = (
-        lambda: tensor_of(_join_heads(onednn.matmul(scores, keys)) * np.float32(width**-0.5)),
-        lambda: tensor_of(_join_heads(onednn.matmul(scores, queries, transpose_x=True))),
-        lambda: tensor_of(_join_heads(onednn.matmul(tensor_of(used), split, transpose_x=True))),
+        lambda: _join_heads(onednn.matmul(scores, keys), shape, scale),
+        lambda: _join_heads(onednn.matmul(scores, queries, transpose_x=True), read),
+        lambda: _join_heads(onednn.matmul(used, split, transpose_x=True), read),
         lambda: None,
     )
     return wanted_gradients(context, *gradients)

@@ -27,7 +27,7 @@ def dropout(hidden: Any, probability: float) -> Any:
 
 @functools.cache
 def _operator() -> Any:
-    return make_operator("dropout", _forward, _backward)
+    return make_operator("dropout", forward, backward)
 
 
 def dropout_steps(probability: float) -> int:
@@ -50,11 +50,11 @@ def draw_mask(shape: tuple[int, ...], probability: float) -> Array:
     return factors
 
 
-def _forward(context: Any, hidden: Any, probability: float) -> Any:
+def forward(context: Any, hidden: Any, probability: float) -> Any:
     values = array_of(hidden)
     context.factors = draw_mask(values.shape, probability)
     return tensor_of(values * context.factors)
 
 
-def _backward(context: Any, gradient: Any) -> Any:
+def backward(context: Any, gradient: Any) -> Any:
     return tensor_of(array_of(gradient) * context.factors)

@@ -13,7 +13,7 @@ from paddlenlp_embtune.compat.functional._arrays import Array, array_of, tensor_
 from paddlenlp_embtune.compat.functional._autograd import make_operator, save_inputs
 from paddlenlp_embtune.compat.paddle import require_paddle
 
-__all__ = ["gelu"]
+__all__ = ["backward", "forward", "gelu"]
 
 
 def gelu(hidden: Any) -> Any:
@@ -23,10 +23,10 @@ def gelu(hidden: Any) -> Any:
 
 @functools.cache
 def _operator() -> Any:
-    return make_operator("gelu", _forward, _backward)
+    return make_operator("gelu", forward, backward)
 
 
-def _forward(context: Any, hidden: Any) -> Any:
+def forward(context: Any, hidden: Any) -> Any:
     save_inputs(context, hidden)
     context.share = functools.cache(lambda: _share(hidden.detach()))
     values = array_of(hidden)
@@ -46,7 +46,7 @@ def _share(hidden: Any) -> Array:
     return array_of(paddle.scale(share, 0.5, 0.5))
 
 
-def _backward(context: Any, gradient: Any) -> Any:
+def backward(context: Any, gradient: Any) -> Any:
     values, arrived = array_of(context.saved[0]), array_of(gradient)
 
     def slope() -> Array:

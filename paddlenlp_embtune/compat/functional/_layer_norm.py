@@ -12,7 +12,7 @@ from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.functional._arrays import Array, array_of, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator, save_inputs, wanted_gradients
 
-__all__ = ["layer_norm"]
+__all__ = ["backward", "forward", "layer_norm"]
 
 
 def layer_norm(hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
@@ -26,10 +26,10 @@ def layer_norm(hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
 
 @functools.cache
 def _operator() -> Any:
-    return make_operator("layer_norm", _forward, _backward)
+    return make_operator("layer_norm", forward, backward)
 
 
-def _forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
+def forward(context: Any, hidden: Any, scale: Any, shift: Any, epsilon: float) -> Any:
     values = array_of(hidden)
     rows = values.reshape(-1, values.shape[-1])
     arrays = rows, array_of(scale), array_of(shift)
@@ -62,7 +62,7 @@ def _norm(normal: Array, scale: Array, shift: Array) -> Array:
     return out
 
 
-def _backward(context: Any, gradient: Any) -> Any:
+def backward(context: Any, gradient: Any) -> Any:
     scale = array_of(context.saved[0])
     arrived = array_of(gradient).reshape(-1, scale.size)
 
