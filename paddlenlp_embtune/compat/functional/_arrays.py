@@ -26,8 +26,8 @@ class _Memory:
 
 
 def array_of(tensor: Any) -> Array:
-    """Look at a float32 tensor's values in place; the array must not be written to."""
-    if tensor.is_contiguous() and tensor.size:
+    """Look at a tensor's values in place; the array must not be written to."""
+    if tensor.dtype == require_paddle().float32 and tensor.is_contiguous() and tensor.size:
         return np.asarray(_Memory(tensor, read_only=True))  # a quarter of the time that DLPack takes
     return cast("Array", np.from_dlpack(tensor.detach()))
 
