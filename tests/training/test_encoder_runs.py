@@ -143,9 +143,11 @@ def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
         ({}, 20, True, (20, 32, 32)),
         ({"batch_size": 16, "accumulation_steps": 2}, 1500, True, (5, 16, 32)),
         ({"epochs": 4, "eval_batch_size": 8}, 20, True, (4, 32, 8)),
-        ({}, 5153, False, (15, 64, 256)),
         ({}, 20, False, (40, 64, 256)),
-        ({}, 10**6, False, (8, 64, 256)),
+        ({}, 3999, False, (19, 64, 256)),
+        ({}, 4000, False, (12, 128, 256)),
+        ({}, 10**6, False, (6, 128, 256)),
+        ({"batch_size": 64}, 8000, False, (6, 64, 256)),
     ],
 )
 def test_what_is_not_stated_follows_from_the_rows(
