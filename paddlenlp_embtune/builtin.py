@@ -13,6 +13,8 @@ from paddlenlp_embtune.plugin import Lazy, hookimpl
 __all__ = ["FINANCE"]
 
 FINANCE = Path(__file__).parent / "assets" / "finance"
+_FEW_ROWS = 64
+"""Rows of a step up to which the rates of a text CNN hold."""
 
 
 @hookimpl
@@ -87,7 +89,7 @@ def embtune_register_engines() -> Mapping[str, Lazy]:
 
 @hookimpl
 def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
-    """Rates for the text CNN, and for adapters; for others one group a layer, or else the embedding against the rest."""
+    """Rates for the text CNN and for adapters; for others one group a layer, or else the embedding against the rest."""
     from paddlenlp_embtune.models import TextCNN, embedding_name, layerwise_groups
     from paddlenlp_embtune.models.adapters import adapter_groups
 
@@ -102,10 +104,13 @@ def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
                 GroupSpec(name="embedding", parameters=(embedding,), rate=5e-5),
                 GroupSpec(name="head", rate=2e-4, weight_decay=0.01),
             ]
+    rows = (recipe.train.batch_size or _FEW_ROWS) * recipe.train.accumulation_steps
+    # As the root of the batch: Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms".
+    factor = max(1.0, rows / _FEW_ROWS) ** 0.5
     return [
-        GroupSpec(name="embedding", parameters=(embedding,), rate=1e-3),
-        GroupSpec(name="backbone", parameters=("convolution.*",), rate=2e-3, weight_decay=0.01),
-        GroupSpec(name="head", parameters=("head.*",), rate=2e-3, weight_decay=0.01),
+        GroupSpec(name="embedding", parameters=(embedding,), rate=1e-3 * factor),
+        GroupSpec(name="backbone", parameters=("convolution.*",), rate=2e-3 * factor, weight_decay=0.01),
+        GroupSpec(name="head", parameters=("head.*",), rate=2e-3 * factor, weight_decay=0.01),
     ]
 
 

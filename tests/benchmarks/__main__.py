@@ -14,6 +14,7 @@ _BENCHMARKS = {
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",
     "quality": "tests.benchmarks.quality",
+    "schedule": "tests.benchmarks.schedule",
     "distillation": "tests.benchmarks.distillation",
     "tokenizing": "tests.benchmarks.tokenizing",
     "serving": "tests.benchmarks.serving",

@@ -12,8 +12,9 @@ import pytest
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.config.recipe import FreezeSpec, GroupSpec, Recipe
 from paddlenlp_embtune.errors import PatternError, RecipeError
+from paddlenlp_embtune.models import TextCNN
 from paddlenlp_embtune.training import group_table, resolve_groups
-from paddlenlp_embtune.training.parameter_groups import groups_named, optimizer_groups
+from paddlenlp_embtune.training.parameter_groups import group_specs, groups_named, optimizer_groups
 from tests.toy import Deep, Steps, Toy, ToyData, make_trainer
 
 SPECS = (
@@ -180,3 +181,12 @@ def test_depths_that_meet_another_group_are_refused() -> None:
     specs = [GroupSpec(name="a", depths=(0, -1), rate=1.0), GroupSpec(name="b", depths=(2,), rate=1.0)]
     with pytest.raises(PatternError, match=r"'encoder\.layers\.2\..*' is claimed by the groups 'a' and 'b'"):
         resolve_groups(Deep(), specs)
+
+
+@pytest.mark.parametrize(
+    ("train", "factor"), [({}, 1.0), ({"batch_size": 16}, 1.0), ({"batch_size": 256}, 2.0), ({"accumulation_steps": 4}, 2.0)]
+)
+def test_the_rates_of_a_text_cnn_grow_as_the_root_of_large_batches(train: dict[str, int], factor: float) -> None:
+    model = TextCNN(vocabulary_size=5, dimension=2, num_labels=2, filters=2, ngram_buckets=0)
+    found = {group.name: group.rate for group in group_specs(Recipe.from_dict({"train": train}), model)}
+    assert found == pytest.approx({"embedding": 1e-3 * factor, "backbone": 2e-3 * factor, "head": 2e-3 * factor})
