@@ -11,6 +11,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.compat import diagnostics as diagnostics, onednn as onednn
+    from paddlenlp_embtune.compat._host_import import host_attribute as host_attribute
     from paddlenlp_embtune.compat.checkpoint_io import (
         keep_callback_last as keep_callback_last,
         resumed_from as resumed_from,
@@ -104,6 +105,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_host_import": "host_attribute",
             "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
             "encoder_patch": "speed_up_encoder speed_up_linear",

@@ -33,10 +33,11 @@ def deferring(packages: Collection[str]) -> Iterator[None]:
     _finder.packages = frozenset(name for name in packages if name not in sys.modules)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+    _finder.open = True
     try:
         yield
     finally:
-        _finder.packages = frozenset()
+        _finder.packages, _finder.open = frozenset(), False
 
 
 class _Package(types.ModuleType):
@@ -46,7 +47,7 @@ class _Package(types.ModuleType):
         deferred = _finder.deferred.get(self.__name__)
         if deferred is None or deferred.running_in == threading.get_ident():
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        if _finder.packages:
+        if _finder.open:
             value = deferred.look_up(name)
         else:
             _finder.run(self.__name__)
@@ -54,7 +55,7 @@ class _Package(types.ModuleType):
         return value
 
     def __dir__(self) -> list[str]:
-        if not _finder.packages:
+        if not _finder.open:
             _finder.run(self.__name__)
         return list(vars(self))
 
@@ -128,12 +129,13 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self) -> None:
         self.packages: frozenset[str] = frozenset()
+        self.open = False
         self.deferred: dict[str, _Deferred] = {}
         self._lock = threading.RLock()
         self._busy: set[str] = set()
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
-        if not self.packages:
+        if not self.open:
             return self._find_behind(fullname)
         if fullname not in self.packages or fullname in self._busy:
             return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from paddlenlp_embtune.compat._deferred_packages import deferring
 
-__all__ = ["import_host_module"]
+__all__ = ["host_attribute", "import_host_module"]
 
 logger = logging.getLogger("paddlenlp_embtune")
 
@@ -50,6 +50,21 @@ def import_host_module(name: str) -> Any:
     except Exception:
         logger.debug("importing the whole of %s, because a part of it cannot be imported alone", package, exc_info=True)
     return importlib.import_module(name)
+
+
+def host_attribute(module: str, name: str) -> Any:
+    """Return an attribute of a module of PaddleNLP, such as a class of ``paddlenlp.transformers``; None where there is none.
+
+    Where the rest of PaddleNLP has not been imported yet, no more is imported than what defines the attribute.
+    """
+    package, _, _ = module.partition(".")
+    if package not in sys.modules:
+        import_host_module(f"{package}.trainer")
+    try:
+        with deferring(()):
+            return getattr(importlib.import_module(module), name)
+    except (AttributeError, ImportError):
+        return getattr(importlib.import_module(module), name, None)
 
 
 def _release(package: str) -> str:

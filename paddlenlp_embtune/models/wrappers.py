@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,12 +65,11 @@ def build_network(architecture: str, settings: Mapping[str, Any], *, ending: str
         HostError: PaddleNLP has no such class, or it takes other settings.
     """
     with compat.quiet():
-        transformers: Any = importlib.import_module("paddlenlp.transformers")
-    if not architecture.endswith(ending) or not hasattr(transformers, architecture):
+        kind: Any = compat.host_attribute("paddlenlp.transformers", architecture) if architecture.endswith(ending) else None
+    if kind is None:
         raise HostError(
             f"PaddleNLP has no {what} {architecture!r}; expected a class of paddlenlp.transformers such as {example}"
         )
-    kind = getattr(transformers, architecture)
     # Of training alone, and PaddleNLP warns of it.
     kept = {name: value for name, value in settings.items() if name != "gradient_checkpointing"}
     try:

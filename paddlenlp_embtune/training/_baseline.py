@@ -1,4 +1,4 @@
-"""The baseline of a run, fitted in a thread beside the training."""
+"""The baseline of a run, fitted beside the training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 
 from paddlenlp_embtune.errors import MissingDependencyError
 from paddlenlp_embtune.evaluation.baselines import FittedBaselines, compare_with_baseline, fit_baselines
+from paddlenlp_embtune.training._baseline_process import fit_in_process
 from paddlenlp_embtune.training._prepare import Prepared
 
 __all__ = ["BaselineFit", "fitting_baseline"]
 
 _MOST_CHARACTERS = 20_000_000
+_WORTH_A_PROCESS = 50_000  # characters; importing scikit-learn alone holds a run up for more than a second
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +52,7 @@ class BaselineFit:
 
 @contextlib.contextmanager
 def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
-    """Fit the recipe's baseline in a thread while the block runs; most of its time is spent outside of Python's lock."""
+    """Fit the recipe's baseline while the block runs: in a process of its own, or for few texts, in a thread."""
     choice = prepared.recipe.evaluation.baseline
     if choice is None:
         yield BaselineFit(None)
@@ -61,9 +63,12 @@ def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
             None, f"the training texts have {characters:,} characters, more than the {_MOST_CHARACTERS:,} of a quick baseline"
         )
         return
-    for module in ("sklearn.linear_model", "sklearn.svm"):  # here, so that no thread imports while another does
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(module)
+    fit = fit_in_process
+    if characters < _WORTH_A_PROCESS:
+        fit = fit_baselines
+        for module in ("sklearn.linear_model", "sklearn.svm"):  # here, so that no thread imports while another does
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(module)
     with ThreadPoolExecutor(1, thread_name_prefix="baseline") as thread:
         rows = prepared.train.texts, prepared.train.labels
-        yield BaselineFit(thread.submit(fit_baselines, choice, *rows, prepared.dev.texts, seed=prepared.recipe.seed))
+        yield BaselineFit(thread.submit(fit, choice, *rows, prepared.dev.texts, seed=prepared.recipe.seed))

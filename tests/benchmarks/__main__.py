@@ -27,6 +27,7 @@ _BENCHMARKS = {
     "regularization": "tests.benchmarks.regularization",
     "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
+    "rest_of_run": "tests.benchmarks.rest_of_run",
     "losses": "tests.benchmarks.losses",
     "augmentation": "tests.benchmarks.augmentation",
 }

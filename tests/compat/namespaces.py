@@ -13,6 +13,7 @@ from paddlenlp_embtune import compat  # noqa: E402
 
 if sys.argv[1] == "part":
     compat.trainer_module()
+    assert compat.host_attribute("paddlenlp.transformers", "BertModel").__name__ == "BertModel"
     print(json.dumps([name in sys.modules for name in ("pandas", "pyarrow", "datasets", "fastapi", "paddlenlp.taskflow")]))
 
 import paddlenlp.trainer  # noqa: E402

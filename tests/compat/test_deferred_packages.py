@@ -145,6 +145,14 @@ def test_threads_that_ask_at_once_get_the_same(core: str) -> None:
     assert len(set(found)) == 1
 
 
+def test_a_further_name_can_be_looked_up_without_the_rest(core: str) -> None:
+    whole = sys.modules[core]
+    with deferring(()):
+        assert whole.tools.Other is sys.modules[f"{core}.tools.other"].Other
+    assert not loaded("heavy")
+    assert whole.tools.ran
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("paddlenlp") is None, reason="needs PaddleNLP")
 def test_paddlenlp_holds_the_same_whether_its_trainer_came_first_or_not() -> None:

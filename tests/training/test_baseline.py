@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from paddlenlp_embtune.config import Recipe
-from paddlenlp_embtune.training import _baseline
+from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.training import _baseline, _baseline_process
 from tests.helpers import ROWS, Run, TinyRun, tsv
 
 
@@ -56,6 +57,22 @@ def test_what_stands_in_the_way_of_a_baseline_is_said(
     assert "the baseline failed" in caplog.text
     monkeypatch.setattr(_baseline, "_MOST_CHARACTERS", 10)
     assert outcome("tfidf")["left_out"].endswith("characters, more than the 10 of a quick baseline")
+
+
+def test_a_process_of_its_own_gives_the_same_and_says_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = outcome("tfidf")
+    monkeypatch.setattr(_baseline, "_WORTH_A_PROCESS", 0)
+    found = outcome("tfidf")
+    for result in (alike, found):
+        result.pop("seconds")
+        result.pop("summary")
+    assert found == alike
+    with pytest.raises(HostError, match="ValueError: Found input variables"):
+        _baseline_process.fit_in_process("tfidf", ["好", "坏"], ["a"], ["好"])
+    monkeypatch.setattr(_baseline_process.sys, "executable", "/bin/false")
+    assert outcome("tfidf")["left_out"].startswith(
+        "it failed with HostError: the process of the baseline ended with exit code 1"
+    )
 
 
 def test_the_command_line_leaves_it_out(run: Run, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
