@@ -28,6 +28,7 @@ _BENCHMARKS = {
     "recipes": "tests.benchmarks.recipes",
     "losses": "tests.benchmarks.losses",
     "augmentation": "tests.benchmarks.augmentation",
+    "check": "tests.benchmarks.check",
 }
 
 
