@@ -30,6 +30,7 @@ _BENCHMARKS = {
     "rest_of_run": "tests.benchmarks.rest_of_run",
     "losses": "tests.benchmarks.losses",
     "augmentation": "tests.benchmarks.augmentation",
+    "check": "tests.benchmarks.check",
 }
 
 

@@ -12,7 +12,7 @@ __all__ = ["edit_distances"]
 Ints = npt.NDArray[np.int64]
 
 _CELLS = 1 << 22  # of a batch, so that its arrays stay in the cache of a processor or near it
-_FAR = np.int32(1 << 20)
+_FAR = np.int16(1 << 14)
 
 
 def edit_distances(texts: Sequence[str], first: Ints, second: Ints, limits: Ints) -> Ints:
@@ -48,9 +48,9 @@ def _batch(ones: Sequence[str], others: Sequence[str], limits: Ints) -> Ints:
     one, one_lengths = _matrix(ones, width, before=0, filler=0xFFFFFFFF)
     other, other_lengths = _matrix(others, width, before=band + 1, filler=0xFFFFFFFE)
     count = len(one)
-    steps = np.arange(2 * band + 2, dtype=np.int32)
+    steps = np.arange(2 * band + 2, dtype=np.int16)
     # Column d of the band stands for character i + d - band of the other text; the last column stays far.
-    costs = np.where((steps >= band) & (steps <= 2 * band), steps - band, _FAR).astype(np.int32)[None].repeat(count, axis=0)
+    costs = np.where((steps >= band) & (steps <= 2 * band), steps - band, _FAR).astype(np.int16)[None].repeat(count, axis=0)
     at_end = np.where(one_lengths == 0, _cell(costs, other_lengths - one_lengths + band), _FAR)
     for row in range(1, int(one_lengths.max()) + 1):
         window = other[:, row : row + 2 * band + 1]
@@ -69,7 +69,7 @@ def _batch(ones: Sequence[str], others: Sequence[str], limits: Ints) -> Ints:
     return at_end.astype(np.int64)
 
 
-def _cell(costs: npt.NDArray[np.int32], columns: Ints) -> npt.NDArray[np.int32]:
+def _cell(costs: npt.NDArray[np.int16], columns: Ints) -> npt.NDArray[np.int16]:
     inside = (columns >= 0) & (columns < costs.shape[1] - 1)
     return np.where(inside, costs[np.arange(len(costs)), np.clip(columns, 0, costs.shape[1] - 1)], _FAR)
 

@@ -21,8 +21,9 @@ _BANDS, _ROWS = 40, 4
 """Two texts whose pairs of characters have a Jaccard similarity J meet in a band with the probability 1 - (1 - J ** 4) ** 40:
 0.98 for J = 0.55, which 10% of changed characters leave at worst, and 0.004 for J = 0.1."""
 _MARGIN = 0.16  # four standard errors of the share of 160 hashes that agree
+_PAIRS_AT_ONCE = 1 << 16
 _ALL_PAIRS = 24  # of a bucket up to this size; in larger ones, each text is compared with as many that follow it
-_LONGEST_EDITED = 400  # characters; edit distances of longer texts take too long
+_LONGEST_EDITED = 250  # characters; edit distances of longer texts take too long
 _ESTIMATE = 0.005  # how far an estimate may be too low
 _SEED = 0x5EED
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -98,17 +99,22 @@ def _pair_codes(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint64], Ints]:
 
 
 def _signatures(texts: Sequence[str]) -> npt.NDArray[np.uint32]:
-    """MinHash values, (bands x rows, N) uint32."""
+    """MinHash values, (bands x rows, N) uint32: the least of the products of a text's hashed pairs and an odd number."""
     mixed, starts = _pair_codes(texts)
     for factor in _MIX:
         mixed = (mixed ^ (mixed >> np.uint64(31))) * factor
+    pairs = (mixed >> np.uint64(32)).astype(np.uint32)
     generator = np.random.default_rng(_SEED)
-    factors = generator.integers(0, 1 << 63, size=_BANDS * _ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    factors = generator.integers(0, 1 << 31, size=_BANDS * _ROWS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
     found = np.empty((len(factors), len(texts)), dtype=np.uint32)
-    for row, factor in enumerate(factors):
-        hashed = mixed * factor
-        hashed >>= np.uint64(32)
-        found[row] = np.minimum.reduceat(hashed.astype(np.uint32), starts)
+    first = 0
+    while first < len(texts):  # as many texts at once as a cache of the processor holds
+        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _PAIRS_AT_ONCE)))
+        part = pairs[starts[first] : starts[last] if last < len(texts) else None]
+        places = starts[first:last] - starts[first]
+        for row, factor in enumerate(factors):
+            found[row, first:last] = np.minimum.reduceat(part * factor, places)
+        first = last
     return found
 
 

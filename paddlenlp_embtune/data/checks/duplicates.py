@@ -42,7 +42,7 @@ class NearDuplicates:
         split: their split.
         rows: the two; of several rows with the same text, the first.
         texts: theirs.
-        similarity: share of equal characters, estimated for texts of more than 400 characters.
+        similarity: share of equal characters, estimated for texts of more than 250 characters.
         same_label: whether they have the same label.
     """
 
