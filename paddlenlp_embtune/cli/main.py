@@ -21,6 +21,7 @@ from paddlenlp_embtune.cli._terminal import err
 from paddlenlp_embtune.cli.commands import (
     adopt,
     calibrate,
+    compare,
     demo,
     distill,
     doctor,
@@ -72,6 +73,7 @@ for _command in (
     distill.distill,
     pretrain.pretrain,
     evaluate.evaluate,
+    compare.compare,
     predict.predict,
     serve.serve,
     calibrate.calibrate,
