@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from paddlenlp_embtune.report._formatting import plural
+
 __all__ = [
     "average_cells",
     "average_head",
@@ -102,7 +104,7 @@ def reach_sentences(curve: Mapping[str, Any]) -> list[str]:
 def explanation(found: Mapping[str, Any]) -> str:
     """Say what the columns are, and how intervals and p were found."""
     return (
-        f"± is the standard deviation over {len(found['seeds'])} seeds. Intervals: 95%, of the {NAMES[found['metric']]}, by "
+        f"± is the standard deviation over {plural(len(found['seeds']), 'seed')}. Intervals: 95%, of the {NAMES[found['metric']]}, by "
         f"{found['resamples']:,} paired resamples of rows and seeds; p is corrected for all differences of one size (Holm). "
         "Arms are sorted by their mean, which is no order among those within noise of each other. fit: seconds of one fit "
         "with one thread; memory: the most of its process."
