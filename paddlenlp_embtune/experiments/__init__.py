@@ -14,6 +14,11 @@ if TYPE_CHECKING:
         recipe_of as recipe_of,
     )
     from paddlenlp_embtune.experiments.cell import Cell as Cell, CellResult as CellResult, DataSet as DataSet
+    from paddlenlp_embtune.experiments.comparison import (
+        ComparisonSpec as ComparisonSpec,
+        compare_arms as compare_arms,
+        unfinished as unfinished,
+    )
     from paddlenlp_embtune.experiments.runner import run_cells as run_cells, run_in_child as run_in_child
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -21,6 +26,7 @@ else:
         {
             "arms": "BUILT_IN_ARMS Arm parse_arms recipe_of",
             "cell": "Cell CellResult DataSet",
+            "comparison": "ComparisonSpec compare_arms unfinished",
             "runner": "run_cells run_in_child",
         },
     )

@@ -43,12 +43,13 @@ def load_packages(cell: Cell) -> None:
     Raises:
         MissingDependencyError: a package is not installed.
     """
-    for name in ("sklearn.linear_model", "sklearn.svm", "sklearn.metrics"):
+    for name in ("sklearn.linear_model", "sklearn.svm"):
         importlib.import_module(name)
     if cell.arm.kind != "baseline":
         compat.require_paddle()
         compat.quiet_logging()
-        importlib.import_module("onnxruntime")
+        for name in ("onnxruntime", "sklearn.metrics", "sklearn.pipeline", "sklearn.preprocessing"):
+            importlib.import_module(name)
         from paddlenlp_embtune import models, training
 
         _ = models.TextCNN, models.PretrainedClassifier, training.attach, training.train

@@ -17,7 +17,7 @@ from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import dump_json, parse_json
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["load_result", "run_cells", "run_in_child"]
+__all__ = ["finished", "load_result", "run_cells", "run_in_child"]
 
 _CHILD = "paddlenlp_embtune.experiments._child"
 _SHOWN = 400
@@ -87,6 +87,8 @@ def run_in_child(cell: Cell, *, children: Children | None = None) -> CellResult:
         command = [sys.executable, "-W", "ignore", "-m", _CHILD, str(job), str(result)]
         with said.open("wb") as output, (children or Children()).started(command, output) as process:
             code = process.wait()
+        if children is not None and children.closed:
+            raise KeyboardInterrupt  # it was ended with all others, which says nothing about the cell
         if result.is_file():
             return CellResult.from_dict(parse_json(result.read_bytes(), str(result), error=DataError))
         last = " ".join(said.read_text(encoding="utf-8", errors="replace").split())[-_SHOWN:]
@@ -111,19 +113,25 @@ def load_result(folder: Path, cell: Cell) -> CellResult | None:
         raise DataError(f"{path} is damaged: {error}; remove it, and the cell is run again") from None
 
 
+def finished(folder: Path, cell: Cell) -> bool:
+    """Whether a cell has figures in a folder."""
+    result = load_result(folder, cell)
+    return result is not None and result.failed is None
+
+
 class Children:
     """Processes that run, so that all of them can be ended at once."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def started(self, command: Sequence[str], output: object) -> Iterator[subprocess.Popen[bytes]]:
         """Start a process that ends when this one does: its standard input is a pipe that we hold open."""
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise KeyboardInterrupt
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True)  # type: ignore[call-overload]
             self._running.add(process)
@@ -139,7 +147,7 @@ class Children:
     def close(self) -> None:
         """End all processes, and start no more."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             for process in self._running:
                 process.kill()
 

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [NAME ...]``: run the benchmarks, all of them by default."""
+"""``python -m tests.benchmarks [NAME ...] [-- OPTION ...]``: run the benchmarks, all of them by default, with options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _BENCHMARKS = {
     "control": "tests.benchmarks.control",
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",
+    "arms": "tests.benchmarks.arms",
     "quality": "tests.benchmarks.quality",
     "schedule": "tests.benchmarks.schedule",
     "distillation": "tests.benchmarks.distillation",
@@ -35,12 +36,13 @@ _BENCHMARKS = {
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(_BENCHMARKS)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    names, options = sys.argv[1:at] or list(_BENCHMARKS), sys.argv[at + 1 :]
     for name in names:
         if name not in _BENCHMARKS:
             sys.exit(f"there is no benchmark {name!r}; expected {', '.join(_BENCHMARKS)}")
         # Each in a process of its own, so that none sees the threads and caches of another.
-        subprocess.run([sys.executable, "-W", "ignore", "-m", _BENCHMARKS[name]], check=True)
+        subprocess.run([sys.executable, "-W", "ignore", "-m", _BENCHMARKS[name], *options], check=True)
 
 
 main()
