@@ -30,6 +30,7 @@ _BENCHMARKS = {
     "recipes": "tests.benchmarks.recipes",
     "rest_of_run": "tests.benchmarks.rest_of_run",
     "losses": "tests.benchmarks.losses",
+    "search": "tests.benchmarks.search",
     "augmentation": "tests.benchmarks.augmentation",
     "check": "tests.benchmarks.check",
 }
