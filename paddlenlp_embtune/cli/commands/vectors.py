@@ -35,7 +35,14 @@ from paddlenlp_embtune.cli._store import (
     version_as_dict,
 )
 from paddlenlp_embtune.cli._texts import read_tokens
-from paddlenlp_embtune.cli.commands import vectors_compare, vectors_convert, vectors_coverage, vectors_inspect, vectors_train
+from paddlenlp_embtune.cli.commands import (
+    vectors_compare,
+    vectors_convert,
+    vectors_coverage,
+    vectors_evaluate,
+    vectors_inspect,
+    vectors_train,
+)
 from paddlenlp_embtune.embeddings.store import (
     VectorStore,
     check_same_space,
@@ -51,7 +58,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="vectors",
-    help="Vector files and versions of embeddings: train, inspect, convert, save, compare, restore, merge.",
+    help="Vector files and versions of embeddings: train, inspect, evaluate, convert, save, compare, restore, merge.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -213,4 +220,5 @@ app.command("ab")(vectors_compare.ab)
 app.command("inspect")(vectors_inspect.inspect)
 app.command("convert")(vectors_convert.convert)
 app.command("coverage")(vectors_coverage.coverage)
+app.command("evaluate")(vectors_evaluate.evaluate)
 app.command("train")(vectors_train.train)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics import sampling
 from paddlenlp_embtune.embeddings.metrics._frequency_buckets import drift_by_frequency
+from paddlenlp_embtune.embeddings.metrics._group_measures import measure_groups
 from paddlenlp_embtune.embeddings.metrics._neighbours import nearest
-from paddlenlp_embtune.embeddings.metrics._term_groups import compare_groups
 from paddlenlp_embtune.embeddings.metrics._term_map import TermPairs, pair_terms, special_rows, term_map
 from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Ids, Table
@@ -58,8 +58,10 @@ def describe_drift(
         ``rows``, ``dimension``, ``rows_moved``, ``drift_mean`` and ``drift_p95`` (of the rows that moved), ``tokens`` and
         ``terms`` (moved most first: ``term``, ``group``, ``count``, ``drift``, ``kept``: the share of neighbours that stayed,
         ``before`` and ``after``: pairs of a neighbour and its cosine), ``groups`` (``name``, ``terms``, and pairs of before
-        and after: ``cohesion``, ``silhouette``), ``separation`` (``one``, ``other``, ``before``, ``after``), ``bands`` (rare
-        to frequent; None without counts), ``missing`` (terms of which a part has no row) and ``map`` (see ``term_map``).
+        and after: ``cohesion``, ``silhouette``, ``agreement``, ``outlier_accuracy``, ``outlier_position``), ``all_groups``
+        (such pairs over all groups, and ``agreement_by_chance``; empty without groups), ``separation`` (``one``, ``other``,
+        ``before``, ``after``), ``bands`` (rare to frequent; None without counts), ``missing`` (terms of which a part has no
+        row) and ``map`` (see ``term_map``).
     Raises:
         VectorError: the tables, tokens, terms or counts do not belong together.
     """
@@ -156,21 +158,26 @@ def _top_terms(pairs: TermPairs, k: int, count: int) -> list[dict[str, Any]]:
 
 def _groups(pairs: TermPairs) -> dict[str, Any]:
     """Measure the groups that have two terms or more with rows."""
-    rows = {name: [[at] for at in positions] for name, positions in pairs.groups.items() if len(positions) > 1}
+    rows = {name: positions for name, positions in pairs.groups.items() if len(positions) > 1}
     if not rows:
-        return {"groups": [], "separation": []}
-    shift = compare_groups(pairs.before, pairs.after, rows)
-    old, new = shift.start, shift.now
+        return {"groups": [], "all_groups": {}, "separation": []}
+    sides = [measure_groups(table, rows) for table in (pairs.before, pairs.after)]
+    old, new = (side.geometry for side in sides)
+    overall = [side.overall({name: len(positions) for name, positions in rows.items()}) for side in sides]
+    of_all = ("alignment", "agreement", "outlier_accuracy", "outlier_position")
     return {
         "groups": [
             {
                 "name": name,
                 "terms": len(positions),
-                "cohesion": [old.cohesion[name], new.cohesion[name]],
-                "silhouette": [old.silhouette[name], new.silhouette[name]],
+                **{key: [value, sides[1].group(name)[key]] for key, value in sides[0].group(name).items()},
             }
             for name, positions in rows.items()
         ],
+        "all_groups": {
+            "agreement_by_chance": overall[0]["agreement_by_chance"],
+            **{key: [side[key] for side in overall] for key in of_all},
+        },
         "separation": [
             {"one": one, "other": other, "before": value, "after": new.separation[one, other]}
             for (one, other), value in old.separation.items()

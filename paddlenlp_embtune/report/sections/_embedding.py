@@ -98,9 +98,31 @@ def term_groups(run: Run, _: FigureWriter) -> str:
     return render(
         "sections/term_groups.html",
         groups=groups,
+        of_all=_of_all_groups(found.get("all_groups") or {}),
+        fits=[
+            (row["name"], *_change(*row["agreement"]), *_change(*row["outlier_accuracy"]))
+            for row in found["groups"]
+            if row.get("agreement") and None not in row.get("outlier_accuracy", [None])
+        ],
         distances=[(row["one"], row["other"], *_change(row["before"], row["after"])) for row in distances if groups],
         buckets=buckets,
     )
+
+
+def _of_all_groups(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the measures of all groups together; a run of an older version has none."""
+    titles = {
+        "alignment": "alignment: squared distance of two terms of a group",
+        "agreement": "nearest neighbours of the same group",
+        "outlier_accuracy": "outliers found",
+        "outlier_position": "place of the outlier, 1 where it fits least",
+    }
+    chance = {"agreement": found.get("agreement_by_chance"), "outlier_position": 0.5}
+    return [
+        (title, *_change(*found[key]), f"{by_chance:.3f}" if (by_chance := chance.get(key)) is not None else "-")
+        for key, title in titles.items()
+        if None not in found.get(key, [None])
+    ]
 
 
 def _change(before: float, after: float) -> tuple[str, str, str]:

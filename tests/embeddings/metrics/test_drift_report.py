@@ -13,6 +13,7 @@ import pytest
 
 from paddlenlp_embtune.embeddings.metrics import cosine_drift
 from paddlenlp_embtune.embeddings.metrics._frequency_buckets import drift_by_frequency
+from paddlenlp_embtune.embeddings.metrics._group_measures import measure_groups
 from paddlenlp_embtune.embeddings.metrics._neighbours import nearest
 from paddlenlp_embtune.embeddings.metrics._term_groups import compare_groups, term_vectors
 from paddlenlp_embtune.embeddings.metrics._term_map import principal_axes, special_rows
@@ -112,6 +113,13 @@ def test_groups_are_measured_as_the_module_of_groups_does() -> None:
     assert [(row["name"], row["terms"]) for row in told["groups"]] == [("easing", 2), ("buying", 3)]
     for row in told["groups"]:
         assert row["cohesion"] == pytest.approx([shift.start.cohesion[row["name"]], shift.now.cohesion[row["name"]]], abs=1e-5)
+        for side, table in enumerate((start, end)):
+            measured = measure_groups(
+                term_vectors(table, [*rows["easing"], *rows["buying"]]), {"easing": [0, 1], "buying": [2, 3, 4]}
+            )
+            for key, value in measured.group(row["name"]).items():
+                assert row[key][side] == pytest.approx(value, abs=1e-5)
+    assert told["all_groups"]["agreement_by_chance"] == pytest.approx((2 * 1 / 4 + 3 * 2 / 4) / 5)
     (apart,) = told["separation"]
     assert (apart["one"], apart["other"]) == ("easing", "buying")
     assert apart["after"] == pytest.approx(shift.now.separation["easing", "buying"], abs=1e-5)
