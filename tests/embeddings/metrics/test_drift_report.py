@@ -114,12 +114,11 @@ def test_groups_are_measured_as_the_module_of_groups_does() -> None:
     for row in told["groups"]:
         assert row["cohesion"] == pytest.approx([shift.start.cohesion[row["name"]], shift.now.cohesion[row["name"]]], abs=1e-5)
         for side, table in enumerate((start, end)):
-            measured = measure_groups(
-                term_vectors(table, [*rows["easing"], *rows["buying"]]), {"easing": [0, 1], "buying": [2, 3, 4]}
-            )
+            terms = term_vectors(table, [*rows["easing"], *rows["buying"], [5]])  # the last is in a group of its own
+            measured = measure_groups(terms, {"easing": [0, 1], "buying": [2, 3, 4]})
             for key, value in measured.group(row["name"]).items():
                 assert row[key][side] == pytest.approx(value, abs=1e-5)
-    assert told["all_groups"]["agreement_by_chance"] == pytest.approx((2 * 1 / 4 + 3 * 2 / 4) / 5)
+    assert told["all_groups"]["agreement_by_chance"] == pytest.approx((2 * 1 / 5 + 3 * 2 / 5) / 5)
     (apart,) = told["separation"]
     assert (apart["one"], apart["other"]) == ("easing", "buying")
     assert apart["after"] == pytest.approx(shift.now.separation["easing", "buying"], abs=1e-5)
