@@ -52,12 +52,15 @@ class BaselineFit:
 
 @contextlib.contextmanager
 def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
-    """Fit the recipe's baseline while the block runs: in a process of its own, or for few texts, in a thread."""
+    """Fit the recipe's baseline while the block runs: in a process of its own, or for few texts, in a thread.
+
+    It is fitted on the rows of the data, without those that augmentation added.
+    """
     choice = prepared.recipe.evaluation.baseline
     if choice is None:
         yield BaselineFit(None)
         return
-    characters = sum(map(len, prepared.train.texts))
+    characters = sum(map(len, prepared.stated.texts))
     if characters > _MOST_CHARACTERS:
         yield BaselineFit(
             None, f"the training texts have {characters:,} characters, more than the {_MOST_CHARACTERS:,} of a quick baseline"
@@ -70,5 +73,5 @@ def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
             with contextlib.suppress(ModuleNotFoundError):
                 importlib.import_module(module)
     with ThreadPoolExecutor(1, thread_name_prefix="baseline") as thread:
-        rows = prepared.train.texts, prepared.train.labels
+        rows = prepared.stated.texts, prepared.stated.labels
         yield BaselineFit(thread.submit(fit, choice, *rows, prepared.dev.texts, seed=prepared.recipe.seed))

@@ -46,6 +46,7 @@ from paddlenlp_embtune.text import (
     without_cleaning,
 )
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
+from paddlenlp_embtune.training._trackers import check_trackers
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
@@ -115,6 +116,11 @@ class Prepared:
         truth = [number[label] for label in rows.labels]
         return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
 
+    @property
+    def stated(self) -> Examples:
+        """The training rows of the data alone, without those that augmentation added."""
+        return self.train.take(range(self.report.rows[0]), self.train.source)
+
     def train_dataset(self) -> EncodedDataset:
         """Return the training rows as a data set, in order."""
         return self.dataset(self.train, self.train_ids)
@@ -145,6 +151,7 @@ class Prepared:
 
 def check_names(recipe: Recipe) -> None:
     """Refuse unknown names and missing packages before any work is done."""
+    check_trackers(recipe.report_to)
     known = registry.current()
     wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
     for kind, names in wanted:

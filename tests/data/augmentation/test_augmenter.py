@@ -64,6 +64,16 @@ def test_no_copy_equals_another_text() -> None:
     assert sum(report.repeated.values()) >= len(dev)
 
 
+def test_a_copy_weighs_as_its_row_does() -> None:
+    weights = tuple(1.0 + number for number in range(len(TRAIN)))
+    rows, report = augment(dataclasses.replace(TRAIN, weights=weights), deletion=0.4)
+    assert rows.weights is not None
+    assert rows.weights[: len(TRAIN)] == weights
+    assert report.added == len(rows.weights) - len(TRAIN)
+    labelled = dict(zip(weights, TRAIN.labels, strict=True))
+    assert [labelled[weight] for weight in rows.weights] == list(rows.labels)
+
+
 def test_only_characters_of_the_tables_are_taken(tmp_path: Path) -> None:
     for name, table in (("homophones", HOMOPHONES), ("lookalikes", LOOKALIKES)):
         known = alternatives(table.split())
