@@ -1,4 +1,4 @@
-"""Reports as one HTML file: of a run, of checked data, of a comparison and of a search. They need Jinja, and figures matplotlib."""
+"""Reports as one HTML file: of a run, of checked data, of a comparison and of a search. They need Jinja, figures matplotlib."""
 
 from __future__ import annotations
 
