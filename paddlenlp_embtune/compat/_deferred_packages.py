@@ -45,7 +45,9 @@ class _Package(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         deferred = _finder.deferred.get(self.__name__)
-        if deferred is None or deferred.running_in == threading.get_ident():
+        # Whoever walks through all modules, as unittest does, asks each for names such as __warningregistry__.
+        walking = name.startswith("__") and deferred is not None and not deferred.mentions(name)
+        if deferred is None or walking or deferred.running_in == threading.get_ident():
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         if _finder.open:
             value = deferred.look_up(name)
@@ -75,8 +77,13 @@ class _Deferred:
         self._folder = Path(str(module.__file__)).parent
         self._origins: dict[str, str] = {}
         self._stars: list[str] = []
-        for statement in ast.parse(Path(str(module.__file__)).read_bytes()).body:
+        self._source = Path(str(module.__file__)).read_bytes()
+        for statement in ast.parse(self._source).body:
             self._read(statement)
+
+    def mentions(self, name: str) -> bool:
+        """Whether a special name may be among those that the ``__init__`` makes; a list of exports may always be."""
+        return name == "__all__" or name.encode() in self._source
 
     def _read(self, statement: ast.stmt) -> None:
         """Note where names come from; plain values are set at once."""

@@ -114,6 +114,15 @@ def test_a_name_that_is_not_there_is_an_error_as_ever(core: str) -> None:
         importlib.import_module(f"{core}.broken")
 
 
+def test_whoever_walks_through_all_modules_imports_nothing(core: str) -> None:
+    for module in list(sys.modules.values()):
+        getattr(module, "__warningregistry__", None)
+    assert not loaded("heavy")
+    with pytest.raises(AttributeError):
+        sys.modules[core].__all__  # noqa: B018 - which only the whole package could have
+    assert loaded("heavy")
+
+
 def test_packages_that_are_loaded_and_others_are_left_alone(package: str) -> None:
     whole = importlib.import_module(package)
     with deferring([package, "nowhere"]):
