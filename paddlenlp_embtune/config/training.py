@@ -14,6 +14,8 @@ __all__ = ["ExportSpec", "SparseSpec", "TrainSpec"]
 _PRECISIONS = ("fp32", "bf16", "auto")
 _MANY_ROWS = 4_000
 """Rows from which on a small model takes larger batches, and learns as much in fewer steps."""
+_FEW_LABELS = 5
+"""Labels up to which it learns as much in still fewer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class TrainSpec:
 
     Args:
         epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most; from
-            4,000 rows on about 500 steps, 6 at least; for an encoder about 240 steps, 3 at least and 20 at most. Like the sizes
-            below, at most 1,000,000.
+            4,000 rows on about 400 steps, or 600 for more than 5 labels, 6 at least; for an encoder about 240 steps, 3 at least
+            and 20 at most. Like the sizes below, at most 1,000,000.
         batch_size: rows in a batch of one process; None takes 64, from 4,000 rows on 128, for an encoder 32.
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
@@ -99,9 +101,10 @@ class TrainSpec:
         if beta is not None and stated is not None:
             raise RecipeError("train has both effective_numbers and class_weights, which state the same; leave one of them out")
 
-    def resolved(self, rows: int, *, encoder: bool) -> TrainSpec:
-        """Fill in the numbers that are None, for this many rows and a small model or an encoder."""
-        few_or_many = (128, 256, 500, 6, 40) if rows >= _MANY_ROWS else (64, 256, 1200, 8, 40)
+    def resolved(self, rows: int, *, encoder: bool, labels: int = 2) -> TrainSpec:
+        """Fill in the numbers that are None, for so many rows and labels, and a small model or an encoder."""
+        many = (128, 256, 400 if labels <= _FEW_LABELS else 600, 6, 40)
+        few_or_many = many if rows >= _MANY_ROWS else (64, 256, 1200, 8, 40)
         batch_size, eval_batch_size, steps, least, most = (32, 32, 240, 3, 20) if encoder else few_or_many
         batch_size = self.batch_size or batch_size
         steps_per_epoch = -(-rows // (batch_size * self.accumulation_steps))

@@ -209,7 +209,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
     text = recipe.text
     return Prepared(
-        recipe=_resolved(recipe, start, rows=len(texts)),
+        recipe=_resolved(recipe, start, rows=len(texts), labels=len(labels)),
         train=rows,
         dev=dev,
         train_ids=tokenize_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
@@ -289,14 +289,14 @@ def _domain(recipe: Recipe) -> Domain | None:
     return found
 
 
-def _resolved(recipe: Recipe, start: Start, *, rows: int) -> Recipe:
+def _resolved(recipe: Recipe, start: Start, *, rows: int, labels: int) -> Recipe:
     """Fill in what follows from the data: length and size of the run, the model and steps of a bundle, absolute paths."""
     model = recipe.model
     if start.bundle is not None:
         model = dataclasses.replace(model, name=model_name(start.bundle))
     text = dataclasses.replace(recipe.text, cleaning=without_cleaning(start.tokenizer)[1])
     model = _with_folder(model)
-    train = recipe.train.resolved(rows, encoder=model.name in _ENCODERS)
+    train = recipe.train.resolved(rows, encoder=model.name in _ENCODERS, labels=labels)
     return dataclasses.replace(recipe, text=text, model=model, train=train).relative_to(Path.cwd())
 
 

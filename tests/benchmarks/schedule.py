@@ -30,7 +30,7 @@ from paddlenlp_embtune.training._criterion import class_weights  # noqa: E402
 from paddlenlp_embtune.training._prepare import Prepared, prepare  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-SETS = ("finfe", "kuake_qic", "nlpcc14_sc", "waimai")
+SETS = ("finfe", "fin_news_pn", "nlpcc14_sc", "waimai", "kuake_qic", "thucnews_titles10")
 SEEDS = 3
 
 
@@ -45,9 +45,9 @@ class Schedule(NamedTuple):
 
 SCHEDULES = {
     "64 rows, 1,200 steps": Schedule(64, 1200, 8, 1.0),
-    "64 rows, 600 steps": Schedule(64, 600, 4, 1.0),
     "128 rows, 400 steps": Schedule(128, 400, 6, 2**0.5),
     "128 rows, 500 steps": Schedule(128, 500, 6, 2**0.5),
+    "128 rows, 600 steps": Schedule(128, 600, 6, 2**0.5),
 }
 
 

@@ -145,7 +145,7 @@ def test_length_and_size_of_a_run_suit_an_encoder(rows: Path) -> None:
         ({"epochs": 4, "eval_batch_size": 8}, 20, True, (4, 32, 8)),
         ({}, 20, False, (40, 64, 256)),
         ({}, 3999, False, (19, 64, 256)),
-        ({}, 4000, False, (16, 128, 256)),
+        ({}, 4000, False, (12, 128, 256)),
         ({}, 10**6, False, (6, 128, 256)),
         ({"batch_size": 64}, 8000, False, (6, 64, 256)),
     ],
@@ -156,6 +156,11 @@ def test_what_is_not_stated_follows_from_the_rows(
     settled = TrainSpec(**stated).resolved(rows, encoder=encoder)  # type: ignore[arg-type]
     assert (settled.epochs, settled.batch_size, settled.eval_batch_size) == meant
     assert settled.resolved(7, encoder=not encoder) == settled
+
+
+@pytest.mark.parametrize(("labels", "epochs"), [(2, 12), (5, 12), (6, 19)])
+def test_a_small_model_reads_many_rows_more_often_where_there_are_many_labels(labels: int, epochs: int) -> None:
+    assert TrainSpec().resolved(4000, encoder=False, labels=labels).epochs == epochs
 
 
 def test_parameters_of_an_encoder_are_listed(rows: Path, run: Run) -> None:
