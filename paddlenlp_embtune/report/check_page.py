@@ -48,8 +48,8 @@ def write_check_page(path: str | Path, found: Mapping[str, Any], *, shown: int =
         ("Shared beginnings and ends", _table(("where", "text", "texts", "labels"), _boilerplate(found), shown)),
     ]
     names = ", ".join(Path(file["path"]).name for file in found["files"])
-    lead = f"Checked in {found['seconds']:.1f} seconds by embtune check"
-    write_text(Path(path), render("page.html", title=names, lead=lead, sections=sections))
+    lead = f"Checked in {found['seconds']:.1f} seconds, before training"
+    write_text(Path(path), render("page.html", title=names, lead=lead, by="embtune check", sections=sections))
     return Path(path)
 
 
