@@ -54,8 +54,8 @@ def write_check_page(path: str | Path, found: Mapping[str, Any], *, shown: int =
 
 
 _SUSPECTS = (
-    "A model that had not seen the row finds its label unlikely. Expect about half of these to be wrong labels: read them from "
-    "the top, and stop where most are right."
+    "A model that had not seen the row finds its label unlikely. Where labels are mostly clean, about half of these are wrong; "
+    "where people disagree about them, far fewer. Read from the top, and stop where most are right."
 )
 
 
