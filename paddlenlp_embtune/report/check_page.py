@@ -48,14 +48,14 @@ def write_check_page(path: str | Path, found: Mapping[str, Any], *, shown: int =
         ("Shared beginnings and ends", _table(("where", "text", "texts", "labels"), _boilerplate(found), shown)),
     ]
     names = ", ".join(Path(file["path"]).name for file in found["files"])
-    lead = f"Checked in {found['seconds']:.1f} seconds by embtune check"
-    write_text(Path(path), render("page.html", title=names, lead=lead, sections=sections))
+    lead = f"Checked in {found['seconds']:.1f} seconds, before training"
+    write_text(Path(path), render("page.html", title=names, lead=lead, by="embtune check", sections=sections))
     return Path(path)
 
 
 _SUSPECTS = (
-    "A model that had not seen the row finds its label unlikely. Expect about half of these to be wrong labels: read them from "
-    "the top, and stop where most are right."
+    "A model that had not seen the row finds its label unlikely. Where labels are mostly clean, about half of these are wrong; "
+    "where people disagree about them, far fewer. Read from the top, and stop where most are right."
 )
 
 

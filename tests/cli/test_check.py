@@ -138,6 +138,8 @@ def test_suspects_go_to_a_review_and_come_back(data: Path, capsys: pytest.Captur
         (["train.tsv", "--text-column", "content"], "has no column 'content'"),
         (["train.tsv", "--apply", "no.json", "--write", "x.tsv"], "there is no file no.json"),
         (["no.tsv"], "there is no file no.tsv"),
+        (["train.tsv", "--write", "./train.tsv"], "--write is train.tsv, which is checked"),
+        (["train.tsv", "dev.tsv", "--html", "dev.tsv"], "--html is dev.tsv, which is checked"),
     ],
 )
 def test_misuse_is_refused(data: Path, arguments: list[str], told: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from paddlenlp_embtune import Recipe
 from paddlenlp_embtune.data import SoftTargets, encode_texts
+from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training import _prepare
 from paddlenlp_embtune.training._prepare import prepare
@@ -70,3 +71,24 @@ def test_the_answers_of_a_teacher_leave_what_was_computed_before(tmp_path: Path)
     assert answered.soft_targets is answers
     assert answered.hashes == hashes
     assert prepared.soft_targets is None
+
+
+def test_cleaning_steps_come_before_the_vocabulary_and_stay_with_the_tokenizer(tmp_path: Path) -> None:
+    marked = [(f"<p>{text}</p>", label) for text, label in ROWS]
+    parts = {"text": {"extra_rows": 0, "cleaning": ["markup"]}, "vectors": {"source": "random"}}
+    (tmp_path / "train.tsv").write_text(tsv(marked), encoding="utf-8")
+    found = prepare(Recipe.from_dict({"data": {"train": str(tmp_path / "train.tsv")}, **parts}))
+    assert not {"<", "p", ">"} & set(found.tokenizer.vocabulary.tokens)
+    assert found.tokenizer.encode("<p>业绩</p>") == found.tokenizer.encode("业绩")
+    assert found.recipe.text.cleaning == ("markup",)
+    assert found.tokenizer.config()["cleaning_steps"] == ["markup"]
+
+
+def test_rows_that_are_cleaned_away_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text(tsv([*ROWS, ("<br/>", "利好")]), encoding="utf-8")
+    recipe = {"data": {"train": str(tmp_path / "train.tsv")}, "text": {"cleaning": ["markup"]}}
+    with pytest.raises(DataError, match=r"text.cleaning \(markup\) leaves nothing of 1 texts of .*'<br/>' first"):
+        prepare(Recipe.from_dict(recipe))
+    for wrong, told in ((["markdown"], "did you mean 'markup'"), (["urls", "urls"], "differ from each other")):
+        with pytest.raises(RecipeError, match=told):
+            Recipe.from_dict({"text": {"cleaning": wrong}})

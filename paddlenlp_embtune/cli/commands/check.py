@@ -22,6 +22,7 @@ from paddlenlp_embtune.data.checks import (
     REVIEW_FORMATS,
     CheckedRows,
     CheckReport,
+    check_ending,
     check_fixes,
     check_rows,
     clean_rows,
@@ -31,8 +32,8 @@ from paddlenlp_embtune.data.checks import (
     write_rows,
     write_suspects,
 )
-from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.text import Tokenizer
+from paddlenlp_embtune.errors import MissingDependencyError, RecipeError
+from paddlenlp_embtune.text import Tokenizer, build_tokenizer, with_cleaning
 
 __all__ = ["check"]
 
@@ -86,13 +87,17 @@ def check(
 ) -> None:
     """Check labelled rows: duplicates, leaks, conflicts, label errors, damaged texts. Trains no model of yours."""
     fixes = _fixes(fix, write)
+    if write is not None:
+        check_ending(write)
     if apply is not None and write is None:
         raise RecipeError("--apply needs --write, which takes the reviewed labels; add --write cleaned.tsv")
     if format not in REVIEW_FORMATS or (export_suspects is not None and not suspects):
         raise RecipeError(f"--export-suspects needs suspects and a --format of {' or '.join(REVIEW_FORMATS)}, got {format!r}")
     chosen = Recipe.load(recipe) if recipe is not None else Recipe()
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, **data_format))
-    checked = _read(chosen, _splits(chosen, files or [], data, dev, test))
+    splits = _splits(chosen, files or [], data, dev, test)
+    _keep_inputs([path for _, path in splits], html=html, write=write, export_suspects=export_suspects)
+    checked = _read(chosen, splits)
     print_notes(note for file in checked.files for note in file.notes)
     reviewed = read_review(apply, checked) if apply is not None else {}
     with progress_bar("checking") as progress:
@@ -150,6 +155,14 @@ def _splits(
     return found
 
 
+def _keep_inputs(inputs: Sequence[Path], **outputs: Path | None) -> None:
+    """Refuse to write over the data that are checked."""
+    read = {path.resolve() for path in inputs}
+    for name, path in outputs.items():
+        if path is not None and path.resolve() in read:
+            raise RecipeError(f"--{name.replace('_', '-')} is {path}, which is checked; give another file")
+
+
 def _read(recipe: Recipe, files: Sequence[tuple[str, Path]]) -> CheckedRows:
     data = recipe.data
     return read_checked_rows(
@@ -162,10 +175,18 @@ def _read(recipe: Recipe, files: Sequence[tuple[str, Path]]) -> CheckedRows:
 
 
 def _tokenizer(recipe: Recipe, rows: CheckedRows) -> Tokenizer:
-    """Build the tokenizer that training on the first file would use."""
+    """Build the tokenizer that training on the first file would use; without jieba, it lacks what the vectors inside it add."""
     from paddlenlp_embtune.training import initialize_embedding
 
-    return initialize_embedding(recipe, rows.texts[: rows.files[0].rows]).tokenizer
+    texts = rows.texts[: rows.files[0].rows]
+    try:
+        return initialize_embedding(recipe, texts).tokenizer
+    except MissingDependencyError as error:
+        if recipe.model.start is not None or recipe.model.encoder is not None or recipe.text.tokenizer != "char":
+            raise
+        print_notes([f"unknown tokens are counted without the tokens of the vectors: {error}"])
+        tokenizer = build_tokenizer("char", texts=texts, lowercase=recipe.text.lowercase, min_count=recipe.text.min_count)
+        return with_cleaning(tokenizer, recipe.text.cleaning)
 
 
 def _write(

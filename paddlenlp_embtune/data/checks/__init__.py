@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         FIXES as FIXES,
         Change as Change,
         CleanedRows as CleanedRows,
+        check_ending as check_ending,
         check_fixes as check_fixes,
         clean_rows as clean_rows,
         write_changes as write_changes,
@@ -35,7 +36,7 @@ else:
         __name__,
         {
             "check": "check_rows",
-            "cleaning": "CleanedRows Change DEFAULT_FIXES FIXES check_fixes clean_rows write_changes write_rows",
+            "cleaning": "CleanedRows Change DEFAULT_FIXES FIXES check_ending check_fixes clean_rows write_changes write_rows",
             "report": "CheckReport",
             "review": "REVIEW_FORMATS read_review write_suspects",
             "rows": "CheckedRows Place read_checked_rows",

@@ -17,7 +17,17 @@ from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.text import CLEANING_STEPS, apply_cleaning, is_blank
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 
-__all__ = ["DEFAULT_FIXES", "FIXES", "Change", "CleanedRows", "check_fixes", "clean_rows", "write_changes", "write_rows"]
+__all__ = [
+    "DEFAULT_FIXES",
+    "FIXES",
+    "Change",
+    "CleanedRows",
+    "check_ending",
+    "check_fixes",
+    "clean_rows",
+    "write_changes",
+    "write_rows",
+]
 
 ROW_FIXES: dict[str, str] = {
     "empty": "leave out rows without a text",
@@ -231,20 +241,30 @@ class _Cleaning:
         self.changes.append(Change(self._path, self._rows.numbers[index], action, reason, before, after))
 
 
+def check_ending(path: Path) -> str:
+    """Return the ending of a file for cleaned rows.
+
+    Raises:
+        RecipeError: it is none of ``.tsv``, ``.csv`` and ``.jsonl``.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".tsv", ".csv", ".jsonl"):
+        raise RecipeError(f"{path} ends in {path.suffix!r}; expected .tsv, .csv or .jsonl")
+    return ending
+
+
 def write_rows(path: Path, cleaned: CleanedRows) -> str:
     """Write cleaned rows as TSV, CSV or JSON lines, by the ending of the file.
 
     Returns:
-        The quoting that the file must be read with: ``csv`` or ``none``.
+        The quoting that the file must be read with: ``csv`` or ``none``, or ``auto`` for JSON lines.
     Raises:
-        DataError: another ending.
+        RecipeError: another ending.
     """
-    ending = path.suffix.lower()
+    ending = check_ending(path)
     if ending == ".jsonl":
         write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in cleaned.records))
         return "auto"
-    if ending not in (".tsv", ".csv"):
-        raise DataError(f"{path} ends in {path.suffix!r}; expected .tsv, .csv or .jsonl")
     table = [cleaned.columns, *([_cell(record.get(column)) for column in cleaned.columns] for record in cleaned.records)]
     if ending == ".tsv" and not any(mark in cell for row in table for cell in row for mark in "\t\n\r"):
         write_text(path, "".join("\t".join(row) + "\n" for row in table))
