@@ -103,12 +103,11 @@ def reach_sentences(curve: Mapping[str, Any]) -> list[str]:
 
 def explanation(found: Mapping[str, Any]) -> str:
     """Say what the columns are, and how intervals and p were found."""
-    seeds, metric = plural(len(found["seeds"]), "seed"), NAMES[found["metric"]]
     return (
-        f"± is the standard deviation over {seeds}. Intervals: 95%, of the {metric}, by {found['resamples']:,} paired "
-        "resamples of rows and seeds; p is corrected for all differences of one size (Holm). "
-        "Arms are sorted by their mean, which is no order among those within noise of each other. fit: seconds of one fit "
-        "with one thread; memory: the most of its process."
+        f"± is the standard deviation over {plural(len(found['seeds']), 'seed')}. Intervals: 95%, of the "
+        f"{NAMES[found['metric']]}, by {found['resamples']:,} paired resamples of rows and seeds; p is corrected for all "
+        "differences of one size (Holm). Arms are sorted by their mean, which is no order among those within noise of each "
+        "other. fit: seconds of one fit with one thread; memory: the most of its process."
     )
 
 

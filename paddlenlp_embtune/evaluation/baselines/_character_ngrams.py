@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -42,28 +43,32 @@ class CharacterNgrams:
 
     def fit_transform(self, texts: Sequence[str]) -> Any:
         """Learn the n-grams of N texts; return their features, a sparse (N, F) float64 matrix with rows of length 1 or 0."""
-        self._known = [np.unique(codes) for codes, _ in _ngrams(texts, self.longest)]
-        counts = self._counts(texts)
+        found = _ngrams(texts, self.longest)
+        self._known = [each.codes for each in found]
+        counts = self._counts(found, len(texts))
         frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
         self._idf = np.log((1 + len(texts)) / (1 + frequencies)) + 1
         return self._weighted(counts)
 
     def transform(self, texts: Sequence[str]) -> Any:
         """Return the features of N texts, a sparse (N, F) float64 matrix; n-grams that were not learned are left out."""
-        return self._weighted(self._counts(texts))
+        return self._weighted(self._counts(_ngrams(texts, self.longest), len(texts)))
 
-    def _counts(self, texts: Sequence[str]) -> Any:
-        rows, columns, base = [], [], 0
-        for known, (codes, of_text) in zip(self._known, _ngrams(texts, self.longest), strict=True):
-            place = np.searchsorted(known, codes)
-            place[place == len(known)] = 0
-            found = known[place] == codes if len(known) else np.zeros(len(codes), dtype=bool)
-            columns.append(base + place[found])
-            rows.append(of_text[found])
+    def _counts(self, ngrams: Sequence[_Ngrams], rows: int) -> Any:
+        """Count the known n-grams in each of N texts, a sparse (N, F) float64 matrix."""
+        places, columns, base = [], [], 0
+        for known, found in zip(self._known, ngrams, strict=True):
+            column = np.searchsorted(known, found.codes)  # both in order, which is quick
+            column[column == len(known)] = 0
+            absent = known[column] != found.codes if len(known) else np.ones(len(column), dtype=bool)
+            of_occurrence = np.where(absent, -1, base + column)[found.number]
+            there = of_occurrence >= 0
+            columns.append(of_occurrence[there])
+            places.append(found.text[there])
             base += len(known)
-        ones = np.ones(sum(map(len, rows)))
-        pairs = (np.concatenate(rows), np.concatenate(columns))
-        return import_scipy("sparse", what="a baseline").csr_matrix((ones, pairs), shape=(len(texts), base))
+        ones = np.ones(sum(map(len, places)))
+        pairs = (np.concatenate(places), np.concatenate(columns))
+        return import_scipy("sparse", what="a baseline").csr_matrix((ones, pairs), shape=(rows, base))
 
     def _weighted(self, counts: Any) -> Any:
         """Multiply counts by the inverse document frequencies, and scale rows to length 1."""
@@ -74,14 +79,34 @@ class CharacterNgrams:
         return counts
 
 
-def _ngrams(texts: Sequence[str], longest: int) -> list[tuple[Codes, Codes]]:
-    """Return the n-grams of all texts, shortest first: numbers (M,) made of their code points, and their (M,) rows."""
+@dataclasses.dataclass(frozen=True)
+class _Ngrams:
+    """The n-grams of one length in all texts.
+
+    Args:
+        codes: (U,) the different ones, in order, as numbers made of their code points.
+        number: (M,) which of these each occurrence is.
+        text: (M,) the number of the text that it is in.
+    """
+
+    codes: Codes
+    number: Codes
+    text: Codes
+
+
+def _ngrams(texts: Sequence[str], longest: int) -> list[_Ngrams]:
+    """Return the n-grams of all texts, shortest first."""
     cleaned = [_SPACES.sub(" ", text.lower()) for text in texts]
     points = np.frombuffer("".join(cleaned).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
     of_text = np.repeat(np.arange(len(texts)), [len(text) for text in cleaned])
-    found, codes = [(points, of_text)], points
+    found, codes = [_distinct(points, of_text)], points
     for more in range(1, longest):
         codes = (codes[:-1] << _BITS) | points[more:]
         inside = of_text[: len(codes)] == of_text[more:]
-        found.append((codes[inside], of_text[: len(codes)][inside]))
+        found.append(_distinct(codes[inside], of_text[: len(codes)][inside]))
     return found
+
+
+def _distinct(codes: Codes, of_text: Codes) -> _Ngrams:
+    distinct, number = np.unique(codes, return_inverse=True)
+    return _Ngrams(distinct, number, of_text)
