@@ -22,6 +22,7 @@ from paddlenlp_embtune.training import train
 from paddlenlp_embtune.training._criterion import class_weights
 from paddlenlp_embtune.training._distillation_loss import student_loss
 from paddlenlp_embtune.training.regularization._label_smoothing import smoothed
+from paddlenlp_embtune.training.regularization._mixup import Mixing
 from paddlenlp_embtune.training.regularization._r_drop import symmetric_divergence
 
 TEXTS = [
@@ -147,9 +148,27 @@ def test_a_student_and_its_regularizers_take_a_row_of_weight_two_as_that_row_twi
         weighted = loss(np.arange(5), chosen, row_weights=weights)
         assert weighted == pytest.approx(loss(twice, chosen), rel=1e-6)
         assert weighted != pytest.approx(loss(np.arange(5), chosen), rel=1e-3)
+    mixing = Mixing(1.0)
+    mixing._share, mixing._order = 0.3, paddle.to_tensor([1, 0, 2, 4, 3])
+    both = [loss_of(mixing, criterion, logits, np.abs(labels), each) for each in (np.ones(5, np.float32), weights)]
+    assert both[0] != pytest.approx(both[1], rel=1e-3)
     pair = [paddle.to_tensor(values) for values in (logits, told)]
     divergence = symmetric_divergence(*pair, weights=paddle.to_tensor(weights))
     assert float(divergence) == pytest.approx(float(symmetric_divergence(*(each[twice] for each in pair))), rel=1e-6)
+
+
+def loss_of(mixing: Mixing, criterion: Any, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """The loss of mixtures, checked against the weighted means of both rows."""
+    known = labels % 3
+    given = [paddle.to_tensor(values) for values in (logits, known, weights)]
+    found = float(mixing.criterion(criterion)(*given))
+    order = np.array([1, 0, 2, 4, 3])
+    plain = [
+        float(criterion(given[0], *(paddle.to_tensor(values[rows]) for values in (known, weights))))
+        for rows in (slice(None), order)
+    ]
+    assert found == pytest.approx(0.3 * plain[0] + 0.7 * plain[1], rel=1e-6)
+    return found
 
 
 def test_classes_weigh_by_effective_numbers_by_statement_and_by_the_weights_of_their_rows() -> None:

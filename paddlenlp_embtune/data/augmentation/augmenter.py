@@ -93,7 +93,9 @@ def augment_examples(
         for kind, number in found.items():
             counts[kind][name] = number
     labels = (*train.labels, *(train.labels[row] for row in sources))
-    return dataclasses.replace(train, texts=(*train.texts, *texts), labels=labels), AugmentationReport(**counts)
+    weights = None if train.weights is None else (*train.weights, *(train.weights[row] for row in sources))
+    grown = dataclasses.replace(train, texts=(*train.texts, *texts), labels=labels, weights=weights)
+    return grown, AugmentationReport(**counts)
 
 
 def _methods(spec: AugmentationSpec, protection: Protection) -> dict[str, Method]:

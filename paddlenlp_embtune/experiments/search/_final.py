@@ -19,7 +19,7 @@ from paddlenlp_embtune.experiments.runner import run_cells
 
 __all__ = ["Final", "compare_recipes", "paired_interval"]
 
-_RESAMPLES = 4000
+_RESAMPLES, _AT_ONCE = 4000, 250
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
@@ -134,17 +134,22 @@ def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str,
         Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 8 (several sources of variation); the
         paired form of Koehn 2004
     """
+    # Rows that are alike in truth and answers are drawn together, as counts.
+    cells, counts = np.unique(np.concatenate([truth[None], a, b]), axis=1, return_counts=True)
+    right, one, other = cells[0], cells[1 : 1 + len(a)], cells[1 + len(a) :]
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(truth), np.full(len(truth), 1 / len(truth)), size=_RESAMPLES).astype(np.float64)
-    gains = _scores(truth, b, num_labels, drawn, metric) - _scores(truth, a, num_labels, drawn, metric)
-    seeds = generator.integers(0, len(a), size=(_RESAMPLES, len(a)))
-    means = np.take_along_axis(gains, seeds, axis=1).mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
+    parts = []
+    for _ in range(_RESAMPLES // _AT_ONCE):
+        drawn = generator.multinomial(len(truth), counts / len(truth), size=_AT_ONCE).astype(np.float64)
+        gains = _scores(right, other, num_labels, drawn, metric) - _scores(right, one, num_labels, drawn, metric)
+        seeds = generator.integers(0, len(a), size=gains.shape)
+        parts.append(np.take_along_axis(gains, seeds, axis=1).mean(axis=1))
+    low, high = np.quantile(np.concatenate(parts), (0.025, 0.975))
     return float(low), float(high)
 
 
 def _scores(truth: Ids, answers: Ids, num_labels: int, drawn: Floats, metric: str) -> Floats:
-    """Return the metric of each run on each draw: (S, N) answers and (R, N) counts of rows to (R, S)."""
+    """Return the metric of each run on each draw: (S, N) answers and (R, N) counts of rows, N kinds of rows, to (R, S)."""
     right = np.eye(num_labels)[truth]
     columns = []
     for answer in answers:

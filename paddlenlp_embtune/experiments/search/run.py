@@ -257,8 +257,8 @@ def _notes(trials: list[TrialRecord], recipe: Recipe, metric: str) -> list[str]:
 
 
 def _no_trial(trials: list[TrialRecord], budget: Budget) -> str:
-    if any(trial.reason == "out_of_time" for trial in trials):
-        minutes = 0.0 if budget.ends_at is None else (budget.ends_at - budget.begins_at) / 60
-        return f"no trial ran to its end in {minutes:g} minutes; raise --minutes, and go on with --resume"
+    if budget.ends_at is not None and not any(trial.error for trial in trials):
+        minutes = (budget.ends_at - budget.begins_at) / 60
+        return f"no trial ran to its end in {minutes:.3g} minutes; raise --minutes, and go on with --resume"
     told = next((f": {trial.error}" for trial in trials if trial.error), "")
     return f"no trial ran to its end{told}; correct the recipe or the space"

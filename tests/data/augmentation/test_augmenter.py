@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,14 @@ def test_a_lexicon_that_is_none_is_refused(content: str | None, message: str, tm
 
 def test_the_report_counts_what_was_added() -> None:
     assert AugmentationReport({"swap": 3, "deletion": 4}, {}, {}).added == 7
+
+
+def test_copies_have_the_weight_of_their_row(lexicon: str) -> None:
+    weights = tuple(float(row) for row in range(1, len(TRAIN) + 1))
+    weighted = dataclasses.replace(TRAIN, weights=weights)
+    rows, _ = augment(weighted, lexicon=lexicon, **EDA)
+    assert rows.weights is not None
+    assert rows.weights[: len(TRAIN)] == weights
+    assert len(rows.weights) == len(rows)
+    for label, weight in zip(rows.labels, rows.weights, strict=True):
+        assert label == TRAIN.labels[int(weight) - 1]
