@@ -27,6 +27,7 @@ _BENCHMARKS = {
     "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
     "losses": "tests.benchmarks.losses",
+    "search": "tests.benchmarks.search",
     "augmentation": "tests.benchmarks.augmentation",
 }
 

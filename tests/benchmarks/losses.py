@@ -75,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="*", default=list(TASKS))
     parser.add_argument("--network-alone", action="store_true", help="leave the n-gram regression out of the text CNN")
+    parser.add_argument("--arms", nargs="*", help="only these")
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS)
     chosen = parser.parse_args()
     for name in chosen.sets:
@@ -82,6 +83,8 @@ def main() -> None:
         ordered = next(iter(tasks.values())).ordered
         print(f"\n{name}{', without n-grams' if chosen.network_alone else ''}: mean (lowest to highest) of {len(tasks)} seeds")
         for arm, stated in {**ARMS, **(ORDERED if ordered else {})}.items():
+            if chosen.arms and arm not in chosen.arms:
+                continue
             parts = without_ngrams(stated) if chosen.network_alone else stated
             found = [measure(tasks[seed], parts, seed) for seed in tasks]
             shown = "  ".join(f"{key} {spread([each[key] for each in found])}" for key in found[0])
