@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -61,6 +62,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search a space of recipes, and compare the best one with the recipe as it stands on rows that no trial has seen."""
+    options: dict[str, Any] = {"begins_at": time.time(), "resume": resume, "announce": lambda text: print_notes([text])}
     chosen = Recipe.load(recipe) if recipe is not None else Recipe()
     stated = given(train=data, dev=dev, **data_format)
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, **stated), **given(seed=seed))
@@ -87,7 +89,7 @@ def search(
                 progress(trial.number + 1, spec.trials)
 
         try:
-            result = run(chosen, found, out, spec=spec, resume=resume, listener=show, announce=lambda text: print_notes([text]))
+            result = run(chosen, found, out, spec=spec, listener=show, **options)
         except KeyboardInterrupt:
             print_notes([f"what has ended is kept in {out}; continue with --resume"])
             raise

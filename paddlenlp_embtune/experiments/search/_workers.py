@@ -21,6 +21,7 @@ from paddlenlp_embtune.experiments.search.study import Study, TrialRecord
 __all__ = ["Budget", "Job", "run_trials"]
 
 _POLL_SECONDS, _GRACE_SECONDS = 0.5, 10.0
+_MORE, _START_SECONDS = 1.3, 15.0
 
 Listener = Callable[[TrialRecord], object]
 
@@ -44,7 +45,8 @@ class Budget:
         """Return when the last trial must have ended, if a run takes so long."""
         if self.ends_at is None:
             return None
-        kept = 0.0 if run_seconds is None else run_seconds * self.retrainings
+        # Each retraining also starts a process, exports and is measured.
+        kept = 0.0 if run_seconds is None else (_MORE * run_seconds + _START_SECONDS) * self.retrainings
         return self.ends_at - min(kept, (self.ends_at - self.begins_at) / 2)
 
 
