@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.markup import escape
 
-from paddlenlp_embtune.cli._console import err, print_notes
+from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
 from paddlenlp_embtune.cli._data_format import given, states_data_format
 from paddlenlp_embtune.cli._options import DevelopmentRowsOption, JsonOption, RecipeArgument, SeedOption, TrainingRowsOption
 from paddlenlp_embtune.cli._paddle import start_paddle
@@ -61,6 +62,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search a space of recipes, and compare the best one with the recipe as it stands on rows that no trial has seen."""
+    options: dict[str, Any] = {"begins_at": time.time(), "resume": resume, "announce": lambda text: print_notes([text])}
     chosen = Recipe.load(recipe) if recipe is not None else Recipe()
     stated = given(train=data, dev=dev, **data_format)
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, **stated), **given(seed=seed))
@@ -79,7 +81,18 @@ def search(
     )
     found = Space.load(space, chosen)
     start_paddle()
-    result = run(chosen, found, out, spec=spec, resume=resume, listener=_show_trial, announce=lambda text: print_notes([text]))
+    with progress_bar("searching") as progress:
+
+        def show(trial: TrialRecord) -> None:
+            _show_trial(trial)
+            if progress is not None and spec.trials is not None:
+                progress(trial.number + 1, spec.trials)
+
+        try:
+            result = run(chosen, found, out, spec=spec, listener=show, **options)
+        except KeyboardInterrupt:
+            print_notes([f"what has ended is kept in {out}; continue with --resume"])
+            raise
     _show(result)
     if as_json:
         print(json.dumps(result.to_dict(), ensure_ascii=False))
@@ -104,15 +117,14 @@ def _short(value: Any) -> str:
 def _show(result: SearchResult) -> None:
     best, default, final = result.best, result.default, result.final
     began = "" if default is None or default.value is None else f", the recipe as it stands {default.value:.4f}"
-    err.print(
-        f"best: trial {best.number} with {result.metric} {best.value:.4f}{began}, on rows that it was chosen by", markup=False
-    )
+    told = f"best: trial {best.number} with {result.metric} {best.value:.4f}{began}, on rows that it was chosen by"
+    err.print(told, markup=False, soft_wrap=True)
     for field, value in result.values.items():
         share = result.importances.get(field)
         err.print(f"  {field}: {_short(value)}" + ("" if share is None else f"  (importance {share:.2f})"), markup=False)
     if final is not None:
         low, high = final.interval
-        told = {
+        verdicts = {
             "better": "the best recipe is better",
             "worse": "the best recipe is worse: keep the recipe as it stands",
             "no difference shown": "the best recipe is not shown to be better: there is no reason to change the recipe",
@@ -120,10 +132,10 @@ def _show(result: SearchResult) -> None:
         told_of = f"on {final.rows} rows that no trial has seen, {final.seeds} seeds: {final.metric}"
         figures = f"{_mean(final.default):.4f} -> {_mean(final.best):.4f}, difference {final.difference:+.4f}"
         interval = f"95% interval {low:+.4f} to {high:+.4f}"
-        err.print(f"{told_of} {figures} ({interval}); {told[final.verdict]}", markup=False, soft_wrap=True)
+        err.print(f"{told_of} {figures} ({interval}); {verdicts[final.verdict]}", markup=False, soft_wrap=True)
     print_notes(result.notes)
     if result.report is not None:
-        err.print(f"report: {result.report}", markup=False)
+        err.print(f"report: {result.report}", markup=False, soft_wrap=True)
 
 
 def _mean(values: tuple[float, ...]) -> float:

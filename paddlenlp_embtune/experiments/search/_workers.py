@@ -20,7 +20,8 @@ from paddlenlp_embtune.experiments.search.study import Study, TrialRecord
 
 __all__ = ["Budget", "Job", "run_trials"]
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS, _GRACE_SECONDS = 0.5, 10.0
+_MORE, _START_SECONDS = 1.3, 15.0
 
 Listener = Callable[[TrialRecord], object]
 
@@ -44,7 +45,8 @@ class Budget:
         """Return when the last trial must have ended, if a run takes so long."""
         if self.ends_at is None:
             return None
-        kept = 0.0 if run_seconds is None else run_seconds * self.retrainings
+        # Each retraining also starts a process, exports and is measured.
+        kept = 0.0 if run_seconds is None else (_MORE * run_seconds + _START_SECONDS) * self.retrainings
         return self.ends_at - min(kept, (self.ends_at - self.begins_at) / 2)
 
 
@@ -129,16 +131,17 @@ def _in_processes(job: Job, processes: int, tell: Callable[[], object]) -> None:
     for worker in workers:
         worker.start()
     try:
-        while any(worker.is_alive() for worker in workers):
-            workers[0].join(_POLL_SECONDS)
+        while failures.empty() and any(worker.is_alive() for worker in workers):
+            time.sleep(_POLL_SECONDS)
             tell()
-    except BaseException:
-        for worker in workers:  # an interrupt of the terminal has reached them too; each gives its trial back
-            worker.join(10)
+        if not failures.empty():
+            raise failures.get()
+    except BaseException as error:
+        for worker in workers:
+            if isinstance(error, KeyboardInterrupt):  # that of a terminal has reached them too; each gives its trial back
+                worker.join(_GRACE_SECONDS)
             worker.terminate()
         raise
-    if not failures.empty():
-        raise failures.get()
     if crashed := [worker for worker in workers if worker.exitcode]:
         raise StudyError(
             f"{len(crashed)} of {processes} processes ended with exit code {crashed[0].exitcode}; the trials that had ended "

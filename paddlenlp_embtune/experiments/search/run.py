@@ -117,6 +117,7 @@ def search(
     *,
     spec: SearchSpec | None = None,
     resume: bool = False,
+    begins_at: float | None = None,
     listener: Callable[[TrialRecord], object] | None = None,
     announce: Callable[[str], object] | None = None,
 ) -> SearchResult:
@@ -131,6 +132,7 @@ def search(
         out: folder of the search.
         spec: how it goes; None for 20 trials in this process.
         resume: go on with a study that is there.
+        begins_at: when the time of ``spec.minutes`` begins, as ``time.time`` counts it; None for now.
         listener: called with every trial that has ended.
         announce: called with a sentence about what is done next.
     Raises:
@@ -138,7 +140,7 @@ def search(
         StudyError: the storage cannot be used; or no trial ran to its end.
         MissingDependencyError: Optuna is not installed.
     """
-    begins_at = time.time()
+    begins_at = time.time() if begins_at is None else begins_at
     spec = spec if spec is not None else SearchSpec()
     folder, say = Path(out), announce if announce is not None else lambda _: None
     metric, mode = watched_metric(recipe)

@@ -7,6 +7,8 @@ import json
 import os
 import socket
 import statistics
+import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ from paddlenlp_embtune.utils.schema import differences
 __all__ = ["Study", "TrialRecord"]
 
 DEFAULT, SECONDS, REASON, EPOCHS, ERROR, SAME, WORKER = "default", "seconds", "reason", "epochs", "error", "same_as", "worker"
+_SETTLE_SECONDS = 5.0
 _IDENTITY, _VOID, _REPEATS = "identity", "void", "repeats"
 
 
@@ -205,9 +208,11 @@ class Study:
         Returns:
             How many there were.
         """
-        with storage_errors(self.storage):
-            running = self.optuna.get_trials(deepcopy=False, states=(_state("RUNNING"),))
-        lost = [trial for trial in running if _is_lost(trial.user_attrs.get(WORKER))]
+        running = self._running()
+        if any(WORKER not in trial.user_attrs for trial in running):
+            time.sleep(_SETTLE_SECONDS)  # of a process that has just begun one, or was killed when it did
+            running = self._running()
+        lost = [trial for trial in running if WORKER not in trial.user_attrs or _is_lost(trial.user_attrs[WORKER])]
         for trial in lost:
             if _REPEATS in trial.user_attrs:
                 with storage_errors(self.storage):
@@ -216,6 +221,11 @@ class Study:
             else:
                 self._give_back(trial, "its process ended")
         return len(lost)
+
+    def _running(self) -> list[Any]:
+        with storage_errors(self.storage):
+            found: list[Any] = self.optuna.get_trials(deepcopy=False, states=(_state("RUNNING"),))
+        return found
 
     def _frozen(self, trial: Any) -> Any:
         return self.optuna._storage.get_trial(trial._trial_id)
@@ -244,13 +254,12 @@ class Study:
             Watanabe, Bansal and Hutter 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
             Subspaces", as Optuna computes it
         """
-        import warnings
-
-        optuna = import_optuna()
+        importance = import_optuna().importance
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = optuna.importance.get_param_importances(self.optuna)
+                evaluator = importance.PedAnovaImportanceEvaluator()
+                found = importance.get_param_importances(self.optuna, evaluator=evaluator)
         except (ValueError, RuntimeError, ZeroDivisionError):
             return {}
         return {field: float(share) for field, share in found.items()}

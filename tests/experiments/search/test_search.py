@@ -21,6 +21,7 @@ from paddlenlp_embtune.experiments.search import SearchSpec, Space, search
 from paddlenlp_embtune.experiments.search._final import paired_interval
 from paddlenlp_embtune.experiments.search._rows import prepare_rows
 from paddlenlp_embtune.experiments.search._trial import run_trial
+from paddlenlp_embtune.experiments.search._workers import Budget
 from paddlenlp_embtune.experiments.search.study import Study
 from tests.helpers import ROWS, tsv
 
@@ -222,16 +223,24 @@ def test_the_command_compares_the_best_recipe_with_the_one_it_began_with(tmp_pat
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_and_keeps_what_it_had(tmp_path: Path) -> None:
-    process = subprocess.Popen(command(tmp_path, "--trials", "4", "--seeds", "0"), stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("trial 1"):
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.wait()
+    options = ("--trials", "4", "--seeds", "0")
+    with subprocess.Popen(command(tmp_path, *options), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("trial 1"):
+                os.kill(process.pid, signal.SIGKILL)
+                break
     done = subprocess.run(
         command(tmp_path, "--trials", "4", "--seeds", "0", "--resume"), check=True, capture_output=True, text=True
     )
     trials = json.loads(done.stdout)["trials"]
     assert len(trials) == 4
     assert all(trial["state"] in ("complete", "pruned") for trial in trials)
+
+
+def test_time_is_kept_for_the_comparison_half_of_it_at_most() -> None:
+    budget = Budget(trials=None, begins_at=1000.0, ends_at=1600.0, retrainings=6)
+    assert budget.trials_end(None) == 1600.0
+    assert budget.trials_end(10.0) == pytest.approx(1600.0 - 6 * (13.0 + 15.0))
+    assert budget.trials_end(100.0) == 1300.0
+    assert dataclasses.replace(budget, ends_at=None).trials_end(10.0) is None

@@ -13,7 +13,7 @@ import pytest
 
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import RecipeError, StudyError
-from paddlenlp_embtune.experiments.search import Space, _optuna
+from paddlenlp_embtune.experiments.search import Space, _optuna, study as study_module
 from paddlenlp_embtune.experiments.search.study import SECONDS, WORKER, Study
 
 RECIPE = Recipe()
@@ -114,6 +114,16 @@ def test_a_trial_whose_process_ended_is_taken_up_once(tmp_path: Path) -> None:
         assert study(tmp_path / "j").recover() == 1
     states = [(trial.state, trial.error) for trial in study(tmp_path / "j").trials()]
     assert states == [("complete", None), ("failed", "its process ended twice, without a word")]
+
+
+def test_a_trial_whose_process_was_killed_as_it_began_is_taken_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = begun(tmp_path / "j")
+    found.optuna.ask()
+    monkeypatch.setattr(study_module, "_SETTLE_SECONDS", 0.0)
+    assert found.recover() == 1
+    assert found.trials() == []
+    trial = found.ask(limit=1)
+    assert trial.user_attrs["default"]
 
 
 def test_equal_values_are_known_again(tmp_path: Path) -> None:
