@@ -78,6 +78,12 @@ if TYPE_CHECKING:
         refuse_loss_scale as refuse_loss_scale,
         set_sparse as set_sparse,
     )
+    from paddlenlp_embtune.compat.trackers import (
+        HOST_TRACKERS as HOST_TRACKERS,
+        guard_callback as guard_callback,
+        host_tracker as host_tracker,
+        missing_package as missing_package,
+    )
     from paddlenlp_embtune.compat.trainer import (
         apply_optimizer_state as apply_optimizer_state,
         catch_invalid_loss as catch_invalid_loss,
@@ -124,6 +130,7 @@ else:
                 "disable_lazy_updates embedding_layers enable_lazy_updates gradient_rows gradient_values "
                 "has_lazy_updates merge_gradient padding_row refuse_accumulated_rows refuse_loss_scale set_sparse"
             ),
+            "trackers": "HOST_TRACKERS guard_callback host_tracker missing_package",
             "trainer": (
                 "apply_optimizer_state catch_invalid_loss close_writers_last evaluate_without_callbacks "
                 "expect_unused_parameters has_parameter_groups inner_optimizer parameters_with_state restore_on_failure "

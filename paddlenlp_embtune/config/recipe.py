@@ -87,6 +87,8 @@ class Recipe:
         health: None watches nothing.
         regularization: None trains on the rows as they are.
         distill: None learns from the labels of the rows alone.
+        report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
+            plugins, such as ``mlflow``.
     Raises:
         RecipeError: a value is invalid; the message names it and what is expected.
     """
@@ -114,10 +116,13 @@ class Recipe:
     distill: DistillSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
+    report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, where="recipe", error=RecipeError)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
+        twice = len(set(self.report_to)) < len(self.report_to)
+        require(not twice, "report_to", list(self.report_to), "names of trackers, each once")
         if self.adapter is not None:
             _refuse_both("adapter", "layerwise", self.layerwise is not None, "beside an adapter, the layers do not train")
         if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1):

@@ -39,6 +39,7 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
     "health metric": ("embtune_register_health_metrics", "measure(start=table, now=table) returns one finite number"),
     "alarm": ("embtune_register_alarms", "an AlarmSpec"),
     "report section": ("embtune_register_report_sections", "section(run) returns HTML as a str"),
+    "tracker": ("embtune_register_trackers", "factory() returns an object with start, log and finish"),
 }
 """By kind, the hook that registers such things, and what they are called with and return."""
 
@@ -52,6 +53,7 @@ _RESULTS: Mapping[str, Callable[[Any], bool]] = {
     "exporter": _names,
     "engine": lambda value: callable(getattr(value, "run", None)),
     "report section": lambda value: isinstance(value, str),
+    "tracker": lambda value: all(callable(getattr(value, name, None)) for name in ("start", "log", "finish")),
 }
 
 

@@ -134,6 +134,25 @@ def embtune_register_report_sections() -> Mapping[str, SectionWriter]:  # type: 
 
 
 @hookspec
+def embtune_register_trackers() -> Mapping[str, Callable[[], Any]]:  # type: ignore[empty-body]
+    """Return experiment trackers by name, for a recipe's ``report_to``.
+
+    A factory is called without arguments when a recipe names the tracker, before training, and returns an object with three
+    methods, which are called in the first process alone and by name:
+
+    - ``start(name=..., parameters=..., previous=...)``: the name of the run, the recipe flattened to names such as
+      ``train.epochs``, and what ``start`` returned when the run that now continues began, or None; returns a str that names the
+      tracker's run, or None.
+    - ``log(metrics=..., step=...)``: finite numbers by name: losses, ``eval_`` metrics, ``rate/``, ``health/``, ``bundle/``.
+    - ``finish(status=..., files=..., bundle=...)``: ``finished`` or ``failed``, paths of files to keep, among them the report,
+      and the folder of the bundle, or None. Called once.
+
+    One that raises gets nothing more of the run, which continues; a missing package should raise
+    ``paddlenlp_embtune.MissingDependencyError`` in the factory.
+    """
+
+
+@hookspec
 def embtune_register_losses() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return loss factories by name.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
@@ -13,6 +14,7 @@ from paddlenlp_embtune.models.adapters import add_adapter, has_adapter
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.training._attach_checks import check_recipe, check_trainer, watched_by_recipe
 from paddlenlp_embtune.training._identity import ATTACHED_PARTS
+from paddlenlp_embtune.training._trackers import tracker_callbacks
 from paddlenlp_embtune.training.callbacks._layer_norm_fix import LayerNormFixCallback
 from paddlenlp_embtune.training.callbacks._metric_check import MetricCheckCallback
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
@@ -90,10 +92,12 @@ def attach_with_context(
     monitored_rows: MonitoredRows | None = None,
     identity: Mapping[str, Any] | None = None,
     specs: Sequence[GroupSpec] | None = None,
+    run_name: str | None = None,
 ) -> TrainingContext:
     """Do what :func:`attach` does with the same arguments, and return what callbacks got.
 
-    ``specs`` take the place of the groups that the recipe states or a plugin proposes.
+    ``specs`` take the place of the groups that the recipe states or a plugin proposes. Trackers call the run ``run_name``; None
+    takes the name of the Trainer's output folder.
     """
     check_trainer(trainer)
     compat.keep_freed_memory()
@@ -115,11 +119,11 @@ def attach_with_context(
     table = _phases(group_table(groups), groups, recipe)
     _set_optimization(trainer, recipe, groups)
     context.record.write("groups", table=table)
-    _add_callbacks(context, identity or {})
+    _add_callbacks(context, identity or {}, run_name=run_name or Path(trainer.args.output_dir).resolve().name)
     return context
 
 
-def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> None:
+def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any], *, run_name: str) -> None:
     """Add every callback of the run, in the order in which they must act."""
     trainer, recipe = context.trainer, context.recipe
     plain = recipe.to_dict()
@@ -136,6 +140,7 @@ def _add_callbacks(context: TrainingContext, identity: Mapping[str, Any]) -> Non
         *(regularize(trainer, recipe.regularization, record=context.record) if recipe.regularization is not None else ()),
         *_metric_check(context),
         *_of_plugins(context),
+        *tracker_callbacks(context, name=run_name),
         context.learning_rates,
         seal,
     ]

@@ -27,7 +27,8 @@ ATTACHED_PARTS = (
 )
 """The parts of a recipe that ``attach`` puts on a Trainer, and that every checkpoint states."""
 
-_STATED_OTHERWISE = ("data", "augmentation", "distill", "export")  # by their contents, or of no account before training ends
+# By their contents, or of no account before training ends.
+_STATED_OTHERWISE = ("data", "augmentation", "distill", "export", "report_to")
 
 
 def run_identity(prepared: Prepared) -> dict[str, Any]:

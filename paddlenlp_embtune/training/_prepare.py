@@ -46,6 +46,7 @@ from paddlenlp_embtune.text import (
     without_cleaning,
 )
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
+from paddlenlp_embtune.training._trackers import check_trackers
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
@@ -145,6 +146,7 @@ class Prepared:
 
 def check_names(recipe: Recipe) -> None:
     """Refuse unknown names and missing packages before any work is done."""
+    check_trackers(recipe.report_to)
     known = registry.current()
     wanted = [("model", [recipe.model.name]), ("loss", [recipe.train.loss]), ("exporter", recipe.export.engines)]
     for kind, names in wanted:

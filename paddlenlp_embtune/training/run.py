@@ -30,9 +30,10 @@ from paddlenlp_embtune.training._preflight import (
 from paddlenlp_embtune.training._prepare import Prepared, check_names, data_summary, prepare
 from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training._teacher import with_teacher_answers
+from paddlenlp_embtune.training._trackers import finish_trackers, tracker_of
 from paddlenlp_embtune.training.run_log import RunRecord
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder
-from paddlenlp_embtune.utils.run_layout import BUNDLE, RECIPE, RECORD, checkpoints_of
+from paddlenlp_embtune.utils.run_layout import BUNDLE, RECIPE, RECORD, checkpoints_of, logs_of
 from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
@@ -121,11 +122,15 @@ def train(
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins(), fitting_baseline(prepared) as baseline:
-                context, seconds = _tune(prepared, record, checkpoints, callbacks, stages)
-                metrics, failure = finalize(prepared, context, folder, baseline, stages)
+                context, seconds = _tune(prepared, record, checkpoints, callbacks, stages, run_dir=run_dir)
+                with _failing_trackers(context):
+                    metrics, failure = finalize(prepared, context, folder, baseline, stages)
             record.write("stages", seconds=stages.seconds())
         if failure is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
+    if (tracker := tracker_of(context.trainer)) is not None:
+        step = int(context.trainer.state.global_step)
+        finish_trackers(tracker, run_dir, accuracy=metrics["accuracy"], f1_macro=metrics["f1_macro"], step=step)
     if failure is not None:
         raise _export_failed(failure, run_dir, prepared.recipe) from failure
     hook = {"trainer": context.trainer, "recipe": prepared.recipe, "run_dir": run_dir, "context": context}
@@ -142,8 +147,25 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
     record.write("vectors", **prepared.origins)
 
 
+@contextlib.contextmanager
+def _failing_trackers(context: TrainingContext) -> Iterator[None]:
+    """End the runs in the trackers as failed where the block raises."""
+    try:
+        yield
+    except BaseException:
+        if (tracker := tracker_of(context.trainer)) is not None:
+            tracker.finish("failed")
+        raise
+
+
 def _tune(
-    prepared: Prepared, record: RunRecord, checkpoints: Path, callbacks: Sequence[TrainerCallback], stages: Stages
+    prepared: Prepared,
+    record: RunRecord,
+    checkpoints: Path,
+    callbacks: Sequence[TrainerCallback],
+    stages: Stages,
+    *,
+    run_dir: Path,
 ) -> tuple[TrainingContext, float]:
     """Attach the recipe to a Trainer and train; return the context and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
@@ -160,6 +182,7 @@ def _tune(
     check_dev_rows(recipe, len(prepared.dev))
     stages.begin("build")
     trainer = build(prepared, out=checkpoints)
+    trainer.args.logging_dir = str(logs_of(run_dir) / time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
     specs = None
     if prepared.soft_targets is not None and prepared.soft_targets.vectors is not None:
         proposed = group_specs(recipe, trainer.model)
@@ -173,7 +196,10 @@ def _tune(
         monitored_rows=MonitoredRows.of_terms(tokenizer, prepared.term_groups, pretrained=pretrained),
         identity=run_identity(prepared),
         specs=specs,
+        run_name=run_dir.resolve().name,
     )
+    if (tracker := tracker_of(trainer)) is not None:
+        tracker.keeps_open = True
     if prepared.teaching is not None and prepared.soft_targets is not None:
         trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
     for callback in callbacks:

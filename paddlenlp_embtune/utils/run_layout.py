@@ -14,6 +14,7 @@ __all__ = [
     "TEACHER_ANSWERS",
     "VERSIONS",
     "checkpoints_of",
+    "logs_of",
 ]
 
 RECIPE = "recipe.yaml"
@@ -28,6 +29,11 @@ RUN_VERSIONS = ("start", "end")
 
 TEACHER_ANSWERS = "teacher.safetensors"
 """The soft targets of a teacher, stored beside the checkpoints."""
+
+
+def logs_of(out: Path) -> Path:
+    """Return the folder for what the Trainer's own trackers write, a sibling of a run's output folder that stays."""
+    return out.resolve().with_name(f"{out.resolve().name}.logs")
 
 
 def checkpoints_of(out: Path) -> Path:

@@ -195,6 +195,7 @@ FULL: dict[str, Any] = {
     },
     "evaluation": {"baseline": "fasttext"},
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
+    "report_to": ["visualdl"],
 }
 
 
@@ -289,6 +290,7 @@ ILLEGAL: dict[str, list[Any]] = {
     "clip.global_norm": [0, -1, NAN, None],
     "regularization.mixup.alpha": [0, -1, 101, NAN, None],
     "regularization.mixup.at": ["head", None],
+    "report_to": ["visualdl", [1], ["wandb", "wandb"]],
     "early_stopping.mode": ["maximum", "Max", None],
     "early_stopping.metric": [None],
     "early_stopping.min_delta": [-1e-9, NAN],

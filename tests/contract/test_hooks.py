@@ -33,6 +33,7 @@ KINDS = {
     "embtune_register_health_metrics": "health metric",
     "embtune_register_alarms": "alarm",
     "embtune_register_report_sections": "report section",
+    "embtune_register_trackers": "tracker",
 }
 
 

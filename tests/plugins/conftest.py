@@ -5,4 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "embtune_e5"))
+for name in ("embtune_e5", "embtune_trackers"):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / name))
