@@ -50,12 +50,15 @@ class BaselineFit:
 
 @contextlib.contextmanager
 def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
-    """Fit the recipe's baseline in a thread while the block runs; most of its time is spent outside of Python's lock."""
+    """Fit the recipe's baseline in a thread while the block runs; most of its time is spent outside of Python's lock.
+
+    It is fitted on the rows of the data, without those that augmentation added.
+    """
     choice = prepared.recipe.evaluation.baseline
     if choice is None:
         yield BaselineFit(None)
         return
-    characters = sum(map(len, prepared.train.texts))
+    characters = sum(map(len, prepared.stated.texts))
     if characters > _MOST_CHARACTERS:
         yield BaselineFit(
             None, f"the training texts have {characters:,} characters, more than the {_MOST_CHARACTERS:,} of a quick baseline"
@@ -65,5 +68,5 @@ def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
     with ThreadPoolExecutor(1, thread_name_prefix="baseline") as thread:
-        rows = prepared.train.texts, prepared.train.labels
+        rows = prepared.stated.texts, prepared.stated.labels
         yield BaselineFit(thread.submit(fit_baselines, choice, *rows, prepared.dev.texts, seed=prepared.recipe.seed))

@@ -116,6 +116,11 @@ class Prepared:
         truth = [number[label] for label in rows.labels]
         return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
 
+    @property
+    def stated(self) -> Examples:
+        """The training rows of the data alone, without those that augmentation added."""
+        return self.train.take(range(self.report.rows[0]), self.train.source)
+
     def train_dataset(self) -> EncodedDataset:
         """Return the training rows as a data set, in order."""
         return self.dataset(self.train, self.train_ids)

@@ -40,6 +40,7 @@ def events(run: Path, name: str) -> list[dict[str, Any]]:
 def test_copies_are_training_rows_and_nothing_else(tmp_path: Path) -> None:
     prepared, plain = (prepare(recipe(tmp_path, augmentation=spec)) for spec in (AUGMENTATION, None))
     assert prepared.dev == plain.dev
+    assert prepared.stated == plain.stated == plain.train
     assert prepared.augmentation is not None
     count = len(plain.train)
     assert prepared.train.texts[:count] == plain.train.texts

@@ -54,7 +54,7 @@ class AugmentationReport:
 def augment_examples(
     train: Examples, spec: AugmentationSpec, *, dev_texts: Sequence[str], terms: Iterable[str], seed: int
 ) -> tuple[Examples, AugmentationReport]:
-    """Add varied copies behind the training rows.
+    """Add varied copies behind the training rows, with the label and the weight of their row.
 
     A copy depends on the seed, the method, and the number and text of its row, so the same rows give the same copies, whatever
     other rows follow. No copy equals a development text, nor a training text, so none leaks or contradicts a label.
@@ -92,8 +92,9 @@ def augment_examples(
                     texts.append(text)
         for kind, number in found.items():
             counts[kind][name] = number
-    labels = (*train.labels, *(train.labels[row] for row in sources))
-    return dataclasses.replace(train, texts=(*train.texts, *texts), labels=labels), AugmentationReport(**counts)
+    all_rows = train.take([*range(len(train)), *sources], train.source)
+    taken = dataclasses.replace(train, texts=(*train.texts, *texts), labels=all_rows.labels, weights=all_rows.weights)
+    return taken, AugmentationReport(**counts)
 
 
 def _methods(spec: AugmentationSpec, protection: Protection) -> dict[str, Method]:

@@ -47,14 +47,14 @@ class Mixing:
             self.draw(rows.shape[0])
         return rows * self._share + paddle.gather(rows, self._order) * (1.0 - self._share)
 
-    def criterion(self, plain: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """Return a loss of logits and labels that takes both labels of each mixture, by their shares."""
+    def criterion(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a loss of logits, labels and any weights of rows that takes both labels of each mixture, by their shares."""
 
-        def mixed(logits: Any, labels: Any) -> Any:
+        def mixed(logits: Any, labels: Any, *weights: Any) -> Any:
             if self._order is None:
                 raise HostError("nothing was mixed in the pass over a batch; set regularization.mixup to null for this model")
-            others = paddle.gather(labels, self._order)
-            return plain(logits, labels) * self._share + plain(logits, others) * (1.0 - self._share)
+            others = (paddle.gather(each, self._order) for each in (labels, *weights))
+            return plain(logits, labels, *weights) * self._share + plain(logits, *others) * (1.0 - self._share)
 
         return mixed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def test_no_copy_equals_another_text() -> None:
     without, report = augment(deletion=0.4, swap=0.4, copies=4, dev=dev)
     assert not {text_key(text) for text in dev} & {text_key(text) for text in without.texts}
     assert sum(report.repeated.values()) >= len(dev)
+
+
+def test_a_copy_weighs_as_its_row_does() -> None:
+    weights = tuple(1.0 + number for number in range(len(TRAIN)))
+    rows, report = augment(dataclasses.replace(TRAIN, weights=weights), deletion=0.4)
+    assert rows.weights is not None
+    assert rows.weights[: len(TRAIN)] == weights
+    assert report.added == len(rows.weights) - len(TRAIN)
+    labelled = dict(zip(weights, TRAIN.labels, strict=True))
+    assert [labelled[weight] for weight in rows.weights] == list(rows.labels)
 
 
 def test_only_characters_of_the_tables_are_taken(tmp_path: Path) -> None:

@@ -125,3 +125,19 @@ def test_what_it_cannot_be_put_beside(beside: dict[str, Any], message: str) -> N
     mixup = {"mixup": {"at": "embedding"}}
     with pytest.raises(RecipeError, match=message):
         Recipe.from_dict({**beside, "regularization": {**beside.get("regularization", {}), **mixup}})
+
+
+def test_weights_of_rows_are_mixed_with_their_labels() -> None:
+    mixing = Mixing(0.4)
+    calls: list[tuple[np.ndarray, ...]] = []
+
+    def plain(logits: Any, *given: Any) -> Any:
+        calls.append(tuple(each.numpy() for each in given))
+        return logits.sum()
+
+    labels, weights = paddle.to_tensor([0, 1, 2]), paddle.to_tensor([0.5, 1.0, 2.0])
+    with mixing.one_pass():
+        mixing.draw(3)
+        mixing.criterion(plain)(paddle.ones([3, 2]), labels, weights)
+    (first, own), (other, theirs) = calls
+    assert dict(zip(other.tolist(), theirs.tolist(), strict=True)) == dict(zip(first.tolist(), own.tolist(), strict=True))
