@@ -31,10 +31,14 @@ class AugmentationSpec:
         homophone_table: path of characters that sound alike, a group a line; None takes a small table of common ones.
         lookalikes: characters that are replaced by one that looks alike, as in scanning errors.
         lookalike_table: path of characters that look alike, a group a line; None takes a small table of common ones.
+        masked: words that an encoder masks and fills in anew.
+        encoder: the encoder that does, one that guesses masked tokens: a registered name, PaddleNLP's name, or a folder written
+            with ``./`` or ``/`` in front; None takes that of ``model.encoder``.
         protected: path of further words that stay, one per line.
     Source:
         synonyms, insertion, swap, deletion: Wei and Zou 2019, "EDA: Easy Data Augmentation Techniques for Boosting Performance
-        on Text Classification Tasks", section 2, with the protection added
+        on Text Classification Tasks", section 2, with the protection added; masked: Kumar, Choudhary and Cho 2020, "Data
+        Augmentation using Pre-trained Transformer Models", section 3.1, without the label in front of the text
     """
 
     copies: int = 1
@@ -47,9 +51,11 @@ class AugmentationSpec:
     homophone_table: str | None = None
     lookalikes: float = 0.0
     lookalike_table: str | None = None
+    masked: float = 0.0
+    encoder: str | None = None
     protected: str | None = None
 
-    METHODS: ClassVar[tuple[str, ...]] = ("synonyms", "insertion", "swap", "deletion", "homophones", "lookalikes")
+    METHODS: ClassVar[tuple[str, ...]] = ("synonyms", "insertion", "swap", "deletion", "homophones", "lookalikes", "masked")
     WITH_LEXICON: ClassVar[tuple[str, ...]] = ("synonyms", "insertion")
 
     def __post_init__(self) -> None:

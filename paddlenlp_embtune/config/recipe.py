@@ -58,7 +58,7 @@ _MOST_BYTES = 1 << 20
 _MAY_BE_NAMES = {"source": is_path, "encoder": is_folder}
 _PATHS = {
     "data": ("train", "dev"),
-    "augmentation": ("lexicon", "homophone_table", "lookalike_table", "protected"),
+    "augmentation": ("lexicon", "homophone_table", "lookalike_table", "encoder", "protected"),
     "text": ("vocabulary", "terms"),
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
@@ -131,6 +131,9 @@ class Recipe:
         _check_cached(self.freeze, self.regularization)
         mixed = self.regularization is not None and self.regularization.mixup is not None
         _refuse_both("distill", "regularization.mixup", self.distill is not None and mixed, "a teacher answers whole texts")
+        if self.augmentation is not None and self.augmentation.masked and self.model.encoder is None:
+            encoder = self.augmentation.encoder
+            require(encoder is not None, "augmentation.encoder", encoder, "an encoder for masked, as model.encoder is null")
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.encoders.file_layout import SENTENCEPIECE_FILE as SENTENCEPIECE_FILE, EncoderFiles as EncoderFiles
     from paddlenlp_embtune.encoders.labels import choose_labels as choose_labels, read_labels as read_labels
     from paddlenlp_embtune.encoders.loading import load_encoder as load_encoder
+    from paddlenlp_embtune.encoders.masked_head import MASKED_HEAD as MASKED_HEAD
     from paddlenlp_embtune.encoders.pretrained import POOLINGS as POOLINGS, Pretrained as Pretrained
     from paddlenlp_embtune.encoders.reference_tokenizer import ReferenceTokenizer as ReferenceTokenizer
     from paddlenlp_embtune.encoders.saving import save_encoder as save_encoder
@@ -52,6 +53,7 @@ else:
             "file_layout": "EncoderFiles SENTENCEPIECE_FILE",
             "labels": "choose_labels read_labels",
             "loading": "load_encoder",
+            "masked_head": "MASKED_HEAD",
             "pretrained": "POOLINGS Pretrained",
             "reference_tokenizer": "ReferenceTokenizer",
             "saving": "save_encoder",

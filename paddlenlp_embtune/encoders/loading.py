@@ -20,6 +20,7 @@ from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, convert_w
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, check_sizes, read_weights
 from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
 from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, POOLING_KEY, EncoderFiles, find_folder_files
+from paddlenlp_embtune.encoders.masked_head import MASKED_HEAD, find_masked_head
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.encoders.tokenizers import check_tokenizer, read_tokenizer
 from paddlenlp_embtune.errors import BundleError
@@ -88,9 +89,12 @@ def _read(files: EncoderFiles) -> Pretrained:
         )
     check_tokenizer(tokenizer, files, reference, padding=padding)
     stored = read_weights(files.weights)
-    weights = _checked(convert_weights(stored, family) if family else stored, shapes, files)
+    converted = convert_weights(stored, family) if family else stored
+    weights, head = _checked(converted, shapes, files), find_masked_head(converted, rows=int(settings["vocab_size"]))
     if padding:
         settings = _padding_first(settings, weights, padding, family)
+        if head:
+            head["scores"][[0, padding]] = head["scores"][[padding, 0]]
     pooling = files.settings.get(POOLING_KEY) or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first")
     return Pretrained(
         architecture=files.architecture,
@@ -100,6 +104,7 @@ def _read(files: EncoderFiles) -> Pretrained:
         source=files.source,
         pooling=pooling,
         embedding=str(files.settings.get(EMBEDDING_KEY, _TABLE)),
+        masked_head=head,
     )
 
 
@@ -163,7 +168,7 @@ def _checked(found: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[i
                 f"{name!r} in {files.weights} has the shape {found[name].shape}, but config.json requires {shape}; restore the "
                 "weights that belong to the config.json"
             )
-    if extra := sorted(set(found) - set(shapes)):
+    if extra := sorted(set(found) - set(shapes) - set(MASKED_HEAD.values())):
         _logger.info("%s: skipping %d arrays that are not part of the encoder: %s", files.source, len(extra), extra)
     return {name: np.ascontiguousarray(found[name], dtype=np.float32) for name in shapes if name in found}
 

@@ -33,6 +33,7 @@ class Pretrained:
         pooling: default pooling of token vectors, if the recipe sets none: ``pooler`` (the encoder's own layer on its first
             vector), ``first`` or ``mean``.
         embedding: name of the token embedding among the weights.
+        masked_head: weights of the head that guesses masked tokens, by the names of ``MASKED_HEAD``; empty without one.
     Raises:
         DataError: the number of tokens differs from the number of rows, or the pooling is unknown.
     """
@@ -44,6 +45,7 @@ class Pretrained:
     source: str
     pooling: str = "pooler"
     embedding: str = "embeddings.word_embeddings.weight"
+    masked_head: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows, tokens = self.settings.get("vocab_size"), len(self.tokenizer.vocabulary)

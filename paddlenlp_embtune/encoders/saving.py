@@ -8,6 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
 from paddlenlp_embtune.encoders.file_layout import EMBEDDING_KEY, OWN_TOKENIZER, POOLING_KEY
+from paddlenlp_embtune.encoders.masked_head import stored_head
 from paddlenlp_embtune.encoders.pretrained import Pretrained
 from paddlenlp_embtune.text import WordPieceTokenizer
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder
@@ -38,7 +39,7 @@ def save_encoder(pretrained: Pretrained, folder: Path) -> Path:
         EMBEDDING_KEY: pretrained.embedding,
     }
     with replace_folder(folder) as temporary:
-        write_safetensors_file(temporary / WEIGHTS[0], pretrained.weights)
+        write_safetensors_file(temporary / WEIGHTS[0], {**pretrained.weights, **stored_head(pretrained.masked_head)})
         tokenizer.vocabulary.save(temporary / VOCABULARY)
         for name, content in tokenizer.files().items():
             (temporary / name).write_bytes(content)

@@ -239,7 +239,12 @@ def _augmented(
     terms = [*chain.from_iterable(domain.term_groups.values())] if domain is not None else []
     if recipe.text.terms is not None:
         terms += read_term_list(Path(recipe.text.terms)).terms
-    return augment_examples(train, recipe.augmentation, dev_texts=dev.texts, terms=terms, seed=recipe.seed)
+    filler = None
+    if recipe.augmentation.masked:
+        from paddlenlp_embtune.training._mask_filler import build_mask_filler
+
+        filler = build_mask_filler(str(recipe.augmentation.encoder or recipe.model.encoder))
+    return augment_examples(train, recipe.augmentation, dev_texts=dev.texts, terms=terms, seed=recipe.seed, filler=filler)
 
 
 def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: TokenizedTexts) -> Iterator[Sequence[int]]:

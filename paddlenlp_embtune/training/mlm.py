@@ -155,7 +155,8 @@ def continue_pretraining(
         seconds = time.perf_counter() - started
         after = masked_loss(model, held, masking, seed=spec.seed)
         source = f"{pretrained.source}, trained on {len(windows)} windows of text"
-        save_encoder(dataclasses.replace(pretrained, weights=model.weights(), source=source), out)
+        trained = dataclasses.replace(pretrained, weights=model.weights(), masked_head=model.head_weights(), source=source)
+        save_encoder(trained, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
     return PretrainingResult(out, len(windows), len(held), first.loss, after, int(trainer.state.global_step), seconds)
 

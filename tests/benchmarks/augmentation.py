@@ -17,7 +17,7 @@ from paddlenlp_embtune.data import read_examples
 from paddlenlp_embtune.evaluation import monitored_metrics
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-SETS = {"eprstmt_fewshot": None, "fin_news_pn": 300, "asap_star5_sample": None}
+SETS = {"fin_news_pn": 300, "asap_star5_sample": None, "eprstmt_fewshot": None}
 SEEDS = (0, 1, 2)
 EDA = {"synonyms": 0.1, "insertion": 0.1, "swap": 0.1, "deletion": 0.1}
 ARMS: dict[str, dict[str, Any]] = {
@@ -28,6 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "swap": {"augmentation": {"swap": 0.1, "copies": 4}},
     "deletion": {"augmentation": {"deletion": 0.1, "copies": 4}},
     "characters": {"augmentation": {"homophones": 0.05, "lookalikes": 0.05, "copies": 2}},
+    "mixup": {"regularization": {"mixup": {"alpha": 0.2}}},
 }
 
 
@@ -75,6 +76,7 @@ def score(data: Path, test: Path, out: Path, seed: int, changes: dict[str, Any],
         "seed": seed,
         "data": {"train": str(data), "dev_ratio": 0.2},
         "health": None,
+        "evaluation": {"baseline": None},
         "export": {"engines": ["onnxruntime"], "calibrate": False},
         **changes,
     }

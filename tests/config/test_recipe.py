@@ -37,6 +37,8 @@ FULL: dict[str, Any] = {
         "homophone_table": "/homophones.txt",
         "lookalikes": 0.6,
         "lookalike_table": "/lookalikes.txt",
+        "masked": 0.7,
+        "encoder": "/encoder",
         "protected": "/protected.txt",
     },
     "text": {
@@ -271,6 +273,7 @@ ILLEGAL: dict[str, list[Any]] = {
     "data.dev_ratio": [0, 1, -0.1, 1.5, NAN, "nan", "a tenth", True, None],
     "augmentation.swap": [-0.1, 1.5, NAN, None, "often"],
     "augmentation.synonyms": [0.1],  # without a lexicon
+    "augmentation.masked": [0.1, 2],  # without an encoder
     "augmentation.copies": [0, 17, 1.5, None],
     "text.extra_rows": [-1, "2000"],
     "text.pieces": [99, "8000", None],

@@ -12,6 +12,7 @@ import pytest
 
 import paddlenlp_embtune.training.mlm as pretraining
 from paddlenlp_embtune.encoders.loading import load_encoder
+from paddlenlp_embtune.encoders.masked_head import MASKED_HEAD
 from paddlenlp_embtune.encoders.saving import save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
@@ -34,6 +35,7 @@ def test_hidden_tokens_are_guessed_better(tmp_path: Path) -> None:
     tuned = load_encoder(str(tmp_path / "tuned"))
     assert tuned.tokenizer.vocabulary.tokens == found.tokenizer.vocabulary.tokens
     assert tuned.pooling == found.pooling
+    assert set(tuned.masked_head) == set(MASKED_HEAD)
     moved = np.abs(tuned.table - found.table).max(axis=1)
     seen = {number for text in TEXTS for number in found.tokenizer.encode(text)} - {2, 3}
     assert moved[sorted(seen)].min() > 1e-3

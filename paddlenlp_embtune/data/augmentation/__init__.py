@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.data.augmentation._mask_filling import Guesses as Guesses, MaskFiller as MaskFiller
     from paddlenlp_embtune.data.augmentation.augmenter import (
         AugmentationReport as AugmentationReport,
         augment_examples as augment_examples,
     )
 else:
-    __all__, __getattr__, __dir__ = lazy_exports(__name__, {"augmenter": "AugmentationReport augment_examples"})
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__, {"_mask_filling": "Guesses MaskFiller", "augmenter": "AugmentationReport augment_examples"}
+    )

@@ -14,11 +14,13 @@ from paddlenlp_embtune.data.augmentation._characters import replace_characters
 from paddlenlp_embtune.data.augmentation._deletion import delete_words
 from paddlenlp_embtune.data.augmentation._insertion import insert_synonyms
 from paddlenlp_embtune.data.augmentation._lexicon import Alternatives, alternatives, read_groups
+from paddlenlp_embtune.data.augmentation._mask_filling import MaskFiller, fill_masks
 from paddlenlp_embtune.data.augmentation._protection import Protection
 from paddlenlp_embtune.data.augmentation._swap import swap_words
 from paddlenlp_embtune.data.augmentation._synonyms import replace_synonyms
-from paddlenlp_embtune.data.augmentation._words import split_words
+from paddlenlp_embtune.data.augmentation._words import Word, split_words
 from paddlenlp_embtune.data.validation import text_key
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import is_blank, read_term_list, word_cutter
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AugmentationReport", "augment_examples"]
 
-Method = Callable[..., str | None]
-"""Makes a copy of a text's words, given ``draw``; None where it can change nothing."""
+Method = Callable[[Sequence[Sequence[Word]], Sequence[random.Random]], Sequence[str | None]]
+"""Makes a copy of each text's words, with what draws for it; None where it can change nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,13 @@ class AugmentationReport:
 
 
 def augment_examples(
-    train: Examples, spec: AugmentationSpec, *, dev_texts: Sequence[str], terms: Iterable[str], seed: int
+    train: Examples,
+    spec: AugmentationSpec,
+    *,
+    dev_texts: Sequence[str],
+    terms: Iterable[str],
+    seed: int,
+    filler: MaskFiller | None = None,
 ) -> tuple[Examples, AugmentationReport]:
     """Add varied copies behind the training rows, with the label and the weight of their row.
 
@@ -65,7 +73,9 @@ def augment_examples(
         dev_texts: texts that no copy may equal.
         terms: of the recipe and its domain, which stay as they are.
         seed: of the recipe.
+        filler: guesses masked characters; needed by ``masked``.
     Raises:
+        RecipeError: ``masked`` is set, and there is no filler.
         DataError: a file of the specification cannot be read, or has no groups or words.
         MissingDependencyError: jieba is not installed.
     """
@@ -76,11 +86,11 @@ def augment_examples(
     seen = {text_key(text) for text in (*train.texts, *dev_texts)}
     counts: dict[str, dict[str, int]] = {name: {} for name in ("rows", "unchanged", "repeated")}
     sources, texts = list[int](), list[str]()
-    for name, method in _methods(spec, protection).items():
+    for name, method in _methods(spec, protection, filler).items():
         found = dict.fromkeys(counts, 0)
         for copy in range(spec.copies):
-            for row, each in enumerate(words):
-                text = method(each, draw=random.Random(f"{seed} {name} {copy} {row} {train.texts[row]}"))
+            draws = [random.Random(f"{seed} {name} {copy} {row} {text}") for row, text in enumerate(train.texts)]
+            for row, text in enumerate(method(words, draws)):
                 if text is None or is_blank(text):
                     found["unchanged"] += 1
                 elif (key := text_key(text)) in seen:
@@ -97,7 +107,7 @@ def augment_examples(
     return taken, AugmentationReport(**counts)
 
 
-def _methods(spec: AugmentationSpec, protection: Protection) -> dict[str, Method]:
+def _methods(spec: AugmentationSpec, protection: Protection, filler: MaskFiller | None) -> dict[str, Method]:
     """Return the methods of a specification, with what they need."""
     needed = _tables(spec)
     known: dict[str, Callable[..., str | None]] = {
@@ -108,10 +118,22 @@ def _methods(spec: AugmentationSpec, protection: Protection) -> dict[str, Method
         "homophones": replace_characters,
         "lookalikes": replace_characters,
     }
-    return {
-        name: partial(known[name], rate=rate, protection=protection, **needed.get(name, {}))
-        for name, rate in spec.rates.items()
-    }
+    found: dict[str, Method] = {}
+    for name, rate in spec.rates.items():
+        if name in known:
+            found[name] = _one_by_one(partial(known[name], rate=rate, protection=protection, **needed.get(name, {})))
+        elif filler is None:
+            raise RecipeError(f"augmentation.{name} is {rate:g}, but no encoder was given; pass filler, or set it to 0")
+        else:
+            found[name] = partial(fill_masks, rate=rate, protection=protection, filler=filler)
+    return found
+
+
+def _one_by_one(method: Callable[..., str | None]) -> Method:
+    def of_all(texts: Sequence[Sequence[Word]], draws: Sequence[random.Random]) -> list[str | None]:
+        return [method(words, draw=draw) for words, draw in zip(texts, draws, strict=True)]
+
+    return of_all
 
 
 def _tables(spec: AugmentationSpec) -> dict[str, dict[str, Any]]:

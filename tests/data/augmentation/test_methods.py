@@ -14,6 +14,7 @@ from paddlenlp_embtune.data.augmentation._deletion import delete_words
 from paddlenlp_embtune.data.augmentation._edits import apply_edits
 from paddlenlp_embtune.data.augmentation._insertion import insert_synonyms
 from paddlenlp_embtune.data.augmentation._lexicon import alternatives
+from paddlenlp_embtune.data.augmentation._mask_filling import fill_masks
 from paddlenlp_embtune.data.augmentation._protection import Protection
 from paddlenlp_embtune.data.augmentation._swap import swap_words
 from paddlenlp_embtune.data.augmentation._synonyms import replace_synonyms
@@ -101,3 +102,25 @@ def test_deletion_leaves_a_word() -> None:
         text = delete_words(words_of("服务舒适"), rate=1.0, draw=random.Random(seed), protection=PROTECTION)
         assert text in ("服务", "舒适")
     assert delete_words(words_of("服务"), rate=1.0, draw=random.Random(0), protection=PROTECTION) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=TEXTS, seed=st.integers(0, 9))
+def test_filled_masks_leave_what_is_protected(text: str, seed: int) -> None:
+    """The filler guesses a negation, a direction and a plain character."""
+    words = words_of(text)
+    changed = fill_masks(
+        [words],
+        [random.Random(seed)],
+        rate=0.5,
+        filler=lambda texts: [[[("不", 0.4), ("涨", 0.3), ("山", 0.3)]] * pieces.count(None) for pieces in texts],
+        protection=PROTECTION,
+    )[0]
+    if changed is not None:
+        assert changed != text
+        assert PROTECTION.kept(changed) == PROTECTION.kept(text)
+
+
+def test_masks_that_the_encoder_does_not_see_stay_as_they_are() -> None:
+    found = fill_masks([words_of("公司服务")], [random.Random(0)], rate=1.0, filler=lambda texts: [[]], protection=PROTECTION)
+    assert found == [None]
