@@ -23,6 +23,8 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     encoder's own, so that what the guesses teach goes into its rows. The linear layer begins as the identity, where the widths
     allow it, and the bias as the logarithm of how often a token occurs.
 
+    With ``bf16_steps`` set, training steps multiply by the token embedding in bfloat16.
+
     Args:
         pretrained: the encoder.
         log_frequencies: (V,) float32, where the guesses begin.
@@ -36,6 +38,7 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         super().__init__()
         self.network = build_encoder(pretrained, pretrained.table)
         self._embedding = pretrained.embedding
+        self.bf16_steps = False
         hidden, width = int(pretrained.settings["hidden_size"]), pretrained.dimension
         self.transform = paddle.nn.Linear(hidden, width)
         if hidden == width:
@@ -59,6 +62,8 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         states = self.network(input_ids, attention_mask=known)[0]
         asked = paddle.gather(states.reshape([-1, states.shape[-1]]), places)
         guesses = self.norm(paddle.nn.functional.gelu(self.transform(asked)))
+        if self.bf16_steps and self.training and paddle.is_grad_enabled():
+            return compat.tied_linear(guesses, self.table, self.scores)
         return paddle.matmul(guesses, self.table, transpose_y=True) + self.scores
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
