@@ -119,6 +119,11 @@ def test_rounding_is_to_the_nearest_and_to_even() -> None:
     assert np.isnan(found[60:]).all()
 
 
+def test_what_is_rounded_already_is_not_copied() -> None:
+    once = onednn.to_bfloat16(paddle.rand([3, 4]))
+    assert onednn.to_bfloat16(once) is once
+
+
 def test_views_are_rounded_as_they_stand() -> None:
     values = np.random.default_rng(5).normal(size=(60, 50)).astype("float32")
     tensor = paddle.to_tensor(values)
