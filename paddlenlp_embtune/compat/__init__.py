@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.compat.functional import (
         distinct_tokens as distinct_tokens,
         has_window_maxima as has_window_maxima,
+        tied_linear as tied_linear,
         window_maxima as window_maxima,
     )
     from paddlenlp_embtune.compat.host import (
@@ -115,7 +116,7 @@ else:
             "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
             "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
             "encoder_patch": "speed_up_encoder speed_up_linear",
-            "functional": "distinct_tokens has_window_maxima window_maxima",
+            "functional": "distinct_tokens has_window_maxima tied_linear window_maxima",
             "host": (
                 "HOSTS TRAINER_VARIABLE Trainer TrainerCallback TrainingArguments host_name is_callback quiet_logging "
                 "trainer_module"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.config.recipe import Recipe as Recipe
     from paddlenlp_embtune.config.regularization import RegularizationSpec as RegularizationSpec
-    from paddlenlp_embtune.config.training import TrainSpec as TrainSpec
+    from paddlenlp_embtune.config.training import PRECISIONS as PRECISIONS, TrainSpec as TrainSpec
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -55,6 +55,6 @@ else:
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",
             "regularization": "RegularizationSpec",
-            "training": "TrainSpec",
+            "training": "PRECISIONS TrainSpec",
         },
     )

@@ -9,9 +9,9 @@ from typing import Any
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
 
-__all__ = ["ExportSpec", "SparseSpec", "TrainSpec"]
+__all__ = ["PRECISIONS", "ExportSpec", "SparseSpec", "TrainSpec"]
 
-_PRECISIONS = ("fp32", "bf16", "auto")
+PRECISIONS = ("fp32", "bf16", "auto")
 _MANY_ROWS = 4_000
 """Rows from which on a small model takes larger batches, and learns as much in fewer steps."""
 _FEW_LABELS = 5
@@ -85,7 +85,7 @@ class TrainSpec:
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "1 or more")
             require_at_most(f"train.{name}", value, 1_000_000)
-        require(self.precision in _PRECISIONS, "train.precision", self.precision, "fp32, bf16 or auto")
+        require(self.precision in PRECISIONS, "train.precision", self.precision, "fp32, bf16 or auto")
         both = self.recompute and self.precision == "bf16"
         require(not both, "train.precision", self.precision, "fp32 or auto where train.recompute is true")
         require(0 <= self.class_balance <= 1, "train.class_balance", self.class_balance, "0 to 1")

@@ -24,6 +24,8 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     activation; or else a new one, whose linear layer begins as the identity, where the widths allow it, and whose bias as the
     logarithm of how often a token occurs.
 
+    With ``bf16_steps`` set, training steps multiply by the token embedding in bfloat16.
+
     Args:
         pretrained: the encoder.
         log_frequencies: (V,) float32, where the guesses of a new head begin; None takes the encoder's own head.
@@ -37,6 +39,7 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         super().__init__()
         self.network = build_encoder(pretrained, pretrained.table)
         self._embedding = pretrained.embedding
+        self.bf16_steps = False
         hidden, width = int(pretrained.settings["hidden_size"]), pretrained.dimension
         self.transform = paddle.nn.Linear(hidden, width)
         if hidden == width:
@@ -66,6 +69,8 @@ class MaskedLanguageModel(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         states = self.network(input_ids, attention_mask=known)[0]
         asked = paddle.gather(states.reshape([-1, states.shape[-1]]), places)
         guesses = self.norm(getattr(paddle.nn.functional, self._activation)(self.transform(asked)))
+        if self.bf16_steps and self.training and paddle.is_grad_enabled():
+            return compat.tied_linear(guesses, self.table, self.scores)
         return paddle.matmul(guesses, self.table, transpose_y=True) + self.scores
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:

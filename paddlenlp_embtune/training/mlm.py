@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.config import ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec
+from paddlenlp_embtune.config import PRECISIONS, ClipSpec, FreezeSpec, LayerwiseSpec, Recipe, ScheduleSpec, TrainSpec
 from paddlenlp_embtune.data import MaskingSpec
 from paddlenlp_embtune.encoders import CONFIG, Pretrained, save_encoder
 from paddlenlp_embtune.errors import DataError, RecipeError
@@ -43,6 +43,7 @@ class PretrainingSpec:
         held_out: share of the texts that only measure the loss, above 0 and below 1.
         seed: seeds the order, what is hidden, and dropout.
         checkpoint_seconds: write a checkpoint when this long has passed since the last one; None writes none.
+        precision: as in :class:`TrainSpec`.
     """
 
     epochs: int = 3
@@ -53,6 +54,7 @@ class PretrainingSpec:
     held_out: float = 0.05
     seed: int = 0
     checkpoint_seconds: float | None = 60.0
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         check_types(self, where="pretraining", error=RecipeError)
@@ -60,6 +62,7 @@ class PretrainingSpec:
             require(getattr(self, name) >= least, f"pretraining.{name}", getattr(self, name), f"{least} or more")
         for name, most in (("epochs", 1_000_000), ("batch_size", 1_000_000), ("max_length", 65_536)):
             require_at_most(f"pretraining.{name}", getattr(self, name), most)
+        require(self.precision in PRECISIONS, "pretraining.precision", self.precision, ", ".join(PRECISIONS))
         require(0 <= self.seed < 2**32, "pretraining.seed", self.seed, "0 or more and below 2**32")
         require(self.learning_rate > 0, "pretraining.learning_rate", self.learning_rate, "above 0")
         for name in ("share", "held_out"):
@@ -171,6 +174,7 @@ def _recipe(spec: PretrainingSpec) -> Recipe:
         clip=ClipSpec(),
         early_stopping=None,
         health=None,
+        train=TrainSpec(precision=spec.precision),
     )
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import paddlenlp_embtune.training.mlm as pretraining
+from paddlenlp_embtune.compat.onednn import require_bf16
 from paddlenlp_embtune.encoders.loading import load_encoder
 from paddlenlp_embtune.encoders.masked_head import MASKED_HEAD
 from paddlenlp_embtune.encoders.saving import save_encoder
-from paddlenlp_embtune.errors import DataError, RecipeError
+from paddlenlp_embtune.errors import DataError, HostError, RecipeError
 from paddlenlp_embtune.text import Vocabulary, WordPieceTokenizer
 from paddlenlp_embtune.training.mlm import PretrainingSpec, continue_pretraining
 from tests.encoders import tiny_encoder
@@ -67,6 +68,21 @@ def test_a_killed_run_ends_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyP
     whole, cut = (load_encoder(str(tmp_path / name)).weights for name in ("whole", "cut"))
     for name, value in whole.items():
         np.testing.assert_array_equal(cut[name], value, err_msg=name)
+
+
+def test_steps_in_bfloat16_end_near_those_in_float32(tmp_path: Path) -> None:
+    try:
+        require_bf16()
+    except HostError as error:
+        pytest.skip(f"bfloat16 is not multiplied here: {error}")
+    ends = []
+    for precision in ("fp32", "bf16"):
+        spec = dataclasses.replace(QUICK, epochs=1, precision=precision)
+        result = continue_pretraining(tiny_encoder(), TEXTS, tmp_path / precision, spec)
+        ends.append((result.loss_after, load_encoder(str(result.folder)).table))
+    assert ends[1][0] == pytest.approx(ends[0][0], abs=0.05)
+    np.testing.assert_allclose(ends[1][1], ends[0][1], atol=0.02)
+    assert (ends[1][1] != ends[0][1]).any()
 
 
 def test_the_command(tmp_path: Path, run: Run) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paddlenlp_embtune.compat.onednn import require_bf16
 from paddlenlp_embtune.compat.onednn._library import load_library
 from paddlenlp_embtune.errors import HostError
 
@@ -75,6 +76,17 @@ def test_replicas_that_multiply_by_onednn_stay_bit_equal(tmp_path: Path) -> None
         pytest.skip(f"oneDNN cannot be used here: {error}")
     first, second = trained("kernels", tmp_path)
     assert np.abs(first["embedding.weight"] - first["start"]).max() > 0
+    assert_equal(first, second)
+
+
+@pytest.mark.slow
+def test_replicas_that_multiply_in_bfloat16_stay_bit_equal(tmp_path: Path) -> None:
+    try:
+        require_bf16()
+    except HostError as error:
+        pytest.skip(f"bfloat16 is not multiplied here: {error}")
+    first, second = trained("bf16", tmp_path)
+    assert np.abs(next(iter(value for name, value in first.items() if name != "start")) - first["start"]).max() > 0
     assert_equal(first, second)
 
 

@@ -99,6 +99,19 @@ def kernels(folder: Path) -> Any:
     return trainer
 
 
+def bf16(folder: Path) -> Any:
+    """An encoder whose products are in bfloat16."""
+    from paddlenlp_embtune.models.pretrained_classifier import classifier_on
+    from tests.encoders import tiny_encoder
+
+    encoder = tiny_encoder()
+    paddle.seed(0)
+    trainer = make_trainer(folder, model=classifier_on(encoder, encoder.table, num_labels=3, options={}), **ARGUMENTS)
+    plain = {"freeze": None, "early_stopping": None, "health": None, "train": {"precision": "bf16"}}
+    embtune.attach(trainer, embtune.Recipe.from_dict(plain))
+    return trainer
+
+
 def main(case: str, folder: Path) -> None:
     makers = {
         "alone": alone,
@@ -106,11 +119,12 @@ def main(case: str, folder: Path) -> None:
         "resumed": gradual,
         "sparse": sparse,
         "kernels": kernels,
+        "bf16": bf16,
         "frozen_before_plain": lambda path: frozen_before(path, attach=False),
         "frozen_before_attached": lambda path: frozen_before(path, attach=True),
     }
     trainer = makers[case](folder / "run")
-    start = trainer.model.embedding.weight.numpy().copy()
+    start = next(iter(trainer.model.parameters())).numpy().copy()
     checkpoint = folder / "run" / "checkpoint-9" if case == "resumed" else None
     assert checkpoint is None or last_checkpoint(folder / "run") is not None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from paddlenlp_embtune.cli._console import err
-from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
-from paddlenlp_embtune.cli._options import JsonOption, OverwriteOption
+from paddlenlp_embtune.cli._data_format import DataFormat, given, reads_data
+from paddlenlp_embtune.cli._options import JsonOption, OverwriteOption, PrecisionOption
 from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
 from paddlenlp_embtune.cli._texts import load_texts
@@ -31,6 +31,7 @@ def pretrain(
     max_length: Annotated[int, typer.Option(help="Tokens per window; longer texts are read in several.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of the encoder.")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Random seed of data order, masking and dropout.")] = 0,
+    precision: PrecisionOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,7 +39,14 @@ def pretrain(
     start_paddle()
     from paddlenlp_embtune.training import PretrainingSpec, continue_pretraining
 
-    spec = PretrainingSpec(epochs=epochs, batch_size=batch_size, max_length=max_length, learning_rate=learning_rate, seed=seed)
+    spec = PretrainingSpec(
+        epochs=epochs,
+        batch_size=batch_size,
+        max_length=max_length,
+        learning_rate=learning_rate,
+        seed=seed,
+        **given(precision=precision),
+    )
     found = pretrained_encoder(encoder)
     read = [text for file in texts for text in load_texts(file, data_format)]
     result = continue_pretraining(found, read, out, spec, overwrite=overwrite, listeners=[RunDisplay()])

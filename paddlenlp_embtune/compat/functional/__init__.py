@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.compat.functional._gelu import gelu as gelu
     from paddlenlp_embtune.compat.functional._layer_norm import layer_norm as layer_norm
     from paddlenlp_embtune.compat.functional._linear import linear as linear
+    from paddlenlp_embtune.compat.functional._tied_linear import tied_linear as tied_linear
     from paddlenlp_embtune.compat.functional._window_maxima import (
         distinct_tokens as distinct_tokens,
         has_window_maxima as has_window_maxima,
@@ -42,6 +43,7 @@ else:
             "_gelu": "gelu",
             "_layer_norm": "layer_norm",
             "_linear": "linear",
+            "_tied_linear": "tied_linear",
             "_window_maxima": "distinct_tokens has_window_maxima window_maxima",
         },
     )

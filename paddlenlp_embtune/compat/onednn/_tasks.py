@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from paddlenlp_embtune.compat.onednn._primitives import Builder, Layout, by_rows
 
@@ -20,8 +21,7 @@ _GELU_ERF = 0x31  # dnnl_alg_kind_t
 _SCALED_AND_SHIFTED = 0x2 | 0x4  # dnnl_normalization_flags_t
 
 
-@dataclasses.dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """``left @ right + bias``, the bias being a vector or absent; the result lies by rows.
 
     Both factors are of one type; the sums, the bias and the result are float32.

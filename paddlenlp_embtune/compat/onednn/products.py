@@ -32,10 +32,13 @@ def matmul(left: Any, right: Any, *, transpose_x: bool = False, transpose_y: boo
 def to_bfloat16(tensor: Any) -> Any:
     """Round float32 values on a CPU to the nearest bfloat16 ones, outside of autograd; halfway to the even one.
 
-    The result is a copy: later changes of the tensor do not reach it. Values below 2**-126 may become zero.
+    The result is a copy, which later changes of the tensor do not reach; a bfloat16 tensor is returned as it is. Values below
+    2**-126 may become zero.
 
     Shapes:
         tensor: any; returns: the same
     """
+    if tensor.dtype == require_paddle().bfloat16:
+        return tensor
     out = onednn_rounding(tensor)
     return tensor.detach().astype("bfloat16") if out is None else out

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import onednn, speed_up_encoder, speed_up_linear, speed_up_optimizer
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.models import TextCNN
+from paddlenlp_embtune.models import MaskedLanguageModel, TextCNN
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
 if TYPE_CHECKING:
@@ -99,7 +99,11 @@ class CpuKernelsCallback(EmbtuneCallback):
         self.record.write("cpu_kernels", **operators, **dataclasses.asdict(self._kernels))
         self._undo.append(speed_up_optimizer(kwargs["optimizer"]))
         if encodes:
-            self._undo.append(speed_up_encoder(model, bf16=self._kernels.precision == onednn.BF16))
+            bf16 = self._kernels.precision == onednn.BF16
+            self._undo.append(speed_up_encoder(model, bf16=bf16))
+            if bf16 and isinstance(model, MaskedLanguageModel):
+                model.bf16_steps = True
+                self._undo.append(functools.partial(setattr, model, "bf16_steps", False))
         for network in model.sublayers(include_self=True):
             if isinstance(network, TextCNN):
                 self._undo.extend(_speed_up_text_cnn(network, self._kernels))

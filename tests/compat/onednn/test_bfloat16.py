@@ -119,6 +119,11 @@ def test_rounding_is_to_the_nearest_and_to_even() -> None:
     assert np.isnan(found[60:]).all()
 
 
+def test_what_is_rounded_already_is_not_copied() -> None:
+    once = onednn.to_bfloat16(paddle.rand([3, 4]))
+    assert onednn.to_bfloat16(once) is once
+
+
 def test_views_are_rounded_as_they_stand() -> None:
     values = np.random.default_rng(5).normal(size=(60, 50)).astype("float32")
     tensor = paddle.to_tensor(values)
@@ -174,6 +179,19 @@ def test_a_linear_layer_has_the_gradients_of_its_rounded_factors() -> None:
     compare(weight.grad.numpy(), rows.T, gradient)
     np.testing.assert_allclose(bias.grad.numpy(), gradient.sum(axis=0), rtol=1e-5, atol=1e-5)
     assert all(tensor.grad.dtype == paddle.float32 for tensor in (hidden, weight, bias))
+
+
+def test_a_tied_product_has_the_gradients_of_its_rounded_factors() -> None:
+    hidden, table, bias = paddle.randn([9, 40]), paddle.randn([70, 40]), paddle.randn([70])
+    for tensor in (hidden, table, bias):
+        tensor.stop_gradient = False
+    arrived = paddle.randn([9, 70])
+    out = functional.tied_linear(hidden, table, bias)
+    (out * arrived).sum().backward()
+    compare(out.numpy(), hidden.numpy(), table.numpy().T, bias.numpy())
+    compare(hidden.grad.numpy(), arrived.numpy(), table.numpy())
+    compare(table.grad.numpy(), arrived.numpy().T, hidden.numpy())
+    np.testing.assert_allclose(bias.grad.numpy(), arrived.numpy().sum(axis=0), rtol=1e-5, atol=1e-5)
 
 
 def test_a_weight_that_anybody_changes_in_place_is_seen_and_gradients_are_those_of_the_forward_pass() -> None:
