@@ -22,7 +22,7 @@ _BANDS, _ROWS = 40, 4
 0.98 for J = 0.55, which 10% of changed characters leave at worst, and 0.004 for J = 0.1."""
 _MARGIN = 0.16  # four standard errors of the share of 160 hashes that agree
 _PAIRS_AT_ONCE = 1 << 16
-_ALL_PAIRS = 24  # of a bucket up to this size; in larger ones, each text is compared with as many that follow it
+_SMALL, _NEXT = 24, 3  # texts of a bucket whose pairs are all compared; texts that follow in larger ones
 _LONGEST_EDITED = 250  # characters; edit distances of longer texts take too long
 _ESTIMATE = 0.005  # how far an estimate may be too low
 _SEED = 0x5EED
@@ -145,12 +145,15 @@ def _candidates(signatures: npt.NDArray[np.uint32], lengths: Ints, similarity: f
 
 
 def _bucket_pairs(keys: npt.NDArray[np.uint64]) -> Iterator[tuple[Ints, Ints]]:
-    """Yield pairs (first < second) of equal keys: each with the 24 that follow it."""
+    """Yield pairs (first < second) of equal keys: all of a small bucket, in a large one each text with the next few."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    alive = np.arange(len(order) - 1)
-    for step in range(1, _ALL_PAIRS + 1):
-        alive = alive[alive + step < len(order)]
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sizes = np.diff(np.append(begins, len(ordered)))
+    reach = np.repeat(np.where(sizes <= _SMALL, _SMALL, _NEXT), sizes)
+    alive = np.flatnonzero(np.repeat(sizes, sizes) > 1)
+    for step in range(1, _SMALL):
+        alive = alive[(alive + step < len(order)) & (reach[alive] >= step)]
         alive = alive[ordered[alive] == ordered[alive + step]]
         if not len(alive):
             return

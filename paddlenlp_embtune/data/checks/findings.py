@@ -50,7 +50,9 @@ def _rows(report: CheckReport) -> Iterator[Finding]:
 
 
 def _splits(report: CheckReport) -> Iterator[Finding]:
-    sizes = {file.split: file.rows for file in report.files}
+    sizes = Counter[str]()
+    for file in report.files:
+        sizes[file.split] += file.rows
     leaking: dict[tuple[str, str, str], set[Place]] = defaultdict(set)
     for leak in report.leaks:
         leaking[leak.split, leak.of_split, leak.kind].add(leak.row)

@@ -92,3 +92,10 @@ def test_distances_are_exact_up_to_their_limit_and_above_it_beyond() -> None:
     for one, other, limit, found in zip(first, second, limits, edit_distances(texts, first, second, limits), strict=True):
         expected = plain_distance(texts[one], texts[other])
         assert found == expected if expected <= limit else found > limit, (texts[one], texts[other])
+
+
+def test_texts_from_one_template_do_not_make_pairs_without_end() -> None:
+    texts = [f"关于召开第{number:04d}次临时股东大会的通知公告" for number in range(1500)]
+    first, second, _ = similar_pairs(texts, similarity=0.8)
+    assert len(first) < 100 * len(texts)
+    assert set(range(1500)) == {*first.tolist(), *second.tolist()}
