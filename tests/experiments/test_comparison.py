@@ -201,6 +201,19 @@ def test_a_folder_of_something_else_is_left_alone(data: DataSet, ran: Ran, tmp_p
     assert ran == []
 
 
+def test_two_comparisons_do_not_share_a_folder(data: DataSet, ran: Ran, tmp_path: Path) -> None:
+    refused: list[BaseException] = []
+
+    def second(*_: Any) -> None:
+        if not refused:
+            with pytest.raises(RecipeError, match="another process is running a comparison") as caught:
+                compare_arms(spec(data), tmp_path / "out")
+            refused.append(caught.value)
+
+    compare_arms(spec(data), tmp_path / "out", listener=second)
+    assert len(refused) == 1
+
+
 def test_a_damaged_result_is_named(data: DataSet, ran: Ran, tmp_path: Path) -> None:
     compare_arms(spec(data), tmp_path / "out")
     (tmp_path / "out" / "cells" / "rows" / "plain" / "all-seed1.json").write_text('{"predicted": "x"}')

@@ -31,7 +31,7 @@ def test_every_run_is_compared_with_its_baseline(tiny_run: TinyRun) -> None:
 
 def prepared(baseline: str | None) -> Any:
     rows = SimpleNamespace(texts=[text for text, _ in ROWS], labels=[label for _, label in ROWS])
-    return SimpleNamespace(recipe=Recipe.from_dict({"evaluation": {"baseline": baseline}}), train=rows, dev=rows)
+    return SimpleNamespace(recipe=Recipe.from_dict({"evaluation": {"baseline": baseline}}), train=rows, stated=rows, dev=rows)
 
 
 def outcome(baseline: str | None) -> dict[str, Any]:
