@@ -129,7 +129,8 @@ def _show(result: SearchResult) -> None:
             "worse": "the best recipe is worse: keep the recipe as it stands",
             "no difference shown": "the best recipe is not shown to be better: there is no reason to change the recipe",
         }
-        told_of = f"on {final.rows} rows that no trial has seen, {final.seeds} seeds: {final.metric}"
+        runs = "1 seed" if final.seeds == 1 else f"{final.seeds} seeds"
+        told_of = f"on {final.rows} rows that no trial has seen, {runs}: {final.metric}"
         figures = f"{_mean(final.default):.4f} -> {_mean(final.best):.4f}, difference {final.difference:+.4f}"
         interval = f"95% interval {low:+.4f} to {high:+.4f}"
         err.print(f"{told_of} {figures} ({interval}); {verdicts[final.verdict]}", markup=False, soft_wrap=True)
