@@ -73,8 +73,9 @@ def attach(
         The record that the callbacks write to.
     Raises:
         HostError: the Trainer has an optimizer already, or no model, or is to run in half precision on a CPU; or
-            ``train.precision`` is ``bf16``, and the processor or the model does not do that.
-        RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations.
+            ``train.precision`` is ``bf16``, and the processor does not multiply that.
+        RecipeError: the recipe does not fit the Trainer; for example early stopping without evaluations, or ``bf16`` for a
+            model that is no encoder.
         PatternError: a pattern matched no parameter, or two groups claim one.
         PluginError: a plugin's hook raised, or returned something else than its contract says.
     """

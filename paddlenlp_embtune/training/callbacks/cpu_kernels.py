@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import onednn, speed_up_encoder, speed_up_linear, speed_up_optimizer
-from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models import MaskedLanguageModel, TextCNN
 from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
@@ -53,13 +53,14 @@ class CpuKernelsCallback(EmbtuneCallback):
         """Refuse bfloat16 where nothing would be computed in it.
 
         Raises:
-            HostError: the processor does not multiply it, or the model is no encoder.
+            RecipeError: the model is no encoder, or computes its activations again, or runs on a GPU.
+            HostError: the processor does not multiply it.
         """
         super().setup(context)
         if self._precision != onednn.BF16:
             return
         if not _uses(context.model, context.trainer.args)[0]:
-            raise HostError(
+            raise RecipeError(
                 f"train.precision is bf16, and nothing in {type(context.model).__name__} would be computed in it; expected "
                 "fp32 or auto, or an encoder on a CPU, without activations that are computed again"
             )

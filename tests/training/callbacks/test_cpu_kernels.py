@@ -14,7 +14,7 @@ import pytest
 import paddlenlp_embtune as embtune
 from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.onednn import _primitives, _trial, selection
-from paddlenlp_embtune.errors import HostError, RecipeError
+from paddlenlp_embtune.errors import EmbtuneError, HostError, RecipeError
 from paddlenlp_embtune.models import TextCNN
 from paddlenlp_embtune.models.pretrained_classifier import classifier_on
 from paddlenlp_embtune.training.callbacks import CpuKernelsCallback
@@ -174,7 +174,7 @@ def test_bf16_is_refused_before_training_where_it_would_do_nothing(
         raise HostError("the processor does not multiply bfloat16, expected AVX512_BF16 or AMX, it has AVX2")
 
     monkeypatch.setattr(_trial, "check_bf16", refuse)
-    with pytest.raises(HostError, match=message):
+    with pytest.raises(EmbtuneError, match=message):
         trained(tmp_path, model(), precision="bf16")
 
 
