@@ -2,7 +2,7 @@
 
 Every operator of :mod:`paddlenlp_embtune.compat.functional` is timed without the products inside it, so that kinds add up to
 the step. The clock is the thread's own, which other programs do not stop; they still slow it by taking memory's speed.
-``python -m tests.benchmarks.encoder_profile [paddle|onednn]``
+``python -m tests.benchmarks.encoder_profile [default|paddle|onednn]``
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ def profile(kernels: str) -> dict[str, float]:
 
     clock = Clock()
     watch_operators(clock)
-    onednn.use_kernels(matmul=kernels, operators=kernels, reason="a benchmark")
+    if kernels == "default":
+        onednn.cpu_kernels()
+    else:
+        onednn.use_kernels(matmul=kernels, operators=kernels, reason="a benchmark")
     step = encoder_step.paddle_step("embtune", 1, timed=clock.timed)
     steps: list[dict[str, float]] = []
     for number in range(WARM_UP + STEPS):
@@ -99,4 +102,4 @@ def show(kernels: str) -> None:
 
 
 if __name__ == "__main__":
-    show(*(sys.argv[1:] or ["paddle"]))
+    show(*(sys.argv[1:] or ["default"]))

@@ -37,7 +37,7 @@ def main() -> None:
         f"{middle(both, 1):.2f} s for {BATCH} texts; ratio {statistics.median(one / two for one, two in both):.2f}",
         flush=True,
     )
-    for kernels in ("paddle", "onednn"):
+    for kernels in ("default", "paddle", "onednn"):
         subprocess.run([sys.executable, "-W", "ignore", "-m", "tests.benchmarks.encoder_profile", kernels], check=True)
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 
+from paddlenlp_embtune.compat.cpu import cpu_setup
 from paddlenlp_embtune.compat.onednn import _trial
 from paddlenlp_embtune.errors import HostError
 
@@ -29,7 +30,10 @@ __all__ = [
 logger = logging.getLogger("paddlenlp_embtune")
 
 KERNELS_VARIABLE = "EMBTUNE_KERNELS"
-"""The environment variable that decides: ``paddle`` (as without it), ``onednn``, or ``auto`` for what suits the processor."""
+"""The environment variable that decides: ``paddle``, ``onednn``, or ``auto`` for what suits the processor.
+
+Without it all is Paddle's, but GELU and layer norms are oneDNN's where one thread computes.
+"""
 
 ONEDNN, PADDLE = "onednn", "paddle"
 _AUTO = "auto"
@@ -193,10 +197,26 @@ def _without(error: HostError) -> CpuKernels:
     return CpuKernels(PADDLE, PADDLE, f"oneDNN cannot be used: {error}")
 
 
+def _by_default() -> CpuKernels:
+    """Return Paddle's kernels, with GELU and layer norms by oneDNN where one thread computes.
+
+    Those take half the time then. With more threads, two OpenMP libraries would compete for the cores, whose cost nobody has
+    measured on an idle machine yet.
+    """
+    told = f"{KERNELS_VARIABLE} is not set"
+    if cpu_setup().threads > 1:
+        return CpuKernels(PADDLE, PADDLE, told)
+    try:
+        _trial.check()
+    except HostError as error:
+        return _without(error)
+    return CpuKernels(PADDLE, ONEDNN, f"{told}, and one thread computes")
+
+
 def _choose() -> CpuKernels:
     asked = _asked()
     if not asked:
-        return CpuKernels(PADDLE, PADDLE, f"{KERNELS_VARIABLE} is not set")
+        return _by_default()
     if asked != _AUTO:
         return _demanded(asked)
     try:

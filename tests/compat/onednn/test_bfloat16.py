@@ -229,6 +229,7 @@ def test_bf16_selects_onednn_for_all_and_says_what_was_measured() -> None:
 
 def test_fp32_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EMBTUNE_KERNELS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setattr(_trial, "check_bf16", lambda: pytest.fail("tried"))
     assert onednn.use_precision("fp32") == onednn.CpuKernels("paddle", "paddle", "EMBTUNE_KERNELS is not set")
 

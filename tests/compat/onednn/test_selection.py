@@ -32,10 +32,23 @@ def test_until_a_kernel_is_selected_it_is_paddles() -> None:
     assert not selection.runs_operators()
 
 
-def test_without_the_variable_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("threads", "operators"), [("1", "onednn"), ("2", "paddle")])
+def test_without_the_variable_one_thread_has_the_operators_of_onednn_and_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, usable: None, threads: str, operators: str
+) -> None:
     monkeypatch.delenv("EMBTUNE_KERNELS")
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     monkeypatch.setattr(_trial, "run", lambda: pytest.fail("measured"))
-    assert onednn.cpu_kernels() == onednn.CpuKernels("paddle", "paddle", "EMBTUNE_KERNELS is not set")
+    kernels = onednn.cpu_kernels()
+    assert (kernels.matmul, kernels.operators) == ("paddle", operators)
+    assert kernels.reason.startswith("EMBTUNE_KERNELS is not set")
+
+
+def test_without_the_variable_and_the_library_all_is_paddles(fresh: pytest.MonkeyPatch) -> None:
+    fresh.delenv("EMBTUNE_KERNELS")
+    fresh.setenv("OMP_NUM_THREADS", "1")
+    fresh.setattr(_library, "_find", lambda: "it is not here")
+    assert onednn.cpu_kernels() == onednn.CpuKernels("paddle", "paddle", "oneDNN cannot be used: it is not here")
 
 
 @pytest.mark.parametrize("name", ["onednn", "paddle"])
