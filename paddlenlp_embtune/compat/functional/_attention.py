@@ -79,6 +79,7 @@ def _softmax(scores: Array, mask: Array | None) -> None:
 
 
 def forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
+    """Attend, and keep weights, factors and heads for the backward pass; shapes and arguments are those of :func:`attention`."""
     arrays = array_of(query), array_of(key), array_of(value)
     return attend(context, arrays, mask, heads, probability, shape=query.shape)
 
@@ -107,6 +108,7 @@ def _times(weights: Array, factors: Array | None) -> Any:
 
 
 def backward(context: Any, gradient: Any) -> Any:
+    """Return the gradients of query, key and value, as far as they want one."""
     (queries, keys, values), weights, factors, used, scale, shape = context.kept
     batch, heads, length, width = queries.shape
     split = _split_heads(array_of(gradient).reshape(batch, length, heads * width), heads)

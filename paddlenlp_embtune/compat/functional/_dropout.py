@@ -51,10 +51,12 @@ def draw_mask(shape: tuple[int, ...], probability: float) -> Array:
 
 
 def forward(context: Any, hidden: Any, probability: float) -> Any:
+    """Drop values of an array of any shape, and keep the factors that did."""
     values = array_of(hidden)
     context.factors = draw_mask(values.shape, probability)
     return tensor_of(values * context.factors)
 
 
 def backward(context: Any, gradient: Any) -> Any:
+    """Return the gradient of the values: what arrived times the same factors."""
     return tensor_of(array_of(gradient) * context.factors)

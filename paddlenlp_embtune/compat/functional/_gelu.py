@@ -27,6 +27,7 @@ def _operator() -> Any:
 
 
 def forward(context: Any, hidden: Any) -> Any:
+    """Compute GELU of an array of any shape; what the slope needs is computed when the backward pass asks."""
     save_inputs(context, hidden)
     context.share = functools.cache(lambda: _share(hidden.detach()))
     values = array_of(hidden)
@@ -47,6 +48,7 @@ def _share(hidden: Any) -> Array:
 
 
 def backward(context: Any, gradient: Any) -> Any:
+    """Return the gradient of the values, by the slope Phi(x) + x phi(x)."""
     values, arrived = array_of(context.saved[0]), array_of(gradient)
 
     def slope() -> Array:

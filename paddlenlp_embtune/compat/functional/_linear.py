@@ -31,6 +31,7 @@ def _operator() -> Any:
 
 
 def forward(context: Any, hidden: Any, weight: Any, bias: Any | None, bf16: bool) -> Any:
+    """Multiply rows by the weight and add the bias, in bfloat16 with sums in float32 where ``bf16`` says so."""
     context.shape, context.bf16 = hidden.shape, bf16
     rows = as_rows(hidden)
     if bf16:
@@ -42,6 +43,7 @@ def forward(context: Any, hidden: Any, weight: Any, bias: Any | None, bf16: bool
 
 
 def backward(context: Any, gradient: Any) -> Any:
+    """Return the gradients of hidden, weight and bias, as far as they want one."""
     hidden, weight = context.saved
     gradient, rows = as_rows(gradient), as_rows(hidden)
     arrived = onednn.to_bfloat16(gradient) if context.bf16 else gradient

@@ -18,15 +18,16 @@ _SIZES: tuple[str, ...] = ("vocabulary_size", "dimension", "num_labels")
 _LOSS_SIZES: tuple[str, ...] = ("class_weights",)
 
 
-def effective(recipe: Recipe, *, rows: int) -> dict[str, Any]:
+def effective(recipe: Recipe, *, rows: int, labels: int = 2) -> dict[str, Any]:
     """Return a recipe's plain values with what follows from the rows, from the model, and from parts that switch nothing on.
 
     Args:
         recipe: as it stands.
         rows: to learn from.
+        labels: of the rows.
     """
     encoder = recipe.model.name in ("encoder", PRETRAINED)
-    plain = dataclasses.replace(recipe, train=recipe.train.resolved(rows, encoder=encoder)).to_dict()
+    plain = dataclasses.replace(recipe, train=recipe.train.resolved(rows, encoder=encoder, labels=labels)).to_dict()
     for name, hint in typing.get_type_hints(Recipe).items():
         if plain[name] is None and (idle := _idle_part(hint)) is not None:
             plain[name] = idle

@@ -28,6 +28,7 @@ class SearchRows:
         note: one sentence: which rows serve what.
         identity: plain values that tell these rows from others.
         count: about how many rows a trial learns from.
+        labels: how many labels they have.
     """
 
     data: DataSpec
@@ -35,6 +36,7 @@ class SearchRows:
     note: str
     identity: dict[str, Any]
     count: int
+    labels: int
 
 
 def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRows:
@@ -98,7 +100,7 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
     identity = {name: sha256_of(Path(path)) for name, path in paths.items()}
     final = DataSet(name="rows", train=paths["train"], dev=paths.get("dev"), test=paths["test"])
     count = len(rows) if stops_on is not None else round(len(rows) * (1 - data.dev_ratio))
-    return SearchRows(kept, final, note, identity, count)
+    return SearchRows(kept, final, note, identity, count, len(labels))
 
 
 def _read(data: DataSpec, path: str) -> Examples:

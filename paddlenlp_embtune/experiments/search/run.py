@@ -172,7 +172,7 @@ def search(
     study = job.open()
     study.claim(
         _identity(recipe, space, rows.identity, metric, mode),
-        default=space.parameters_of(recipe, rows=rows.count),
+        default=space.parameters_of(recipe, rows=rows.count, labels=rows.labels),
         resume=resume,
     )
     if lost := study.recover():

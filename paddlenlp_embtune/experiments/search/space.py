@@ -168,14 +168,15 @@ class Space:
         known = {dimension.field: dimension for dimension in self.dimensions}
         return {field: known[field].decoded(parameter) for field, parameter in parameters.items() if field in known}
 
-    def parameters_of(self, recipe: Recipe, *, rows: int) -> dict[str, Any] | None:
+    def parameters_of(self, recipe: Recipe, *, rows: int, labels: int = 2) -> dict[str, Any] | None:
         """Return the parameters of a trial that stand for a recipe's own values; None if one is not in the space.
 
         Args:
             recipe: what it does not state is what a run of it would take.
             rows: to learn from.
+            labels: of the rows.
         """
-        plain = effective(recipe, rows=rows)
+        plain = effective(recipe, rows=rows, labels=labels)
         found = {each.field: each.parameter(_value_at(plain, each.field.split("."))) for each in self.dimensions}
         return None if None in found.values() else found
 
