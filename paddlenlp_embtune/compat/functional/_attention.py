@@ -79,7 +79,7 @@ def _softmax(scores: Array, mask: Array | None) -> None:
 
 
 def forward(context: Any, query: Any, key: Any, value: Any, mask: Any | None, heads: int, probability: float) -> Any:
-    """Attend, and keep weights, factors and heads for the backward pass; shapes and arguments are those of :func:`attention`."""
+    """Attend as :func:`attention` says, and keep weights, factors and heads for the backward pass."""
     arrays = array_of(query), array_of(key), array_of(value)
     return attend(context, arrays, mask, heads, probability, shape=query.shape)
 
