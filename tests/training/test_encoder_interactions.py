@@ -133,7 +133,7 @@ def test_recomputed_activations_see_the_dropout_of_the_first_pass(tmp_path: Path
     ends = []
     for recompute in (True, False):
         if not recompute:
-            monkeypatch.setattr(cpu_kernels, "speed_up_encoder", lambda _: lambda: None)
+            monkeypatch.setattr(cpu_kernels, "speed_up_encoder", lambda _, **options: lambda: None)
         model = classifier()
         trainer(tmp_path, model, None, recompute=recompute, num_train_epochs=1).train()
         ends.append({key: value.numpy() for key, value in model.state_dict().items()})
