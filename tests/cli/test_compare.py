@@ -58,6 +58,7 @@ def test_cells_that_fail_are_reported_with_what_they_said(folder: Path, run: Run
     assert "tfidf on a has no figures for some seeds" in stderr.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_all_processes_and_keeps_what_is_finished(folder: Path) -> None:
     command = [sys.executable, "-m", "paddlenlp_embtune", "compare", "--data", "a", "--seeds", "40", "--out", "out"]
     process = subprocess.Popen(

@@ -58,6 +58,7 @@ def test_what_was_accepted_is_answered_before_an_orderly_end(number: int) -> Non
         assert [line for line in server.lines if "listening" not in line] == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_answered_in_time_is_told_so() -> None:
     with serving(BUNDLE, "--shutdown-timeout", "1", first=SLOW.format(seconds=2)) as server, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask, server.port, PREDICT, {"text": GOOD})

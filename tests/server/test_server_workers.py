@@ -36,6 +36,7 @@ def up(server: Server) -> bool:
     return {str(pid) for pid in server.children()} <= pids and len(server.children()) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_clients_learn_of_it(bundle: Path) -> None:
     with serving(bundle, "--workers", "2") as server:
         wait_for(lambda: up(server))
@@ -95,6 +96,7 @@ def test_a_reload_reaches_all_workers_and_figures_are_of_all(bundle: Path, tmp_p
         assert server.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_again_does_not_take_the_others_along(bundle: Path) -> None:
     with serving(bundle, "--workers", "2") as server:
         wait_for(lambda: up(server))
@@ -106,6 +108,7 @@ def test_a_worker_that_cannot_start_again_does_not_take_the_others_along(bundle:
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_supervisor_that_was_killed(bundle: Path) -> None:
     with serving(bundle, "--workers", "2") as server:
         wait_for(lambda: up(server))

@@ -39,6 +39,7 @@ def test_ids_are_those_of_the_host(tmp_path: Path, lowercase: bool) -> None:
     same(ours, theirs, [*TEXTS, *CORPUS, *allowed])
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_ids_are_those_of_the_host_for_real_texts(shared_data: Path, tmp_path: Path) -> None:
     texts: list[str] = []

@@ -259,6 +259,7 @@ def real_texts(shared_data: Path) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("kind", "name", "lowercase"),

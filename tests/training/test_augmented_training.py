@@ -70,6 +70,7 @@ def kill_at_second_epoch(event: Any) -> None:
         raise KilledError
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_ends_with_the_same_copies_and_weights(tmp_path: Path) -> None:
     stated = recipe(tmp_path)
     whole = train(stated, tmp_path / "whole")

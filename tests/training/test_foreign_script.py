@@ -124,6 +124,7 @@ def test_the_scripts_differ_by_exactly_two_lines() -> None:
     assert changed == ["+ " + IMPORT, "+ " + " " * 8 + ATTACH]
 
 
+@pytest.mark.slow
 def test_the_plain_script_works_without_us(desk: Path) -> None:
     accuracies = fine_tune(desk, "plain.py", epochs=1, out="plain", env=importable_host(desk / "stand_in"))
     assert len(accuracies) == 2

@@ -74,6 +74,7 @@ def test_the_selection_is_that_of_cleanlab(seed: int) -> None:
     assert confident_errors(probabilities, classes).tolist() == theirs.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the real data sets")
 @pytest.mark.parametrize("name", ["waimai", "chnsenticorp", "fin_news_pn"])

@@ -212,6 +212,7 @@ def test_without_room_on_the_disk_nothing_is_cached(tmp_path: Any, monkeypatch: 
     assert cached_event(running)["layers"] == 0
 
 
+@pytest.mark.slow
 def test_onnx_runtime_computes_what_is_worth_it_and_a_resumed_run_has_the_same_bits(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
