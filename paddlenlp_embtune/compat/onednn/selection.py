@@ -7,7 +7,6 @@ import logging
 import os
 import threading
 
-from paddlenlp_embtune.compat.cpu import cpu_setup
 from paddlenlp_embtune.compat.onednn import _trial
 from paddlenlp_embtune.errors import HostError
 
@@ -32,7 +31,7 @@ logger = logging.getLogger("paddlenlp_embtune")
 KERNELS_VARIABLE = "EMBTUNE_KERNELS"
 """The environment variable that decides: ``paddle``, ``onednn``, or ``auto`` for what suits the processor.
 
-Without it all is Paddle's, but GELU and layer norms are oneDNN's where one thread computes.
+Without it GELU and layer norms are oneDNN's, and all else is Paddle's.
 """
 
 ONEDNN, PADDLE = "onednn", "paddle"
@@ -198,19 +197,12 @@ def _without(error: HostError) -> CpuKernels:
 
 
 def _by_default() -> CpuKernels:
-    """Return Paddle's kernels, with GELU and layer norms by oneDNN where one thread computes.
-
-    Those take half the time then. With more threads, two OpenMP libraries would compete for the cores, whose cost nobody has
-    measured on an idle machine yet.
-    """
-    told = f"{KERNELS_VARIABLE} is not set"
-    if cpu_setup().threads > 1:
-        return CpuKernels(PADDLE, PADDLE, told)
+    """Return Paddle's kernels, with GELU and layer norms by oneDNN: with one thread and with two, a step takes less time."""
     try:
         _trial.check()
     except HostError as error:
         return _without(error)
-    return CpuKernels(PADDLE, ONEDNN, f"{told}, and one thread computes")
+    return CpuKernels(PADDLE, ONEDNN, f"{KERNELS_VARIABLE} is not set")
 
 
 def _choose() -> CpuKernels:
@@ -223,6 +215,4 @@ def _choose() -> CpuKernels:
         trial = _trial.run()
     except HostError as error:
         return _without(error)
-    # One library for all of a step: with two threads, those of oneDNN's OpenMP and of MKL's would compete for the cores.
-    name = ONEDNN if trial.onednn_wins else PADDLE
-    return CpuKernels(name, name, trial.reason, trial.gflops)
+    return CpuKernels(ONEDNN if trial.onednn_wins else PADDLE, ONEDNN, trial.reason, trial.gflops)
