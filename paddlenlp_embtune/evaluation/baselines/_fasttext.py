@@ -45,12 +45,18 @@ class FasttextBaseline:
         return sum(int(table.nbytes) for table in (self._model.get_input_matrix(), self._model.get_output_matrix()))
 
     def fit(self, texts: Sequence[str], labels: Sequence[str]) -> FasttextBaseline:
-        """Learn from N texts and their labels, two different ones at least, in one thread, so that a seed decides all."""
+        """Learn from N texts and their labels, two different ones at least, in one thread, so that a seed decides all.
+
+        fastText reads rows in their order at every epoch: where a file is sorted by label, it would end with the last one.
+        """
         self.classes = tuple(sorted(set(labels)))
         number = {label: index for index, label in enumerate(self.classes)}
+        order = np.random.default_rng(self._seed).permutation(len(texts))
         with tempfile.TemporaryDirectory(prefix="embtune-") as folder:
             path = Path(folder) / "rows.txt"
-            lines = (f"{_LABEL}{number[label]} {self._split(text)}" for text, label in zip(texts, labels, strict=True))
+            lines = (
+                f"{_LABEL}{number[label]} {self._split(text)}" for text, label in ((texts[row], labels[row]) for row in order)
+            )
             path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="replace")
             self._model = self._fasttext.train_supervised(str(path), thread=1, seed=self._seed, verbose=0, **_OPTIONS)
         return self

@@ -67,6 +67,16 @@ def test_the_same_seed_gives_the_same_scores(name: str) -> None:
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("name", BASELINES)
+def test_rows_that_are_sorted_by_label_teach_as_much(name: str) -> None:
+    texts, labels = noisy()
+    order = sorted(range(300), key=labels.__getitem__)
+    mixed = build_baseline(name).fit(texts[:300], labels[:300])
+    ranked = build_baseline(name).fit([texts[row] for row in order], [labels[row] for row in order])
+    right = [np.mean(np.asarray(predict_labels(each, texts[300:])) == labels[300:]) for each in (mixed, ranked)]
+    assert abs(right[0] - right[1]) <= 0.05
+
+
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"baseline is 'tfid'; did you mean 'tfidf'"):
         build_baseline("tfid")
