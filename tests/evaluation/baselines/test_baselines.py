@@ -69,11 +69,14 @@ def test_the_same_seed_gives_the_same_scores(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_rows_that_are_sorted_by_label_teach_as_much(name: str) -> None:
-    texts, labels = noisy()
-    order = sorted(range(300), key=labels.__getitem__)
-    mixed = build_baseline(name).fit(texts[:300], labels[:300])
+    generator = np.random.default_rng(0)
+    texts = ["".join(generator.choice(list("甲乙丙丁戊己庚辛"), 6)) for _ in range(4000)]
+    truth = np.asarray([text.count("甲") > text.count("乙") for text in texts])
+    labels = [str(label) for label in truth ^ (generator.random(4000) < 0.3)]  # as people disagree
+    order = sorted(range(3000), key=labels.__getitem__)
+    mixed = build_baseline(name).fit(texts[:3000], labels[:3000])
     ranked = build_baseline(name).fit([texts[row] for row in order], [labels[row] for row in order])
-    right = [np.mean(np.asarray(predict_labels(each, texts[300:])) == labels[300:]) for each in (mixed, ranked)]
+    right = [np.mean(np.asarray(predict_labels(each, texts[3000:])) == truth[3000:].astype(str)) for each in (mixed, ranked)]
     assert abs(right[0] - right[1]) <= 0.05
 
 
