@@ -14,7 +14,6 @@ _BENCHMARKS = {
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",
     "arms": "tests.benchmarks.arms",
-    "quality": "tests.benchmarks.quality",
     "schedule": "tests.benchmarks.schedule",
     "distillation": "tests.benchmarks.distillation",
     "tokenizing": "tests.benchmarks.tokenizing",
