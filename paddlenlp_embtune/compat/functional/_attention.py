@@ -38,7 +38,8 @@ def _operator() -> Any:
 def _by_heads(values: Array, heads: int) -> Array:
     """Look at (B, L, D) as (B, heads, L, D / heads)."""
     batch, length, width = values.shape
-    return values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
+    seen: Array = values.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
+    return seen
 
 
 def _split_heads(values: Array, heads: int, scale: np.float32 | None = None) -> Any:

@@ -86,8 +86,9 @@ def out_of_fold_f1(build: Callable[[], Baseline], texts: Sequence[str], labels: 
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         if len(set(numbers[inside].tolist())) < 2 or not len(outside):
             continue
-        fitted = build().fit([texts[row] for row in inside], [labels[row] for row in inside])
-        answers = predict_labels(fitted, [texts[row] for row in outside])
+        learned = inside.tolist()
+        fitted = build().fit([texts[row] for row in learned], [labels[row] for row in learned])
+        answers = predict_labels(fitted, [texts[row] for row in outside.tolist()])
         answered[outside] = np.searchsorted(names, np.asarray(answers, dtype=object))
         if np.count_nonzero(answered >= 0) >= _ENOUGH_ROWS:
             break
