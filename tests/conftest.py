@@ -16,7 +16,8 @@ from paddlenlp_embtune.bundle import Bundle
 from tests.formers import SkippedModule, reason_for
 from tests.helpers import QUICK, ROWS, Run, TinyRun, call_main, train_tiny, tsv
 
-paddlenlp_embtune.prepare_cpu()
+# Several processes with as many threads as there are cores would wait for each other.
+paddlenlp_embtune.prepare_cpu(threads=1 if "PYTEST_XDIST_WORKER" in os.environ else None)
 os.environ.setdefault("POLYGRAPHY_AUTOINSTALL_DEPS", "0")
 
 with warnings.catch_warnings():
