@@ -8,6 +8,9 @@ __all__ = ["REASONS", "SkippedModule", "reason_for"]
 
 _ENCODERS = "PaddleFormers has no BERT and no ERNIE 3.0, and PaddleNLP cannot be installed beside it"
 _COMMAND = "embtune train runs on PaddleNLP's Trainer"
+_TEXT_CNN = (
+    "PaddleFormers' Trainer reads config of a model as an object; that of the text CNN, which embtune train builds, is a method"
+)
 _BY_ROWS = "PaddleFormers' Trainer scales accumulated gradients in place, which Paddle cannot do by rows; attach trains densely"
 _LIMIT = "PaddleFormers drops checkpoints beyond save_total_limit itself, and counts the best one among them"
 _SEVERAL = "in several processes PaddleFormers shards the optimizer, and that needs half precision, which a CPU does not have"
@@ -29,10 +32,12 @@ REASONS: dict[str, str] = {
     f"{_CALLBACKS}/test_sparse_embedding.py::test_accumulated_batches_train_as_one": _BY_ROWS,
     f"{_LIMITS}::test_in_every_company_rows_train_as_with_dense_lazy_adamw[left over]": _BY_ROWS,
     f"{_LIMITS}::test_in_every_company_rows_train_as_with_dense_lazy_adamw[tied, accumulated]": _BY_ROWS,
+    f"{_CALLBACKS}/test_trackers.py::test_a_run_hands_over_its_files_and_its_bundle": _COMMAND,
     "tests/hostile/test_attacked_checkpoints.py::test_one_that_nothing_of_ours_wrote_is_taken": _PICKLED,
     f"{_REGULARIZATION}::test_activations_may_be_computed_again": _ENCODERS,
     f"{_REGULARIZATION}::test_encoders_of_paddlenlp": _ENCODERS,
     f"{_REGULARIZATION}::test_gradients_by_rows_are_the_same": _BY_ROWS,
+    "tests/training/regularization/test_mixup.py::test_the_text_cnn_trains_on_mixtures": _TEXT_CNN,
     "tests/training/test_two_ranks.py": _SEVERAL,
     "tests/training/test_distillation_loss.py::test_batches_without_answers_have_the_plain_loss": _COMMAND,
 }
