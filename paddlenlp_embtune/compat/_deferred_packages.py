@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.utils.import_hooks import OtherFinders
+
 __all__ = ["deferring"]
 
 
@@ -139,18 +141,12 @@ class _Finder(importlib.abc.MetaPathFinder):
         self.open = False
         self.deferred: dict[str, _Deferred] = {}
         self._lock = threading.RLock()
-        self._busy: set[str] = set()
+        self._others = OtherFinders()
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
         if not self.open:
             return self._find_behind(fullname)
-        if fullname not in self.packages or fullname in self._busy:
-            return None
-        self._busy.add(fullname)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._busy.discard(fullname)
+        spec = self._others.find(fullname) if fullname in self.packages else None
         if spec is None or spec.loader is None or spec.submodule_search_locations is None or not _is_source(spec):
             return spec
         loader: Any = spec.loader

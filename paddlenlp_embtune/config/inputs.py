@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.errors import RecipeError
@@ -64,6 +65,11 @@ class DataSpec:
         if self.labels is not None:
             require(len(self.labels) >= 2, "data.labels", self.labels, "two or more labels")
             require(len(set(self.labels)) == len(self.labels), "data.labels", self.labels, "labels that differ from each other")
+
+    def reading(self) -> dict[str, Any]:
+        """Return how labelled rows are read, as :func:`paddlenlp_embtune.data.read_examples` takes it."""
+        names = ("text_column", "label_column", "weight_column", "skip_empty", "encoding", "quoting")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

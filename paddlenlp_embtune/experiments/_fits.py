@@ -12,10 +12,9 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import DataSpec, EvaluationSpec, Recipe
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.evaluation.baselines import build_baseline, predict_labels
+from paddlenlp_embtune.experiments._row_files import write_rows
 from paddlenlp_embtune.experiments.arms import FROZEN, recipe_of
 from paddlenlp_embtune.experiments.cell import Cell
-from paddlenlp_embtune.utils.files.atomic_io import write_text
-from paddlenlp_embtune.utils.json_yaml import dump_json
 
 __all__ = ["Fitted", "fit", "load_packages"]
 
@@ -93,9 +92,9 @@ def _fit_recipe(recipe: Recipe, cell: Cell, train: Examples, dev: Examples | Non
     from paddlenlp_embtune.training import train as run
 
     data: dict[str, Any] = {name: getattr(recipe.data, name) for name in ("labels", "ordered")}
-    data["train"] = _write(train, folder / "train.jsonl")
+    data["train"] = write_rows(train, folder / "train.jsonl")
     if dev is not None:
-        data["dev"] = _write(dev, folder / "dev.jsonl")
+        data["dev"] = write_rows(dev, folder / "dev.jsonl")
     changed = dataclasses.replace(
         recipe,
         seed=cell.seed,
@@ -109,9 +108,3 @@ def _fit_recipe(recipe: Recipe, cell: Cell, train: Examples, dev: Examples | Non
     size = sum(file.stat().st_size for file in result.bundle.rglob("*") if file.is_file())
     labels = predictor.bundle.manifest.labels
     return Fitted(lambda texts: [labels[index] for index in predictor.probabilities(texts).argmax(axis=1)], size, result.notes)
-
-
-def _write(rows: Examples, path: Path) -> str:
-    lines = (dump_json({"text": text, "label": label}) for text, label in zip(rows.texts, rows.labels, strict=True))
-    write_text(path, "\n".join(lines) + "\n")
-    return str(path)

@@ -12,11 +12,13 @@ from paddlenlp_embtune.config import BASELINES, Recipe
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 
-__all__ = ["BUILT_IN_ARMS", "FROZEN", "Arm", "parse_arms", "recipe_of"]
+__all__ = ["BUILT_IN_ARMS", "FROZEN", "NAME", "Arm", "parse_arms", "recipe_of"]
 
 FROZEN = "frozen"
 _ENCODER = "e5-small-zh"
-_NAME = re.compile(r"[\w][\w.-]{0,59}")
+NAME = re.compile(r"[\w][\w.-]{0,59}")
+"""Of an arm or a data set, which names files."""
+
 _MOST_BYTES = 1 << 20
 _RATES = {"textcnn": 2e-3, "encoder": 5e-5}
 _RELEASES = 28
@@ -143,7 +145,7 @@ def _parse_arm(stated: str, encoder: str | None) -> Arm:
     parts = parts if equals else stated
     if not equals:
         name = stated if "/" not in stated and not stated.endswith((".yaml", ".yml")) else Path(stated).stem
-    if not _NAME.fullmatch(name.replace("+", "-")) or (equals and "+" in name):
+    if not NAME.fullmatch(name.replace("+", "-")) or (equals and "+" in name):
         raise RecipeError(f"the arm {shorten(stated)} has the name {name!r}; expected letters, digits, '.', '_' and '-'")
     each = tuple(part.strip() for part in parts.split("+"))
     kind = "baseline" if each[0] in BASELINES else FROZEN if each[0] == FROZEN else "recipe"

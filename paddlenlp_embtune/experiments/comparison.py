@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expect
 from paddlenlp_embtune.experiments._bootstrap import METRICS
 from paddlenlp_embtune.experiments._identity import claim, identity_of
 from paddlenlp_embtune.experiments.analysis import analyze
-from paddlenlp_embtune.experiments.arms import Arm
+from paddlenlp_embtune.experiments.arms import NAME, Arm
 from paddlenlp_embtune.experiments.cell import Cell, CellResult, DataSet
 from paddlenlp_embtune.experiments.runner import finished, run_cells
 from paddlenlp_embtune.report import comparison_markdown
@@ -25,7 +24,6 @@ from paddlenlp_embtune.utils.schema import require_name
 __all__ = ["MARKDOWN", "RESULT", "ComparisonSpec", "compare_arms", "unfinished"]
 
 RESULT, MARKDOWN = "result.json", "table.md"
-_NAME = re.compile(r"[\w][\w.-]{0,59}")
 _PACKAGES = {"fasttext": ("fasttext", "jieba")}
 
 
@@ -140,7 +138,7 @@ def unfinished(spec: ComparisonSpec, out: str | Path) -> int:
 
 def _check_names(what: str, names: Sequence[str]) -> None:
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise RecipeError(f"the name of a {what} is {name!r}; expected letters, digits, '.', '_' and '-', 60 at most")
         if names.count(name) > 1:
             raise RecipeError(f"{names.count(name)} of them have the name {name!r}; give each {what} a name of its own")

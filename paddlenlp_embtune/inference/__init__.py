@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         OnnxRuntimeEngine as OnnxRuntimeEngine,
         PaddleInferenceEngine as PaddleInferenceEngine,
         gpu_providers as gpu_providers,
+        open_session as open_session,
         refuse_forked as refuse_forked,
         require_cpu_fp32 as require_cpu_fp32,
     )
@@ -36,7 +37,7 @@ else:
         __name__,
         {
             "batching": "BatchRunner TOKENS_PER_BATCH form_batches",
-            "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers refuse_forked "
+            "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers open_session refuse_forked "
             "require_cpu_fp32",
             "explain": "Attribution Explanation",
             "inputs": "as_list",

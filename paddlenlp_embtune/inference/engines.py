@@ -19,7 +19,7 @@ from paddlenlp_embtune.inference.inputs import check_name, check_num_threads
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.fork_safety import keep_forever, watch_forks
 
-__all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInferenceEngine", "gpu_providers"]
+__all__ = ["DEVICES", "Engine", "EngineOptions", "OnnxRuntimeEngine", "PaddleInferenceEngine", "gpu_providers", "open_session"]
 
 DEVICES = ("auto", "cpu", "gpu")
 _GPU_PROVIDERS = ("CUDAExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
@@ -84,7 +84,7 @@ class OnnxRuntimeEngine:
             ) from None
         file = bundle.quantized_file(options.precision) or bundle.engine_file("onnxruntime", ".onnx")
         providers = _providers(runtime, options.device)
-        self._session = _session(runtime, file, providers, num_threads=1)
+        self._session = open_session(file, providers, num_threads=1)
         self._file, self._digest = file, bundle.manifest.files.get(file.relative_to(bundle.path).as_posix())
         used = self._session.get_providers()[0]
         if used != providers[0]:
@@ -98,8 +98,8 @@ class OnnxRuntimeEngine:
         self.concurrent = used == "CPUExecutionProvider"
         num_threads = options.num_threads or 1
         large = self.concurrent and num_threads > 1 and file.stat().st_size >= _LARGE_BYTES
-        self._alone = _session(runtime, file, providers, num_threads=num_threads) if large else None
-        self._runtime, self._providers = runtime, providers
+        self._alone = open_session(file, providers, num_threads=num_threads) if large else None
+        self._providers = providers
         self._num_threads = num_threads
         self._running, self._lock, self._stale = 0, threading.Lock(), False
         watch_forks(self)
@@ -132,9 +132,9 @@ class OnnxRuntimeEngine:
             )
         for session in (self._session, self._alone):
             keep_forever(session)
-        self._session = _session(self._runtime, self._file, self._providers, num_threads=1)
+        self._session = open_session(self._file, self._providers, num_threads=1)
         if self._alone is not None:
-            self._alone = _session(self._runtime, self._file, self._providers, num_threads=self._num_threads)
+            self._alone = open_session(self._file, self._providers, num_threads=self._num_threads)
         self._stale = False
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -236,12 +236,13 @@ def require_cpu_fp32(options: EngineOptions, *, engine: str) -> None:
         )
 
 
-def _session(runtime: Any, file: Path, providers: list[str], *, num_threads: int) -> Any:
-    """Load a program.
+def open_session(file: Path, providers: list[str], *, num_threads: int) -> Any:
+    """Load a program into ONNX Runtime, for batches of any shape.
 
     Raises:
         BundleError: it cannot be loaded.
     """
+    runtime: Any = importlib.import_module("onnxruntime")
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     settings.inter_op_num_threads = 1

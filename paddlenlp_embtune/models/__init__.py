@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Focal as Focal,
         RowLoss as RowLoss,
         SquaredEMD as SquaredEMD,
+        weighted_mean as weighted_mean,
     )
     from paddlenlp_embtune.models.masked_lm import MaskedLanguageModel as MaskedLanguageModel
     from paddlenlp_embtune.models.paddle_engine import PaddleEngine as PaddleEngine, load_layer as load_layer
@@ -45,7 +46,7 @@ else:
             "features": "FeatureEngine captured_features feature_width",
             "layer_cache": "LayerCache cacheable_layers",
             "layers": "depth_parameters layerwise_groups",
-            "losses": "CrossEntropy Focal RowLoss SquaredEMD",
+            "losses": "CrossEntropy Focal RowLoss SquaredEMD weighted_mean",
             "masked_lm": "MaskedLanguageModel",
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",

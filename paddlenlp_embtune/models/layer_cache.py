@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,21 @@ class LayerCache:
             OSError: the disk has no room for the file.
         """
         texts = sorted({tuple(text) for text in ids if len(text)}, key=lambda text: (len(text), text))
-        was_training = self._model.training
-        self._model.eval()
-        try:
-            rows = sum(map(len, texts))
+        rows = sum(map(len, texts))
+        with self.evaluating():
             for precise in (False, True) if half else (True,):
                 large = rows * self.width * (4 if precise else 2) > most_in_memory
                 self._store = StateStore(rows, self.width, half=not precise, folder=folder if large else None)
                 if self._fill(texts, compute or self.compute):
                     break
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Hold the model in evaluation mode, without dropout."""
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            yield
         finally:
             if was_training:
                 self._model.train()

@@ -12,7 +12,7 @@ from paddlenlp_embtune.utils.schema import require, require_at_most
 
 paddle = compat.require_paddle()
 
-__all__ = ["CrossEntropy", "Focal", "RowLoss", "SquaredEMD"]
+__all__ = ["CrossEntropy", "Focal", "RowLoss", "SquaredEMD", "weighted_mean"]
 
 _LEAST = 1e-20  # whose powers between -1 and 0 are finite in float32
 
@@ -33,7 +33,7 @@ class CrossEntropy(paddle.nn.CrossEntropyLoss):  # type: ignore[misc, name-defin
         """Map (B, C) logits, (B,) int64 labels and (B,) float32 weights, or None, to a scalar."""
         if weights is None:
             return super().forward(logits, labels)
-        return _weighted_mean(_cross_entropies(logits, labels), paddle.gather(self.weight, labels) * weights)
+        return weighted_mean(_cross_entropies(logits, labels), paddle.gather(self.weight, labels) * weights)
 
 
 class RowLoss(paddle.nn.Layer):  # type: ignore[misc, name-defined]
@@ -57,7 +57,7 @@ class RowLoss(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         """Map (B, C) logits, (B,) int64 labels and (B,) float32 weights, or None, to a scalar."""
         by_class = paddle.gather(self.class_weights, labels)
         rows = self.rows(logits.astype("float32"), labels)
-        return _weighted_mean(rows, by_class if weights is None else by_class * weights)
+        return weighted_mean(rows, by_class if weights is None else by_class * weights)
 
     def rows(self, logits: Any, labels: Any) -> Any:
         """Map (B, C) float32 logits and (B,) int64 labels to the loss of each row, (B,)."""
@@ -123,5 +123,10 @@ def _cross_entropies(logits: Any, labels: Any) -> Any:
     return paddle.nn.functional.cross_entropy(logits, labels, reduction="none").reshape([-1])
 
 
-def _weighted_mean(rows: Any, weights: Any) -> Any:
-    return (rows * weights).sum() / weights.sum()
+def weighted_mean(rows: Any, weights: Any = None) -> Any:
+    """Return the mean of losses by the weights of their rows; None weighs all the same.
+
+    Shapes:
+        rows: (N,); weights: (N,) or None; returns: ()
+    """
+    return rows.mean() if weights is None else (rows * weights).sum() / weights.sum()

@@ -69,8 +69,8 @@ def write_comparison(found: Mapping[str, Any], path: str | Path) -> Path:
         sections.append(("Failed", render("sections/comparison.html", head=[], rows=[], lines=lines, figure=None)))
     lines = [explanation(found), *found["notes"]]
     sections.append(("How to read it", render("sections/comparison.html", head=[], rows=[], lines=lines, figure=None)))
-    lead = f"A comparison of embtune compare, against {found['against']}"
-    write_text(Path(path), render("page.html", title="Comparison", lead=lead, sections=sections))
+    lead = f"Arms against {found['against']}"
+    write_text(Path(path), render("page.html", title="Comparison", lead=lead, by="embtune compare", sections=sections))
     return Path(path)
 
 

@@ -34,9 +34,8 @@ def write_search_report(out: str | Path, result: Plain, *, space: Mapping[str, s
     figures = FigureWriter()
     sections = [("Result", _result(result)), ("Trials", _trials(result, space, figures)), *_fields(result, figures)]
     path = Path(out)
-    write_text(
-        path, render("page.html", title=Path(result["folder"]).name, lead="A search of embtune search", sections=sections)
-    )
+    title, lead = Path(result["folder"]).name, "The best recipe of a space"
+    write_text(path, render("page.html", title=title, lead=lead, by="embtune search", sections=sections))
     return path
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.text._code_points import code_points as code_points
     from paddlenlp_embtune.text._term_matcher import TermMatcher as TermMatcher
     from paddlenlp_embtune.text.added_terms import (
         AddedTerms as AddedTerms,
@@ -87,6 +88,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_code_points": "code_points",
             "_term_matcher": "TermMatcher",
             "added_terms": "AddedTerms TermTokenizer add_terms",
             "base": "CharTokenizer Tokenizer UnknownReport content_ids pad unknown_report",

@@ -10,7 +10,7 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text._offsets import is_aligned, locate, parts_of
 from paddlenlp_embtune.text._term_matcher import TermMatcher, clean_term
-from paddlenlp_embtune.text.base import Tokenizer
+from paddlenlp_embtune.text.base import Tokenizer, TokenizerOnBase
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import Vocabulary
 
@@ -18,7 +18,7 @@ __all__ = ["AddedTerms", "TermTokenizer", "add_terms"]
 
 
 @dataclasses.dataclass(frozen=True)
-class TermTokenizer:
+class TermTokenizer(TokenizerOnBase):
     """Finds added terms in a text, and tokenizes the rest with another tokenizer.
 
     Terms are searched in the cleaned text, case-folded if the other tokenizer folds case: leftmost first, then longest, never
@@ -33,7 +33,6 @@ class TermTokenizer:
         DataError: a term is invalid, or already in the vocabulary.
     """
 
-    base: Tokenizer
     terms: tuple[str, ...]
     cleaning: int = CLEANING
 
@@ -61,21 +60,6 @@ class TermTokenizer:
     def vocabulary(self) -> Vocabulary:
         """The tokens of ``base``, followed by the terms."""
         return Vocabulary([*self.base.vocabulary.tokens, *self.terms])
-
-    @property
-    def lowercase(self) -> bool:
-        """Whether case is folded before lookup."""
-        return self.base.lowercase
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Ids that ``encode`` adds before those of a text."""
-        return self.base.prefix
-
-    @property
-    def suffix(self) -> tuple[int, ...]:
-        """Ids that ``encode`` adds after those of a text."""
-        return self.base.suffix
 
     def tokens(self, text: str) -> list[str]:
         """Split a text into terms and the tokens between them."""

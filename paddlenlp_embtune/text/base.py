@@ -15,7 +15,7 @@ from paddlenlp_embtune.text._offsets import locate
 from paddlenlp_embtune.text.normalization import CLEANING, clean
 from paddlenlp_embtune.text.vocabulary import PAD_ID, Vocabulary
 
-__all__ = ["NO_FILES", "CharTokenizer", "Tokenizer", "UnknownReport", "content_ids", "pad", "unknown_report"]
+__all__ = ["NO_FILES", "CharTokenizer", "Tokenizer", "TokenizerOnBase", "UnknownReport", "content_ids", "pad", "unknown_report"]
 
 NO_FILES: Mapping[str, bytes] = types.MappingProxyType({})
 
@@ -56,6 +56,32 @@ class Tokenizer(Protocol):
 
     def files(self) -> Mapping[str, bytes]:
         """Return the files that the tokenizer needs besides its vocabulary: content by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerOnBase:
+    """What a tokenizer that stands in front of another one takes from it.
+
+    Args:
+        base: the other tokenizer.
+    """
+
+    base: Tokenizer
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether case is folded before lookup."""
+        return self.base.lowercase
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Ids that ``encode`` adds before those of a text."""
+        return self.base.prefix
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """Ids that ``encode`` adds after those of a text."""
+        return self.base.suffix
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text._offsets import append_span
-from paddlenlp_embtune.text.base import Tokenizer
+from paddlenlp_embtune.text.base import Tokenizer, TokenizerOnBase
 from paddlenlp_embtune.text.cleaning_steps import CLEANING_STEPS, apply_cleaning, trace_cleaning
 from paddlenlp_embtune.text.normalization import CLEANING
 from paddlenlp_embtune.text.vocabulary import Vocabulary
@@ -17,7 +17,7 @@ __all__ = ["CleaningTokenizer", "with_cleaning", "without_cleaning"]
 
 
 @dataclasses.dataclass(frozen=True)
-class CleaningTokenizer:
+class CleaningTokenizer(TokenizerOnBase):
     """Applies cleaning steps to a text, and splits what is left with another tokenizer.
 
     Args:
@@ -27,7 +27,6 @@ class CleaningTokenizer:
         DataError: a step is unknown or stands there twice, there is none, or ``base`` has steps itself.
     """
 
-    base: Tokenizer
     steps: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -43,21 +42,6 @@ class CleaningTokenizer:
     def vocabulary(self) -> Vocabulary:
         """The tokens of ``base``."""
         return self.base.vocabulary
-
-    @property
-    def lowercase(self) -> bool:
-        """Whether case is folded before lookup."""
-        return self.base.lowercase
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Ids that ``encode`` adds before those of a text."""
-        return self.base.prefix
-
-    @property
-    def suffix(self) -> tuple[int, ...]:
-        """Ids that ``encode`` adds after those of a text."""
-        return self.base.suffix
 
     @property
     def cleaning(self) -> int:

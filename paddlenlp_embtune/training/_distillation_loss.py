@@ -10,7 +10,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import DistillSpec, GroupSpec
 from paddlenlp_embtune.data import ROW_WEIGHTS, TEACHER_LOGITS, TEACHER_VECTORS, UNLABELLED
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.models import captured_features, feature_width
+from paddlenlp_embtune.models import captured_features, feature_width, weighted_mean
 
 paddle = compat.require_paddle()
 
@@ -37,7 +37,7 @@ def softened_divergence(student: Any, teacher: Any, *, temperature: float, weigh
     """
     log_softmax = paddle.nn.functional.log_softmax
     ours, theirs = (log_softmax(logits.astype("float32") / temperature) for logits in (student, teacher))
-    return _mean((theirs.exp() * (theirs - ours)).sum(axis=-1), weights) * temperature**2
+    return weighted_mean((theirs.exp() * (theirs - ours)).sum(axis=-1), weights) * temperature**2
 
 
 def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: DistillSpec, criterion: Criterion) -> tuple[Any, Any]:
@@ -71,12 +71,8 @@ def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: Distil
     if with_map:
         distance = getattr(inner, MAP)(seen[-1]).astype("float32") - vectors.astype("float32")
         squares = distance.square()
-        loss = loss + (squares.mean() if weights is None else _mean(squares.mean(axis=-1), weights)) * spec.hidden
+        loss = loss + (squares.mean() if weights is None else weighted_mean(squares.mean(axis=-1), weights)) * spec.hidden
     return loss, logits
-
-
-def _mean(rows: Any, weights: Any) -> Any:
-    return rows.mean() if weights is None else (rows * weights).sum() / weights.sum()
 
 
 def add_map(model: Any, *, width: int) -> GroupSpec:

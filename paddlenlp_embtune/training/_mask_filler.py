@@ -11,6 +11,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.data.augmentation import Guesses, MaskFiller
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids, pad
 from paddlenlp_embtune.training.initialize import pretrained_encoder
 
@@ -82,9 +83,7 @@ class _Filler:
         with paddle.no_grad():
             places: Any = paddle.to_tensor(rows * batch.shape[1] + columns)
             logits = self._model(paddle.to_tensor(batch), places).numpy()[:, self._characters]
-        shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        for row, own in zip(rows, shares, strict=True):
+        for row, own in zip(rows, softmax(logits), strict=True):
             best = np.argsort(-own, kind="stable")[:_LIKELIEST]
             found[row].append([(self._names[self._characters[place]], round(float(own[place]), 4)) for place in best])
         return found

@@ -185,13 +185,11 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     how: dict[str, Any] = {"text_column": data.text_column, "encoding": data.encoding, "quoting": data.quoting}
-    columns = {**how, "label_column": data.label_column, "skip_empty": data.skip_empty}
-    columns["weight_column"] = data.weight_column
-    rows = read_examples(data.train, **columns)
+    rows = read_examples(data.train, **data.reading())
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
-        dev = read_examples(data.dev, **columns)
+        dev = read_examples(data.dev, **data.reading())
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     check_cleaning((rows, dev), recipe.text.cleaning)

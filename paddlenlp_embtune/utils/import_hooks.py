@@ -11,7 +11,24 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-__all__ = ["after_import", "find_spec"]
+__all__ = ["OtherFinders", "after_import", "find_spec"]
+
+
+class OtherFinders:
+    """What a finder asks when it wants to change a module that others find."""
+
+    def __init__(self) -> None:
+        self._busy: set[str] = set()
+
+    def find(self, fullname: str) -> ModuleSpec | None:
+        """Find a module as Python does without the finder that asks; None while it asks for this very module."""
+        if fullname in self._busy:
+            return None
+        self._busy.add(fullname)
+        try:
+            return importlib.util.find_spec(fullname)
+        finally:
+            self._busy.discard(fullname)
 
 
 class _AfterImport(importlib.abc.MetaPathFinder):
@@ -19,17 +36,11 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
     def __init__(self) -> None:
         self.callbacks: dict[str, list[Callable[[types.ModuleType], None]]] = {}
-        self._busy: set[str] = set()
+        self._others = OtherFinders()
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None) -> ModuleSpec | None:
         self._hand_over_finished(but=fullname)
-        if fullname not in self.callbacks or fullname in self._busy:
-            return None
-        self._busy.add(fullname)
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._busy.discard(fullname)
+        spec = self._others.find(fullname) if fullname in self.callbacks else None
         if spec is not None and spec.loader is not None and not isinstance(spec.loader, type):
             # The loaders of built-in and frozen modules are classes, shared by all such modules; those are reported later.
             self._watch(spec.loader)

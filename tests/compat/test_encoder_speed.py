@@ -15,6 +15,7 @@ from paddlenlp.transformers import BertConfig, BertModel, ErnieConfig, ErnieMode
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat.encoder_patch import speed_up_encoder
 from paddlenlp_embtune.compat.functional import attention, dropout
+from tests.compat.parameters import freeze, shift_vectors
 
 F = paddle.nn.functional
 IDS = np.array([[5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 0, 0], [15, 16, 0, 0, 0, 0]])
@@ -43,10 +44,7 @@ def encoder(family: str = "bert", *, dropout: float = 0.0) -> Any:
             initializer_range=0.3,
         )
     )
-    generator = np.random.default_rng(0)
-    for parameter in made.parameters():
-        if parameter.ndim == 1:
-            parameter.set_value(parameter + paddle.to_tensor(generator.normal(0, 0.3, parameter.shape).astype("float32")))
+    shift_vectors(made)
     made.train()
     return made
 
@@ -103,9 +101,7 @@ def test_a_model_sped_up_twice_is_undone_by_the_first() -> None:
 @pytest.mark.parametrize("pattern", ["embeddings", "embeddings encoder.layers.0", "norm", "weight", "bias"])
 def test_frozen_parameters_get_no_gradient_and_the_others_the_same(pattern: str) -> None:
     model = encoder()
-    for name, parameter in model.named_parameters():
-        parameter.stop_gradient = any(part in name for part in pattern.split())
-    compat.fix_layer_norm_gradients(model)  # Paddle's own is wrong where a scale is frozen
+    freeze(model, pattern)
     before = backward(model)
     compat.restore_layer_norms(model)
     speed_up_encoder(model)

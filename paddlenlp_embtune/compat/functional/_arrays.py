@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.compat.paddle import cpu_place, empty_on_cpu, require_paddle
 
 __all__ = ["Array", "array_of", "as_rows", "empty_tensor", "fresh_array", "tensor_of"]
 
@@ -39,23 +38,17 @@ def fresh_array(tensor: Any) -> Array:
 
 def empty_tensor(shape: Sequence[int]) -> Any:
     """Make a float32 tensor on the CPU whose values are to be written; for :func:`fresh_array`."""
-    paddle = require_paddle()
-    return paddle._C_ops.empty(list(shape), paddle.float32, _cpu())
+    return empty_on_cpu(shape, require_paddle().float32)
 
 
 def tensor_of(array: Array) -> Any:
     """Hand an array over to Paddle without a copy."""
     paddle = require_paddle()
     # What paddle.from_dlpack does, which tries twice and looks for other devices.
-    return paddle.Tensor(paddle.base.core.from_dlpack(array.__dlpack__()), place=_cpu())
+    return paddle.Tensor(paddle.base.core.from_dlpack(array.__dlpack__()), place=cpu_place())
 
 
 def as_rows(tensor: Any) -> Any:
     """Look at (..., D) as (N, D)."""
     shape = tensor.shape
     return tensor if len(shape) == 2 else require_paddle()._C_ops.reshape(tensor, [-1, shape[-1]])
-
-
-@functools.cache
-def _cpu() -> Any:
-    return require_paddle().CPUPlace()

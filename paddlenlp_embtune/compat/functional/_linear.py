@@ -10,7 +10,7 @@ from paddlenlp_embtune.compat.functional._arrays import as_rows
 from paddlenlp_embtune.compat.functional._autograd import make_operator, save_inputs, wanted_gradients
 from paddlenlp_embtune.compat.paddle import require_paddle
 
-__all__ = ["backward", "forward", "linear"]
+__all__ = ["backward", "forward", "linear", "sum_of_rows"]
 
 
 def linear(hidden: Any, weight: Any, bias: Any | None, *, bf16: bool = False) -> Any:
@@ -50,10 +50,14 @@ def backward(context: Any, gradient: Any) -> Any:
     gradients = (
         lambda: _shaped(onednn.matmul(arrived, weight, transpose_y=True), context.shape),
         lambda: onednn.matmul(rows, arrived, transpose_x=True),
-        # A product with ones, as Paddle's own sum over rows runs at a tenth of the memory's speed.
-        lambda: require_paddle()._C_ops.matmul(_ones(gradient.shape[0]), gradient, False, False),
+        lambda: sum_of_rows(gradient),
     )
     return wanted_gradients(context, *gradients)
+
+
+def sum_of_rows(gradient: Any) -> Any:
+    """Sum (N, D) to (D,), by a product with ones, as Paddle's own sum over rows runs at a tenth of the memory's speed."""
+    return require_paddle()._C_ops.matmul(_ones(gradient.shape[0]), gradient, False, False)
 
 
 def _shaped(rows: Any, shape: list[int]) -> Any:

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from paddlenlp_embtune.compat import onednn
-from paddlenlp_embtune.compat.functional._arrays import array_of, tensor_of
 from paddlenlp_embtune.compat.functional._autograd import make_operator, wanted_gradients
+from paddlenlp_embtune.compat.functional._linear import sum_of_rows
 
 __all__ = ["tied_linear"]
 
@@ -37,6 +37,6 @@ def _backward(context: Any, gradient: Any) -> Any:
     gradients = (
         lambda: onednn.matmul(arrived, table),
         lambda: onednn.matmul(arrived, hidden, transpose_x=True),
-        lambda: tensor_of(array_of(gradient).sum(axis=0)),
+        lambda: sum_of_rows(gradient),
     )
     return wanted_gradients(context, *gradients)

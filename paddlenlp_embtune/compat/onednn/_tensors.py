@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from paddlenlp_embtune.compat.onednn import _primitives, _tasks
 from paddlenlp_embtune.compat.onednn._proof import is_product, is_rounded
-from paddlenlp_embtune.compat.paddle import require_paddle
+from paddlenlp_embtune.compat.paddle import empty_on_cpu, require_paddle
 from paddlenlp_embtune.errors import HostError
 
 __all__ = ["onednn_matmul", "onednn_rounding", "paddle_matmul"]
@@ -83,15 +82,7 @@ def _primitive(task: _primitives.Task) -> _primitives.Primitive | None:
 
 def _new(shape: Sequence[int], dtype: Any, *, proven: bool | None) -> Any:
     """Make a tensor whose values will be written; where it is not known that they are, they are NaN first."""
-    paddle = require_paddle()
-    if not proven:
-        return paddle.full(shape, math.nan, dtype)
-    return paddle._C_ops.empty(list(shape), dtype, _cpu())  # a third of the time that paddle.empty takes
-
-
-@functools.cache
-def _cpu() -> Any:
-    return require_paddle().CPUPlace()
+    return empty_on_cpu(shape, dtype) if proven else require_paddle().full(shape, math.nan, dtype)
 
 
 def _takes(paddle: Any, tensor: Any) -> bool:

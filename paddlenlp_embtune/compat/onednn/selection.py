@@ -103,7 +103,7 @@ def require_bf16() -> None:
 def use_precision(precision: str) -> CpuKernels:
     """Select the precision of products with weights, by name or, for ``auto``, by a measurement of about a tenth of a second.
 
-    Products of bfloat16 are oneDNN's, and then so is the rest: with two threads, two libraries would compete for the cores.
+    Products of bfloat16 are oneDNN's, and then so is the rest.
 
     Args:
         precision: ``fp32``, which keeps the kernels as they are; ``bf16``; or ``auto``, which takes that where the processor

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_embtune.text import code_points
+
 __all__ = ["edit_distances"]
 
 Ints = npt.NDArray[np.int64]
@@ -79,6 +81,5 @@ def _matrix(texts: Sequence[str], width: int, *, before: int, filler: int) -> tu
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     codes = np.full((len(texts), width + 2 * before), filler, dtype=np.uint32)
     inside = np.arange(width)[None] < lengths[:, None]
-    flat = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    codes[:, before : before + width][inside] = flat
+    codes[:, before : before + width][inside] = code_points(texts)
     return codes, lengths

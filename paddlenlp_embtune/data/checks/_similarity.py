@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.data.checks._edit_distance import edit_distances
+from paddlenlp_embtune.text import code_points
 
 __all__ = ["LEAST_LENGTH", "similar_pairs"]
 
@@ -91,7 +92,7 @@ def _pair_codes(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint64], Ints]:
 
     The last character of a text pairs with itself, and never with the first of the next text.
     """
-    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    codes = code_points(texts).astype(np.uint64)
     ends = np.cumsum([len(text) for text in texts])
     following = np.roll(codes, -1)
     following[ends - 1] = codes[ends - 1]

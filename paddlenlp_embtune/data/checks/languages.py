@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from paddlenlp_embtune.data.checks.rows import CheckedRows, Place
+from paddlenlp_embtune.text import code_points
 
 __all__ = ["Languages", "language_profile"]
 
@@ -88,7 +89,7 @@ def language_profile(rows: CheckedRows) -> Languages:
     firsts = np.array([first for first, _ in _SCRIPTS], dtype=np.uint32)
     kinds = np.array([_NAMES.index(name) for _, name in _SCRIPTS], dtype=np.int64)
     texts = ["".join(text.split()) for text in rows.texts]
-    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    codes = code_points(texts)
     kind = kinds[np.searchsorted(firsts, codes, side="right") - 1]
     row = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     table = np.bincount(row * len(_NAMES) + kind, minlength=len(texts) * len(_NAMES)).reshape(len(texts), len(_NAMES))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.evaluation._scipy import import_scipy
+from paddlenlp_embtune.text import code_points
 
 __all__ = ["CharacterNgrams"]
 
@@ -97,7 +98,7 @@ class _Ngrams:
 def _ngrams(texts: Sequence[str], longest: int) -> list[_Ngrams]:
     """Return the n-grams of all texts, shortest first."""
     cleaned = [_SPACES.sub(" ", text.lower()) for text in texts]
-    points = np.frombuffer("".join(cleaned).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
+    points = code_points(cleaned).astype(np.int64)
     of_text = np.repeat(np.arange(len(texts)), [len(text) for text in cleaned])
     found, codes = [_distinct(points, of_text)], points
     for more in range(1, longest):

@@ -24,7 +24,7 @@ class FasttextBaseline:
 
     Args:
         tokens: ``char``, or ``word`` (jieba).
-        seed: seeds the vectors.
+        seed: seeds the vectors and the order of the rows.
     Raises:
         MissingDependencyError: fasttext or jieba is not installed.
     Source:
@@ -54,9 +54,7 @@ class FasttextBaseline:
         order = np.random.default_rng(self._seed).permutation(len(texts))
         with tempfile.TemporaryDirectory(prefix="embtune-") as folder:
             path = Path(folder) / "rows.txt"
-            lines = (
-                f"{_LABEL}{number[label]} {self._split(text)}" for text, label in ((texts[row], labels[row]) for row in order)
-            )
+            lines = (f"{_LABEL}{number[labels[row]]} {self._split(texts[row])}" for row in order)
             path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="replace")
             self._model = self._fasttext.train_supervised(str(path), thread=1, seed=self._seed, verbose=0, **_OPTIONS)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -56,11 +57,13 @@ def build_baseline(name: str, texts: Sequence[str] = (), labels: Sequence[str] =
         return TfidfBaseline(2, lambda: logistic_regression(seed=seed))
     if name == "tfidf-svm":
         return TfidfBaseline(3, lambda: linear_svm(seed=seed))
-    kinds = ("char", "word") if texts else ("char",)
-    if len(kinds) == 1:
+    if not texts:
         return FasttextBaseline(seed=seed)
-    best = max(kinds, key=lambda kind: out_of_fold_f1(lambda: FasttextBaseline(kind, seed=seed), texts, labels, seed=seed))
-    return FasttextBaseline(best, seed=seed)
+    scores = {
+        kind: out_of_fold_f1(functools.partial(FasttextBaseline, kind, seed=seed), texts, labels, seed=seed)
+        for kind in ("char", "word")
+    }
+    return FasttextBaseline(max(scores, key=scores.__getitem__), seed=seed)
 
 
 def predict_labels(baseline: Baseline, texts: Sequence[str]) -> list[str]:

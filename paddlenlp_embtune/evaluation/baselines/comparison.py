@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_embtune.config import AUTO_BASELINE
 from paddlenlp_embtune.evaluation.baselines.baseline import build_baseline, out_of_fold_f1, predict_labels
@@ -84,14 +83,15 @@ def compare_with_baseline(
         ``p``; ``ahead``, ``model``, ``baseline`` or None where that is not known; and ``summary``, the same in a sentence.
     """
     number = {label: index for index, label in enumerate(labels)}
+    answers = {name: [number[label] for label in labelled] for name, labelled in found.answers.items()}
     candidates = {}
-    for name, answers in found.answers.items():
-        report = classification_report(truth, [number[answer] for answer in answers], labels)
+    for name, answered in answers.items():
+        report = classification_report(truth, answered, labels)
         candidates[name] = {key: report[key] for key in ("accuracy", "f1_macro")}
         if name in found.out_of_fold:
             candidates[name]["out_of_fold_f1_macro"] = found.out_of_fold[name]
-    pair = (_numbers(found.answers[found.name], number), np.asarray(predicted, dtype=np.int64))
-    compared = compare(np.asarray(truth, dtype=np.int64), *pair, len(labels), resamples=_RESAMPLES)
+    right, ours, theirs = (np.asarray(each, dtype=np.int64) for each in (truth, answers[found.name], predicted))
+    compared = compare(right, ours, theirs, len(labels), resamples=_RESAMPLES)
     ahead = _ahead(compared)
     return {
         "name": found.name,
@@ -102,10 +102,6 @@ def compare_with_baseline(
         "ahead": ahead,
         "summary": _summary(found, compared, ahead, chosen_on_them=chosen_on_them),
     }
-
-
-def _numbers(answers: Sequence[str], number: Mapping[str, int]) -> npt.NDArray[np.int64]:
-    return np.asarray([number[answer] for answer in answers], dtype=np.int64)
 
 
 def _difference(figure: Figure) -> dict[str, Any]:

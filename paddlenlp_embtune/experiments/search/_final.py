@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import StudyError
+from paddlenlp_embtune.experiments._bootstrap import Ids, interval_of, measure, measured
 from paddlenlp_embtune.experiments.arms import Arm
 from paddlenlp_embtune.experiments.cell import Cell, CellResult, DataSet
 from paddlenlp_embtune.experiments.runner import run_cells
@@ -20,8 +20,6 @@ from paddlenlp_embtune.experiments.runner import run_cells
 __all__ = ["Final", "compare_recipes", "paired_interval"]
 
 _RESAMPLES, _AT_ONCE = 4000, 250
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +103,7 @@ def _final(answers: Sequence[tuple[CellResult, CellResult]], metric: str) -> Fin
     first = answers[0][0]
     truth, labels = np.asarray(first.truth), len(first.labels)
     a, b = (np.stack([np.asarray(pair[side].predicted) for pair in answers]) for side in (0, 1))
-    scores = [_scores(truth, each, labels, np.ones((1, len(truth))), metric)[0] for each in (a, b)]
+    scores = [measure(truth, each, labels, metric) for each in (a, b)]
     return Final(
         metric=metric,
         default=tuple(map(float, scores[0])),
@@ -140,27 +138,12 @@ def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str,
     generator = np.random.default_rng(seed)
     parts = []
     for _ in range(_RESAMPLES // _AT_ONCE):
-        drawn = generator.multinomial(len(truth), counts / len(truth), size=_AT_ONCE).astype(np.float64)
-        gains = _scores(right, other, num_labels, drawn, metric) - _scores(right, one, num_labels, drawn, metric)
+        drawn = generator.multinomial(len(truth), counts / len(truth), size=_AT_ONCE).astype(np.float32)
+        gains = measured(drawn, right, other, num_labels, metric) - measured(drawn, right, one, num_labels, metric)
         seeds = generator.integers(0, len(a), size=gains.shape)
         parts.append(np.take_along_axis(gains, seeds, axis=1).mean(axis=1))
-    low, high = np.quantile(np.concatenate(parts), (0.025, 0.975))
-    return float(low), float(high)
-
-
-def _scores(truth: Ids, answers: Ids, num_labels: int, drawn: Floats, metric: str) -> Floats:
-    """Return the metric of each run on each draw: (S, N) answers and (R, N) counts of rows, N kinds of rows, to (R, S)."""
-    right = np.eye(num_labels)[truth]
-    columns = []
-    for answer in answers:
-        said = np.eye(num_labels)[answer]
-        hits = drawn @ (right * said)
-        if metric == "accuracy":
-            columns.append(hits.sum(axis=1) / drawn.sum(axis=1))
-            continue
-        sizes = drawn @ (right + said)
-        columns.append(np.divide(2 * hits, sizes, out=np.zeros_like(hits), where=sizes > 0).mean(axis=1))
-    return np.stack(columns, axis=1)
+    low, high = interval_of(np.concatenate(parts))
+    return low, high
 
 
 def _arm(recipe: Recipe, name: str) -> Arm:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.config import DataSpec, Recipe
-from paddlenlp_embtune.data import Examples, discover_labels, hold_out, read_examples
+from paddlenlp_embtune.data import discover_labels, hold_out, read_examples
 from paddlenlp_embtune.errors import DataError, RecipeError
+from paddlenlp_embtune.experiments._row_files import write_rows
 from paddlenlp_embtune.experiments.cell import DataSet
-from paddlenlp_embtune.utils.files.atomic_io import sha256_of, write_text
-from paddlenlp_embtune.utils.json_yaml import dump_json
+from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
 __all__ = ["SearchRows", "prepare_rows"]
 
@@ -61,11 +61,12 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
             f"data.weight_column is {data.weight_column!r}, but the comparison at the end of a search knows no weights of "
             "rows; leave it out, or compare recipes with embtune train"
         )
-    rows, labels = _read(data, data.train), None
+    reading = data.reading()
+    rows = read_examples(data.train, **reading)
     labels = discover_labels(rows, data.labels)
-    dev = None if data.dev is None else _read(data, data.dev)
+    dev = None if data.dev is None else read_examples(data.dev, **reading)
     if test is not None:
-        measured, stops_on = _read(data, test), dev
+        measured, stops_on = read_examples(test, **reading), dev
         note = f"trials are compared on the development rows; the end is measured on {test}, which no trial sees"
     elif dev is not None:
         measured, stops_on = dev, None
@@ -86,7 +87,7 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
                 f"{measured.source} has the label {label!r}, which no training row has; expected {', '.join(labels)}"
             )
     paths = {
-        name: _write(part, folder / "rows" / f"{name}.jsonl")
+        name: write_rows(part, folder / "rows" / f"{name}.jsonl")
         for name, part in (("train", rows), ("dev", stops_on), ("test", measured))
         if part is not None
     }
@@ -101,14 +102,3 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
     final = DataSet(name="rows", train=paths["train"], dev=paths.get("dev"), test=paths["test"])
     count = len(rows) if stops_on is not None else round(len(rows) * (1 - data.dev_ratio))
     return SearchRows(kept, final, note, identity, count, len(labels))
-
-
-def _read(data: DataSpec, path: str) -> Examples:
-    names = ("text_column", "label_column", "skip_empty", "encoding", "quoting")
-    return read_examples(path, **{name: getattr(data, name) for name in names})
-
-
-def _write(rows: Examples, path: Path) -> str:
-    lines = (dump_json({"text": text, "label": label}) for text, label in zip(rows.texts, rows.labels, strict=True))
-    write_text(path, "\n".join(lines) + "\n")
-    return str(path.absolute())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import EmbtuneError
+from paddlenlp_embtune.inference import open_session
 from paddlenlp_embtune.models import LayerCache
 from paddlenlp_embtune.text import pad
 
@@ -63,14 +62,9 @@ def _by_onnx_runtime(cache: LayerCache) -> Compute:
     """Export the lowest layers and load the program."""
     from paddlenlp_embtune.export import export_onnx
 
-    runtime: Any = importlib.import_module("onnxruntime")
-    settings = runtime.SessionOptions()
-    settings.log_severity_level = 4
-    settings.intra_op_num_threads = compat.cpu_setup().threads
-    settings.enable_mem_pattern = False  # every batch has a shape of its own
     with tempfile.TemporaryDirectory(prefix="embtune-") as folder:
         (name,) = export_onnx(cache.lowest_layers(), Path(folder))
-        session = runtime.InferenceSession(str(Path(folder) / name), settings, providers=["CPUExecutionProvider"])
+        session = open_session(Path(folder) / name, ["CPUExecutionProvider"], num_threads=compat.cpu_setup().threads)
     (given,), (asked,) = session.get_inputs(), session.get_outputs()
 
     def compute(ids: Ids) -> npt.NDArray[np.float32]:

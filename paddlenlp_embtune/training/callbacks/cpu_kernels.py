@@ -34,9 +34,8 @@ class CpuKernelsCallback(EmbtuneCallback):
     """Lets encoders and text CNNs compute their steps by faster operators and kernels; other models stay as they are.
 
     See :func:`compat.speed_up_encoder`, :func:`compat.window_maxima`, :func:`compat.speed_up_optimizer`,
-    :func:`compat.onednn.cpu_kernels` and
-    :func:`compat.onednn.use_precision`. A resumed run keeps the kernels that it began with, as others round differently.
-    Evaluations are computed in float32.
+    :func:`compat.onednn.cpu_kernels` and :func:`compat.onednn.use_precision`. A resumed run keeps the kernels that it began
+    with, as others round differently. Evaluations are computed in float32.
 
     Args:
         precision: of an encoder's products: ``fp32``, ``bf16`` or ``auto``.

@@ -101,9 +101,10 @@ class LayerCacheCallback(EmbtuneCallback):
             OSError: the disk has no room for them.
         """
         began = time.perf_counter()
-        model_was_training = self._model.training
-        self._model.eval()
-        engine, compute = ("paddle", None) if self._engine == "paddle" else choose_engine(cache, texts)
+        engine, compute = ("paddle", None)
+        if self._engine != "paddle":
+            with cache.evaluating():
+                engine, compute = choose_engine(cache, texts)
         if self._engine not in (None, engine):
             logger.warning(
                 "the frozen layers are computed by %s, where the run that is continued had %s: the last digits may differ",
@@ -112,8 +113,6 @@ class LayerCacheCallback(EmbtuneCallback):
             )
         self._engine = engine
         cache.fill(texts, compute=compute, half=True, folder=folder, most_in_memory=self.memory_megabytes * 2**20)
-        if model_was_training:
-            self._model.train()
         self.record.write(
             "cached",
             layers=cache.depth,

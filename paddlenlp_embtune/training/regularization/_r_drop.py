@@ -8,6 +8,7 @@ from typing import Any
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.data import ROW_WEIGHTS
 from paddlenlp_embtune.errors import HostError
+from paddlenlp_embtune.models import weighted_mean
 
 paddle = compat.require_paddle()
 
@@ -58,7 +59,7 @@ def symmetric_divergence(first: Any, second: Any, *, weights: Any = None) -> Any
     log_softmax = paddle.nn.functional.log_softmax
     one, other = (log_softmax(logits.astype("float32"), axis=-1) for logits in (first, second))
     rows = ((one.exp() - other.exp()) * (one - other)).sum(axis=-1)
-    return rows.mean() if weights is None else (rows * weights).sum() / weights.sum()
+    return weighted_mean(rows, weights)
 
 
 def _logits(outputs: Any) -> Any:

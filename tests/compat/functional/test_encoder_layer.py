@@ -12,6 +12,7 @@ import pytest
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.compat import functional, speed_up_encoder
+from tests.compat.parameters import freeze, shift_vectors
 
 HIDDEN, MASK = (3, 5, 8), np.array([[0, 0, 0, 0, 0], [0, 0, 0, -1e4, -1e4], [0, -1e4, -1e4, -1e4, -1e4]], "float32")
 ERF = np.vectorize(math.erf)
@@ -21,10 +22,7 @@ def layer(*, dropout: float = 0.0, inner: float = 0.0, **options: Any) -> Any:
     """A layer whose norms and biases are not the 1 and 0 that hide mistakes."""
     paddle.seed(6)
     made = paddle.nn.TransformerEncoderLayer(8, 2, 12, dropout, "gelu", dropout, inner, **options)
-    generator = np.random.default_rng(0)
-    for parameter in made.parameters():
-        if parameter.ndim == 1:
-            parameter.set_value(parameter + paddle.to_tensor(generator.normal(0, 0.3, parameter.shape).astype("float32")))
+    shift_vectors(made)
     made.train()
     return made
 
@@ -120,9 +118,7 @@ def test_it_is_double_precision_within_rounding(entered: list[Any]) -> None:
 @pytest.mark.parametrize("pattern", ["", "norm", "weight", "self_attn", "linear1 linear2", "bias"])
 def test_frozen_parts_get_no_gradient_and_the_others_the_same(entered: list[Any], pattern: str) -> None:
     model = layer()
-    for name, parameter in model.named_parameters():
-        parameter.stop_gradient = any(part in name for part in pattern.split())
-    compat.fix_layer_norm_gradients(model)  # Paddle's own is wrong where a scale is frozen
+    freeze(model, pattern)
     before = passed(model)
     compat.restore_layer_norms(model)
     speed_up_encoder(model)

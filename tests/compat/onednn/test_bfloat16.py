@@ -16,13 +16,13 @@ from paddlenlp_embtune.compat import functional, onednn
 from paddlenlp_embtune.compat.onednn import _library, _primitives, _trial, selection
 from paddlenlp_embtune.compat.onednn._tensors import onednn_matmul, onednn_rounding
 from paddlenlp_embtune.errors import HostError
+from tests.compat.onednn.factors import LAYOUTS, UNIT, fuzzed, turned
 from tests.helpers import python
 
 pytestmark = pytest.mark.usefixtures("multiplies_bf16")
 
 ROOT = Path(__file__).parents[3]
-LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]
-UNIT, ROUNDED, SMALLEST = 2.0**-24, 2.0**-8, 2.0**-126
+ROUNDED, SMALLEST = 2.0**-8, 2.0**-126
 
 
 def by_onednn(left: Any, right: Any, transpose_x: bool = False, transpose_y: bool = False, bias: Any | None = None) -> Any:
@@ -33,10 +33,6 @@ def by_onednn(left: Any, right: Any, transpose_x: bool = False, transpose_y: boo
     assert found is not None
     assert found.dtype == paddle.float32
     return found.numpy()
-
-
-def turned(values: np.ndarray, transposed: bool) -> Any:
-    return paddle.to_tensor(np.ascontiguousarray(values.swapaxes(-1, -2) if transposed else values))
 
 
 def compare(found: np.ndarray, left: np.ndarray, right: np.ndarray, bias: np.ndarray | None = None) -> None:
@@ -50,26 +46,11 @@ def compare(found: np.ndarray, left: np.ndarray, right: np.ndarray, bias: np.nda
     assert (np.abs(found - (wide[0] @ wide[1] + added)) <= bound + lost).all()
 
 
-def draw(generator: np.random.Generator, *shape: int) -> np.ndarray:
-    values = generator.normal(size=shape) * 10.0 ** generator.integers(-6, 7)
-    kind = generator.integers(4)
-    if kind == 0:
-        values[generator.random(shape) < 0.5] = 0
-    elif kind == 1:
-        values[generator.random(shape) < 0.2] *= 1e-40
-    return values.astype("float32")
-
-
 @pytest.mark.parametrize("seed", range(40))
 def test_fuzzed_shapes_agree_with_double_precision(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    rows, inner, columns = (int(2 ** generator.uniform(0, bits)) for bits in (11.6, 10, 10))
-    left, right = draw(generator, rows, inner), draw(generator, inner, columns)
-    bias = draw(generator, columns) if seed % 2 else None
-    transposed = LAYOUTS[seed % 4]
-    tensor = None if bias is None else paddle.to_tensor(bias)
-    found = by_onednn(turned(left, transposed[0]), turned(right, transposed[1]), *transposed, bias=tensor)
-    compare(found, left, right, bias)
+    given = fuzzed(seed)
+    found = by_onednn(*given.tensors(), *given.transposed, bias=given.bias_tensor())
+    compare(found, given.left, given.right, given.bias)
 
 
 @pytest.mark.parametrize("transposed", LAYOUTS)

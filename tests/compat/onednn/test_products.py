@@ -16,19 +16,13 @@ from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.onednn import _primitives, _tasks
 from paddlenlp_embtune.compat.onednn._tensors import onednn_matmul
 from paddlenlp_embtune.errors import HostError
+from tests.compat.onednn.factors import LAYOUTS, UNIT, fuzzed, turned
 
 pytestmark = pytest.mark.usefixtures("usable")
-
-LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]
-UNIT = 2.0**-24
 
 
 def by_onednn(left: Any, right: Any, transpose_x: bool = False, transpose_y: bool = False, bias: Any | None = None) -> Any:
     return onednn_matmul(left, right, transpose_x=transpose_x, transpose_y=transpose_y, bias=bias)
-
-
-def turned(values: np.ndarray, transposed: bool) -> Any:
-    return paddle.to_tensor(np.ascontiguousarray(values.swapaxes(-1, -2) if transposed else values))
 
 
 def compare(found: Any, left: np.ndarray, right: np.ndarray, bias: np.ndarray | None) -> None:
@@ -41,30 +35,11 @@ def compare(found: Any, left: np.ndarray, right: np.ndarray, bias: np.ndarray | 
     assert (np.abs(found.numpy() - expected) <= 1.1 * inner * UNIT * terms + inner * 2.0**-126).all()
 
 
-def draw(generator: np.random.Generator, *shape: int) -> np.ndarray:
-    values = generator.normal(size=shape) * 10.0 ** generator.integers(-6, 7)
-    kind = generator.integers(4)
-    if kind == 0:
-        values[generator.random(shape) < 0.5] = 0
-    elif kind == 1:
-        values[generator.random(shape) < 0.2] *= 1e-40
-    return values.astype("float32")
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_fuzzed_shapes_agree_with_double_precision(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    rows, inner, columns = (int(2 ** generator.uniform(0, bits)) for bits in (11.6, 10, 10))
-    left, right = draw(generator, rows, inner), draw(generator, inner, columns)
-    bias = draw(generator, columns) if seed % 2 else None
-    transposed = LAYOUTS[seed % 4]
-    found = by_onednn(
-        turned(left, transposed[0]),
-        turned(right, transposed[1]),
-        *transposed,
-        bias=None if bias is None else paddle.to_tensor(bias),
-    )
-    compare(found, left, right, bias)
+    given = fuzzed(seed)
+    found = by_onednn(*given.tensors(), *given.transposed, bias=given.bias_tensor())
+    compare(found, given.left, given.right, given.bias)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 15, 16, 17, 688, 3000])
