@@ -282,8 +282,12 @@ def test_a_resumed_run_leaves_out_the_same_share(site: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_plugin_can_be_blocked(site: Path) -> None:
-    found = json.loads(embtune(site, "--block", "reviews", "plugins", "--json").stdout)
-    assert {row["name"] for row in found["plugins"]} == {"builtin", "discriminative", "e5", "sample_weights"}
+    known, left = (
+        {row["name"] for row in json.loads(embtune(site, *block, "plugins", "--json").stdout)["plugins"]}
+        for block in ([], ["--block", "reviews"])
+    )
+    assert known - left == {"reviews"}
+    assert "builtin" in left
     refused = embtune(site, "--block", "review", "plugins", check=False)
     assert refused.returncode == 1
     assert "did you mean 'reviews'" in refused.stderr

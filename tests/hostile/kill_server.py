@@ -51,7 +51,7 @@ def keep_programs() -> None:
     """Translate each program once: that takes a process of its own, and seconds, and makes none of the calls counted here."""
     from paddlenlp_embtune.export import onnx as exporting
 
-    store, translate = Path(tempfile.mkdtemp(prefix="programs-")), exporting._translate
+    store, translate = Path(tempfile.mkdtemp(prefix="programs-")), exporting.translate
 
     def kept(program: Path, weights: Path, target: Path) -> None:
         known = store / hashlib.sha256(program.read_bytes() + weights.read_bytes()).hexdigest()
@@ -60,7 +60,7 @@ def keep_programs() -> None:
             shutil.copyfile(target, known)
         shutil.copyfile(known, target)
 
-    exporting._translate = kept
+    exporting.translate = kept
 
 
 def prepare(task: dict[str, Any]) -> None:
