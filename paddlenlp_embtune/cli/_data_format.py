@@ -1,4 +1,4 @@
-"""How a command reads its data: the options for columns, encoding and quoting, which commands get as one value."""
+"""How a command reads its data: the options for columns, encoding, quoting and the like, which commands get as one value."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Optional, TypeVar
 
 import typer
+
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
 __all__ = ["DataFormat", "given", "reads_data", "states_data_format"]
 
@@ -21,7 +23,12 @@ _HELP = {
     "encoding": "Encoding of the data, such as gb18030 or big5; by default UTF-8, or another one that is evident.",
     "quoting": "Meaning of double quotes in TSV and CSV data: quotes around fields (csv), part of the text (none), or detected "
     "(auto).",
+    "delimiter": "Character between the fields of a table, or tab; by default by the ending, or another that is evident.",
+    "header": "Whether tables have a header; by default found out. Without one, columns are called 1, 2 and so on.",
+    "sheet": "Sheet of a workbook; by default the only one with the columns.",
+    "limit": "Read no more than so many rows of each file.",
 }
+_KINDS: dict[str, Any] = {"header": Optional[bool], "limit": Optional[int]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +38,34 @@ class DataFormat:
     Args:
         text_column: column or key of the text.
         label_column: column or key of the label.
-        encoding: of the files; None detects it.
-        quoting: ``auto``, ``csv`` or ``none``.
+        encoding, quoting, delimiter, header, sheet, limit: see :class:`ReadOptions`.
     """
 
     text_column: str = "text"
     label_column: str = "label"
     encoding: str | None = None
     quoting: str = "auto"
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    limit: int | None = None
+
+    @property
+    def options(self) -> ReadOptions:
+        """How files are read, labelled or not."""
+        return ReadOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ReadOptions)})
 
     def for_texts(self) -> dict[str, Any]:
         """Return the arguments of the functions that read texts without labels."""
-        return {"text_column": self.text_column, "encoding": self.encoding, "quoting": self.quoting}
+        return {"text_column": self.text_column, "options": self.options}
 
     def for_examples(self) -> dict[str, Any]:
         """Return the arguments of the functions that read labelled rows."""
-        return dataclasses.asdict(self)
+        return {**self.for_texts(), "label_column": self.label_column}
 
 
 def reads_data(*, labels: bool) -> Callable[[Command], Command]:
-    """Add ``--text-column``, ``--encoding`` and ``--quoting`` to a command, whose first parameter gets a :class:`DataFormat`.
+    """Add the options of how data are read to a command, whose first parameter gets a :class:`DataFormat`.
 
     Args:
         labels: also add ``--label-column``.
@@ -91,6 +106,7 @@ def _with_options(command: Command, *, defaults: dict[str, Any], collect: Callab
 
 
 def _option(name: str, default: str | None) -> Any:
-    kind: Any = str if default is not None else Optional[str]
+    kind: Any = str if default is not None else _KINDS.get(name, Optional[str])
     metavar = "auto|csv|none" if name == "quoting" else None
-    return Annotated[kind, typer.Option(metavar=metavar, help=_HELP[name])]
+    least = 1 if name == "limit" else None
+    return Annotated[kind, typer.Option(metavar=metavar, min=least, help=_HELP[name])]

@@ -52,7 +52,9 @@ __all__ = [
 
 # Training
 RecipeArgument = Annotated[Optional[Path], typer.Argument(help="Recipe (YAML); without one, the defaults.")]
-TrainingRowsOption = Annotated[Optional[str], typer.Option(help="Training set: .tsv, .csv, .json or .jsonl.")]
+TrainingRowsOption = Annotated[
+    Optional[str], typer.Option(help="Training set: a file, folder or pattern, see docs/how-to/data.md.")
+]
 DevelopmentRowsOption = Annotated[Optional[str], typer.Option(help="Development set; by default a tenth of --data.")]
 RunOption = Annotated[Path, typer.Option(help="Folder of the run: recipe, record, metrics and bundle.")]
 EpochsOption = Annotated[Optional[int], typer.Option(help="Passes over the training set; by default fewer for larger sets.")]
@@ -82,7 +84,7 @@ CalibrationRowsOption = Annotated[
 ]
 
 # Texts and tokens
-TextRowsOption = Annotated[Optional[Path], typer.Option(help="File of rows whose texts are used: .tsv, .csv, .json or .jsonl.")]
+TextRowsOption = Annotated[Optional[Path], typer.Option(help="File of rows whose texts are used.")]
 TextFileOption = Annotated[Optional[Path], typer.Option(help="File of texts, one per line (.txt).")]
 TokenizerOption = Annotated[Optional[str], typer.Option(help=f"Tokenizer: {', '.join(TOKENIZERS)}; by default char.")]
 VocabularyOption = Annotated[

@@ -9,7 +9,7 @@ from paddlenlp_embtune.embeddings.init import FALLBACKS
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.text import CLEANING_STEPS, WindowSpec
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
-from paddlenlp_embtune.utils.text_files.read_options import check_read_options
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions, check_read_options
 
 __all__ = ["DataSpec", "TextSpec", "VectorSpec", "is_path"]
 
@@ -24,7 +24,7 @@ class DataSpec:
     """Where labelled rows come from.
 
     Args:
-        train: path of the training file (TSV, CSV, JSON or JSON lines).
+        train: path of the training file, see :func:`paddlenlp_embtune.data.read_examples`; of a folder, or a pattern of files.
         dev: path of the development file; None holds ``dev_ratio`` of the training rows out, stratified by label.
         text_column: column or key of the text.
         label_column: column or key of the label.
@@ -40,6 +40,11 @@ class DataSpec:
             where that is plain.
         quoting: what double quotes in a TSV or CSV file are: quotes around fields (``csv``), text (``none``), or what the file
             looks like (``auto``).
+        delimiter: character between the fields of a table, or its name, such as ``tab``; None takes that of the file's ending,
+            or another one that gives the columns.
+        header: whether tables have a header; without one, columns are called 1, 2 and so on. None finds out.
+        sheet: name of a workbook's sheet; None takes the only one with the columns.
+        limit: read no more than so many rows of each file; None reads all.
     """
 
     train: str | None = None
@@ -53,10 +58,14 @@ class DataSpec:
     skip_empty: bool = False
     encoding: str | None = None
     quoting: str = "auto"
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         check_types(self, where="data", error=RecipeError)
-        check_read_options(self.encoding, self.quoting, where="data.", error=RecipeError)
+        check_read_options(self.read_options, where="data.", error=RecipeError)
         require(0.0 < self.dev_ratio < 1.0, "data.dev_ratio", self.dev_ratio, "above 0 and below 1")
         others = (self.text_column, self.label_column)
         require(
@@ -68,8 +77,13 @@ class DataSpec:
 
     def reading(self) -> dict[str, Any]:
         """Return how labelled rows are read, as :func:`paddlenlp_embtune.data.read_examples` takes it."""
-        names = ("text_column", "label_column", "weight_column", "skip_empty", "encoding", "quoting")
-        return {name: getattr(self, name) for name in names}
+        names = ("text_column", "label_column", "weight_column", "skip_empty")
+        return {**{name: getattr(self, name) for name in names}, "options": self.read_options}
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """How files are read, labelled or not."""
+        return ReadOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ReadOptions)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.data._records import data_files as data_files
     from paddlenlp_embtune.data.dataset import (
         ROW_WEIGHTS as ROW_WEIGHTS,
         TEACHER_LOGITS as TEACHER_LOGITS,
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
     )
-    from paddlenlp_embtune.data.readers import Examples as Examples, read_examples as read_examples
+    from paddlenlp_embtune.data.readers import (
+        Examples as Examples,
+        ReadOptions as ReadOptions,
+        read_examples as read_examples,
+    )
     from paddlenlp_embtune.data.soft_targets import SoftTargets as SoftTargets
     from paddlenlp_embtune.data.streaming import (
         read_texts as read_texts,
@@ -45,9 +50,10 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "_records": "data_files",
             "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
-            "readers": "Examples read_examples",
+            "readers": "Examples ReadOptions read_examples",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from paddlenlp_embtune.errors import DataError, any_of, expected_names, suggestion
+from paddlenlp_embtune.data.formats.columns import OpenedTable, open_table, resolve_columns
+from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.text_files.line_reader import MAX_LINE_LENGTH, LineReader
 
-__all__ = ["DELIMITERS", "Table", "looks_quoted", "missing_column"]
+__all__ = ["DELIMITERS", "Table", "looks_quoted"]
 
 DELIMITERS = {"TSV": "\t", "CSV": ","}
 _OTHERS = (",", ";", "\t", "|")
@@ -23,76 +24,79 @@ _Number = Callable[[], int]
 
 
 class Table:
-    """Yields the rows of a TSV or CSV file under their header.
+    """Yields the rows of a TSV or CSV file under its header, or under numbers where it has none.
 
     Args:
         lines: of the file.
         name: of the file, for messages.
         kind: ``TSV`` or ``CSV``, for the delimiter that is expected and for messages.
-        columns: that the header must have; where it has them with another delimiter alone, that one is taken.
+        columns: that are asked for; where another delimiter alone gives them, that one is taken.
         quoted: whether a field in double quotes may hold delimiters, line ends and, doubled, quotes, as RFC 4180 has it.
+        delimiter: declared; None takes that of the kind, or another one that gives the columns.
+        header: whether there is one; None finds out.
     """
 
-    def __init__(self, lines: LineReader, name: str, kind: str, columns: Sequence[str], *, quoted: bool) -> None:
+    def __init__(
+        self,
+        lines: LineReader,
+        name: str,
+        kind: str,
+        columns: Sequence[str],
+        *,
+        quoted: bool,
+        delimiter: str | None = None,
+        header: bool | None = None,
+    ) -> None:
         self._lines, self._name, self._kind, self._columns, self._quoted = lines, name, kind, columns, quoted
-        self.delimiter = DELIMITERS[kind]
+        self._declared, self._has_names = delimiter, header
+        self.delimiter = delimiter or DELIMITERS[kind]
         self.notes: list[str] = []
-        self.has_header = False
+        self.opened: OpenedTable | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the number of each row's first line, and its fields by column; rows without a character hold empty fields.
+    def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Yield each row's first line, as messages call it, and its fields by column; blank rows hold empty fields.
 
         Raises:
             DataError: the header lacks a column or has one twice, a row has other fields than the header, or a quote is wrong.
         """
         source = iter(self._lines)
-        header = self._header(source)
-        if header is None:
+        first = self._first_line(source)
+        if first is None:
             return
-        self.has_header = True
+        self._detect_delimiter(first[0])
+        records = ((f"line {at}", cells) for at, cells in self._records(itertools.chain([first], source)))
+        self.opened = opened = open_table(records, self._columns, header=self._has_names, where=self._name)
+        assert opened is not None  # there is a first line
+        self.notes += opened.notes
+        header = opened.names
         width = len(header)
-        named = max(at for at, column in enumerate(header, start=1) if column)
-        for number, cells in self._records(source):
+        named = max((at for at, column in enumerate(header, start=1) if column), default=0)
+        for place, cells in opened.rows:
             if len(cells) == width:
-                yield number, dict(zip(header, cells, strict=True))
+                yield place, dict(zip(header, cells, strict=True))
                 continue
             if len(cells) == 1 and not cells[0].strip() and width > 1:
-                yield number, dict.fromkeys(header, "")
+                yield place, dict.fromkeys(header, "")
                 continue
             if len(cells) < named or any(cells[width:]):
-                raise self._uneven(number, len(cells), header)
-            yield number, dict(zip(header, itertools.chain(cells, itertools.repeat("")), strict=False))
+                raise self._uneven(place, len(cells), header)
+            yield place, dict(zip(header, itertools.chain(cells, itertools.repeat("")), strict=False))
 
-    def _header(self, source: Iterator[Line]) -> list[str] | None:
-        """Read the names of the columns and detect the delimiter; None for an empty file."""
-        line = self._first_line(source)
-        if line is None:
-            return None
-        first = self._lines.number
-        self._detect_delimiter(line)
-        _, header = next(_records(iter([(line, "")]), lambda: first, self._name, self.delimiter, quoted=self._quoted))
-        for column in header:
-            if column and header.count(column) > 1:
-                raise DataError(f"{self._name} has {header.count(column)} columns called {column!r}; rename one of them")
-        for column in self._columns:
-            if column not in header:
-                raise missing_column(header, column, f"line {first} of {self._name}", self._columns, self.delimiter)
-        return header
-
-    def _first_line(self, source: Iterator[Line]) -> str | None:
+    def _first_line(self, source: Iterator[Line]) -> Line | None:
         """The first line with anything on it, behind the line that tells Excel the delimiter."""
-        for line, _ in source:
+        for line, end in source:
             if found := _SEPARATOR_LINE.fullmatch(line.strip(" ")):
-                self.delimiter = found[1]
+                self.delimiter = self._declared or found[1]
             elif line.strip():
-                return line
+                return line, end
         return None
 
     def _detect_delimiter(self, header: str) -> None:
-        if self._has_columns(header, self.delimiter):
+        if self._declared is not None or self._has_columns(header, self.delimiter):
             return
+        nameless = self._has_names is False and self.delimiter not in header
         for other in _OTHERS:
-            if self._has_columns(header, other):
+            if self._has_columns(header, other) or (nameless and other in header):
                 usual = _NAMES.get(self.delimiter, repr(self.delimiter))
                 self.notes.append(
                     f"{self._name} has a {_NAMES[other]} between its fields, not a {usual}, and was read accordingly"
@@ -102,38 +106,21 @@ class Table:
 
     def _has_columns(self, line: str, delimiter: str) -> bool:
         cells = [_unquoted(cell) if self._quoted or delimiter != self.delimiter else cell for cell in line.split(delimiter)]
-        return all(column in cells for column in self._columns)
+        return resolve_columns(cells, self._columns, where=self._name) is not None
 
     def _records(self, source: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
         return _records(source, lambda: self._lines.number, self._name, self.delimiter, quoted=self._quoted)
 
-    def _uneven(self, number: int, count: int, header: Sequence[str]) -> DataError:
+    def _uneven(self, place: str, count: int, header: Sequence[str]) -> DataError:
         parted = f"one {_NAMES.get(self.delimiter, repr(self.delimiter))}" if self._kind == "TSV" else f"{self._plural()}"
         how = "" if self._quoted or self._kind == "CSV" else ", without quoting"
         return DataError(
-            f"line {number} of {self._name} has {count} fields, the header has {len(header)} ({', '.join(header)}); "
+            f"{place} of {self._name} has {count} fields, the header has {len(header)} ({', '.join(header)}); "
             f"{self._kind} fields are separated by {parted}{how}"
         )
 
     def _plural(self) -> str:
         return f"{_NAMES[self.delimiter]}s" if self.delimiter in _NAMES else repr(self.delimiter)
-
-
-def missing_column(
-    header: Iterable[str], column: str, where: str, columns: Sequence[str] = (), delimiter: str | None = None
-) -> DataError:
-    """Return the error about a header or a record that lacks a column; it names those there are, the nearest first."""
-    names = list(header)
-    folded = {name.strip("\ufeff\"' \t").casefold(): name for name in reversed(names)}
-    if (same := folded.get(column.strip().casefold())) is not None and same != column:
-        found = suggestion(same) + any_of(sorted(names))
-    else:
-        found = expected_names(column, names)
-        if delimiter is not None and not any(each.strip().casefold() in folded for each in columns):
-            example = ("<TAB>" if delimiter == "\t" else delimiter).join(columns)
-            found += f"; where the file has no header, put one above its rows: {example}"
-    options = "--text-column and --label-column" if len(columns) < 3 else "--text-column, --label-column and --weight-column"
-    return DataError(f"{where} has no column {column!r}; {found}; choose with {options}")
 
 
 def looks_quoted(lines: LineReader, delimiter: str) -> tuple[bool, int]:

@@ -1,4 +1,4 @@
-"""Reading labelled rows from TSV, CSV, JSON and JSON lines."""
+"""Reading labelled rows from files of all formats."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
 from paddlenlp_embtune.utils.json_yaml import shorten
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
-__all__ = ["Examples", "read_examples"]
+__all__ = ["Examples", "ReadOptions", "read_examples"]
 
 _MOST_WEIGHT = 1_000_000
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -67,24 +68,24 @@ def read_examples(
     label_column: str,
     weight_column: str | None = None,
     skip_empty: bool = False,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    options: ReadOptions | None = None,
 ) -> Examples:
     """Read labelled rows; the format follows from the file's ending.
 
     Args:
-        path: a ``.tsv``, ``.csv``, ``.json`` or ``.jsonl`` file, with a header where the format has one.
-        text_column: column or key of the text.
-        label_column: column or key of the label; numbers are taken as their decimal text.
+        path: a TSV, CSV, JSON, JSON lines, Excel, Parquet, Arrow or CoNLL file, text files also packed by gzip; a folder with
+            a file or folder for each label; or a pattern of files, such as ``part-*.csv``. Exports of doccano and Label Studio,
+            and fastText's lines, are recognized.
+        text_column: column or key of the text; where a file has no ``text``, one that plainly means it, such as 内容.
+        label_column: column or key of the label, likewise; numbers are taken as their decimal text.
         weight_column: column or key of the weight of a row, above 0 and at most 1,000,000; None reads none.
         skip_empty: leave rows with an empty text out instead of refusing the file.
-        encoding: of the file; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16 where it is plain.
-        quoting: ``auto``, ``csv`` or ``none``: whether double quotes stand around fields, or are text. A CSV file has them
-            around fields, a TSV file where all its quotes are such.
+        options: how the file is read; None finds all out.
     Raises:
         DataError: the file is missing, empty or in another encoding; a column is missing; a text or a label is empty; a
-            weight is no such number.
-        RecipeError: there is no such encoding or quoting.
+            weight is no such number; the file may be understood in several ways.
+        RecipeError: there is no such encoding, quoting or delimiter.
+        MissingDependencyError: a package that reads the format is not installed.
     """
     path = Path(path)
     texts: list[str] = []
@@ -93,22 +94,23 @@ def read_examples(
     empty: list[str] = []
     blank = 0
     columns = (text_column, label_column, *([] if weight_column is None else [weight_column]))
-    records = Records(path, columns, encoding=encoding, quoting=quoting)
+    records = Records(path, columns, options=options)
     for place, record in records:
         if records.is_table and not any(record.values()):
             blank += 1
             continue
-        text = text_of(record[text_column], f"{text_column!r} in {place} of {path}")
-        label = text_of(record[label_column], f"{label_column!r} in {place} of {path}").strip()
+        names = records.roles
+        text = text_of(record[names[text_column]], f"{names[text_column]!r} in {place} of {path}")
+        label = text_of(record[names[label_column]], f"{names[label_column]!r} in {place} of {path}").strip()
         if is_blank(text):
             empty.append(place)
             continue
         if not label:
-            raise DataError(f"{place} of {path} has no label in column {label_column!r}; give it one, or remove the row")
+            raise DataError(f"{place} of {path} has no label in column {names[label_column]!r}; give it one, or remove the row")
         if _SURROGATE.search(label):
             raise DataError(f"{place} of {path} has the label {label!r}, which holds half a character; correct the label")
         if weight_column is not None:
-            weights.append(_weight_of(record[weight_column], f"{place} of {path}", weight_column))
+            weights.append(_weight_of(record[names[weight_column]], f"{place} of {path}", weight_column))
         texts.append(text)
         labels.append(label)
     if empty and not skip_empty:

@@ -10,6 +10,7 @@ from paddlenlp_embtune.data.streaming import stream_texts
 from paddlenlp_embtune.data.validation import text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
 __all__ = ["UnlabelledTexts", "read_unlabelled"]
 
@@ -38,8 +39,7 @@ def read_unlabelled(
     dev: Sequence[str],
     *,
     text_column: str,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    options: ReadOptions | None = None,
 ) -> UnlabelledTexts:
     """Read texts without labels; leave out blank ones, copies, and those of the labelled rows.
 
@@ -51,9 +51,7 @@ def read_unlabelled(
     dev_keys, train_keys = {text_key(text) for text in dev}, {text_key(text) for text in train}
     seen: set[bytes] = set()
     kept, counts = list[str](), dict.fromkeys(("read", "blank", "duplicates", "in_train", "in_dev"), 0)
-    for text in (
-        text for path in paths for text in stream_texts(path, text_column=text_column, encoding=encoding, quoting=quoting)
-    ):
+    for text in (text for path in paths for text in stream_texts(path, text_column=text_column, options=options)):
         counts["read"] += 1
         key = text_key(text)
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=12).digest()  # texts may be many

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.data import data_files
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.experiments.arms import Arm
 from paddlenlp_embtune.experiments.cell import DataSet
@@ -62,12 +63,14 @@ def _fingerprint(data: DataSet) -> dict[str, Any]:
     Raises:
         DataError: a file is missing.
     """
-    found: dict[str, Any] = data.reading()
+    found: dict[str, Any] = {name: to_plain(value) for name, value in data.reading().items()}
     for name in ("train", "dev", "test"):
         path = getattr(data, name)
-        if path is not None and not Path(path).is_file():
+        files = [] if path is None else data_files(Path(path))
+        if path is not None and not files:
             raise DataError(f"the {name} rows of the data set {data.name} are {path}, which is not a file; give its path")
-        found[name] = None if path is None else sha256_of(Path(path))
+        digests = [sha256_of(file) for file in files]
+        found[name] = " ".join(digests) or None
     return found
 
 

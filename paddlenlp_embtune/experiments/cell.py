@@ -10,6 +10,7 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.experiments.arms import Arm
 from paddlenlp_embtune.utils.schema import build, to_plain
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
 __all__ = ["Cell", "CellResult", "DataSet"]
 
@@ -23,7 +24,7 @@ class DataSet:
         train: path of the training rows.
         dev: path of the rows that a run stops on; None holds a tenth of the training rows out.
         test: path of the rows that arms are measured on; None where folds of ``train`` are.
-        text_column, label_column, encoding, quoting: how the files are read.
+        text_column, label_column, options: how the files are read.
     """
 
     name: str
@@ -32,12 +33,11 @@ class DataSet:
     test: str | None = None
     text_column: str = "text"
     label_column: str = "label"
-    encoding: str | None = None
-    quoting: str = "auto"
+    options: ReadOptions = dataclasses.field(default_factory=ReadOptions)
 
     def reading(self) -> dict[str, Any]:
         """Return how its files are read, as :func:`paddlenlp_embtune.data.read_examples` takes it."""
-        names = ("text_column", "label_column", "encoding", "quoting")
+        names = ("text_column", "label_column", "options")
         return {name: getattr(self, name) for name in names}
 
 

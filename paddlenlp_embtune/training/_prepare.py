@@ -184,7 +184,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     data = recipe.data
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
-    how: dict[str, Any] = {"text_column": data.text_column, "encoding": data.encoding, "quoting": data.quoting}
+    how: dict[str, Any] = {"text_column": data.text_column, "options": data.read_options}
     rows = read_examples(data.train, **data.reading())
     domain = _domain(recipe)
     labels = discover_labels(rows, data.labels or (domain.labels if domain else None))

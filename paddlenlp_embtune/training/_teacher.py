@@ -25,6 +25,7 @@ from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunk_texts, tokenize_texts
 from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
 from paddlenlp_embtune.utils.run_layout import BUNDLE, TEACHER_ANSWERS
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._prepare import Prepared
@@ -121,8 +122,7 @@ def prepare_teaching(
     dev: Examples,
     *,
     text_column: str,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    options: ReadOptions | None = None,
 ) -> Teaching:
     """Open the teacher and read the unlabelled texts.
 
@@ -132,8 +132,7 @@ def prepare_teaching(
         train: its training rows.
         dev: its development rows.
         text_column: where unlabelled texts stand in a file that has columns.
-        encoding: of files of texts, see :func:`paddlenlp_embtune.data.read_examples`.
-        quoting: in them, see there.
+        options: how files of texts are read, see :func:`paddlenlp_embtune.data.read_examples`.
     Raises:
         BundleError: the teacher is no bundle, is damaged, or has no files for an engine that can run here.
         DataError: the teacher has other labels, or a file of texts cannot be read or has none that are new.
@@ -146,9 +145,7 @@ def prepare_teaching(
             f"distill.hidden is {spec.hidden}, but the teacher {teacher.path} has nothing for the engine paddle, which gives "
             f"vectors of texts; it has {', '.join(teacher.manifest.engines)}; set distill.hidden to 0, or train it again"
         )
-    unlabelled = read_unlabelled(
-        spec.unlabelled, train.texts, dev.texts, text_column=text_column, encoding=encoding, quoting=quoting
-    )
+    unlabelled = read_unlabelled(spec.unlabelled, train.texts, dev.texts, text_column=text_column, options=options)
     texts = (*train.texts, *unlabelled.texts, *dev.texts)
     return Teaching(spec, teacher, engine, columns, unlabelled, texts, (len(train), len(dev)))
 

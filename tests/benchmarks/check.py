@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from paddlenlp_embtune.data import ReadOptions
 from paddlenlp_embtune.data.checks import CheckedRows, CheckReport, check_rows, read_checked_rows
 from paddlenlp_embtune.text import CharTokenizer, Vocabulary
 
@@ -101,7 +102,7 @@ def checked(rows: CheckedRows) -> CheckReport:
     """Check rows with the characters of the first file as tokens."""
     own = rows.texts[: rows.files[0].rows]
     tokenizer = CharTokenizer(Vocabulary.from_counts(CharTokenizer.count(own, lowercase=True)))
-    return check_rows(rows, text_column="text", label_column="label", tokenizer=tokenizer, max_length=256)
+    return check_rows(rows, tokenizer=tokenizer, max_length=256)
 
 
 def written(splits: dict[str, Rows]) -> CheckedRows:
@@ -110,7 +111,7 @@ def written(splits: dict[str, Rows]) -> CheckedRows:
         files = [(name, Path(folder) / f"{name}.tsv") for name in splits]
         for (_, path), rows in zip(files, splits.values(), strict=True):
             path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
-        return read_checked_rows(files, text_column="text", label_column="label", quoting="none")
+        return read_checked_rows(files, text_column="text", label_column="label", options=ReadOptions(quoting="none"))
 
 
 def read(name: str, split: str) -> Rows:

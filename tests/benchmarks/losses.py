@@ -32,7 +32,7 @@ prepare_cpu(threads=1)
 
 from paddlenlp_embtune.builtin import FINANCE  # noqa: E402
 from paddlenlp_embtune.config import Recipe  # noqa: E402
-from paddlenlp_embtune.data import Examples, read_examples  # noqa: E402
+from paddlenlp_embtune.data import Examples, ReadOptions, read_examples  # noqa: E402
 from paddlenlp_embtune.inference import Predictor  # noqa: E402
 from paddlenlp_embtune.training import train  # noqa: E402
 
@@ -134,7 +134,7 @@ def write(rows: Examples, path: Path) -> str:
 
 
 def rows_of(name: str, file: str) -> Examples:
-    return read_examples(DATA / name / file, text_column="text", label_column="label", quoting="none")
+    return read_examples(DATA / name / file, text_column="text", label_column="label", options=ReadOptions(quoting="none"))
 
 
 def fin_news(seed: int) -> Task:

@@ -11,7 +11,7 @@ import pytest
 
 from paddlenlp_embtune.cli.main import app
 from paddlenlp_embtune.config import Recipe
-from paddlenlp_embtune.data import read_examples
+from paddlenlp_embtune.data import ReadOptions, read_examples
 from tests.helpers import ROWS, tsv
 
 LONGER = [(f"{text}，第{number}季度{label}", label) for number in range(1, 4) for text, label in ROWS]
@@ -74,7 +74,9 @@ def test_faults_are_found_and_cleaned(data: Path, capsys: pytest.CaptureFixture[
     recipe = Recipe.load(data / "out" / "cleaned.recipe.yaml")
     assert recipe.text.cleaning == ("mojibake", "markup")
     assert recipe.data.train is not None
-    rows = read_examples(recipe.data.train, text_column="text", label_column="label", quoting=recipe.data.quoting)
+    rows = read_examples(
+        recipe.data.train, text_column="text", label_column="label", options=ReadOptions(quoting=recipe.data.quoting)
+    )
     assert len(rows) == count + 5 - 2 - sum(action == "drop" for _, action, _ in made) + 2
     assert rows.texts[0] == LONGER[0][0]
     assert LONGER[4][0] in rows.texts

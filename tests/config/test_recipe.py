@@ -25,6 +25,10 @@ FULL: dict[str, Any] = {
         "weight_column": "权重",
         "encoding": "gb18030",
         "quoting": "csv",
+        "delimiter": "|",
+        "header": True,
+        "sheet": "Sheet1",
+        "limit": 1000,
     },
     "augmentation": {
         "copies": 2,

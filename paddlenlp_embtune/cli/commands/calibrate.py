@@ -21,7 +21,7 @@ __all__ = ["calibrate"]
 def calibrate(
     data_format: DataFormat,
     bundle: BundleArgument,
-    data: Annotated[Path, typer.Option(help="Labelled rows that the model was not trained on: .tsv, .csv, .json or .jsonl.")],
+    data: Annotated[Path, typer.Option(help="File of labelled rows that the model was not trained on.")],
     target_precision: Annotated[
         Optional[float],
         typer.Option(help="Also fit a threshold per label that reaches this precision; answers below it abstain."),

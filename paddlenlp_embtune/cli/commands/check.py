@@ -37,6 +37,7 @@ from paddlenlp_embtune.text import Tokenizer, build_tokenizer, with_cleaning
 
 __all__ = ["check"]
 
+_AS_WRITTEN: dict[str, Any] = dict.fromkeys(("encoding", "delimiter", "header", "sheet", "limit"))
 _SPLITS = ("train", "dev", "valid", "val", "test")
 
 
@@ -45,7 +46,7 @@ def check(
     data_format: dict[str, Any],
     files: Annotated[
         Optional[list[Path]],
-        typer.Argument(help="Labelled rows: .tsv, .csv, .json or .jsonl. The first file is what a model is trained on."),
+        typer.Argument(help="Files of labelled rows. The first one is what a model is trained on."),
     ] = None,
     data: Annotated[Optional[Path], typer.Option(help="Training set, in place of the first of FILES.")] = None,
     dev: Annotated[Optional[Path], typer.Option(help="Development set.")] = None,
@@ -103,8 +104,6 @@ def check(
     with progress_bar("checking") as progress:
         report = check_rows(
             checked,
-            text_column=chosen.data.text_column,
-            label_column=chosen.data.label_column,
             tokenizer=_tokenizer(chosen, checked),
             max_length=max_length or chosen.text.max_length,
             similarity=similarity,
@@ -165,13 +164,7 @@ def _keep_inputs(inputs: Sequence[Path], **outputs: Path | None) -> None:
 
 def _read(recipe: Recipe, files: Sequence[tuple[str, Path]]) -> CheckedRows:
     data = recipe.data
-    return read_checked_rows(
-        files,
-        text_column=data.text_column,
-        label_column=data.label_column,
-        encoding=data.encoding,
-        quoting=data.quoting,
-    )
+    return read_checked_rows(files, text_column=data.text_column, label_column=data.label_column, options=data.read_options)
 
 
 def _tokenizer(recipe: Recipe, rows: CheckedRows) -> Tokenizer:
@@ -203,7 +196,7 @@ def _write(
     quoting = write_rows(path, cleaned)
     write_changes(changes, cleaned.changes)
     development = next((file.path for file in rows.files if file.split == "dev"), recipe.data.dev)
-    data = dataclasses.replace(recipe.data, train=str(path), dev=development, encoding=None, quoting=quoting, skip_empty=False)
+    data = dataclasses.replace(recipe.data, train=str(path), dev=development, quoting=quoting, skip_empty=False, **_AS_WRITTEN)
     steps = tuple(dict.fromkeys([*recipe.text.cleaning, *cleaned.steps]))
     dataclasses.replace(recipe, data=data, text=dataclasses.replace(recipe.text, cleaning=steps)).save(trained)
     dropped = sum(change.action == "drop" for change in cleaned.changes)

@@ -150,7 +150,7 @@ def _data_sets(
     data: Sequence[str], dev: Sequence[str], test: Sequence[str], data_format: DataFormat, *, folds: int | None
 ) -> tuple[DataSet, ...]:
     """Put the files of each set together, by name; one set needs none."""
-    files: dict[str, dict[str, str]] = {}
+    files: dict[str, dict[str, Any]] = {}
     for stated in data:
         name, path = _named(stated)
         if name in files:

@@ -31,7 +31,7 @@ __all__ = ["distill"]
 def distill(
     data_format: dict[str, str],
     teacher: Annotated[str, typer.Argument(help="Folder of a bundle, or of its run, with the labels of --data.")],
-    data: Annotated[str, typer.Option(help="Training set: .tsv, .csv, .json or .jsonl.")],
+    data: Annotated[str, typer.Option(help="Training set: a file, folder or pattern.")],
     student: Annotated[
         str, typer.Option(help="Student: a registered model, or a smaller encoder, by name or as a folder such as ./ernie.")
     ] = "textcnn",

@@ -22,7 +22,7 @@ __all__ = ["evaluate"]
 def evaluate(
     data_format: DataFormat,
     bundle: BundleArgument,
-    data: Annotated[Path, typer.Option(help="Labelled rows: .tsv, .csv, .json or .jsonl.")],
+    data: Annotated[Path, typer.Option(help="File of labelled rows.")],
     engine: EngineOption = "onnxruntime",
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads of the engine.")] = None,
     skip_empty: SkipEmptyOption = False,

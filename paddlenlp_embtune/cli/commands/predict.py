@@ -28,7 +28,7 @@ def predict(
     bundle: BundleArgument,
     data: Annotated[
         Optional[Path],
-        typer.Option(help="Texts: .txt (one per line), .tsv, .csv, .json or .jsonl; by default stdin, one per line."),
+        typer.Option(help="Texts: .txt, one per line, or a file of rows; by default stdin, one per line."),
     ] = None,
     engine: EngineOption = "onnxruntime",
     precision: Annotated[str, typer.Option(help="Precision: fp32, or one that the bundle has.")] = "fp32",

@@ -81,7 +81,7 @@ def cut(
     to: NewBundleOption,
     overwrite: OverwriteOption = False,
     texts: Annotated[Optional[Path], typer.Option(help="File of texts of the domain, one per line (.txt).")] = None,
-    data: Annotated[Optional[Path], typer.Option(help="File of rows of the domain: .tsv, .csv, .json or .jsonl.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="File of rows of the domain.")] = None,
     min_count: Annotated[int, typer.Option(min=1, help="Drop tokens rarer than this, except single characters.")] = 1,
     check_data: CalibrationRowsOption = None,
     as_json: JsonOption = False,

@@ -30,8 +30,6 @@ _STEPS = 8
 def check_rows(
     rows: CheckedRows,
     *,
-    text_column: str,
-    label_column: str,
     tokenizer: Tokenizer,
     max_length: int,
     similarity: float = 0.9,
@@ -43,8 +41,6 @@ def check_rows(
 
     Args:
         rows: of all files; the first is what a model would be trained on.
-        text_column: the column of the text.
-        label_column: the column of the label.
         tokenizer: of the model, for lengths and unknown tokens.
         max_length: tokens that the model would read.
         similarity: the least share of equal characters of near-duplicates, above 0.5 and at most 1.
@@ -59,14 +55,15 @@ def check_rows(
     repetitions = steps.run(find_repetitions, rows, similarity=similarity)
     suspected, why = steps.run(find_suspects, rows, seed=seed) if suspects else ((), "label errors were not looked for")
     lengths, unknown = steps.run(measure_tokens, rows, tokenizer, max_length=max_length)
+    first = rows.files[0]
     others = dict.fromkeys(column for file in rows.files for column in file.columns)
     report = CheckReport(
         rows=len(rows),
         files=rows.files,
         columns={
-            "text": text_column,
-            "label": label_column,
-            "others": [name for name in others if name not in (text_column, label_column)],
+            "text": first.text_column,
+            "label": first.label_column,
+            "others": [name for name in others if name not in (first.text_column, first.label_column)],
         },
         labels=dict(sorted(Counter(rows.labels).items())),
         duplicates=repetitions.duplicates,

@@ -12,6 +12,7 @@ from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.data.validation import text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
+from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
 __all__ = ["CheckedFile", "CheckedRows", "Place", "read_checked_rows"]
 
@@ -38,6 +39,7 @@ class CheckedFile:
         split: what the file is for: ``train``, ``dev``, ``test`` or a name of its own.
         rows: rows with a text and a label.
         columns: of its header, or the keys of its first record.
+        text_column, label_column: those of them that were taken for the text and the label.
         blank: rows without a character in any field.
         empty: rows with a label and no visible text.
         unlabelled: rows with a text and no label.
@@ -48,6 +50,8 @@ class CheckedFile:
     split: str
     rows: int
     columns: tuple[str, ...]
+    text_column: str
+    label_column: str
     blank: tuple[int, ...]
     empty: tuple[int, ...]
     unlabelled: tuple[int, ...]
@@ -96,8 +100,7 @@ def read_checked_rows(
     *,
     text_column: str,
     label_column: str,
-    encoding: str | None = None,
-    quoting: str = "auto",
+    options: ReadOptions | None = None,
 ) -> CheckedRows:
     """Read files for checking.
 
@@ -105,11 +108,10 @@ def read_checked_rows(
         files: split and path of each; the first is what a model would be trained on.
         text_column: column or key of the text.
         label_column: column or key of the label.
-        encoding: as for :func:`paddlenlp_embtune.data.read_examples`.
-        quoting: as there.
+        options: as for :func:`paddlenlp_embtune.data.read_examples`.
     Raises:
         DataError: a file cannot be read, is given twice, or has no row with a text and a label.
-        RecipeError: there is no such encoding or quoting.
+        RecipeError: there is no such encoding, quoting or delimiter.
     """
     paths = [path.resolve() for _, path in files]
     for (_, path), resolved in zip(files, paths, strict=True):
@@ -118,13 +120,12 @@ def read_checked_rows(
     read, records = list[CheckedFile](), list[Mapping[str, Any]]()
     texts, labels, file_of, numbers = list[str](), list[str](), list[int](), list[int]()
     for index, (split, path) in enumerate(files):
-        source = Records(path, (text_column, label_column), encoding=encoding, quoting=quoting)
+        source = Records(path, (text_column, label_column), options=options)
         left: dict[str, list[int]] = {"blank": [], "empty": [], "unlabelled": []}
-        columns: tuple[str, ...] = ()
         before = len(texts)
         for number, (place, record) in enumerate(source, start=1):
-            columns = columns or tuple(record)
-            text, label = (_text(record[column], column, f"{place} of {path}") for column in (text_column, label_column))
+            names = [source.roles[column] for column in (text_column, label_column)]
+            text, label = (_text(record[name], name, f"{place} of {path}") for name in names)
             label = label.strip()
             if (why := _left_out(record, text, label)) is not None:
                 left[why].append(number)
@@ -136,9 +137,19 @@ def read_checked_rows(
             records.append(record)
         if len(texts) == before:
             raise DataError(f"{path} holds no row with a text and a label; expected a header and at least one labelled text")
-        omitted = {name: tuple(rows) for name, rows in left.items()}
         read.append(
-            CheckedFile(str(path), split, len(texts) - before, columns, notes=tuple(dict.fromkeys(source.notes)), **omitted)
+            CheckedFile(
+                path=str(path),
+                split=split,
+                rows=len(texts) - before,
+                columns=source.columns,
+                text_column=source.roles[text_column],
+                label_column=source.roles[label_column],
+                blank=tuple(left["blank"]),
+                empty=tuple(left["empty"]),
+                unlabelled=tuple(left["unlabelled"]),
+                notes=tuple(dict.fromkeys(source.notes)),
+            )
         )
     return CheckedRows(tuple(read), tuple(texts), tuple(labels), tuple(file_of), tuple(numbers), tuple(records))
 

@@ -41,9 +41,9 @@ _MARKS = (
     (b"\x84\x31\x95\x33", "gb18030"),
 )
 _OTHER_FILES = (
-    (b"PK\x03\x04", "an Excel workbook or another zip archive; save the sheet as CSV in UTF-8"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV in UTF-8"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
+    (b"PK\x03\x04", "an Excel workbook or another zip archive; name a workbook .xlsx, or save the sheet as CSV in UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook, or one with a password; save it as .xlsx without, or as CSV in UTF-8"),
+    (b"\x1f\x8b", "compressed with gzip; end its name in .gz, or unpack it first"),
     (b"%PDF-", "a PDF; extract its text first"),
 )
 _LEGACY = ("gb18030", "cp950", "big5hkscs")

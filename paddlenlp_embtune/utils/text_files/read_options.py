@@ -1,27 +1,66 @@
-"""User options for reading a data file: encoding and quoting."""
+"""User options for reading a data file: encoding, quoting, delimiter, header, sheet, and how many rows."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from paddlenlp_embtune.errors import EmbtuneError, expected_names
 from paddlenlp_embtune.utils.text_files.decoding import check_encoding
 
-__all__ = ["QUOTING", "check_read_options"]
+__all__ = ["QUOTING", "ReadOptions", "check_read_options"]
 
 QUOTING = ("auto", "csv", "none")
 """How to treat double quotes in a TSV or CSV file: detect, as quotes around fields, or as ordinary text."""
 
+_SPELLED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
-def check_read_options(encoding: str | None, quoting: str, *, where: str, error: type[EmbtuneError]) -> str | None:
-    """Check both options; return Python's name for the declared encoding.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How data files are read; a format ignores what it does not have.
 
     Args:
-        encoding: as declared; None detects it.
-        quoting: one of ``QUOTING``.
-        where: prefix of both option names, for messages.
+        encoding: of text files; None takes UTF-8, what a byte order mark says, or GB18030, Big5 or UTF-16 where it is plain.
+        quoting: ``auto``, ``csv`` or ``none``: whether double quotes stand around fields, or are text. A CSV file has them
+            around fields, a TSV file where all its quotes are such.
+        delimiter: the character between the fields of a table, or its name, such as ``tab``; None takes that of the ending,
+            or another one that gives the columns.
+        header: whether a table has one; None finds out. Columns without a header are called 1, 2 and so on.
+        sheet: of a workbook, by its name; None takes the only one with the columns.
+        limit: read no more than so many rows of each file; None reads all.
+    """
+
+    encoding: str | None = None
+    quoting: str = "auto"
+    delimiter: str | None = None
+    header: bool | None = None
+    sheet: str | None = None
+    limit: int | None = None
+
+
+def check_read_options(options: ReadOptions, *, where: str, error: type[EmbtuneError]) -> ReadOptions:
+    """Check the options; return them with Python's name of the encoding, and the delimiter as a character.
+
+    Args:
+        options: as a user gave them.
+        where: prefix of the option names, for messages.
         error: the exception to raise.
     Raises:
-        EmbtuneError: of the type given; there is no such encoding or quoting.
+        EmbtuneError: of the type given; there is no such encoding or quoting, a delimiter is no single character, or a limit
+            is below 1.
     """
-    if quoting not in QUOTING:
-        raise error(f"{where}quoting is {quoting!r}; {expected_names(quoting, QUOTING)}")
-    return None if encoding is None else check_encoding(encoding, where=f"{where}encoding", error=error)
+    if options.quoting not in QUOTING:
+        raise error(f"{where}quoting is {options.quoting!r}; {expected_names(options.quoting, QUOTING)}")
+    encoding, delimiter = options.encoding, options.delimiter
+    if encoding is not None:
+        encoding = check_encoding(encoding, where=f"{where}encoding", error=error)
+    if delimiter is not None:
+        delimiter = _SPELLED.get(delimiter.lower(), delimiter)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise error(
+                f"{where}delimiter is {options.delimiter!r}; expected one character, or {', '.join(sorted(_SPELLED))}; a quote "
+                "or a line end cannot be one"
+            )
+    if options.limit is not None and options.limit < 1:
+        raise error(f"{where}limit must be 1 or more, got {options.limit}")
+    return dataclasses.replace(options, encoding=encoding, delimiter=delimiter)

@@ -55,8 +55,6 @@ def checked(rows: CheckedRows, *, suspects: bool = False, similarity: float = 0.
     tokenizer = CharTokenizer(Vocabulary.from_counts(CharTokenizer.count(own, lowercase=True)))
     return check_rows(
         rows,
-        text_column="text",
-        label_column="label",
         tokenizer=tokenizer,
         max_length=max_length,
         similarity=similarity,

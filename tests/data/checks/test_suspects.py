@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paddlenlp_embtune.data import ReadOptions
 from paddlenlp_embtune.data.checks import confident_errors, read_checked_rows
 from paddlenlp_embtune.data.checks._out_of_fold import out_of_fold_probabilities
 from paddlenlp_embtune.data.checks.suspects import find_suspects
@@ -88,7 +89,9 @@ def test_planted_flips_of_real_data_are_found(name: str, tmp_path: Path) -> None
         rows[number][1] = generator.choice([label for label in labels if label != rows[number][1]])
     path = tmp_path / "train.tsv"
     path.write_text("\n".join([lines[0], *("\t".join(row) for row in rows)]) + "\n", encoding="utf-8")
-    checked = read_checked_rows([("train", path)], text_column="text", label_column="label", quoting="none")
+    checked = read_checked_rows(
+        [("train", path)], text_column="text", label_column="label", options=ReadOptions(quoting="none")
+    )
     found = {each.row - 1 for each in find_suspects(checked, seed=0)[0]}
     assert len(found & flipped) >= 0.6 * len(flipped)
     assert len(found & flipped) >= 0.5 * len(found)
