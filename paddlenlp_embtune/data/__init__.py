@@ -8,6 +8,11 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.data._records import data_files as data_files
+    from paddlenlp_embtune.data.answers import (
+        ANSWER_FORMATS as ANSWER_FORMATS,
+        stream_rows as stream_rows,
+        write_answers as write_answers,
+    )
     from paddlenlp_embtune.data.dataset import (
         ROW_WEIGHTS as ROW_WEIGHTS,
         TEACHER_LOGITS as TEACHER_LOGITS,
@@ -51,6 +56,7 @@ else:
         __name__,
         {
             "_records": "data_files",
+            "answers": "ANSWER_FORMATS stream_rows write_answers",
             "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "readers": "Examples ReadOptions read_examples",

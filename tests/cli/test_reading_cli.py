@@ -65,3 +65,16 @@ def test_the_record_counts_the_texts_that_were_cut(tiny_run: TinyRun) -> None:
     assert events["cut"]["max_length"] > 0
     assert {"train", "dev"} <= events["cut"].keys()
     assert {"skipped_empty", "skipped_blank", "unused_terms"} <= events["data"].keys()
+
+
+def test_predictions_keep_all_columns_of_the_rows(tmp_path: Path, run: Run) -> None:
+    rows, answered = tmp_path / "posts.csv", tmp_path / "answered.tsv"
+    rows.write_text("编号,内容\n7,公司中标大单\n8,\n", encoding="gb18030")
+    code, _, err = run("predict", BUNDLE, "--data", str(rows), "--out", str(answered))
+    assert (code, "2 rows with their answers" in err) == (0, True)
+    header, first, second = answered.read_text(encoding="utf-8").splitlines()
+    assert header == "编号\t内容\tpredicted_label\tpredicted_score"
+    assert first.startswith("7\t公司中标大单\t")
+    assert second.split("\t")[:3] == ["8", "", ""]
+    for options in (["--out", str(rows)], ["--out", str(tmp_path / "a.csv"), "--explain"], ["--format", "doccano"]):
+        assert run("predict", BUNDLE, "--data", str(rows), *options)[0] == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -15,7 +16,9 @@ from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._explanations import coloured_text, html_page, html_section, strongest_terms
 from paddlenlp_embtune.cli._options import BundleArgument, DeviceOption, EngineOption
-from paddlenlp_embtune.data import stream_standard_input, stream_texts
+from paddlenlp_embtune.cli._texts import only_option
+from paddlenlp_embtune.data import stream_rows, stream_standard_input, stream_texts, write_answers
+from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.inference import Predictor, without_scores
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 
@@ -53,6 +56,13 @@ def predict(
     page: Annotated[
         Optional[Path], typer.Option("--html", help="Write the explanations to this HTML file; implies --explain.")
     ] = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Write all columns of --data and the answers to this file: .jsonl, .csv, .tsv, .xlsx or .parquet."),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        Optional[str], typer.Option(metavar="doccano|label-studio", help="Write --out for an annotation tool, to be corrected.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per line instead of label, score and text separated by tabs.")
     ] = False,
@@ -68,11 +78,13 @@ def predict(
         abstain_below=abstain_below,
     )
     notes = list[str]()
-    if data is not None:
-        texts = stream_texts(data, **data_format.for_texts(), notes=notes)
-    else:
-        texts = stream_standard_input(encoding=data_format.encoding)
     explain = explain or explain_label is not None or page is not None
+    if out is not None or format is not None:
+        only_option(out=out or format, explain=explain or None, json=as_json or None)
+        _write(predictor, data, out, data_format, format=format, scores=scores, notes=notes)
+        print_notes(notes)
+        return
+    texts = _texts(data, data_format, notes)
     if explain:
         predictor.explain_answers([], label=explain_label)  # refuses a wrong label before anything is printed
     sections, answered, cut = [], 0, 0
@@ -102,6 +114,40 @@ def predict(
     if page is not None:
         write_text(page, html_page(sections))
         err.print(f"explanations: {page}", markup=False, soft_wrap=True)
+
+
+def _texts(data: Path | None, data_format: DataFormat, notes: list[str]) -> Iterator[str]:
+    if data is not None:
+        return stream_texts(data, **data_format.for_texts(), notes=notes)
+    return stream_standard_input(encoding=data_format.encoding)
+
+
+def _write(
+    predictor: Predictor,
+    data: Path | None,
+    out: Path | None,
+    data_format: DataFormat,
+    *,
+    format: str | None,  # noqa: A002
+    scores: bool,
+    notes: list[str],
+) -> None:
+    """Write the rows of a file with their answers."""
+    if data is None or out is None:
+        raise RecipeError("--out FILE and --format go with --data FILE, whose columns are kept; give both files")
+    if out.resolve() == data.resolve():
+        raise RecipeError(f"--out is {out}, which is read; give another file")
+    held: deque[Mapping[str, Any]] = deque()
+
+    def texts() -> Iterator[str]:
+        for text, row in stream_rows(data, **data_format.for_texts(), notes=notes):
+            held.append(row)
+            yield text
+
+    answers = _counting(predictor.stream(texts(), scores=scores))
+    rows = ((held.popleft(), answer) for answer in answers)
+    count = write_answers(out, rows, format=format, model=predictor.bundle.path.name)
+    notes.append(f"{count:,} rows with their answers: {out}")
 
 
 def _counting(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
