@@ -16,6 +16,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.encoders._hub import find_hub_files
 from paddlenlp_embtune.encoders._model_settings import MODEL_SETTINGS
+from paddlenlp_embtune.encoders._sentence_pooling import read_sentence_pooling
 from paddlenlp_embtune.encoders.architectures import FAMILIES, Family, convert_weights
 from paddlenlp_embtune.encoders.checkpoint import CONFIG, check_sizes, read_weights
 from paddlenlp_embtune.encoders.checkpoint_settings import check_settings
@@ -51,7 +52,8 @@ def load_encoder(source: str, *, known: Sequence[str] = (), limit_seconds: float
         known: names of encoders that plugins registered, for messages.
         limit_seconds: download timeout without progress; None uses ``EMBTUNE_FETCH_SECONDS``, or 10.
     Returns:
-        The encoder, with pooling ``pooler`` if the weights have one, otherwise ``first``.
+        The encoder, with the pooling that a folder of sentence-transformers states in ``1_Pooling/config.json``; otherwise
+        ``pooler`` if the weights have one, or ``first``.
     Raises:
         BundleError: the folder is incomplete, damaged or not supported.
         HostError: the name is not in the cache and cannot be downloaded.
@@ -95,17 +97,21 @@ def _read(files: EncoderFiles) -> Pretrained:
         settings = _padding_first(settings, weights, padding, family)
         if head:
             head["scores"][[0, padding]] = head["scores"][[padding, 0]]
-    pooling = files.settings.get(POOLING_KEY) or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first")
     return Pretrained(
         architecture=files.architecture,
         settings=settings,
         weights=weights,
         tokenizer=tokenizer,
         source=files.source,
-        pooling=pooling,
+        pooling=_pooling(files, weights),
         embedding=str(files.settings.get(EMBEDDING_KEY, _TABLE)),
         masked_head=head,
     )
+
+
+def _pooling(files: EncoderFiles, weights: Weights) -> str:
+    stated = files.settings.get(POOLING_KEY) or (read_sentence_pooling(files.folder) if files.folder is not None else None)
+    return str(stated or ("pooler" if any(name.startswith(_POOLER) for name in weights) else "first"))
 
 
 def _settings_and_shapes(files: EncoderFiles) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:

@@ -77,8 +77,10 @@ def test_plugins_are_listed_with_what_they_bring(site: Path) -> None:
         ("sample_weights", "embtune-sample-weights 0.1.0"),
         ("e5", "embtune-e5 0.1.0"),
         ("trackers", "embtune-trackers 0.1.0"),
+        ("use", "embtune-use 0.1.0"),
     }
     assert {"kind": "encoder", "name": "e5-small", "plugin": "e5"} in found["registered"]
+    assert {"kind": "vector format", "name": "use", "plugin": "use"} in found["registered"]
     assert {"kind": "domain", "name": "reviews", "plugin": "reviews"} in found["registered"]
     for kind, name in (
         ("health metric", "centre_shift"),

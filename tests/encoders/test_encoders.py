@@ -246,6 +246,65 @@ def test_checkpoints_of_pytorch_are_read(tmp_path: Path, kind: str, file: str) -
             np.testing.assert_array_equal(found.weights[name], value.numpy(), err_msg=name)
 
 
+# Of bge-small-zh-v1.5, but for the sizes: what stands in its files beside those of any BERT.
+BGE_CONFIG: dict[str, Any] = {
+    "architectures": ["BertModel"],
+    "classifier_dropout": None,
+    "id2label": {"0": "LABEL_0"},
+    "label2id": {"LABEL_0": 0},
+    "position_embedding_type": "absolute",
+    "torch_dtype": "float32",
+    "transformers_version": "4.30.0",
+    "use_cache": True,
+}
+BGE_TOKENIZER: dict[str, Any] = {
+    "clean_up_tokenization_spaces": True,
+    "do_basic_tokenize": True,
+    "do_lower_case": True,
+    "model_max_length": 1000000000000000019884624838656,
+    "never_split": None,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "tokenizer_class": "BertTokenizer",
+}
+
+
+def as_bge(folder: Path, network: Any, **pooling: bool) -> Path:
+    """Turn a folder into one of sentence-transformers with PyTorch's weights."""
+    (folder / "model_state.pdparams").unlink()
+    save_file(as_torch(network, ""), folder / "model.safetensors")
+    change(folder / "config.json", **BGE_CONFIG)
+    change(folder / "tokenizer_config.json", **BGE_TOKENIZER)
+    modules = [{"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    modes = {f"pooling_mode_{name}": stated for name, stated in pooling.items()}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16, **modes}), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("mode", "pooling"), [("cls_token", "first"), ("mean_tokens", "mean")])
+def test_a_folder_of_sentence_transformers_pools_as_it_says(
+    copied: Path, bert: tuple[Path, Any], mode: str, pooling: str
+) -> None:
+    modes = {"cls_token": False, "mean_tokens": False, "max_tokens": False, mode: True}
+    found = load_encoder(str(as_bge(copied, bert[1], **modes)))
+    assert found.pooling == pooling
+    agree(found, bert[1], bert[0], "bert")
+    tokens = theirs(bert[1], bert[0], "bert")[0]
+    lengths = [len(found.tokenizer.encode(text)) for text in TEXTS]
+    means = np.stack([row[:length].mean(axis=0) for row, length in zip(tokens, lengths, strict=True)])
+    ids = paddle.to_tensor(pad([found.tokenizer.encode(text) for text in TEXTS]))
+    features = classifier(found, pooling).features(ids).numpy()
+    np.testing.assert_allclose(features, tokens[:, 0] if pooling == "first" else means, atol=2e-6)
+
+
+def test_a_pooling_that_we_do_not_have_is_refused(copied: Path, bert: tuple[Path, Any]) -> None:
+    as_bge(copied, bert[1], cls_token=True, max_tokens=True)
+    with pytest.raises(BundleError, match=r"1_Pooling.config\.json pools by cls_token, max_tokens; expected cls_token or mean"):
+        load_encoder(str(copied))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_precisions_become_float32(copied: Path, bert: tuple[Path, Any], dtype: str) -> None:
     torch = pytest.importorskip("torch")
@@ -386,6 +445,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         "got several, listed in model.safetensors.index.json",
     ),
     "cut weights": (cut, "cannot be read: .*cut off or damaged"),
+    "ModernBERT": (
+        lambda at: change(at / "config.json", architectures=["ModernBertForMaskedLM"], model_type="modernbert"),
+        "model_type 'modernbert', which is not a supported family; expected BertModel, ErnieModel, .*can be declared",
+    ),
     "another family": (
         lambda at: rewrite(at, lambda all_: {name.replace("bert.", "ernie."): value for name, value in all_.items()}),
         "has no weight of BertModel: it has names such as .*ernie.embeddings",

@@ -5,5 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-for name in ("embtune_e5", "embtune_trackers"):
+for name in ("embtune_e5", "embtune_trackers", "embtune_use"):
     sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / name))
