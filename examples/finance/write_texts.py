@@ -2,8 +2,8 @@
 
 ``one_by_one.tsv`` holds sentences with their part. ``sentences_*.txt`` hold more, which are dealt out to the parts by their
 hash. Every other ``.txt`` holds patterns, whose sentences are for training alone, so that dev and test share no pattern with
-it. A block begins with ``# topic source`` and ends with an empty line; a line is a level (``--`` to ``++``) and a text. In
-braces stand alternatives, or the name of a slot of ``slots.txt``.
+it. A block begins with ``# topic source``, where a number at the end says how many sentences each of its patterns gives at most;
+a line is a level (``--`` to ``++``) and a text. In braces stand alternatives, or the name of a slot of ``slots.txt``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEXTS = Path(__file__).parent / "texts"
 PARTS = ("train", "dev", "test")
 LEVELS = {"--": "强烈利空", "-": "轻微利空", "0": "中性", "+": "轻微利好", "++": "强烈利好"}
 COPIES = 4
-"""Sentences at most that a pattern gives."""
+"""Sentences at most that a pattern gives, unless its block states another number."""
 ALIKE = 0.5
 """Share of the character 4-grams of a sentence in one training sentence from which on it is no longer held out."""
 
@@ -49,9 +49,9 @@ def written() -> dict[str, list[Row]]:
     for path in sorted(TEXTS.glob("*.txt")):
         if path.name != "slots.txt":
             (sentences if path.name.startswith("sentences_") else patterns).extend(_lines(path))
-    for row in patterns:
-        parts["train"].extend(_expand(row, slots))
-    for row in sentences:
+    for row, copies in patterns:
+        parts["train"].extend(_expand(row, slots, copies))
+    for row, _ in sentences:
         parts[_part(row.text)].append(row)
     return _apart(parts)
 
@@ -81,15 +81,15 @@ def index(texts: list[str]) -> dict[str, set[int]]:
     return found
 
 
-def _lines(path: Path) -> Iterator[Row]:
-    topic = source = ""
+def _lines(path: Path) -> Iterator[tuple[Row, int]]:
+    topic, source, copies = "", "", COPIES
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):
-            *words, source = line[2:].split()
-            topic = "_".join(words)
+            topic, source, *number = line[2:].split()
+            copies = int(*number) if number else COPIES
         elif line.strip():
             level, text = line.split(" ", 1)
-            yield Row(text.strip(), LEVELS[level], source, topic)
+            yield Row(text.strip(), LEVELS[level], source, topic), copies
 
 
 def _slots() -> dict[str, list[str]]:
@@ -97,7 +97,7 @@ def _slots() -> dict[str, list[str]]:
     return {name: values.split("|") for name, values in (line.split(": ") for line in lines if not line.startswith("#"))}
 
 
-def _expand(row: Row, slots: dict[str, list[str]]) -> list[Row]:
+def _expand(row: Row, slots: dict[str, list[str]], copies: int) -> list[Row]:
     """Some of the sentences of a pattern, drawn by its own seed, so that a change elsewhere leaves them."""
     draw = random.Random(zlib.crc32(row.text.encode()))
 
@@ -105,8 +105,8 @@ def _expand(row: Row, slots: dict[str, list[str]]) -> list[Row]:
         inner = match[1]
         return draw.choice(inner.split("|") if "|" in inner else slots[inner])
 
-    found = dict.fromkeys(re.sub(r"\{([^{}]*)\}", choose, row.text) for _ in range(3 * COPIES))
-    return [row._replace(text=text) for text in list(found)[:COPIES]]
+    found = dict.fromkeys(re.sub(r"\{([^{}]*)\}", choose, row.text) for _ in range(3 * copies))
+    return [row._replace(text=text) for text in list(found)[:copies]]
 
 
 def _part(text: str) -> str:
