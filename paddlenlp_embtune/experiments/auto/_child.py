@@ -40,22 +40,25 @@ def main(job: str) -> None:
         load_packages(cell)
         started = time.time()
         start_seconds = started - stated["began"] if start_seconds is None else 0.0
-        result, cost = _fit(cell, serves=each["serves"], texts=Path(stated["texts"]))
+        result, cost, learning = _fit(cell, serves=each["serves"], texts=Path(stated["texts"]))
         ended = time.time()
         measured = Measured(
             result=result,
             cost=cost,
             seconds=round(ended - started, 3),
+            learning_seconds=round(learning, 3),
             start_seconds=round(start_seconds, 3),
             ended=round(ended - stated["origin"], 3),
         )
         measured.save(Path(each["path"]))
 
 
-def _fit(cell: Cell, *, serves: bool, texts: Path) -> tuple[CellResult, ServingCost | None]:
+def _fit(cell: Cell, *, serves: bool, texts: Path) -> tuple[CellResult, ServingCost | None, float]:
     costs: list[ServingCost] = []
+    seconds = [0.0]
 
     def measure(fitted: Fitted) -> None:
+        seconds.append(fitted.learning_seconds)
         if serves and fitted.bundle is not None:
             costs.append(measure_serving(fitted.bundle, texts))
 
@@ -65,7 +68,7 @@ def _fit(cell: Cell, *, serves: bool, texts: Path) -> tuple[CellResult, ServingC
         result = CellResult(failed=f"{type(error).__name__}: {error}")
     except MemoryError:
         result = CellResult(failed="MemoryError: there is not enough memory")
-    return result, costs[0] if costs else None
+    return result, costs[0] if costs else None, seconds[-1]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from paddlenlp_embtune.experiments.auto._forecast import MORE
 from paddlenlp_embtune.experiments.auto._halving import Halving
 from paddlenlp_embtune.experiments.auto._measured import Measured
 from paddlenlp_embtune.experiments.auto.budget import Clock, in_words
-from paddlenlp_embtune.experiments.auto.limits import Limits, ServingCost
+from paddlenlp_embtune.experiments.auto.limits import ServingCost
 from paddlenlp_embtune.experiments.auto.portfolio import LINEAR
 
 __all__ = ["Choice"]
@@ -32,7 +32,6 @@ class Choice:
         finals: fits on all rows.
         recipes: the recipe of an arm on all rows.
         clock: of the budget.
-        limits: that the bundle must keep.
         announce: called with a sentence about what is done.
     """
 
@@ -40,18 +39,15 @@ class Choice:
     finals: FinalFits
     recipes: Recipes
     clock: Clock
-    limits: Limits
     announce: Callable[[str], object]
 
     def secure(self) -> Measured | None:
         """Fit the linear arm, whatever the budget; None where it fails or breaks a limit."""
         self.announce(f"{LINEAR} is fitted on all rows, so that there is a bundle")
         found = self.finals.fit(LINEAR, self.recipes(LINEAR), allowed_seconds=None)
-        if found.result.failed is not None:
-            self.search.leave_out(LINEAR, found.result.failed)
-            return None
-        self.search.fitted(LINEAR, found)
-        return found if self._keeps_limits(LINEAR, found) else None
+        if found.result.failed is None:
+            self.search.plan.note_final(LINEAR, found)
+        return found if self.search.keeps_limits(LINEAR, found) else None
 
     def make(self) -> tuple[str, Measured]:
         """Fit the best arm.
@@ -61,59 +57,49 @@ class Choice:
         """
         for name in self._order():
             found = self._fit(name)
-            if found is not None and self._keeps_limits(name, found):
+            if found is not None and self.search.keeps_limits(name, found):
                 return name, found
+            self.search.reasons.append(f"{name} was passed over: {self.search.entries[name].reason}")
         raise StudyError(self._no_arm())
 
     def _order(self) -> Iterator[str]:
         standing = self.search.standing
         names = [] if standing is None else [name for name in standing.entries if self.search.entries[name].state == "in"]
         yield from names
-        if LINEAR not in names and self.finals.known(LINEAR) is not None:
+        linear = self.search.entries[LINEAR]
+        within = linear.cost is not None and not self.search.limits.violations(linear.cost)
+        if LINEAR not in names and within and self.finals.known(LINEAR) is not None:
             yield LINEAR
 
     def _fit(self, name: str) -> Measured | None:
-        """Fit one arm; None where there is no time for it, or it fails."""
+        """Fit one arm; None where there is no time for it."""
         known = self.finals.known(name)
         if known is not None:
             self.clock.advance_to(known.ended)
             return known
         left = self.clock.left + _GRACE * self.clock.budget_seconds
-        needed = self.search.final_seconds(name) / MORE
+        needed = self.search.plan.final_seconds(name) / MORE
         secured = self.finals.known(LINEAR) is not None
         if secured and needed > left:
             lack = f"its fit on all rows needs about {in_words(needed)}, and {in_words(self.clock.left)} were left"
             self.search.leave_out(name, lack)
             return None
         self.announce(f"{name} is fitted on all rows, which takes about {in_words(needed)}")
-        found = self.finals.fit(name, self.recipes(name), allowed_seconds=left if secured else None)
-        if found.result.failed is not None:
-            self.search.leave_out(name, found.result.failed)
-            return None
-        return found
-
-    def _keeps_limits(self, name: str, found: Measured) -> bool:
-        cost = found.cost
-        if cost is None:
-            return False
-        self.search.costs[name] = cost
-        if broken := self.limits.violations(cost):
-            self.search.breaks_limits(name, cost, broken)
-            return False
-        return True
+        return self.finals.fit(name, self.recipes(name), allowed_seconds=left if secured else None)
 
     def _no_arm(self) -> str:
         """Say why there is no bundle, and what came nearest to the limits."""
-        breaking = {name: cost for name, cost in self.search.costs.items() if self.limits.violations(cost)}
+        limits, entries = self.search.limits, self.search.leaderboard()
+        breaking = {each.arm: each.cost for each in entries if each.cost is not None and limits.violations(each.cost)}
         if not breaking:
-            entry = next((each for each in self.search.leaderboard() if each.reason), None)
+            entry = next((each for each in entries if each.reason), None)
             told = f": {entry.arm}: {entry.reason}" if entry is not None else ""
             return f"no arm could be fitted{told}"
-        name, cost = min(breaking.items(), key=lambda pair: self.limits.excess(pair[1]))
-        left = [each for each in self.search.leaderboard() if each.arm not in breaking]
+        name, cost = min(breaking.items(), key=lambda pair: limits.excess(pair[1]))
+        left = [each for each in entries if each.arm not in breaking]
         beside = f"; {', '.join(each.arm for each in left)} could not be measured in the time" if left else ""
         return (
-            f"no arm keeps the limits; {name} came nearest: {'; '.join(self.limits.violations(cost))} "
+            f"no arm keeps the limits; {name} came nearest: {'; '.join(limits.violations(cost))} "
             f"({_figures(cost)}){beside}; raise the limit"
         )
 

@@ -33,29 +33,32 @@ def main(job: str) -> None:
     compat.require_paddle()
     compat.quiet_logging()
     started = time.time()
-    result, cost = _train(Path(stated["recipe"]), Path(stated["out"]), Path(stated["texts"]))
+    result, cost, learning = _train(Path(stated["recipe"]), Path(stated["out"]), Path(stated["texts"]))
     ended = time.time()
     measured = Measured(
         result=result,
         cost=cost,
         seconds=round(ended - started, 3),
+        learning_seconds=round(learning, 3),
         start_seconds=round(started - stated["began"], 3),
         ended=round(ended - stated["origin"], 3),
     )
     measured.save(Path(stated["path"]))
 
 
-def _train(recipe: Path, out: Path, texts: Path) -> tuple[CellResult, ServingCost | None]:
+def _train(recipe: Path, out: Path, texts: Path) -> tuple[CellResult, ServingCost | None, float]:
     from paddlenlp_embtune.training import train
 
     notes: tuple[str, ...] = ()
+    seconds = 0.0
     try:
         if not (out / BUNDLE).is_dir():  # of a run that was complete when its process was killed
-            notes = train(Recipe.load(recipe), out, resume=True).notes
+            run = train(Recipe.load(recipe), out, resume=True)
+            notes, seconds = run.notes, run.seconds
         cost = measure_serving(out / BUNDLE, texts)
     except EmbtuneError as error:
-        return CellResult(failed=f"{type(error).__name__}: {error}"), None
-    return CellResult(peak_bytes=peak_bytes(), notes=notes), cost
+        return CellResult(failed=f"{type(error).__name__}: {error}"), None, 0.0
+    return CellResult(peak_bytes=peak_bytes(), notes=notes), cost, seconds
 
 
 if __name__ == "__main__":

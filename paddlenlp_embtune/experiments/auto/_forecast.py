@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 __all__ = ["MORE", "Forecast"]
@@ -10,8 +11,17 @@ MORE = 1.15
 """How much longer than forecast a fit may take, on a machine that does other things too."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    passes: float
+    other_seconds: float
+    learning_seconds: float
+
+
 class Forecast:
-    """Seconds of fits by their rows.
+    """Seconds of fits by how many rows they read: rows times epochs, for epochs become fewer as rows become more.
+
+    What a fit does beside learning (the export, its proof, the measurement) takes as long with few rows as with many.
 
     Args:
         start_seconds: from the start of a process until its first fit begins.
@@ -19,30 +29,19 @@ class Forecast:
 
     def __init__(self, *, start_seconds: float) -> None:
         self.start_seconds = start_seconds
-        self._known: dict[str, dict[int, list[float]]] = {}
+        self._known: dict[str, _Fit] = {}
 
-    def add(self, arm: str, rows: int, seconds: float) -> None:
-        """Note what one fit on so many rows took."""
-        self._known.setdefault(arm, {}).setdefault(rows, []).append(seconds)
+    def add(self, arm: str, passes: float, seconds: float, learning_seconds: float) -> None:
+        """Note what one fit took; the one that read most counts, and of two that read as much the longer."""
+        fit = _Fit(passes, seconds - learning_seconds, learning_seconds)
+        known = self._known.get(arm)
+        if known is None or (fit.passes, seconds) >= (known.passes, known.other_seconds + known.learning_seconds):
+            self._known[arm] = fit
 
-    def fit_seconds(self, arm: str, rows: int) -> float | None:
-        """Return the seconds of one fit; None where the arm was not fitted yet.
-
-        Fewer rows than were measured take no longer than these. For more, time grows in proportion to them where one number
-        was measured, and along a line through the last two where several were.
-        """
-        points = sorted((count, sum(each) / len(each)) for count, each in self._known.get(arm, {}).items())
-        if not points:
-            return None
-        if enough := [seconds for count, seconds in points if count >= rows]:
-            return enough[0]
-        last_rows, last = points[-1]
-        in_proportion = last * rows / last_rows
-        if len(points) == 1:
-            return in_proportion
-        before_rows, before = points[-2]
-        slope = max(0.0, (last - before) / (last_rows - before_rows))
-        return min(in_proportion, last + slope * (rows - last_rows))
+    def fit_seconds(self, arm: str, passes: float) -> float | None:
+        """Return the seconds of one fit; None where the arm was not fitted yet."""
+        known = self._known.get(arm)
+        return None if known is None else known.other_seconds + known.learning_seconds * passes / max(known.passes, 1.0)
 
     def step_seconds(self, fit: float, fits: int, *, jobs: int) -> float:
         """Return the seconds of so many fits in several processes at once."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from paddlenlp_embtune.experiments.auto._forecast import Forecast
 from paddlenlp_embtune.experiments.auto._measured import Measured
+from paddlenlp_embtune.experiments.auto._plan import TimePlan
 from paddlenlp_embtune.experiments.auto._steps import Steps
-from paddlenlp_embtune.experiments.auto.budget import in_words
 from paddlenlp_embtune.experiments.auto.leaderboard import Entry, Standing, stand
-from paddlenlp_embtune.experiments.auto.limits import Limits, ServingCost
+from paddlenlp_embtune.experiments.auto.limits import Limits
 from paddlenlp_embtune.experiments.auto.portfolio import Candidate
-from paddlenlp_embtune.experiments.auto.rungs import Rung
+from paddlenlp_embtune.experiments.auto.rungs import FOLDS, Rung
 from paddlenlp_embtune.experiments.cell import Cell, DataSet
 
 __all__ = ["Halving"]
 
-_PUBLISH_SECONDS = 2.0
-_KIN = 1.25
-"""How much longer than a like arm one may take that was not measured yet."""
-
+Say = Callable[[str], object]
 Listener = Callable[[Sequence[Entry]], object]
 
 
@@ -29,14 +25,12 @@ class Halving:
 
     Args:
         candidates: from cheap to dear.
-        data: the rows.
-        rows: labelled rows that the last fit learns from.
-        length: mean characters of a text.
+        probe: a few rows, on which arms on encoders are fitted first.
         seed: of the first fits.
         metric: ``f1_macro`` or ``accuracy``.
         limits: that bundles must keep.
         steps: runs fits.
-        forecast: of their time.
+        plan: says for what there is time.
         announce: called with a sentence about what is done.
         listener: called with the leaderboard whenever it has changed.
     """
@@ -44,27 +38,22 @@ class Halving:
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        data: DataSet,
+        probe: DataSet,
         *,
-        rows: int,
-        length: float,
         seed: int,
         metric: str,
         limits: Limits,
         steps: Steps,
-        forecast: Forecast,
-        announce: Callable[[str], object],
+        plan: TimePlan,
+        announce: Say,
         listener: Listener,
     ) -> None:
-        self.candidates = tuple(candidates)
-        self.standing: Standing | None = None
+        self.candidates, self.plan, self.limits = tuple(candidates), plan, limits
         self.entries = {each.name: Entry(arm=each.name) for each in candidates}
-        self.reasons: list[str] = []
-        self.costs: dict[str, ServingCost] = {}
+        self.standing: Standing | None = None
         self.climbed: list[Rung] = []
-        self._data, self._rows, self._length, self._seed, self._metric, self._limits = data, rows, length, seed, metric, limits
-        self._steps, self._clock, self._forecast = steps, steps.clock, forecast
-        self._fitted: set[str] = set()
+        self.reasons: list[str] = []
+        self._probe, self._seed, self._metric, self._steps = probe, seed, metric, steps
         self._announce, self._listener = announce, listener
 
     @property
@@ -72,38 +61,34 @@ class Halving:
         """The arms that are still tried, from cheap to dear."""
         return [each for each in self.candidates if self.entries[each.name].state == "in"]
 
+    @property
+    def leader(self) -> str | None:
+        """The arm with the best score on the last rung."""
+        return None if self.standing is None else self.standing.leader
+
+    def leaderboard(self) -> list[Entry]:
+        """Return all arms: those that were tried longest and scored best first."""
+        return sorted(self.entries.values(), key=lambda each: (-each.rung, -(each.score if each.score is not None else -1.0)))
+
     def leave_out(self, name: str, reason: str) -> None:
         """Try an arm no further."""
         self.entries[name] = dataclasses.replace(self.entries[name], state="out", reason=reason)
         self._announce(f"{name} is left out: {reason}")
         self._listener(self.leaderboard())
 
-    def breaks_limits(self, name: str, cost: ServingCost, broken: Sequence[str]) -> None:
-        """Try an arm no further whose bundle breaks limits."""
-        self.entries[name] = dataclasses.replace(self.entries[name], cost=cost)
-        self.leave_out(name, f"its bundle breaks a limit: {'; '.join(broken)}")
-
-    def fitted(self, name: str, found: Measured) -> None:
-        """Note that an arm has a bundle from all rows already, and what that took."""
-        self._fitted.add(name)
-        self._forecast.add(name, self._rows, found.seconds)
-        self._forecast.start_seconds = max(self._forecast.start_seconds, found.start_seconds)
-        if found.cost is not None:
-            self.costs[name] = found.cost
-            self.entries[name] = dataclasses.replace(self.entries[name], cost=found.cost)
-
-    def leaderboard(self) -> list[Entry]:
-        """Return all arms: those that were tried longest and scored best first."""
-        return sorted(self.entries.values(), key=lambda each: (-each.rung, -(each.score if each.score is not None else -1.0)))
-
-    def final_seconds(self, name: str) -> float:
-        """Return what the fit of an arm on all rows takes; 0 where it is there."""
-        if name in self._fitted:
-            return 0.0
-        return self._forecast.step_seconds(self._fit_seconds(name, self._rows), 1, jobs=1) + _PUBLISH_SECONDS
+    def keeps_limits(self, name: str, found: Measured) -> bool:
+        """Note what the bundle of an arm costs; leave the arm out where that breaks a limit, or the fit failed."""
+        if found.result.failed is not None or found.cost is None:
+            self.leave_out(name, found.result.failed or "it leaves no bundle")
+            return False
+        self.entries[name] = dataclasses.replace(self.entries[name], cost=found.cost)
+        if broken := self.limits.violations(found.cost):
+            self.leave_out(name, f"its bundle breaks a limit: {'; '.join(broken)}")
+            return False
+        return True
 
     def climb(self, rungs: Sequence[Rung]) -> None:
-        """Climb as far as the budget and the differences between arms allow; the last standing stays."""
+        """Climb as far as the budget and the differences between arms allow; the last standing with several arms stays."""
         for rung in rungs:
             if not self._may_climb(rung):
                 return
@@ -115,43 +100,36 @@ class Halving:
             self.climbed.append(rung)
             self._drop_behind(standing)
             if len(self.alive) < 2:
-                self._say(f"{standing.leader} was the only arm left after rung {rung.number}")
+                self.reasons.append(f"{standing.leader} was the only arm left after rung {rung.number}")
                 return
 
     def _may_climb(self, rung: Rung) -> bool:
         """Whether there are arms, and time on this rung for the leader and another that may be better."""
-        if not self.alive:
-            return False
-        if self.standing is None:
-            return True
-        leader = self.standing.leader
+        leader = self.leader
+        if leader is None or not self.alive:
+            return bool(self.alive)
         rivals = [each.name for each in self.alive if each.name != leader]
-        lacking = {name: self._lacks_time(name, rung, beside=(leader,)) for name in rivals}
+        lacking = {name: self.plan.lack(name, rung, leader=leader, beside=(leader,)) for name in rivals}
         if all(lacking.values()):
             name, lack = next(iter(lacking.items()))
-            self._say(f"the search ended before rung {rung.number}: for {leader}, which led, and {name} {lack}")
+            self.reasons.append(f"the search ended before rung {rung.number}: for {leader}, which led, and {name} {lack}")
             return False
         return True
 
     def _climb(self, rung: Rung) -> Standing | None:
-        """Measure the arms of a rung, the cheap ones first; None where none has figures."""
-        leader = None if self.standing is None else self.standing.leader
+        """Measure the arms of a rung, the leader first and then the cheap ones; None where none has figures."""
         cells: list[Cell] = []
         measured: dict[str, Measured] = {}
-        for candidate in sorted(self.alive, key=lambda each: each.name != leader):
-            if (lack := self._lacks_time(candidate.name, rung)) is not None:
-                self.leave_out(candidate.name, lack)
-                continue
-            own = rung.cells(candidate.arm, self._data, seed=self._seed)
-            found = self._measure(candidate.name, rung, own)
-            if found is None:
-                continue
-            cells += own
-            measured |= found
-            self._note(stand(rung, own, found, metric=self._metric, costs=self.costs))
+        for candidate in sorted(self.alive, key=lambda each: each.name != self.leader):
+            found = self._measure(candidate, rung)
+            if found is not None:
+                own = self.plan.cells(candidate.name, rung)
+                self._note(stand(rung, own, found, metric=self._metric, entries=self.entries))
+                cells += own
+                measured |= found
         if not cells:
             return None
-        standing = stand(rung, cells, measured, metric=self._metric, costs=self.costs)
+        standing = stand(rung, cells, measured, metric=self._metric, entries=self.entries)
         self._note(standing)
         return standing
 
@@ -159,79 +137,56 @@ class Halving:
         self.entries |= standing.entries
         self._listener(self.leaderboard())
 
-    def _measure(self, name: str, rung: Rung, cells: Sequence[Cell]) -> dict[str, Measured] | None:
-        """Run the fits of an arm on a rung; None where they failed or their bundle breaks a limit: it is then left out."""
-        found = self._steps.run(cells, allowed_seconds=self._clock.left - self._reserved())
-        failed = next((each.result.failed for each in found.values() if each.result.failed), None)
-        if failed is not None:
-            self.leave_out(name, failed)
+    def _measure(self, candidate: Candidate, rung: Rung) -> dict[str, Measured] | None:
+        """Run the fits of an arm on a rung; None where it is left out, because of its time, its limits, or a failure."""
+        name = candidate.name
+        if not self._is_probed(candidate):
             return None
-        for each in found.values():
-            self._forecast.add(name, rung.rows, each.seconds)
-        self._forecast.start_seconds = max([self._forecast.start_seconds, *(each.start_seconds for each in found.values())])
-        cost = found[cells[0].place].cost
-        if cost is None:
-            self.leave_out(name, "it leaves no bundle")
+        if (lack := self.plan.lack(name, rung, leader=self.leader)) is not None:
+            self.leave_out(name, lack)
             return None
-        self.costs[name] = cost
-        if broken := self._limits.violations(cost):
-            self.breaks_limits(name, cost, broken)
+        cells = self.plan.cells(name, rung)
+        found = self._steps.run(cells, allowed_seconds=self._allowed())
+        failed = next((each for each in found.values() if each.result.failed), found[cells[0].place])
+        if not self.keeps_limits(name, failed):
             return None
+        self.plan.note_rung(name, rung, list(found.values()))
         return found
 
-    def _reserved(self) -> float:
-        """Seconds that are kept for the last fit of the arm that leads."""
-        return 0.0 if self.standing is None else self.final_seconds(self.standing.leader)
+    def _is_probed(self, candidate: Candidate) -> bool:
+        """Find out what an arm on an encoder costs and takes by a fit on a few rows; False where it is then left out.
 
-    def _lacks_time(self, name: str, rung: Rung, *, beside: Sequence[str] = ()) -> str | None:
-        """Say that there is no time for arms on a rung and for the last fit of one of them, or of the leader; None if there is.
-
-        Args:
-            name: of the arm.
-            rung: the rung.
-            beside: other arms that are measured before it.
+        One fit speaks for all arms that are like it.
         """
-        needed = sum(self._step_seconds(each, rung) for each in (*beside, name))
-        if not needed:
-            return None
-        kept = max(self.final_seconds(name), self._reserved())
-        left = self._clock.left
-        if needed + kept <= left:
-            return None
-        last = f" and {in_words(kept)} for the last fit on all rows" if kept else ""
-        return f"about {in_words(needed)} were needed{last}, and {in_words(left)} were left"
+        if candidate.kind != "encoder" or candidate.stated:
+            return True
+        for other in (each for each in self.candidates if each.is_like(candidate)):
+            cost = self.entries[other.name].cost
+            if cost is not None and self.limits.violations(cost):
+                self.leave_out(candidate.name, f"its encoder is that of {other.name}, whose bundle breaks a limit")
+                return False
+            if cost is not None:
+                return True
+        self._announce(f"{candidate.name} is fitted on a few rows, to see what it costs")
+        cell = Cell(arm=candidate.probe(), data=self._probe, seed=self._seed, fold=(0, FOLDS))
+        found = self._steps.run([cell], allowed_seconds=self._allowed())[cell.place]
+        if not self.keeps_limits(candidate.name, found):
+            return False
+        self.plan.note(candidate.name, found, passes=float(found.result.rows))
+        return True
 
-    def _step_seconds(self, name: str, rung: Rung) -> float:
-        """Return the seconds of those fits of an arm on a rung that are not there yet."""
-        candidate = next(each for each in self.candidates if each.name == name)
-        cells = rung.cells(candidate.arm, self._data, seed=self._seed)
-        fits = sum(not self._steps.stands(cell) for cell in cells)
-        return self._forecast.step_seconds(self._fit_seconds(name, rung.rows), fits, jobs=self._steps.jobs) if fits else 0.0
-
-    def _fit_seconds(self, name: str, rows: int) -> float:
-        """Return the seconds of one fit; of an arm that was not fitted yet by those like it, or by how much dearer it is."""
-        known = self._forecast.fit_seconds(name, rows)
-        if known is not None:
-            return known
-        candidate = next(each for each in self.candidates if each.name == name)
-        kin = [self._forecast.fit_seconds(each.name, rows) for each in self.candidates if each.kind == candidate.kind]
-        if measured := [seconds for seconds in kin if seconds is not None]:
-            return _KIN * max(measured)
-        linear = self._forecast.fit_seconds(self.candidates[0].name, rows) or 0.0
-        return linear + candidate.learning_seconds(rows, length=self._length)
+    def _allowed(self) -> float:
+        """Seconds for the next fits: what is left, without the last fit of the arm that leads."""
+        return self.plan.left - (0.0 if self.leader is None else self.plan.final_seconds(self.leader))
 
     def _drop_behind(self, standing: Standing) -> None:
         """Leave out whoever is behind beyond noise, and by more than further rows may make up for."""
         rung, leader = standing.rung, standing.leader
-        level = standing.level
-        for name in [each.name for each in self.alive if each.name not in level]:
+        others = [name for name in standing.level if name != leader]
+        beside = f"; within noise of it: {', '.join(others)}" if others else ""
+        score = standing.entries[leader].score or 0.0
+        self.reasons.append(f"on rung {rung.number} ({rung.rows:,} rows to learn from) {leader} led with {score:.4f}{beside}")
+        for name in [each.name for each in self.alive if each.name not in standing.level]:
             behind = standing.behind_by(name)
             if behind > rung.margin:
                 self.leave_out(name, f"behind {leader} by {behind:.4f} on rung {rung.number}, beyond noise")
-        others = [name for name in level if name != leader]
-        beside = f"; within noise of it: {', '.join(others)}" if others else ""
-        score = standing.entries[leader].score or 0.0
-        self._say(f"on rung {rung.number} ({rung.rows:,} rows to learn from) {leader} led with {score:.4f}{beside}")
-
-    def _say(self, reason: str) -> None:
-        self.reasons.append(reason)

@@ -23,6 +23,7 @@ class Measured:
         result: its answers, or why there are none.
         cost: what its bundle costs where it serves; measured once for each arm and rung.
         seconds: all of it: reading rows, fitting, answering, measuring.
+        learning_seconds: of these, what grows with the passes over rows: the training loop.
         start_seconds: from the start of its process until it began; 0 for all but the first of a process.
         ended: seconds of the budget that were used up when it ended.
         allowed: seconds after which it was ended, where it had no more time.
@@ -31,6 +32,7 @@ class Measured:
     result: CellResult
     cost: ServingCost | None = None
     seconds: float = 0.0
+    learning_seconds: float = 0.0
     start_seconds: float = 0.0
     ended: float = 0.0
     allowed: float | None = None

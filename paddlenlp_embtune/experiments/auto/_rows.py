@@ -11,6 +11,7 @@ from pathlib import Path
 from paddlenlp_embtune.data import Examples, hold_out, read_examples, text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.experiments._row_files import write_rows
+from paddlenlp_embtune.experiments._split import subset
 from paddlenlp_embtune.experiments.auto._serving import choose_texts
 from paddlenlp_embtune.experiments.auto.rungs import FOLDS
 from paddlenlp_embtune.experiments.cell import DataSet
@@ -21,6 +22,7 @@ __all__ = ["AutoRows", "check_rows"]
 
 _DEV_RATIO = 0.1
 _READ = 256
+_PROBED = 96
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,12 @@ class AutoRows:
             if rows is not None
         }
         return DataSet(name="rows", train=paths["train"], dev=paths.get("dev"))
+
+    def probe(self, folder: Path) -> DataSet:
+        """Write a few rows of all labels that are compared; return them as a data set."""
+        rest = _without(self.train, self.rare)
+        size = min(len(rest), max(_PROBED, 3 * len(set(rest.labels))))
+        return DataSet(name="probe", train=write_rows(subset(rest, size, seed=0), folder / "rows" / "probe.jsonl"))
 
     def serving_texts(self, folder: Path) -> Path:
         """Write texts for measuring bundles; return their file."""

@@ -81,7 +81,7 @@ def stand(
     measured: Mapping[str, Measured],
     *,
     metric: str,
-    costs: Mapping[str, ServingCost],
+    entries: Mapping[str, Entry],
 ) -> Standing:
     """Compare the arms of a rung by paired resamples of the rows that all of them were measured on.
 
@@ -90,7 +90,7 @@ def stand(
         cells: of all its arms.
         measured: what they left, by :attr:`Cell.place`; all of them have figures.
         metric: ``f1_macro`` or ``accuracy``.
-        costs: by arm, of the last bundle that was measured.
+        entries: of all arms as they stood; what their bundles cost is kept.
     """
     results = {place: each.result for place, each in measured.items()}
     (table,) = analyze(cells, results, against=cells[0].arm.name, metric=metric, resamples=_RESAMPLES)["tables"]
@@ -102,7 +102,7 @@ def stand(
             interval=tuple(row[metric]["interval"]),
             rows=table["test_rows"],
             seconds=row["cost"]["seconds"],
-            cost=costs.get(row["arm"]),
+            cost=entries[row["arm"]].cost,
             within_noise=row["arm"] in table["order"]["best"],
         )
         for row in table["arms"]

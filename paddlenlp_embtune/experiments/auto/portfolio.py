@@ -59,15 +59,24 @@ class Candidate:
         """The name of its arm."""
         return self.arm.name
 
-    def learning_seconds(self, rows: int, *, length: float) -> float:
-        """Return about what a fit takes beyond that of the linear arm, before one was measured.
+    @property
+    def encoder(self) -> str | None:
+        """The encoder that it is on."""
+        return recipe_of(self.arm, rows=1000).model.encoder
 
-        Args:
-            rows: that it learns from.
-            length: mean characters of a text.
-        """
-        train = recipe_of(self.arm, rows=rows).train.resolved(rows, encoder=self.kind == "encoder")
-        return self.token_seconds * rows * length * (train.epochs or 1)
+    def passes(self, rows: int) -> float:
+        """Return how many texts a fit on so many rows reads: rows times epochs."""
+        recipe = recipe_of(self.arm, rows=rows)
+        return rows * float(recipe.train.resolved(rows, encoder=recipe.model.encoder is not None).epochs or 1)
+
+    def is_like(self, other: Candidate) -> bool:
+        """Whether a fit takes about as long as one of another arm, and leaves a bundle that costs about as much."""
+        return self.kind == other.kind and self.encoder == other.encoder
+
+    def probe(self) -> Arm:
+        """Return the arm with one epoch, which shows what its bundle costs and how fast it learns."""
+        settings = {**self.arm.settings, "train": {**self.arm.settings.get("train", {}), "epochs": 1}}
+        return dataclasses.replace(self.arm, name=f"probe-{self.name}", settings=settings)
 
 
 def portfolio(arms: Sequence[str] = (), *, encoder: str | None = None) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:

@@ -14,8 +14,8 @@ from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeEr
 from paddlenlp_embtune.experiments._bootstrap import METRICS
 from paddlenlp_embtune.experiments.auto._choice import Choice
 from paddlenlp_embtune.experiments.auto._final import FinalFits, final_recipe, publish
-from paddlenlp_embtune.experiments.auto._forecast import Forecast
 from paddlenlp_embtune.experiments.auto._halving import Halving
+from paddlenlp_embtune.experiments.auto._plan import TimePlan
 from paddlenlp_embtune.experiments.auto._rows import AutoRows, check_rows
 from paddlenlp_embtune.experiments.auto._steps import Steps
 from paddlenlp_embtune.experiments.auto.budget import Clock, in_words
@@ -34,7 +34,6 @@ __all__ = ["AutoSpec", "choose_model"]
 
 _TASK, _RESULT, _REPORT, _RECIPE = "task.json", "auto.json", "report.html", "recipe.yaml"
 _BUNDLE_FILE = "bundle.json"
-_START_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,16 +139,16 @@ def _parts(
 ) -> tuple[Halving, Choice]:
     texts = rows.serving_texts(folder)
     jobs = spec.jobs if spec.jobs is not None else len(os.sched_getaffinity(0))
+    steps = Steps(folder, clock, jobs=jobs, texts=texts)
+    plan = TimePlan(candidates, rows.compared(folder), rows=len(rows.train), length=rows.length, seed=spec.seed, steps=steps)
     search = Halving(
         candidates,
-        rows.compared(folder),
-        rows=len(rows.train),
-        length=rows.length,
+        rows.probe(folder),
         seed=spec.seed,
         metric=spec.metric,
         limits=spec.limits,
-        steps=Steps(folder, clock, jobs=jobs, texts=texts),
-        forecast=Forecast(start_seconds=_START_SECONDS),
+        steps=steps,
+        plan=plan,
         announce=announce,
         listener=listener,
     )
@@ -159,7 +158,7 @@ def _parts(
         return final_recipe(by_name[name], rows.data, rows=len(rows.train), seed=spec.seed)
 
     finals = FinalFits(folder, clock, texts=texts)
-    return search, Choice(search=search, finals=finals, recipes=recipes, clock=clock, limits=spec.limits, announce=announce)
+    return search, Choice(search=search, finals=finals, recipes=recipes, clock=clock, announce=announce)
 
 
 def _claim(out: Path, folder: Path, identity: dict[str, Any], *, overwrite: bool) -> None:
@@ -212,7 +211,7 @@ def _result(
     notes: Sequence[str],
 ) -> AutoResult:
     assert cost is not None  # a choice without figures was not made
-    search.entries[name] = dataclasses.replace(search.entries[name], state="chosen", cost=cost)
+    search.entries[name] = dataclasses.replace(search.entries[name], state="chosen", reason="", cost=cost)
     board = sorted(search.leaderboard(), key=lambda entry: entry.arm != name)
     return AutoResult(
         bundle=out,
