@@ -20,6 +20,7 @@ from paddlenlp_embtune.cli._failures import exit_with_error, name_output_errors
 from paddlenlp_embtune.cli._terminal import err
 from paddlenlp_embtune.cli.commands import (
     adopt,
+    auto,
     calibrate,
     check,
     compare,
@@ -77,6 +78,7 @@ for _command in (
     pretrain.pretrain,
     evaluate.evaluate,
     compare.compare,
+    auto.auto,
     predict.predict,
     serve.serve,
     calibrate.calibrate,

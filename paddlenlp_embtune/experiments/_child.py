@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +12,8 @@ from typing import Any
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.experiments._fits import fit, load_packages
+from paddlenlp_embtune.experiments._fits import Fitted, fit, load_packages
+from paddlenlp_embtune.experiments._processes import end_with_parent, peak_bytes
 from paddlenlp_embtune.experiments._split import rows_of
 from paddlenlp_embtune.experiments.cell import Cell, CellResult
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -25,9 +23,12 @@ from paddlenlp_embtune.utils.schema import to_plain
 __all__ = ["main", "run_cell"]
 
 
-def run_cell(cell: Cell) -> CellResult:
+def run_cell(cell: Cell, *, inspect: Callable[[Fitted], object] | None = None) -> CellResult:
     """Fit an arm and measure it, in this process.
 
+    Args:
+        cell: what is fitted.
+        inspect: called with the classifier while its files are there.
     Raises:
         EmbtuneError: the rows cannot be read, or the arm cannot be fitted.
     """
@@ -38,6 +39,8 @@ def run_cell(cell: Cell) -> CellResult:
         fitted = fit(cell, train, dev, Path(scratch))
         seconds = time.perf_counter() - started
         answers, rate = _timed(fitted.predict, test.texts)
+        if inspect is not None:
+            inspect(fitted)
     labels = sorted({*train.labels, *test.labels})
     number = {label: index for index, label in enumerate(labels)}
     return CellResult(
@@ -46,7 +49,7 @@ def run_cell(cell: Cell) -> CellResult:
         predicted=tuple(number[label] for label in answers),
         rows=len(train),
         seconds=round(seconds, 3),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
         size_bytes=fitted.size_bytes,
         texts_per_second=round(rate, 1),
         notes=fitted.notes,
@@ -60,29 +63,9 @@ def _timed(predict: Callable[[Sequence[str]], list[str]], texts: Sequence[str]) 
     return answers, len(texts) / max(time.perf_counter() - started, 1e-9)
 
 
-def _peak_bytes() -> int:
-    """The most memory that this process had at once; ``ru_maxrss`` would count what its parent had before it started us."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _end_with_parent() -> None:
-    """End this process when its standard input is closed: its parent is gone."""
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main(job: str, result: str) -> None:
     """Run the cell that a file describes, and write what it leaves, also where that is an error."""
-    _end_with_parent()
+    end_with_parent()
     compat.prepare_cpu(threads=1)
     cell = Cell.from_dict(json.loads(Path(job).read_text(encoding="utf-8")))
     found: Any

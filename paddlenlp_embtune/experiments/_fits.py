@@ -29,11 +29,15 @@ class Fitted:
         predict: labels of texts.
         size_bytes: of what would be stored.
         notes: what must be known about it.
+        bundle: its folder; None for arms that leave none.
+        learning_seconds: of the loop of its training; 0 for arms without one.
     """
 
     predict: Callable[[Sequence[str]], list[str]]
     size_bytes: int
     notes: tuple[str, ...] = ()
+    bundle: Path | None = None
+    learning_seconds: float = 0.0
 
 
 def load_packages(cell: Cell) -> None:
@@ -107,4 +111,8 @@ def _fit_recipe(recipe: Recipe, cell: Cell, train: Examples, dev: Examples | Non
     predictor = Predictor(result.bundle, engine=_ENGINE, num_threads=1)
     size = sum(file.stat().st_size for file in result.bundle.rglob("*") if file.is_file())
     labels = predictor.bundle.manifest.labels
-    return Fitted(lambda texts: [labels[index] for index in predictor.probabilities(texts).argmax(axis=1)], size, result.notes)
+
+    def predict(texts: Sequence[str]) -> list[str]:
+        return [labels[index] for index in predictor.probabilities(texts).argmax(axis=1)]
+
+    return Fitted(predict, size, result.notes, result.bundle, result.seconds)

@@ -1,4 +1,4 @@
-"""Reports as one HTML file: of a run, of checked data, of a comparison and of a search. They need Jinja, figures matplotlib."""
+"""Reports as one HTML file: of runs, checked data, comparisons, searches and choices. They need Jinja, figures matplotlib."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.report.auto_page import write_auto_report as write_auto_report
     from paddlenlp_embtune.report.check_page import write_check_page as write_check_page
     from paddlenlp_embtune.report.comparison import (
         check_report_packages as check_report_packages,
@@ -20,6 +21,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "auto_page": "write_auto_report",
             "check_page": "write_check_page",
             "comparison": "check_report_packages comparison_markdown write_comparison",
             "report": "SectionWriter write_report",
