@@ -15,7 +15,9 @@ if TYPE_CHECKING:
         EncodedDataset as EncodedDataset,
         LengthBatchSampler as LengthBatchSampler,
         collate as collate,
+        joined_weights as joined_weights,
     )
+    from paddlenlp_embtune.data.label_batches import LabelBatchSampler as LabelBatchSampler
     from paddlenlp_embtune.data.masking import (
         MaskedBatch as MaskedBatch,
         MaskingSpec as MaskingSpec,
@@ -45,7 +47,9 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
+            "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate "
+            "joined_weights",
+            "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "readers": "Examples read_examples",
             "soft_targets": "SoftTargets",
