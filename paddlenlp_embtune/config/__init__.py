@@ -9,6 +9,10 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.augmentation import AugmentationSpec as AugmentationSpec
+    from paddlenlp_embtune.config.contrastive import (
+        CONTRASTIVE_LOSSES as CONTRASTIVE_LOSSES,
+        ContrastiveSpec as ContrastiveSpec,
+    )
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
     from paddlenlp_embtune.config.domain import Domain as Domain
     from paddlenlp_embtune.config.evaluation import (
@@ -45,6 +49,7 @@ else:
         {
             "adapter": "AdapterSpec",
             "augmentation": "AugmentationSpec",
+            "contrastive": "CONTRASTIVE_LOSSES ContrastiveSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",

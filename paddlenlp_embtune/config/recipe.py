@@ -11,6 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.augmentation import AugmentationSpec
+from paddlenlp_embtune.config.contrastive import ContrastiveSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
@@ -32,6 +33,7 @@ __all__ = [
     "AugmentationSpec",
     "AverageSpec",
     "ClipSpec",
+    "ContrastiveSpec",
     "DataSpec",
     "DistillSpec",
     "EarlyStoppingSpec",
@@ -87,6 +89,7 @@ class Recipe:
         health: None watches nothing.
         regularization: None trains on the rows as they are.
         distill: None learns from the labels of the rows alone.
+        contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
     Raises:
@@ -114,6 +117,7 @@ class Recipe:
     health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
     regularization: RegularizationSpec | None = None
     distill: DistillSpec | None = None
+    contrastive: ContrastiveSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
     report_to: tuple[str, ...] = ()
@@ -137,6 +141,25 @@ class Recipe:
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
+        if self.contrastive is not None:
+            self._check_contrastive()
+
+    def _check_contrastive(self) -> None:
+        """Refuse what a loss over pairs of rows and a regression have no place for."""
+        encoder, head = self.model.encoder, self.model.options.get("head", "linear")
+        require(encoder is not None, "model.encoder", encoder, "an encoder beside contrastive")
+        require(head == "linear", "model.options.head", head, "linear beside contrastive, which fits a regression")
+        require(self.text.windows is None, "text.windows", "stated", "null beside contrastive, whose pairs are of whole texts")
+        steps = self.train.accumulation_steps
+        require(steps == 1, "train.accumulation_steps", steps, "1 beside contrastive, whose pairs are of one batch")
+        rows = self.train.batch_size
+        require(rows is None or rows >= 4, "train.batch_size", rows, "4 or more beside contrastive, or null")
+        for name, why in (
+            ("distill", "a teacher answers single rows"),
+            ("regularization", "it changes the loss of a classifier"),
+            ("adapter", "the highest layers are tuned themselves"),
+        ):
+            _refuse_both("contrastive", name, getattr(self, name) is not None, why)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:

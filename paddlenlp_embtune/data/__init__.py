@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         EncodedDataset as EncodedDataset,
         LengthBatchSampler as LengthBatchSampler,
         collate as collate,
+        joined_weights as joined_weights,
     )
+    from paddlenlp_embtune.data.label_batches import LabelBatchSampler as LabelBatchSampler
     from paddlenlp_embtune.data.masking import (
         MaskedBatch as MaskedBatch,
         MaskingSpec as MaskingSpec,
@@ -57,7 +59,9 @@ else:
         {
             "_records": "data_files",
             "answers": "ANSWER_FORMATS stream_rows write_answers",
-            "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate",
+            "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate "
+            "joined_weights",
+            "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "readers": "Examples ReadOptions read_examples",
             "soft_targets": "SoftTargets",

@@ -22,6 +22,7 @@ __all__ = [
     "LengthBatchSampler",
     "collate",
     "compact",
+    "joined_weights",
 ]
 
 UNLABELLED = -100

@@ -15,6 +15,7 @@ from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 __all__ = ["BUILT_IN_ARMS", "FROZEN", "NAME", "Arm", "parse_arms", "recipe_of"]
 
 FROZEN = "frozen"
+CONTRASTIVE = "contrastive"
 _ENCODER = "e5-small-zh"
 NAME = re.compile(r"[\w][\w.-]{0,59}")
 """Of an arm or a data set, which names files."""
@@ -81,7 +82,11 @@ def _one_rate(recipe: Mapping[str, Any]) -> Plain:
     return {"groups": [{"name": "embedding", "parameters": ["embedding.*"], "rate": _RATES["textcnn"]}, rest]}
 
 
-_STARTS: Mapping[str, Plain] = {"textcnn": {}, "encoder": {"model": {"encoder": _ENCODER}}}
+_STARTS: Mapping[str, Plain] = {
+    "textcnn": {},
+    "encoder": {"model": {"encoder": _ENCODER}},
+    CONTRASTIVE: {"model": {"encoder": _ENCODER}, "contrastive": {}},
+}
 _CHANGES: Mapping[str, Callable[[Mapping[str, Any], int], Plain]] = {
     "plain": _plain,
     "rates": _rates,
@@ -100,7 +105,7 @@ def parse_arms(arms: Sequence[str], settings: Sequence[str] = (), *, encoder: st
             which then is their text.
         settings: ``NAME:SETTING=VALUE`` for one arm, ``SETTING=VALUE`` for all that are recipes, such as
             ``lora:train.epochs=3``; the value is YAML.
-        encoder: what the built-in arms ``encoder`` and ``frozen`` tune or read; None takes ``e5-small-zh``.
+        encoder: what the built-in arms ``encoder``, ``contrastive`` and ``frozen`` tune or read; None takes ``e5-small-zh``.
     Raises:
         RecipeError: an arm is unknown, named twice, or invalid; a setting names no arm, or is none of a recipe.
     """
@@ -160,10 +165,11 @@ def _stated(part: str, parts: Sequence[str], stated: str, encoder: str | None) -
         return {}
     if part in _CHANGES:
         return {}
-    if part in ("encoder", FROZEN):
+    if part == FROZEN:
         return {"model": {"encoder": encoder or _ENCODER}}
     if part in _STARTS:
-        return dict(_STARTS[part])
+        named = {"model": {"encoder": encoder}} if encoder and "model" in _STARTS[part] else {}
+        return {**_STARTS[part], **named}
     if not Path(part).is_file():
         raise RecipeError(
             f"the arm {stated!r} names {part!r}, which is neither a file nor built in; {expected_names(part, BUILT_IN_ARMS)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.models.contrastive import pair_loss as pair_loss
     from paddlenlp_embtune.models.factory import (
         build_model as build_model,
         checked_options as checked_options,
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
         FeatureEngine as FeatureEngine,
         captured_features as captured_features,
         feature_width as feature_width,
+    )
+    from paddlenlp_embtune.models.head_regression import (
+        HeadRegression as HeadRegression,
+        fit_head as fit_head,
+        set_head as set_head,
     )
     from paddlenlp_embtune.models.layer_cache import LayerCache as LayerCache, cacheable_layers as cacheable_layers
     from paddlenlp_embtune.models.layers import depth_parameters as depth_parameters, layerwise_groups as layerwise_groups
@@ -42,8 +48,10 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "contrastive": "pair_loss",
             "factory": "build_model checked_options embedding_name set_embedding try_model with_table",
             "features": "FeatureEngine captured_features feature_width",
+            "head_regression": "HeadRegression fit_head set_head",
             "layer_cache": "LayerCache cacheable_layers",
             "layers": "depth_parameters layerwise_groups",
             "losses": "CrossEntropy Focal RowLoss SquaredEMD weighted_mean",

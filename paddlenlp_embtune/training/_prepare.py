@@ -45,6 +45,7 @@ from paddlenlp_embtune.text import (
     unused_terms,
     without_cleaning,
 )
+from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training._trackers import check_trackers
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
@@ -195,6 +196,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     check_cleaning((rows, dev), recipe.text.cleaning)
     report = check_examples(rows, dev, labels)
     rows, augmentation = _augmented(recipe, rows, dev, domain)
+    if recipe.contrastive is not None:
+        check_label_rows(recipe.contrastive, rows.labels)
     teaching = None
     if recipe.distill is not None:
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
@@ -294,6 +297,8 @@ def _domain(recipe: Recipe) -> Domain | None:
 
 def _resolved(recipe: Recipe, start: Start, *, rows: int, labels: int) -> Recipe:
     """Fill in what follows from the data: length and size of the run, the model and steps of a bundle, absolute paths."""
+    if start.pretrained is not None:
+        recipe = with_contrastive_defaults(recipe, start.pretrained.settings)
     model = recipe.model
     if start.bundle is not None:
         model = dataclasses.replace(model, name=model_name(start.bundle))

@@ -21,6 +21,7 @@ from paddlenlp_embtune.data import (
     TEACHER_VECTORS,
     UNLABELLED,
     EncodedDataset,
+    LabelBatchSampler,
     LengthBatchSampler,
     SoftTargets,
     collate,
@@ -30,6 +31,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import monitored_metrics
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import Tokenizer, pad
+from paddlenlp_embtune.training._contrastive import ContrastiveTuning, contrastive_tuning
 from paddlenlp_embtune.training._criterion import build_criterion, class_weights_of, row_weights_of
 from paddlenlp_embtune.training._distillation_loss import student_loss
 
@@ -47,6 +49,7 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         distill: how the teacher's answers count; None where no row has any.
         cut: texts to train on and development texts that were cut at the maximum length.
         row_weights: of each training row in the mean that the loss is; None for a plain mean.
+        contrastive: tunes on the pairs of a batch in place of the loss; None does not.
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         distill: DistillSpec | None = None,
         cut: tuple[int, int] = (0, 0),
         row_weights: npt.NDArray[np.float64] | None = None,
+        contrastive: ContrastiveTuning | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self.distill = distill
         self.cut = cut
         self.row_weights = row_weights
+        self.contrastive = contrastive
         self._parts: _Parts | None = None
 
     @functools.wraps(Trainer.training_step)
@@ -79,6 +84,8 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False) -> Any:
         """Compute the loss of a batch; evaluations, whose rows have no answers of a teacher, have the plain one."""
+        if self.contrastive is not None and model.training:
+            return self.contrastive.loss(model, inputs)
         if self.distill is not None and TEACHER_LOGITS in inputs:
             loss, logits = student_loss(model, self.model, inputs, self.distill, self.criterion)
         elif ROW_WEIGHTS in inputs:
@@ -94,7 +101,9 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         # The Trainer averages the batches of an evaluation by their numbers of rows; each counts by the weight of its rows.
         return (loss if model.training else loss * row_weights.mean()), logits
 
-    def _get_train_sampler(self) -> LengthBatchSampler:
+    def _get_train_sampler(self) -> LengthBatchSampler | LabelBatchSampler:
+        if self.contrastive is not None:
+            return self.contrastive.sampler(self.args)
         sampler = LengthBatchSampler(
             self.train_dataset,
             batch_size=self.args.per_device_train_batch_size,
@@ -224,6 +233,10 @@ def build_trainer(
     if hasattr(model, "fit_before_training"):
         _fit_before_training(model, labelled, train, weights)
 
+    tuning = contrastive_tuning(recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer)
+    if tuning is not None:
+        train = tuning.rows
+
     def compute_metrics(prediction: Any) -> dict[str, float]:
         logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
         return monitored_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
@@ -240,6 +253,7 @@ def build_trainer(
         distill=recipe.distill if soft_targets is not None else None,
         cut=(train.cut, dev.cut),
         row_weights=row_weights_of(train, weights, criterion=criterion if soft_targets is None else None),
+        contrastive=tuning,
     )
 
 

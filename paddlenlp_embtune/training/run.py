@@ -200,6 +200,9 @@ def _tune(
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
         trainer.add_callback(callback)
+    if trainer.contrastive is not None:
+        trainer.contrastive.regression.setup(context)
+        trainer.add_callback(trainer.contrastive.regression)
     checkpoint = last_checkpoint(checkpoints)
     stages.begin("train")
     started = time.perf_counter()

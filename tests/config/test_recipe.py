@@ -199,6 +199,7 @@ FULL: dict[str, Any] = {
         "hidden": 0.1,
         "answers": "/answers.safetensors",
     },
+    "contrastive": None,  # not beside distill
     "evaluation": {"baseline": "fasttext"},
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
     "report_to": ["visualdl"],
