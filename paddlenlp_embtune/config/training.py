@@ -17,6 +17,9 @@ _MANY_ROWS = 4_000
 _FEW_LABELS = 5
 """Labels up to which it learns as much in still fewer."""
 
+_LEAST_STEPS, _MOST_EPOCHS = 300, 100
+"""Steps that it takes with few rows, as far as this many passes make them."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseSpec:
@@ -40,9 +43,9 @@ class TrainSpec:
     """Length and size of the run.
 
     Args:
-        epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most; from
-            4,000 rows on about 400 steps, or 600 for more than 5 labels, 6 at least; for an encoder about 240 steps, 3 at least
-            and 20 at most. Like the sizes below, at most 1,000,000.
+        epochs: passes over the training rows; None takes as many as make about 1,200 steps, 8 at least and 40 at most, or with
+            few rows as many as make 300 steps, 100 at most; from 4,000 rows on about 400 steps, or 600 for more than 5 labels,
+            6 at least; for an encoder about 240 steps, 3 at least and 20 at most. Like the sizes below, at most 1,000,000.
         batch_size: rows in a batch of one process; None takes 64, from 4,000 rows on 128, for an encoder 32.
         accumulation_steps: batches whose gradients make one step, 1 or more.
         recompute: compute the activations of an encoder's layers again in the backward pass instead of keeping them, which
@@ -108,9 +111,10 @@ class TrainSpec:
         batch_size, eval_batch_size, steps, least, most = (32, 32, 240, 3, 20) if encoder else few_or_many
         batch_size = self.batch_size or batch_size
         steps_per_epoch = -(-rows // (batch_size * self.accumulation_steps))
+        few = 0 if encoder or rows >= _MANY_ROWS else min(_MOST_EPOCHS, round(_LEAST_STEPS / steps_per_epoch))
         return dataclasses.replace(
             self,
-            epochs=self.epochs or min(most, max(least, round(steps / steps_per_epoch))),
+            epochs=self.epochs or min(max(most, few), max(least, round(steps / steps_per_epoch))),
             batch_size=batch_size,
             eval_batch_size=self.eval_batch_size or eval_batch_size,
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import Attribution
-from paddlenlp_embtune.models._ngram_regression import MULTIPLIER
+from paddlenlp_embtune.models._ngram_regression import ngram_codes
 from paddlenlp_embtune.models.factory import embedding_name
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import PAD_ID
@@ -61,16 +61,15 @@ def _(model: Any) -> Parts:
         return Parts(through=model)
     share, table = float(model.ngram_share.item()), model.ngram_table.numpy()
 
-    def rows(first: Ids, second: Ids, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        found: npt.NDArray[np.float32] = table[np.where(present, (first * MULTIPLIER + second) % (len(table) - 1) + 1, PAD_ID)]
-        return found
-
     def beside(ids: Ids) -> npt.NDArray[np.float32]:
-        single, pair = rows(ids, np.zeros_like(ids), ids != PAD_ID), rows(ids[:-1], ids[1:], ids[1:] != PAD_ID)
-        length = np.sqrt(single[:, -1].sum() + pair[:, -1].sum() + 1e-6)
-        single[:-1] += pair / 2
-        single[1:] += pair / 2
-        spread: npt.NDArray[np.float32] = single[:, :-1] * (share / length)
+        spread = np.zeros((len(ids), model.num_labels), np.float32)
+        squares = 1e-6
+        for later, codes in enumerate(ngram_codes(ids, model.ngram_length)):
+            found = table[np.where(ids[later:] != PAD_ID, codes % (len(table) - 1) + 1, PAD_ID)]
+            squares += found[:, -1].sum()
+            for place in range(later + 1):
+                spread[place : place + len(found)] += found[:, :-1] / (later + 1)
+        spread *= share / np.sqrt(squares)
         return spread
 
     network: Callable[[Any], Any] = lambda ids: model.head(model.features(ids)) * (1.0 - share)  # noqa: E731

@@ -14,11 +14,12 @@ from paddlenlp_embtune.errors import MissingDependencyError, RecipeError
 from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression
 from paddlenlp_embtune.utils.memory import require_memory
 
-__all__ = ["MULTIPLIER", "fit_ngrams"]
+__all__ = ["MULTIPLIER", "fit_ngrams", "ngram_codes"]
 
 MULTIPLIER = 7919
 _INVERSE_REGULARIZATION = 4.0
 _LEAST_SHARE = 0.01
+_MANY_ROWS = 1_000
 _VECTORS_OF_SOLVER = 25  # L-BFGS keeps ten pairs of steps, and works on a few more
 
 
@@ -29,9 +30,12 @@ def fit_ngrams(
     class_weights: npt.NDArray[np.float32],
     row_weights: npt.NDArray[np.float32] | None = None,
     buckets: int,
+    longest: int = 3,
     answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fit a logistic regression on the n-grams that two texts or more have, with the features that TextCNN computes.
+    """Fit a logistic regression on hashed n-grams, with the features that TextCNN computes.
+
+    From 1,000 rows on, n-grams that one text alone has are left out: they tell little of others, and crowd the buckets.
 
     Args:
         ids: N lists of token ids.
@@ -39,6 +43,7 @@ def fit_ngrams(
         class_weights: (C,) float32, the weight of a labelled row by its class.
         row_weights: (N,) float32, of each row beside that of its class; None for 1. Document frequencies count rows.
         buckets: rows of the table.
+        longest: tokens of the longest n-grams, 1 or more.
         answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
     Shapes:
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times the
@@ -55,9 +60,11 @@ def fit_ngrams(
     except ModuleNotFoundError:
         raise MissingDependencyError('training needs scipy; install it with: pip install "paddlenlp-embtune[cpu]"') from None
     num_labels = len(class_weights)
-    needed = 8 * min(buckets, 2 * sum(map(len, ids))) * num_labels * _VECTORS_OF_SOLVER
+    needed = 8 * min(buckets, longest * sum(map(len, ids))) * num_labels * _VECTORS_OF_SOLVER
     require_memory(needed, f"a regression over {buckets:,} buckets", "lower ngram_buckets", error=RecipeError)
-    texts, numbers = _frequent(*_codes(ids))
+    texts, numbers = _codes(ids, longest)
+    if len(ids) >= _MANY_ROWS:
+        texts, numbers = _frequent(texts, numbers)
     used, columns = np.unique(numbers % (buckets - 1) + 1, return_inverse=True)  # bucket 0 stays free for padding
     features = sparse.csr_matrix((np.ones(len(texts)), (texts, columns)), shape=(len(ids), len(used)))
     features.sum_duplicates()
@@ -93,19 +100,34 @@ def _targets(
     return np.concatenate([labelled, others[place]]), numbers, np.concatenate([weights, told[place, classes]])
 
 
-def _codes(ids: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the text and the number of every single token and every pair of neighbours of all texts, (M,) each."""
+def ngram_codes(tokens: npt.NDArray[np.int64], longest: int) -> list[npt.NDArray[np.int64]]:
+    """Return the number of the n-gram that begins at each place, for n from 1 to ``longest``: (L,), (L - 1,) and so on.
+
+    A single token has the number of the pair that it makes with padding, as bundles of the first form have it.
+    """
+    found, codes = [tokens * MULTIPLIER], tokens
+    for later in range(1, longest):
+        codes = codes[:-1] * MULTIPLIER + tokens[later:]
+        found.append(codes)
+    return found
+
+
+def _codes(ids: Sequence[Sequence[int]], longest: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the text and the number of every n-gram of all texts, (M,) each."""
     texts = np.repeat(np.arange(len(ids)), [len(row) for row in ids])
     tokens = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=len(texts))
-    first = np.flatnonzero(texts[:-1] == texts[1:])
-    pairs = tokens[first] * MULTIPLIER + tokens[first + 1]
-    return np.concatenate([texts, texts[first]]), np.concatenate([tokens * MULTIPLIER, pairs])
+    of_texts, numbers = [], []
+    for later, codes in enumerate(ngram_codes(tokens, longest)):
+        first = np.flatnonzero(texts[: len(codes)] == texts[later:])
+        of_texts.append(texts[first])
+        numbers.append(codes[first])
+    return np.concatenate(of_texts), np.concatenate(numbers)
 
 
 def _frequent(
     texts: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Leave out what only one text has: it tells nothing of others, and crowds the buckets."""
+    """Leave out what only one text has."""
     known, places = np.unique(codes, return_inverse=True)
     first, last = np.full(len(known), len(codes)), np.full(len(known), -1)
     np.minimum.at(first, places, texts)

@@ -35,6 +35,8 @@ def load_layer(folder: Path) -> Any:
     weights = read_bundle_weights(folder)
     _check_sizes(folder, sizes, weights)
     model = build_model(description["name"], **sizes, options=description["config"])
+    if hasattr(model, "complete_config"):
+        model.complete_config(description["config"])
     for name, value in model.state_dict().items():
         if name not in weights or weights[name].shape != tuple(value.shape):
             found = f"has the shape {weights[name].shape}" if name in weights else "is missing"

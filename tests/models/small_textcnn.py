@@ -38,7 +38,9 @@ def by_hand(net: TextCNN, ids: list[int]) -> np.ndarray:
     matches = [np.concatenate([table[i] for i in wide[s : s + window]]) @ weight + bias for s in spans]
     features = np.maximum(np.max(matches, axis=0), 0)
     network = features @ net.head.weight.numpy().astype(np.float64) + net.head.bias.numpy()
+    triples = zip(ids, ids[1:], ids[2:], strict=False)
     codes = [token * 7919 for token in ids] + [a * 7919 + b for a, b in itertools.pairwise(ids)]
+    codes += [(a * 7919 + b) * 7919 + c for a, b, c in triples] if net.ngram_length == 3 else []
     rows = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]].sum(axis=0)
     regression = rows[:3] / np.sqrt(rows[3] + 1e-6) + net.ngram_bias.numpy()
     share = net.ngram_share.item()

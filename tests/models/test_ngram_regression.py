@@ -13,7 +13,7 @@ import scipy.sparse
 from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
 from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression
 
-BUCKETS = 100_003
+BUCKETS = 10_000_019
 
 
 def rows(count: int, *, classes: int, seed: int = 0) -> tuple[list[list[int]], list[int]]:
@@ -23,20 +23,30 @@ def rows(count: int, *, classes: int, seed: int = 0) -> tuple[list[list[int]], l
 
 
 def codes_of(text: list[int]) -> list[int]:
-    return [token * MULTIPLIER for token in text] + [a * MULTIPLIER + b for a, b in itertools.pairwise(text)]
+    """The numbers of single tokens, pairs and triples."""
+    triples = zip(text, text[1:], text[2:], strict=False)
+    return [
+        *(token * MULTIPLIER for token in text),
+        *(a * MULTIPLIER + b for a, b in itertools.pairwise(text)),
+        *((a * MULTIPLIER + b) * MULTIPLIER + c for a, b, c in triples),
+    ]
 
 
-def test_inverse_document_frequencies_are_those_of_n_grams_in_two_texts_or_more() -> None:
-    ids, labels = rows(60, classes=3)
+@pytest.mark.parametrize(("count", "least"), [(60, 1), (1000, 2)])
+def test_inverse_document_frequencies_are_those_of_all_n_grams_or_with_many_rows_of_those_in_two_texts(
+    count: int, least: int
+) -> None:
+    ids, labels = rows(count, classes=3)
     ids = [*ids, [], [39]]  # a text without tokens, and one without pairs
     labels = [*labels, 0, 0]
     table, _ = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=BUCKETS)
     counts = Counter(code for text in ids for code in set(codes_of(text)))
     expected = np.zeros(BUCKETS)
     for code, texts in counts.items():
-        if texts >= 2:
+        if texts >= least:
             expected[code % (BUCKETS - 1) + 1] = (math.log((1 + len(ids)) / (1 + texts)) + 1) ** 2
     np.testing.assert_allclose(table[:, -1], expected, rtol=1e-6)
+    assert (expected > 0).sum() > 100
     assert not table[expected == 0].any()
 
 

@@ -132,7 +132,15 @@ def test_a_hook_on_a_layer_changes_the_features_of_fast_steps_too(name: str) -> 
 
 @pytest.mark.parametrize(
     "options",
-    [{"filters": 0}, {"window": 1}, {"ngram_buckets": 1}, {"dropout": 1.0}, {"token_dropout": -0.1}],
+    [
+        {"filters": 0},
+        {"window": 1},
+        {"ngram_buckets": 1},
+        {"ngram_length": 0},
+        {"ngram_length": 5},
+        {"dropout": 1.0},
+        {"token_dropout": -0.1},
+    ],
 )
 def test_illegal_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
@@ -154,16 +162,16 @@ def test_the_regression_is_the_one_that_scikit_learn_fits_on_tf_idf() -> None:
     # No token twice in a text: there the two ways to measure the length of a vector agree.
     ids = [generator.permutation(np.arange(1, 40))[: generator.integers(2, 12)].tolist() for _ in range(300)]
     labels = [int(text[0] % 3) for text in ids]
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), lowercase=False, min_df=2)
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False)
     texts = ["".join(chr(0x4E00 + token) for token in text) for text in ids]
     features = vectorizer.fit_transform(texts)
     reference = LogisticRegression(C=4.0, max_iter=2000).fit(features, labels).decision_function(features)
-    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=400_009)
-    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=400_009)
+    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=4_000_037)
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=4_000_037)
     net.ngram_table.set_value(table)
     net.ngram_bias.set_value(bias)
     found = net._ngram_logits(paddle.to_tensor(pad(ids))).numpy()
-    np.testing.assert_allclose(found, reference, atol=2e-2)
+    np.testing.assert_allclose(found, reference, atol=3e-2)
     assert (found.argmax(1) == reference.argmax(1)).mean() > 0.99
 
 
@@ -188,7 +196,7 @@ def test_training_leaves_the_regression_alone_and_sees_the_network_alone() -> No
     assert {name for name, _ in net.named_parameters()}.isdisjoint({"ngram_table", "ngram_bias", "ngram_share"})
 
 
-@pytest.mark.parametrize(("truth_of", "least", "most"), [("network", 0.1, 0.1), ("regression", 0.9, 0.9)])
+@pytest.mark.parametrize(("truth_of", "least", "most"), [("network", 0.0, 0.3), ("regression", 0.7, 1.0)])
 def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, most: float) -> None:
     net = model()
     ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (200, 9)))
@@ -218,7 +226,7 @@ def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_woul
 
     net.fit_after_training(logits_of, truth)
     assert len(passes) == len(batches)
-    assert len(by_share) == 9
+    assert len(by_share) == 11
     for share, logits in by_share.items():
         net.ngram_share.set_value(np.array([share], dtype=np.float32))
         np.testing.assert_array_equal(np.concatenate([net(batch).numpy() for batch in batches]), logits)
