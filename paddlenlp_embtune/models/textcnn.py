@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.models._expert_share import SHARES, choose_share
 from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
 from paddlenlp_embtune.models.heads import build_head
 from paddlenlp_embtune.utils.memory import require_memory
@@ -22,8 +21,6 @@ from paddlenlp_embtune.utils.schema import require_at_most
 paddle = compat.require_paddle()
 
 __all__ = ["TextCNN"]
-
-_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
@@ -165,34 +162,19 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     ) -> None:
         """Choose the share of the regression in the average, among tenths, on rows held out from training.
 
-        A few hundred rows order the shares mostly by chance, so the share is the one nearest to a half among those that are
-        behind the best by no more than the standard error of the difference, taken row by row from who is right.
-
         Args:
             logits_of: computes the (N, C) float32 logits of the held-out rows with this model in evaluation mode.
             labels: N class numbers.
-            score: how good logits are, more being better; None for accuracy. Of two shares that are equally near to a half, the
-                one with the higher log-likelihood is taken.
-        Source:
-            Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the rule of one standard error
+            score: how good logits are, more being better; None for accuracy.
         """
         if not self.ngram_buckets:
             return
-        truth = np.asarray(labels)
-        found, right = [], []
         with self._computing_once():
-            for share in _SHARES:
+            answers = []
+            for share in SHARES:
                 self.ngram_share.set_value(np.array([share], dtype=np.float32))
-                logits = logits_of()
-                right.append((logits.argmax(axis=1) == truth).astype(np.float64))
-                log_probabilities = np.log(np.maximum(softmax(logits), 1e-12))
-                likelihood = float(log_probabilities[np.arange(len(truth)), truth].mean())
-                found.append((score(logits) if score is not None else float(right[-1].mean()), likelihood))
-        best = max(range(len(found)), key=found.__getitem__)
-        errors = [float((right[best] - others).std()) / math.sqrt(len(truth)) for others in right]
-        close = [number for number, (value, _) in enumerate(found) if found[best][0] - value <= errors[number]]
-        chosen = min(close, key=lambda number: (abs(number - len(_SHARES) // 2), -found[number][1]))
-        self.ngram_share.set_value(np.array([_SHARES[chosen]], dtype=np.float32))
+                answers.append(logits_of())
+        self.ngram_share.set_value(np.array([choose_share(answers, np.asarray(labels), score=score)], dtype=np.float32))
 
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""

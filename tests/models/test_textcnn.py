@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError, RecipeError
-from paddlenlp_embtune.models import build_model, set_embedding
+from paddlenlp_embtune.models import build_model, load_layer, set_embedding
 from paddlenlp_embtune.models._ngram_regression import fit_ngrams
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
 from tests.models.small_textcnn import by_hand, model
 
 
@@ -230,3 +233,15 @@ def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_woul
     for share, logits in by_share.items():
         net.ngram_share.set_value(np.array([share], dtype=np.float32))
         np.testing.assert_array_equal(np.concatenate([net(batch).numpy() for batch in batches]), logits)
+
+
+def test_a_model_of_an_older_bundle_reads_pairs_alone(tmp_path: Path) -> None:
+    net = model(ngram_length=2)
+    arrays = {key: value.numpy() for key, value in net.state_dict().items()}
+    write_safetensors_file(tmp_path / "weights.safetensors", arrays)
+    config = {name: value for name, value in net.config().items() if name != "ngram_length"}
+    (tmp_path / "model.json").write_text(json.dumps({"name": "textcnn", "config": config}))
+    read = load_layer(tmp_path)
+    ids = [3, 4, 3, 29, 8]
+    np.testing.assert_allclose(read(paddle.to_tensor([ids])).numpy()[0], by_hand(net, ids), atol=1e-5)
+    assert read.config() == net.config()
