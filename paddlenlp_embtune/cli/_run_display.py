@@ -83,7 +83,10 @@ def _teacher(event: Mapping[str, Any]) -> None:
     if files["read"]:
         reasons = {"in_dev": "among the dev rows", "in_train": "among the training rows"}
         left_out = (f"{files[name]} {reasons.get(name, name)}" for name in ("in_dev", "in_train", "duplicates", "blank"))
-        err.print(f"  unlabelled: {event['unlabelled']} of {files['read']} texts; left out: {', '.join(left_out)}")
+        kept = event["unlabelled"] - files["recombined"]
+        err.print(f"  unlabelled: {kept} of {files['read']} texts; left out: {', '.join(left_out)}")
+    if files["recombined"]:
+        err.print(f"  recombined: {files['recombined']} texts of clauses and words of the training rows")
 
 
 def _groups(event: Mapping[str, Any]) -> None:

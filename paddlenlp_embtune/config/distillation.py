@@ -25,6 +25,8 @@ class DistillSpec:
         alpha: weight of the teacher against the labels of the rows, above 0, at most 1.
         unlabelled: paths of texts without labels for the teacher to answer, one per line in ``.txt``, or a format with the
             column ``data.text_column``; those that are among the training or the development rows are left out.
+        recombined: texts, at most 1,000,000, that are made of the clauses and the runs of words of the training rows for the
+            teacher to answer; they stand in for unlabelled ones where there are none. 0 makes none.
         hidden: weight of the mean squared distance between the teacher's vector of a text and what a linear map, which is
             trained with the student and then dropped, makes of the student's; 0 leaves it out. The teacher's vectors are
             centred and scaled to a mean square of 1.
@@ -39,6 +41,7 @@ class DistillSpec:
     temperature: float = 2.0
     alpha: float = 0.7
     unlabelled: tuple[str, ...] = ()
+    recombined: int = 0
     hidden: float = 0.0
     answers: str | None = None
 
@@ -48,6 +51,8 @@ class DistillSpec:
         require(self.temperature > 0, "distill.temperature", self.temperature, "above 0 (1 to 10 is usual)")
         require_at_most("distill.temperature", self.temperature, 1e6)
         require(0 < self.alpha <= 1, "distill.alpha", self.alpha, "above 0 and at most 1")
+        require(self.recombined >= 0, "distill.recombined", self.recombined, "0 or more")
+        require_at_most("distill.recombined", self.recombined, 1_000_000)
         require(self.hidden >= 0, "distill.hidden", self.hidden, "0 or more")
         require(all(self.unlabelled), "distill.unlabelled", list(self.unlabelled), "paths of files")
         require(self.answers != "", "distill.answers", self.answers, "the path of a file, or null")

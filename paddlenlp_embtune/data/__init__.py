@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ReadOptions as ReadOptions,
         read_examples as read_examples,
     )
+    from paddlenlp_embtune.data.recombination import recombine_texts as recombine_texts
     from paddlenlp_embtune.data.soft_targets import SoftTargets as SoftTargets
     from paddlenlp_embtune.data.streaming import (
         read_texts as read_texts,
@@ -64,6 +65,7 @@ else:
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "readers": "Examples ReadOptions read_examples",
+            "recombination": "recombine_texts",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",

@@ -23,6 +23,7 @@ class UnlabelledTexts:
         texts: what is left.
         read: how many there were.
         blank, duplicates, in_train, in_dev: how many were left out, and why.
+        recombined: how many, the last of them, were made of the labelled rows.
     """
 
     texts: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class UnlabelledTexts:
     duplicates: int = 0
     in_train: int = 0
     in_dev: int = 0
+    recombined: int = 0
 
 
 def read_unlabelled(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import Bundle, bundle_folder
 from paddlenlp_embtune.config import DistillSpec
-from paddlenlp_embtune.data import Examples, SoftTargets, UnlabelledTexts, read_unlabelled
+from paddlenlp_embtune.data import Examples, SoftTargets, UnlabelledTexts, read_unlabelled, recombine_texts
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
 from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
 from paddlenlp_embtune.plugin import registry
@@ -146,6 +146,9 @@ def prepare_teaching(
             f"vectors of texts; it has {', '.join(teacher.manifest.engines)}; set distill.hidden to 0, or train it again"
         )
     unlabelled = read_unlabelled(spec.unlabelled, train.texts, dev.texts, text_column=text_column, options=options)
+    if spec.recombined:
+        made = recombine_texts(train.texts, spec.recombined, without=(*unlabelled.texts, *dev.texts))
+        unlabelled = dataclasses.replace(unlabelled, texts=(*unlabelled.texts, *made), recombined=len(made))
     texts = (*train.texts, *unlabelled.texts, *dev.texts)
     return Teaching(spec, teacher, engine, columns, unlabelled, texts, (len(train), len(dev)))
 

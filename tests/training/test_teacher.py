@@ -56,6 +56,18 @@ def test_files_of_texts_that_teach_nothing_are_refused(tmp_path: Path) -> None:
         read_unlabelled([str(tmp_path / "none.txt")], TRAIN.texts, DEV.texts, text_column="text")
 
 
+def test_texts_made_of_the_rows_are_asked_about_behind_the_unlabelled_ones(tmp_path: Path, tiny_run: TinyRun) -> None:
+    (tmp_path / "more.txt").write_text("\n".join(FURTHER), encoding="utf-8")
+    spec = DistillSpec(teacher=str(tiny_run.folder), unlabelled=(str(tmp_path / "more.txt"),), recombined=5)
+    found = prepare_teaching(spec, LABELS, TRAIN, DEV, text_column="text")
+    made = found.unlabelled.texts[2:]
+    assert found.unlabelled.texts[:2] == FURTHER
+    assert (len(made), found.summary()["unlabelled"], found.summary()["unlabelled_files"]["recombined"]) == (5, 7, 5)
+    assert found.texts == (*TRAIN.texts, *FURTHER, *made, *DEV.texts)
+    answers, _ = compute_teacher_logits(found)
+    assert answers.train.shape == (2 + 7, 3)
+
+
 @pytest.mark.parametrize("labels", [LABELS, ("利空", "中性", "利好")])
 def test_answers_are_the_predictors_in_the_order_of_the_students_labels(labels: tuple[str, ...], tiny_run: TinyRun) -> None:
     asked = settled(tiny_run, labels)
@@ -245,6 +257,8 @@ def test_paths_of_a_recipe_are_resolved(tmp_path: Path) -> None:
         ({"temperature": 0}, "distill.temperature must be above 0 .* got 0"),
         ({"temperature": float("inf")}, "distill.temperature must be a finite number"),
         ({"hidden": -1}, "distill.hidden must be 0 or more, got -1"),
+        ({"recombined": -1}, "distill.recombined must be 0 or more, got -1"),
+        ({"recombined": 1_000_001}, "distill.recombined must be at most 1,000,000, got 1000001"),
         ({"teacher": ""}, "distill.teacher must be the path of a bundle"),
         ({"unlabelled": [""]}, "distill.unlabelled must be"),
         ({"unlabelled": "a.txt"}, "distill.unlabelled"),

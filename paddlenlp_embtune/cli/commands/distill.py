@@ -40,6 +40,10 @@ def distill(
         Optional[list[str]],
         typer.Option(metavar="FILE", help="Texts for the teacher to label, one per line in a .txt file; repeat for more."),
     ] = None,
+    recombined: Annotated[
+        Optional[int],
+        typer.Option(help="Texts to make of clauses and words of --data for the teacher to label, by default none."),
+    ] = None,
     out: RunOption = Path("runs/student"),
     temperature: Annotated[Optional[float], typer.Option(help="Distillation temperature, above 0.")] = None,
     alpha: Annotated[
@@ -70,7 +74,7 @@ def distill(
         distill=DistillSpec(
             teacher=teacher,
             unlabelled=tuple(unlabelled or ()),
-            **given(temperature=temperature, alpha=alpha, hidden=hidden, answers=answers),
+            **given(temperature=temperature, alpha=alpha, recombined=recombined, hidden=hidden, answers=answers),
         ),
     )
     seeded = dataclasses.replace(recipe, **given(seed=seed))
