@@ -141,7 +141,8 @@ def _is_plain(layer: Any, parts: list[Any]) -> bool:
 def _is_ours(layer: Any) -> bool:
     forward = getattr(vars(layer).get("forward"), "__func__", None)
     hooked = layer._forward_pre_hooks or layer._forward_post_hooks
-    return MARK in vars(layer) and forward is fast_forwards().get(type(layer)) and not hooked
+    ours: bool = MARK in vars(layer) and forward is fast_forwards().get(type(layer)) and not hooked
+    return ours
 
 
 def _active(layer: Any) -> bool:

