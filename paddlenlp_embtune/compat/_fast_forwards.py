@@ -151,8 +151,7 @@ def _active(layer: Any) -> bool:
 
 def _in_its_mode(layer: Any) -> bool:
     """Whether a layer trains with gradients, or is evaluated without; whoever mixes the two wants what Paddle does."""
-    trains: bool = layer.training
-    return trains == require_paddle().is_grad_enabled()
+    return bool(layer.training) == bool(require_paddle().is_grad_enabled())
 
 
 def _before(layer: Any) -> Callable[..., Any]:
