@@ -1,4 +1,4 @@
-"""What layers of an encoder do in a training step on a CPU once they are sped up; in all other cases, what they did before."""
+"""What layers of an encoder do in training steps and evaluations on a CPU once they are sped up; else, what they did before."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def has_gelu(layer: Any) -> bool:
 def _linear(layer: Any, input: Any) -> Any:  # noqa: A002
     if not _active(layer) or not _fits(input, layer.weight, layer.bias):
         return _before(layer)(input)
-    return functional.linear(input, layer.weight, layer.bias, bf16=vars(layer)[BF16])
+    return functional.linear(input, layer.weight, layer.bias, bf16=vars(layer)[BF16] and layer.training)
 
 
 def _layer_norm(layer: Any, input: Any) -> Any:  # noqa: A002
@@ -52,7 +52,7 @@ def _layer_norm(layer: Any, input: Any) -> Any:  # noqa: A002
 
 
 def _dropout(layer: Any, input: Any) -> Any:  # noqa: A002
-    if not _active(layer) or not _drops_usually(layer) or not _fits(input):
+    if not (_active(layer) and layer.training) or not _drops_usually(layer) or not _fits(input):
         return _before(layer)(input)
     return functional.dropout(input, layer.p)
 
@@ -65,11 +65,11 @@ def _gelu(layer: Any, x: Any) -> Any:
 
 def fast_activation(layer: Any, x: Any) -> Any:
     """Stand in for ``gelu`` as the activation of a layer."""
-    return functional.gelu(x) if layer.training and _fits(x) else require_paddle().nn.functional.gelu(x)
+    return functional.gelu(x) if _in_its_mode(layer) and _fits(x) else require_paddle().nn.functional.gelu(x)
 
 
 def _attention(layer: Any, query: Any, key: Any = None, value: Any = None, attn_mask: Any = None, cache: Any = None) -> Any:
-    drops = bool(layer.dropout)
+    drops = bool(layer.dropout) and layer.training
     usual = cache is None and not layer.need_weights and (not drops or _can_drop(layer.dropout))
     fixed = attn_mask is None or attn_mask.stop_gradient
     if not _active(layer) or not usual or not fixed or not _fits(query, key, value, attn_mask):
@@ -95,17 +95,23 @@ def _encoder_layer(layer: Any, src: Any, src_mask: Any = None, cache: Any = None
     fixed = mask is None or mask.stop_gradient
     if not usual or not fixed or any(tensor is None for tensor in weights) or not _fits(src, mask, *weights):
         return _before(layer)(src, src_mask, cache, **({"output_attentions": True} if output_attentions else {}))
-    settings = functional.EncoderLayerSettings(
+    return functional.encoder_layer(src, mask, _settings(layer), weights)
+
+
+def _settings(layer: Any) -> functional.EncoderLayerSettings:
+    """Say how a layer computes in its mode: an evaluation drops nothing, and is in float32."""
+    drops = (layer.self_attn.dropout or 0, layer.dropout1.p, layer.dropout.p, layer.dropout2.p)
+    attention, first, inner, second = (float(share) if layer.training else 0.0 for share in drops)
+    return functional.EncoderLayerSettings(
         heads=layer.self_attn.num_heads,
-        attention_dropout=float(layer.self_attn.dropout or 0),
-        first_dropout=float(layer.dropout1.p),
-        inner_dropout=float(layer.dropout.p),
-        second_dropout=float(layer.dropout2.p),
+        attention_dropout=attention,
+        first_dropout=first,
+        inner_dropout=inner,
+        second_dropout=second,
         first_epsilon=layer.norm1._epsilon,
         second_epsilon=layer.norm2._epsilon,
-        bf16=vars(layer)[BF16],
+        bf16=vars(layer)[BF16] and layer.training,
     )
-    return functional.encoder_layer(src, mask, settings, weights)
 
 
 def _parts(layer: Any) -> list[Any]:
@@ -125,7 +131,7 @@ def _is_plain(layer: Any, parts: list[Any]) -> bool:
         and not attention.need_weights
         and getattr(layer.activation, "__func__", None) is fast_activation
         and {id(part) for part in inside} == {id(part) for part in layer.sublayers()}
-        and all(_is_ours(part) for part in inside)
+        and all(part.training == layer.training and _is_ours(part) for part in inside)
         and all(len(norm._normalized_shape) == 1 for norm in (layer.norm1, layer.norm2))
         and all(not drop.p or _drops_usually(drop) for drop in drops)
         and (not attention.dropout or _can_drop(attention.dropout))
@@ -135,11 +141,17 @@ def _is_plain(layer: Any, parts: list[Any]) -> bool:
 def _is_ours(layer: Any) -> bool:
     forward = getattr(vars(layer).get("forward"), "__func__", None)
     hooked = layer._forward_pre_hooks or layer._forward_post_hooks
-    return layer.training and MARK in vars(layer) and forward is fast_forwards().get(type(layer)) and not hooked
+    ours: bool = MARK in vars(layer) and forward is fast_forwards().get(type(layer)) and not hooked
+    return ours
 
 
 def _active(layer: Any) -> bool:
-    return layer.training and MARK in vars(layer)
+    return MARK in vars(layer) and _in_its_mode(layer)
+
+
+def _in_its_mode(layer: Any) -> bool:
+    """Whether a layer trains with gradients, or is evaluated without; whoever mixes the two wants what Paddle does."""
+    return bool(layer.training) == bool(require_paddle().is_grad_enabled())
 
 
 def _before(layer: Any) -> Callable[..., Any]:
@@ -149,11 +161,10 @@ def _before(layer: Any) -> Callable[..., Any]:
 
 
 def _fits(*tensors: Any) -> bool:
-    """Whether the faster operators can take these: float32 on a CPU, where gradients will be wanted."""
+    """Whether the faster operators can take these: float32 on a CPU, outside of traces."""
     paddle = require_paddle()
     return (
         paddle.in_dynamic_mode()
-        and paddle.is_grad_enabled()
         and not _casts(paddle)
         and all(tensor.dtype == paddle.float32 and tensor.place.is_cpu_place() for tensor in tensors if tensor is not None)
     )

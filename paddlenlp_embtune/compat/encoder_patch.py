@@ -1,4 +1,4 @@
-"""Speeding up the training of an encoder on a CPU, without changing what it computes."""
+"""Speeding up training steps and evaluations of an encoder on a CPU, without changing what it computes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["speed_up_encoder", "speed_up_linear"]
 
 
 def speed_up_encoder(model: Any, *, bf16: bool = False) -> Callable[[], None]:
-    """Let a PaddleNLP encoder take its training steps on a CPU by faster operators, in place.
+    """Let a PaddleNLP encoder take training steps and evaluations on a CPU by faster operators, in place.
 
     Changed are ``paddle.nn``'s own ``Linear``, ``LayerNorm``, ``Dropout``, ``GELU``, ``MultiHeadAttention`` and
     ``TransformerEncoderLayer``, which is one operator where it normalises after its sums by exact gelu, and nothing else was
     put into it; subclasses, and layers with a ``forward`` of their own, stay as they are. Outputs and
     gradients are the same within rounding. Dropout draws other values, from a seed that Paddle's generator gives, so that a
-    resumed run still repeats itself. Out of training mode and wherever gradients are off, in traces and exports, on other
-    devices, in other precisions, under automatic mixed precision and with a cache or weights asked for, layers do what they did
-    before.
+    resumed run still repeats itself. Evaluations are passes in evaluation mode with gradients off; they drop nothing and are
+    computed in float32. In evaluation mode with gradients, in training mode without, in traces and exports, on other devices,
+    in other precisions, under automatic mixed precision and with a cache or weights asked for, layers do what they did before.
 
     Activations must not be recomputed: the first pass of that has no gradients and draws Paddle's dropout, the second ours.
 
@@ -30,9 +30,9 @@ def speed_up_encoder(model: Any, *, bf16: bool = False) -> Callable[[], None]:
 
     Args:
         model: any layer that holds an encoder.
-        bf16: multiply by the weights of linear layers in bfloat16, forward and backward, with sums, biases and all else in
-            float32; see :func:`paddlenlp_embtune.compat.onednn.require_bf16`. Weights stay float32 and are rounded in every
-            forward pass.
+        bf16: multiply by the weights of linear layers in bfloat16, forward and backward, with sums, biases and all else
+            in float32, in training mode; see :func:`paddlenlp_embtune.compat.onednn.require_bf16`. Weights stay float32 and are
+            rounded in every forward pass.
     Returns:
         What undoes it, in whatever order others change and restore the same layers; a second call does nothing.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import Bundle, Manifest, without_programs, write_embedding
+from paddlenlp_embtune.bundle import Bundle, Manifest, ParityRecord, without_programs, write_embedding
 from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.export._calibration import fit_calibration
 from paddlenlp_embtune.export._engines import EngineCache, find_exporters, run_exporters
@@ -68,6 +68,7 @@ class BundleBuilder:
         self._tokenizer: Tokenizer | None = None
         self._engines = EngineCache()
         self._live: LiveAnswers | None = None
+        self._answers: dict[str, list[npt.NDArray[np.float32]]] = {}
         self._bundle: Bundle | None = None
 
     @property
@@ -136,7 +137,7 @@ class BundleBuilder:
             write_embedding(source, table, self.folder)
             self.manifest = manifest
             self._engines = EngineCache()
-            self._live = None
+            self._live, self._answers = None, {}
         return gone
 
     def add_engines(self, names: Sequence[str]) -> None:
@@ -169,11 +170,16 @@ class BundleBuilder:
     def calibrate(self, rows: LabelledRows, *, target_precision: float | None = None) -> None:
         """Fit temperature and thresholds; see :func:`paddlenlp_embtune.export.calibrate`.
 
+        The engines that were proven before are compared again at that temperature, with the answers that they gave.
+
         Args:
             rows: 20 or more that the model was not trained on.
             target_precision: choose thresholds that give this precision on these rows; None sets none.
+        Raises:
+            ParityError: at that temperature, an engine answers differently; nothing is changed.
         """
-        self.update(**fit_calibration(rows, best_engine(self.manifest), self.manifest.labels, target_precision))
+        found = fit_calibration(rows, best_engine(self.manifest), self.manifest.labels, target_precision)
+        self.update(**found, parity=self._compared(found["temperature"]))
 
     def quantize(
         self, rows: LabelledRows, *, precision: str = "int8", method: str | None = None, tolerance: float = 0.01
@@ -216,19 +222,33 @@ class BundleBuilder:
 
     def _prove(self, names: Iterable[str]) -> None:
         """Compare engines, and those without a proof, with the live model at the temperature that the bundle has now."""
-        from paddlenlp_embtune.export.parity import live_answers, parity_batches, verify_padding, verify_parity
+        from paddlenlp_embtune.export.parity import engine_answers, live_answers, parity_batches
 
         if self._live is None:
             most, size = self.manifest.max_length, len(self.vocabulary)
             encoded = [self.tokenizer.encode(text, max_length=most) for text in self._sample_texts]
             batches = parity_batches(encoded, vocabulary_size=size, max_length=most)
             self._live = live_answers(self._model if self._model is not None else self._layer(), batches)
-        temperature, parity = self.manifest.temperature, dict(self.manifest.parity)
+        unproven = [name for name in self.manifest.engines if name not in names and name not in self.manifest.parity]
+        answers = {name: engine_answers(self._live, self.engine(name)) for name in [*names, *unproven]}
+        self.update(parity=self._compared(self.manifest.temperature, answers))
+        self._answers |= answers
+
+    def _compared(
+        self, temperature: float, answers: Mapping[str, list[npt.NDArray[np.float32]]] | None = None
+    ) -> dict[str, ParityRecord]:
+        """Return the proofs, with those of some engines, or of all whose answers are known, at a temperature."""
+        from paddlenlp_embtune.export.parity import compare_answers, verify_padding
+
+        if self._live is None:
+            return dict(self.manifest.parity)
         verify_padding(self._live, temperature=temperature)
-        unproven = [name for name in self.manifest.engines if name not in names and name not in parity]
-        for name in [*names, *unproven]:
-            parity[name] = verify_parity(self._live, self.engine(name), name=name, temperature=temperature)
-        self.update(parity=parity)
+        if answers is None:
+            answers = {name: found for name, found in self._answers.items() if name in self.manifest.parity}
+        records = {
+            name: compare_answers(self._live, found, name=name, temperature=temperature) for name, found in answers.items()
+        }
+        return {**self.manifest.parity, **records}
 
     @contextlib.contextmanager
     def _step(self, *, dropped: Iterable[str]) -> Iterator[None]:

@@ -18,7 +18,16 @@ from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = compat.require_paddle()
 
-__all__ = ["TOLERANCE", "LiveAnswers", "live_answers", "parity_batches", "verify_padding", "verify_parity"]
+__all__ = [
+    "TOLERANCE",
+    "LiveAnswers",
+    "compare_answers",
+    "engine_answers",
+    "live_answers",
+    "parity_batches",
+    "verify_padding",
+    "verify_parity",
+]
 
 TOLERANCE = 1e-5
 _BATCH_SIZES = (1, 7, 32, 2, 64, 3, 16)
@@ -126,11 +135,35 @@ def verify_parity(
 ) -> ParityRecord:
     """Run the batches of a parity check through an engine and compare its probabilities with those of the live model.
 
+    See :func:`engine_answers` and :func:`compare_answers`, which this does.
+
+    Raises:
+        ParityError: a probability differs by ``tolerance`` or more, or is not finite.
+    """
+    return compare_answers(live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance)
+
+
+def engine_answers(live: LiveAnswers, engine: Engine) -> list[Logits]:
+    """Run the batches of a parity check through an engine; return the logits, in the order of the runs.
+
     Small batches run again when all others have been between, which an engine that remembers something does not survive.
+    """
+    return [engine.run(live.batches[number]) for number in _runs(live)]
+
+
+def compare_answers(
+    live: LiveAnswers,
+    answers: Sequence[Logits],
+    *,
+    name: str,
+    temperature: float = 1.0,
+    tolerance: float = TOLERANCE,
+) -> ParityRecord:
+    """Compare an engine's probabilities with those of the live model.
 
     Args:
         live: the live model's answers.
-        engine: the exported program.
+        answers: the engine's, as :func:`engine_answers` returns them.
         name: the engine's name, for messages.
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
@@ -138,9 +171,8 @@ def verify_parity(
         ParityError: a probability differs by ``tolerance`` or more, in either run, or is not finite.
     """
     worst, same_labels, texts = 0.0, True, sum(map(len, live.batches))
-    pairs = list(zip(live.batches, (softmax(logits / temperature) for logits in live.logits), strict=True))
-    for batch, expected in (*pairs, *(pair for pair in reversed(pairs) if len(pair[0]) <= _SMALL)):
-        found = softmax(engine.run(batch) / temperature)
+    for number, logits in zip(_runs(live), answers, strict=True):
+        found, expected = softmax(logits / temperature), softmax(live.logits[number] / temperature)
         difference = float(np.abs(found - expected).max())
         worst = max(worst, difference if np.isfinite(difference) else np.inf)
         same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
@@ -157,3 +189,9 @@ def verify_parity(
         same_labels=same_labels,
         temperature=temperature,
     )
+
+
+def _runs(live: LiveAnswers) -> list[int]:
+    """Numbers of the batches in the order in which an engine runs them: all, then the small ones from the last to the first."""
+    numbers = list(range(len(live.batches)))
+    return [*numbers, *(number for number in reversed(numbers) if len(live.batches[number]) <= _SMALL)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["finalize"]
 
 _MANY_ROWS = 100_000
-_SAMPLE_TEXTS = 256
+_SAMPLE_TEXTS, _ENCODER_SAMPLE_TEXTS = 256, 64
+"""Real texts in a proof, beside random ones of all lengths; four passes over them are what an encoder's proof costs."""
 
 
 def finalize(
@@ -43,16 +44,16 @@ def finalize(
 ) -> tuple[dict[str, Any], EmbtuneError | None]:
     """Write the bundle with its proofs and evaluate it; return the figures, and the error if an engine could not be exported.
 
-    The bundle is built in one transaction, and each of its engines reads the development rows once: the fit, the calibration,
-    the check of a quantized program and the figures share what it answers.
+    The bundle is built in one transaction. The first of its exported engines reads the development rows, once: the calibration,
+    the check of a quantized program and the figures share what it answers; where the export fails, the engine ``paddle`` does.
 
     Args:
         prepared: the recipe, the data, the tokenizer, and the embedding as it was before.
         context: of the run, whose Trainer has trained the model.
         folder: of the run.
         baseline: what the model is compared with.
-        stages: measures the parts: ``measure``, the proof, calibration and figures of the weights; ``export``, the
-            engines; ``close``, the seal, the analysis and the versions of the embedding.
+        stages: measures the parts: ``measure``, the proof of the weights, calibration and figures; ``export``, the engines
+            with their proofs; ``close``, the seal, the analysis and the versions of the embedding.
     """
     from paddlenlp_embtune.export import exporters_ahead, new_bundle
     from paddlenlp_embtune.models import embedding_name
@@ -68,12 +69,16 @@ def finalize(
         with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
             rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
             builder.prove()
-            teacher = _measure_live(builder, rows, prepared, truth)
-            _calibrate(recipe, builder, rows, record)
             stages.begin("export")
-            failure = _add_engines(recipe, builder, rows, record)
-            stages.begin("close")
+            failure = _trying(record, lambda: _add_engines(recipe, builder))
+            stages.begin("measure")
             engine = next((name for name in recipe.export.engines if name in builder.manifest.engines), "paddle")
+            teacher = _measure(builder, rows, engine, prepared, truth)
+            uncalibrated = _trying(record, lambda: _calibrate(recipe, builder, rows, record))
+            failure = failure or uncalibrated
+            stages.begin("export")
+            failure = failure or _trying(record, lambda: _quantize(recipe, builder, rows, record))
+            stages.begin("close")
             probabilities = rows.probabilities(engine)
     bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
@@ -109,6 +114,7 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
     """What the bundle holds and says before it has been measured."""
     from paddlenlp_embtune.export import BundleContent
 
+    samples = _SAMPLE_TEXTS if recipe.model.encoder is None else _ENCODER_SAMPLE_TEXTS
     return BundleContent(
         model=model,
         model_name=recipe.model.name,
@@ -121,16 +127,18 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
         recipe=_without_folders(recipe).to_dict(),
         data=data_summary(prepared, folders=False),
         vectors=prepared.origins,
-        sample_texts=prepared.dev.texts[:_SAMPLE_TEXTS],
+        sample_texts=prepared.dev.texts[:samples],
     )
 
 
-def _measure_live(builder: BundleBuilder, rows: LabelledRows, prepared: Prepared, truth: list[int]) -> Mapping[str, Any]:
-    """Let the bundle say what its weights reach on the development rows, also beside the teacher; return the latter."""
-    answers = rows.at_temperature("paddle")(1.0)
-    live = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
-    teacher = _beside_teacher(prepared, truth, answers, live)
-    builder.update(metrics={"dev": {key: live[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
+def _measure(
+    builder: BundleBuilder, rows: LabelledRows, engine: str, prepared: Prepared, truth: list[int]
+) -> Mapping[str, Any]:
+    """Let the bundle say what it reaches on the development rows, also beside the teacher; return the latter."""
+    answers = rows.at_temperature(engine)(1.0)
+    found = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
+    teacher = _beside_teacher(prepared, truth, answers, found)
+    builder.update(metrics={"dev": {key: found[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
     return teacher
 
 
@@ -150,14 +158,23 @@ def _calibrate(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, recor
     )
 
 
-def _add_engines(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> EmbtuneError | None:
-    """Export for the engines of the recipe, and add a program in 8 bits; return what made one of these steps fail."""
+def _add_engines(recipe: Recipe, builder: BundleBuilder) -> None:
+    """Export for the engines of the recipe."""
+    if recipe.export.engines:
+        builder.add_engines(recipe.export.engines)
+
+
+def _quantize(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> None:
+    """Add a program in 8 bits, if the recipe asks for one."""
+    if recipe.export.int8 is not None:
+        builder.quantize(rows, precision="int8", method=recipe.export.int8)
+        record.write("quantized", precision="int8", **to_plain(builder.manifest.quantized["int8"]))
+
+
+def _trying(record: RunRecord, step: Callable[[], None]) -> EmbtuneError | None:
+    """Take a step of the export, which leaves the bundle as it was where it fails; return what made it fail."""
     try:
-        if recipe.export.engines:
-            builder.add_engines(recipe.export.engines)
-        if recipe.export.int8 is not None:
-            builder.quantize(rows, precision="int8", method=recipe.export.int8)
-            record.write("quantized", precision="int8", **to_plain(builder.manifest.quantized["int8"]))
+        step()
     except (ParityError, HostError, PluginError) as error:
         record.write("export_failed", message=str(error))
         return error

@@ -163,24 +163,39 @@ def _tune(
 ) -> tuple[TrainingContext, float]:
     """Attach the recipe to a Trainer and train; return the context and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
-    from paddlenlp_embtune.training._attach import attach_with_context
     from paddlenlp_embtune.training._build import build
-    from paddlenlp_embtune.training._distillation_loss import add_map, drop_map
-    from paddlenlp_embtune.training.callbacks._soft_targets import SoftTargetsCallback
-    from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
-    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
-    from paddlenlp_embtune.training.parameter_groups import group_specs
-    from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+    from paddlenlp_embtune.training._distillation_loss import drop_map
 
-    recipe, tokenizer, checkpoints = prepared.recipe, prepared.tokenizer, checkpoints_of(run_dir)
+    recipe, checkpoints = prepared.recipe, checkpoints_of(run_dir)
     check_dev_rows(recipe, len(prepared.dev))
     stages.begin("build")
     trainer = build(prepared, out=checkpoints)
     trainer.args.logging_dir = str(logs_of(run_dir) / time.strftime("%Y%m%d-%H%M%S", time.gmtime()))
+    context = _attach(prepared, trainer, record, run_dir.resolve().name)
+    _add_callbacks(prepared, context, callbacks)
+    stages.begin("train")
+    seconds = _run_loop(trainer, record, checkpoints)
+    drop_map(trainer.model)
+    if recipe.adapter is not None:
+        merge_adapter(trainer.model)
+    record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
+    train_cut, dev_cut = trainer.cut
+    record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
+    return context, seconds
+
+
+def _attach(prepared: Prepared, trainer: Any, record: RunRecord, run_name: str) -> TrainingContext:
+    """Attach the recipe, with a map onto a teacher's vectors where there are any; a tracker stays open for the export."""
+    from paddlenlp_embtune.training._attach import attach_with_context
+    from paddlenlp_embtune.training._distillation_loss import add_map
+    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
+    from paddlenlp_embtune.training.parameter_groups import group_specs
+
+    recipe, tokenizer, taught = prepared.recipe, prepared.tokenizer, prepared.soft_targets
     specs = None
-    if prepared.soft_targets is not None and prepared.soft_targets.vectors is not None:
+    if taught is not None and taught.vectors is not None:
         proposed = group_specs(recipe, trainer.model)
-        specs = (*proposed, add_map(trainer.model, width=prepared.soft_targets.vectors.shape[1]))
+        specs = (*proposed, add_map(trainer.model, width=taught.vectors.shape[1]))
     pretrained = recipe.vectors.source != "random"
     context = attach_with_context(
         trainer,
@@ -190,21 +205,31 @@ def _tune(
         monitored_rows=MonitoredRows.of_terms(tokenizer, prepared.term_groups, pretrained=pretrained),
         identity=run_identity(prepared),
         specs=specs,
-        run_name=run_dir.resolve().name,
+        run_name=run_name,
     )
     if (tracker := tracker_of(trainer)) is not None:
         tracker.keeps_open = True
+    return context
+
+
+def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequence[TrainerCallback]) -> None:
+    """Put the callback of a teacher's answers, and then those that were given, behind those of the recipe."""
+    from paddlenlp_embtune.training.callbacks._soft_targets import SoftTargetsCallback
+    from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
+
     if prepared.teaching is not None and prepared.soft_targets is not None:
-        trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
+        context.trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
     for callback in callbacks:
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
-        trainer.add_callback(callback)
-    if trainer.contrastive is not None:
-        trainer.contrastive.regression.setup(context)
-        trainer.add_callback(trainer.contrastive.regression)
+        context.trainer.add_callback(callback)
+
+
+def _run_loop(trainer: Any, record: RunRecord, checkpoints: Path) -> float:
+    """Train, from the last checkpoint if there is one; return the seconds."""
+    from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
+
     checkpoint = last_checkpoint(checkpoints)
-    stages.begin("train")
     started = time.perf_counter()
     try:
         with checking_outcome(record):
@@ -212,14 +237,7 @@ def _tune(
     except TrainingError:
         shutil.rmtree(checkpoints, ignore_errors=True)  # a run that continues from there would end the same way
         raise
-    seconds = time.perf_counter() - started
-    drop_map(trainer.model)
-    if recipe.adapter is not None:
-        merge_adapter(trainer.model)
-    record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
-    train_cut, dev_cut = trainer.cut
-    record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
-    return context, seconds
+    return time.perf_counter() - started
 
 
 def _export_failed(failure: EmbtuneError, run_dir: Path, recipe: Recipe) -> EmbtuneError:

@@ -28,6 +28,7 @@ _BENCHMARKS = {
     "skipgram": "tests.benchmarks.skipgram",
     "recipes": "tests.benchmarks.recipes",
     "rest_of_run": "tests.benchmarks.rest_of_run",
+    "whole_runs": "tests.benchmarks.whole_runs",
     "losses": "tests.benchmarks.losses",
     "search": "tests.benchmarks.search",
     "augmentation": "tests.benchmarks.augmentation",

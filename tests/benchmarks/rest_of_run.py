@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             for tree in trees:
-                found[tree].append(one_run(tree, data, Path(folder) / f"{number}-{trees.index(tree)}", options.epochs))
+                stated = ["--epochs", str(options.epochs)] if options.epochs else []
+                environment = {**os.environ, "PYTHONPATH": str(tree)}
+                found[tree].append(one_run(data, Path(folder) / f"{number}-{trees.index(tree)}", stated, environment))
     for tree, runs in found.items():
         print(f"{tree}, median of {len(runs)}")
         for name in runs[0]:
@@ -49,13 +52,14 @@ def main() -> None:
             print(f"  {name:<16}{statistics.median(values):8.2f}  ({min(values):.2f} to {max(values):.2f})")
 
 
-def one_run(tree: Path, data: Path, out: Path, epochs: int | None) -> Figures:
+def one_run(data: Path, out: Path, options: Sequence[str], environment: Mapping[str, str]) -> Figures:
     """Train once; return seconds by stage, the whole, and the seconds of all processors."""
-    command = [sys.executable, "-m", "paddlenlp_embtune", "train", "--out", str(out)]
+    command = [sys.executable, "-m", "paddlenlp_embtune", "train", "--out", str(out), *options]
     command += ["--data", str(data / "train.tsv"), "--dev", str(data / "dev.tsv")]
-    command += ["--epochs", str(epochs)] if epochs else []
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, cwd=out.parent, env={**os.environ, "PYTHONPATH": str(tree)})
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=out.parent, env=environment)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     whole, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     events = [json.loads(line) for line in (out / "record.jsonl").read_text(encoding="utf-8").splitlines()]
     stages: Figures = next((event["seconds"] for event in events if event["event"] == "stages"), {})

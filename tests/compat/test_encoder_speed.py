@@ -139,14 +139,14 @@ def test_gradients_for_inputs_alone_are_exact_in_evaluation() -> None:
     np.testing.assert_array_equal(paddle.grad((model(ids)[0] ** 2).sum(), table)[0].numpy(), before)
 
 
-def test_evaluation_and_passes_without_gradients() -> None:
+def test_evaluation_with_gradients_is_paddles_and_without_is_fast_and_drops_nothing() -> None:
     model = encoder(dropout=0.5)
     model.eval()
     before = backward(model)
     speed_up_encoder(model)
-    same(before, backward(model))
+    same(before, backward(model), exactly=True)
     with paddle.no_grad():
-        np.testing.assert_array_equal(model(paddle.to_tensor(IDS))[0].numpy(), before[0])
+        np.testing.assert_allclose(model(paddle.to_tensor(IDS))[0].numpy(), before[0], rtol=1e-5, atol=1e-6)
     model.train()
     assert np.abs(backward(model)[0] - before[0]).max() > 0.1
 

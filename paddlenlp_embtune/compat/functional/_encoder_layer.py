@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from paddlenlp_embtune.compat import onednn
 from paddlenlp_embtune.compat.functional import _attention, _gelu, _layer_norm, _linear
 from paddlenlp_embtune.compat.functional._arrays import Array, array_of, as_rows, empty_tensor, fresh_array
 from paddlenlp_embtune.compat.functional._autograd import make_operator, save_inputs
@@ -103,7 +104,8 @@ class _Layer:
         """Return what the layer makes of it."""
         settings, self._shape = self._settings, hidden.shape
         hidden = as_rows(hidden)
-        query, key, value = (array_of(self._linear(name, hidden)).reshape(self._shape) for name in ("query", "key", "value"))
+        read = onednn.to_bfloat16(hidden) if settings.bf16 else hidden
+        query, key, value = (array_of(self._linear(name, read)).reshape(self._shape) for name in ("query", "key", "value"))
         kept, arrays = self._kept["attention"], (query, key, value)
         seen = _attention.attend(kept, arrays, mask, settings.heads, settings.attention_dropout, shape=hidden.shape)
         middle = self._norm("first_norm", self._add("out", seen, hidden, settings.first_dropout), settings.first_epsilon)

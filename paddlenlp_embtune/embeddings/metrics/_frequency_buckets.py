@@ -15,7 +15,7 @@ from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift
 from paddlenlp_embtune.embeddings.metrics.sampling import Table
 from paddlenlp_embtune.errors import VectorError
 
-__all__ = ["FrequencyBucket", "drift_by_frequency"]
+__all__ = ["FrequencyBucket", "by_frequency", "drift_by_frequency"]
 
 _STEP = 2_048
 
@@ -72,16 +72,29 @@ def drift_by_frequency(
         ours; percentiles interpolate linearly
     """
     sampling.check_pair(start, now)
-    seen = _check_counts(counts, len(start))
-    steps = np.array(list(edges))
-    if steps.dtype.kind not in "iu" or not steps.size or steps[0] < 1 or (np.diff(steps) <= 0).any():
-        raise VectorError(f"edges are {list(edges)}; expected whole numbers from 1, one or more, ascending")
     touched = np.empty(len(start), dtype=np.bool_)
     values = np.empty(len(start), dtype=np.float32)
     for at in range(0, len(start), _STEP):
         part = slice(at, at + _STEP)
         touched[part] = (start[part] != now[part]).any(axis=1)
         values[part] = drift(start[part], now[part])
+    return by_frequency(touched, values, counts, edges=edges)
+
+
+def by_frequency(
+    touched: npt.NDArray[np.bool_], values: Table, counts: npt.ArrayLike, *, edges: Sequence[int] = (1, 10, 100)
+) -> tuple[FrequencyBucket, ...]:
+    """Group rows whose drift is known by token frequency; see :func:`drift_by_frequency`.
+
+    Shapes:
+        touched: (V,) bool, whether a row differs from its start; values: (V,) float32, its drift
+    Raises:
+        VectorError: counts or edges are invalid, or a drift is not finite.
+    """
+    seen = _check_counts(counts, len(values))
+    steps = np.array(list(edges))
+    if steps.dtype.kind not in "iu" or not steps.size or steps[0] < 1 or (np.diff(steps) <= 0).any():
+        raise VectorError(f"edges are {list(edges)}; expected whole numbers from 1, one or more, ascending")
     broken = np.flatnonzero(~np.isfinite(values))
     if broken.size:
         raise VectorError(

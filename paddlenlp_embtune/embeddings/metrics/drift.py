@@ -2,12 +2,66 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cosine_drift", "norm_drift", "row_norms"]
+__all__ = ["RowChanges", "compare_rows", "cosine_drift", "norm_drift", "row_norms"]
+
+_STEP = 2_048
+"""Rows at a time, which stay in a processor's caches."""
 
 Table = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowChanges:
+    """What has become of every row of a table, measured in one pass over memory.
+
+    Args:
+        touched: (V,) bool, whether any value differs.
+        norms_before: (V,) float32, Euclidean norms at the start.
+        norms: (V,) float32, norms now.
+        cosine: (V,) float32, as :func:`cosine_drift`.
+        norm: (V,) float32, as :func:`norm_drift`.
+        update_ratio: the length of the whole change over the length of the start; 0 where the start is zero.
+    """
+
+    touched: npt.NDArray[np.bool_]
+    norms_before: Table
+    norms: Table
+    cosine: Table
+    norm: Table
+    update_ratio: float
+
+
+def compare_rows(start: Table, now: Table) -> RowChanges:
+    """Compare every row with where it started.
+
+    Shapes:
+        start, now: (V, D) float32
+    """
+    touched = np.empty(len(start), dtype=np.bool_)
+    sums = np.empty((4, len(start)), dtype=np.float32)
+    for at in range(0, len(start), _STEP):
+        part = slice(at, at + _STEP)
+        before, after = start[part], now[part]
+        touched[part] = (before != after).any(axis=1)
+        change = after - before
+        pairs = ((before, before), (after, after), (before, after), (change, change))
+        for row, (left, right) in zip(sums, pairs, strict=True):
+            np.einsum("vd,vd->v", left, right, out=row[part])
+    whole, changed = sums[0].sum(dtype=np.float64), sums[3].sum(dtype=np.float64)
+    norms_before, norms = np.sqrt(sums[0]), np.sqrt(sums[1])
+    return RowChanges(
+        touched=touched,
+        norms_before=norms_before,
+        norms=norms,
+        cosine=_cosine_drift(sums[2], norms_before * norms),
+        norm=_norm_drift(norms_before, norms),
+        update_ratio=float(np.sqrt(changed / whole)) if whole else 0.0,
+    )
 
 
 def row_norms(table: Table) -> Table:
@@ -28,8 +82,10 @@ def cosine_drift(start: Table, now: Table) -> Table:
     Source:
         ours; the cosine distance of Salton and McGill (1983), row by row
     """
-    scale = row_norms(start) * row_norms(now)
-    dots = np.einsum("vd,vd->v", start, now)
+    return _cosine_drift(np.einsum("vd,vd->v", start, now), row_norms(start) * row_norms(now))
+
+
+def _cosine_drift(dots: Table, scale: Table) -> Table:
     cosine = np.divide(dots, scale, out=np.ones_like(scale), where=scale > 0)
     drift: Table = np.clip(1.0 - cosine, 0.0, 2.0)
     return drift
@@ -43,6 +99,9 @@ def norm_drift(start: Table, now: Table) -> Table:
     Source:
         ours
     """
-    before = row_norms(start)
-    change: Table = np.divide(row_norms(now) - before, before, out=np.zeros_like(before), where=before > 0)
+    return _norm_drift(row_norms(start), row_norms(now))
+
+
+def _norm_drift(before: Table, now: Table) -> Table:
+    change: Table = np.divide(now - before, before, out=np.zeros_like(before), where=before > 0)
     return change

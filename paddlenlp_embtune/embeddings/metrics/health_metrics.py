@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.embeddings.metrics import _frequency_buckets, _isotropy, _neighbours, _term_groups
-from paddlenlp_embtune.embeddings.metrics.drift import cosine_drift, norm_drift, row_norms
+from paddlenlp_embtune.embeddings.metrics.drift import compare_rows, cosine_drift, norm_drift
 
 __all__ = [
     "HEALTH_METRICS",
@@ -101,33 +101,36 @@ def drift_metrics(start: Table, now: Table, counts: npt.NDArray[np.int64] | None
         ``untouched_share``; ``zero_share`` of all rows but the first, which is padding; ``bands`` and ``norm_bands``, the
         cosine drift and the norm drift by frequency.
     """
-    changed = np.flatnonzero((now != start).any(axis=1))
-    drift = cosine_drift(start[changed], now[changed])
-    norms, before = row_norms(now), row_norms(start)
+    rows = compare_rows(start, now)
+    changed = np.flatnonzero(rows.touched)
+    drift, before = rows.cosine[changed], _mean(rows.norms_before)
     found: dict[str, Any] = {
         "rows_moved": int(changed.size),
         "cosine_drift_mean": _mean(drift),
         "cosine_drift_p50": _percentile(drift, 50),
         "cosine_drift_p95": _percentile(drift, 95),
         "cosine_drift_max": _percentile(drift, 100),
-        "norm_drift_mean": _mean(norm_drift(start[changed], now[changed])),
-        "norm_mean": _mean(norms),
-        "norm_max": float(norms.max()) if norms.size else 0.0,
-        "norm_ratio": _mean(norms) / _mean(before) if _mean(before) > 0 else 0.0,
-        "update_ratio": _isotropy.update_ratio(start, now),
+        "norm_drift_mean": _mean(rows.norm[changed]),
+        "norm_mean": _mean(rows.norms),
+        "norm_max": float(rows.norms.max()) if rows.norms.size else 0.0,
+        "norm_ratio": _mean(rows.norms) / before if before > 0 else 0.0,
+        "update_ratio": rows.update_ratio,
         "untouched_share": 1.0 - changed.size / max(1, len(start)),
         "zero_share": zero_share(now),
     }
     if counts is not None:
-        found["bands"] = [dataclasses.asdict(bucket) for bucket in _frequency_buckets.drift_by_frequency(start, now, counts)]
-        by_norm = _frequency_buckets.drift_by_frequency(start, now, counts, drift=norm_drift)
-        found["norm_bands"] = [dataclasses.asdict(bucket) for bucket in by_norm]
+        for name, values in (("bands", rows.cosine), ("norm_bands", rows.norm)):
+            buckets = _frequency_buckets.by_frequency(rows.touched, values, counts)
+            found[name] = [dataclasses.asdict(bucket) for bucket in buckets]
     return found
 
 
 def zero_share(table: Table) -> float:
     """Return the share of rows, but for the first, that are zero."""
-    return _mean((table[1:] == 0).all(axis=1))
+    below = table[1:]
+    zero = below[:, :1].ravel() == 0  # few rows have more to look at
+    zero[zero] = (below[zero] == 0).all(axis=1)
+    return _mean(zero)
 
 
 def group_drift(start: Table, now: Table, groups: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, dict[str, float]]:

@@ -76,6 +76,43 @@ def test_it_is_paddles_layer(entered: list[Any], masked: bool, frozen: bool) -> 
 
 
 @pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("masked", [True, False])
+def test_an_evaluation_is_one_operator_in_float32_that_drops_nothing(entered: list[Any], bf16: bool, masked: bool) -> None:
+    model = layer(dropout=0.3, inner=0.2)
+    model.eval()
+    hidden, mask = paddle.rand(HIDDEN), paddle.to_tensor(MASK[:, None, None]) if masked else None
+    with paddle.no_grad():
+        before = model(hidden, mask).numpy()
+        speed_up_encoder(model, bf16=bf16)
+        found = model(hidden, mask)
+    assert found.stop_gradient
+    np.testing.assert_allclose(found.numpy(), before, rtol=1e-5, atol=1e-6)
+    assert len(entered) == 1
+
+
+def test_an_evaluation_with_gradients_is_left_to_paddle(entered: list[Any]) -> None:
+    model = layer(dropout=0.3)
+    model.eval()
+    before = passed(model)
+    speed_up_encoder(model)
+    same(passed(model), before, exactly=True)
+    assert entered == []
+
+
+def test_an_evaluation_that_still_drops_is_not_one_operator(entered: list[Any]) -> None:
+    model = layer(dropout=0.3)
+    model.eval()
+    model.dropout1.train()
+    with paddle.no_grad():
+        paddle.seed(2)
+        before = model(paddle.ones(HIDDEN)).numpy()
+        speed_up_encoder(model)
+        paddle.seed(2)
+        np.testing.assert_allclose(model(paddle.ones(HIDDEN)).numpy(), before, rtol=1e-5, atol=1e-6)
+    assert entered == []
+
+
+@pytest.mark.parametrize("bf16", [False, True])
 def test_it_is_its_parts_with_the_same_draws_of_dropout(entered: list[Any], bf16: bool) -> None:
     if bf16:
         try:
