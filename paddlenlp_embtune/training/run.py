@@ -173,6 +173,8 @@ def _tune(
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     recipe, tokenizer, checkpoints = prepared.recipe, prepared.tokenizer, checkpoints_of(run_dir)
+    if not recipe.model.tunes:
+        return _fit_at_once(prepared, record, checkpoints, stages)
     check_dev_rows(recipe, len(prepared.dev))
     stages.begin("build")
     trainer = build(prepared, out=checkpoints)
@@ -217,9 +219,37 @@ def _tune(
     if recipe.adapter is not None:
         merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
+    _note_cut(trainer, recipe, record)
+    if recipe.model.experts is not None:
+        from paddlenlp_embtune.training._experts import fit_experts
+
+        stages.begin("experts")
+        trainer.model = fit_experts(prepared, record, network=trainer.model)
+    return context, seconds
+
+
+def _fit_at_once(
+    prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages
+) -> tuple[TrainingContext, float]:
+    """Fit experts none of which is tuned; return a context with a Trainer that has them for its model, and the seconds."""
+    from paddlenlp_embtune.training._build import build_evaluator
+    from paddlenlp_embtune.training._experts import fit_experts
+    from paddlenlp_embtune.training.context import TrainingContext
+
+    stages.begin("experts")
+    started = time.perf_counter()
+    model = fit_experts(prepared, record)
+    seconds = time.perf_counter() - started
+    trainer = build_evaluator(prepared, model, out=checkpoints)
+    record.write("trained", seconds=round(seconds, 2), steps=0, epochs=0)
+    _note_cut(trainer, prepared.recipe, record)
+    return TrainingContext.without_training(trainer, prepared.recipe, record=record), seconds
+
+
+def _note_cut(trainer: Any, recipe: Recipe, record: RunRecord) -> None:
+    """Say how many texts were cut."""
     train_cut, dev_cut = trainer.cut
     record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
-    return context, seconds
 
 
 def _export_failed(failure: EmbtuneError, run_dir: Path, recipe: Recipe) -> EmbtuneError:
