@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         VectorSpec as VectorSpec,
         is_path as is_path,
     )
-    from paddlenlp_embtune.config.model import EXPERTS as EXPERTS, PRETRAINED as PRETRAINED, ModelSpec as ModelSpec, is_folder as is_folder
+    from paddlenlp_embtune.config.model import (
+        EXPERTS as EXPERTS,
+        PRETRAINED as PRETRAINED,
+        ModelSpec as ModelSpec,
+        is_folder as is_folder,
+    )
     from paddlenlp_embtune.config.monitoring import (
         AlarmSpec as AlarmSpec,
         AverageSpec as AverageSpec,

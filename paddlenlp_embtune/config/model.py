@@ -36,8 +36,8 @@ class ModelSpec:
             What a model fits before training, such as the n-gram regression of the text CNN, is fitted again to the run's rows.
         experts: classifiers on the encoder that answer together, each with a share that is chosen on rows that it was not
             fitted to: ``network``, the tuned encoder; ``vectors``, a logistic regression on the sentence vectors of the encoder
-            as it comes; ``ngrams``, one over characters and their pairs. Without ``network`` nothing is tuned, and the run takes
-            seconds for a few hundred rows. None tunes the encoder alone.
+            as it comes; ``ngrams``, one over characters and their pairs. Without ``network`` nothing is tuned. None tunes the
+            encoder alone.
         options: passed to the model as they are; the model refuses those it does not know.
     """
 

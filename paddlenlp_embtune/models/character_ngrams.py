@@ -61,7 +61,7 @@ class CharacterNgrams(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return paddle.take_along_axis(found, order, axis=1)
 
     def _logits(self, ids: Any) -> Any:
-        """Weighted n-grams over the length of their vector; see :class:`paddlenlp_embtune.models.TextCNN`, which does the same."""
+        """Weighted n-grams over the length of their vector, as :class:`paddlenlp_embtune.models.TextCNN` has them."""
         second = paddle.concat([ids[:, 1:], paddle.zeros_like(ids[:, :1])], axis=1)
         ones = paddle.ones_like(ids)
         # Products with a tensor, not a number: Paddle multiplies integers by a number in float32, which loses digits.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError, RecipeError
@@ -57,9 +56,12 @@ class Experts(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         super().__init__()
         if network is None and vectors is None:
             raise RecipeError("experts have neither a network nor vectors; expected one of them or both")
-        sizes = {"vocabulary_size": vocabulary_size, "dimension": dimension, "num_labels": num_labels}
-        self._config = {**sizes, "network": network, "vectors": vectors, "ngrams": ngrams}
-        self.network = self.vectors = self.regression = self.ngrams = None
+        sizes: dict[str, Any] = {"vocabulary_size": vocabulary_size, "dimension": dimension, "num_labels": num_labels}
+        self._config: dict[str, Any] = {**sizes, "network": network, "vectors": vectors, "ngrams": ngrams}
+        self.network: Any = None
+        self.vectors: Any = None
+        self.regression: Any = None
+        self.ngrams: Any = None
         if network is not None:
             self.network = PretrainedClassifier(**sizes, **network)
         if vectors is not None:
@@ -95,7 +97,7 @@ class Experts(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
     def get_input_embeddings(self) -> Any:
         """Return the token embedding, that of the network where there are two."""
-        part: Any = self.network or self.vectors
+        part = self.network if self.network is not None else self.vectors
         return part.network.embeddings.word_embeddings
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
@@ -112,7 +114,7 @@ class Experts(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         found = []
         if self.network is not None:
             found.append(self.network(input_ids))
-        if self.vectors is not None and self.regression is not None:
+        if self.vectors is not None:
             found.append(self.regression(self.vectors(input_ids)))
         if self.ngrams is not None:
             found.append(self.ngrams(input_ids))
@@ -120,13 +122,13 @@ class Experts(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
 
 @parts_of.register(Experts)
-def _(model: Any) -> Parts:
+def _(_: Any) -> Parts:
     """Refuse: a prefix, and characters of pieces, come in between the embedding and the ids.
 
     Raises:
         HostError: always.
     """
     raise HostError(
-        "integrated gradients do not reach through experts on an encoder, whose n-grams read ids and not the embedding; explain "
-        "by occlusion: --method occlusion"
+        "integrated gradients do not reach through experts on an encoder, whose n-grams read ids and not the embedding; "
+        "explain by occlusion, as the engines onnxruntime and paddle_inference do"
     )

@@ -57,7 +57,9 @@ class SentenceVectors(NetworkLayer):
         )
         most = int(settings["num_hidden_layers"])
         if not layers or list(layers) != sorted(set(layers)) or not 1 <= layers[0] <= layers[-1] <= most:
-            raise RecipeError(f"layers of the sentence vectors are {list(layers)}; expected numbers from 1 to {most}, ascending")
+            raise RecipeError(
+                f"layers of the sentence vectors are {list(layers)}; expected numbers from 1 to {most}, ascending"
+            )
         self.layers = tuple(layers)
         self.width = int(settings["hidden_size"])
         self.prefix = tuple(prefix)
@@ -118,7 +120,7 @@ class LayerVectors(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
 
 def prefix_ids(pretrained: Pretrained, tokenizer: Tokenizer) -> list[int]:
-    """Return the ids of what an encoder was trained to see before each text; none where its tokenizer has no first id of its own."""
+    """Return the ids of what an encoder was trained to see before each text; none where texts have no first id of its own."""
     return content_ids(tokenizer, pretrained.prefix) if pretrained.prefix and len(tokenizer.prefix) == 1 else []
 
 

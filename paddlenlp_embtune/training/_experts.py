@@ -48,7 +48,8 @@ def fit_experts(prepared: Prepared, record: RunRecord, *, network: Any = None) -
     if pretrained is None:
         raise RecipeError("model.experts are on an encoder, and there is none; set model.encoder")
     rows, ids = _rows(prepared)
-    vectors, engine, layers, source = None, None, (), None
+    layers: tuple[int, ...] = ()
+    vectors, engine, source = None, None, None
     if "vectors" in asked:
         layers = _highest_layers(pretrained)
         prefix = prefix_ids(pretrained, prepared.tokenizer)
@@ -120,7 +121,8 @@ def _assemble(
     table: npt.NDArray[np.int64] | None,
 ) -> Experts:
     """Build the classifier with all that was fitted in it."""
-    sizes = {"vocabulary_size": len(prepared.table), "dimension": prepared.table.shape[1], "num_labels": len(prepared.labels)}
+    rows, width = prepared.table.shape
+    sizes: dict[str, Any] = {"vocabulary_size": rows, "dimension": width, "num_labels": len(prepared.labels)}
     options: dict[str, Any] = {}
     if network is not None:
         options["network"] = {name: value for name, value in network.config().items() if name not in sizes}
@@ -156,7 +158,7 @@ def _weigh_on_dev(
     network, others = pool_weights([answers["network"], together], truth).tolist()
     found = {"network": network, **{name: weights[name] * others for name in names}}
     pool = pooled([answers["network"], together], np.array([network, others]))
-    figures = {"network": answers["network"], "regressions": together, "together": pool}
+    figures: dict[str, npt.NDArray[Any]] = {"network": answers["network"], "regressions": together, "together": pool}
     return found, {name: round(float((logits.argmax(axis=1) == truth).mean()), 4) for name, logits in figures.items()}
 
 

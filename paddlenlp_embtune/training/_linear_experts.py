@@ -17,7 +17,8 @@ __all__ = ["LinearExperts", "Rows", "fit_linear_experts"]
 
 _FOLDS = 5
 _FEW_ROWS, _REPEATS = 1000, 3
-_ROWS_OF_CHOICE = 3000
+_ROWS_OF_CHOICE = 2000
+_TOLERANCE_OF_CHOICE = 1e-4
 _ROWS_OF_WEIGHTS = 20_000
 
 Ids = npt.NDArray[np.int64]
@@ -88,12 +89,13 @@ def fit_linear_experts(
     part = rows.take(sample)
     folds = list(_folds(part, seed))
     places = np.concatenate([held for _, held in folds])
-    chosen, penalty, fitted, ngrams = (), None, None, None
+    chosen: tuple[int, ...] = ()
+    penalty, fitted, ngrams = None, None, None
     if vectors is not None:
         chosen, penalty = _choose(rows, vectors, layers, seed)
         read = _read(vectors, layers, chosen)
         known = read[sample]
-        held_out["vectors"] = np.concatenate([_vector_answers(part, known, *fold, [penalty])[0] for fold in folds])
+        held_out["vectors"] = np.concatenate([_vector_answers(part, known, *fold, penalty)[0] for fold in folds])
         fitted = _fit_vectors(rows, read, penalty)
     if characters is not None:
         texts = [characters[row] for row in sample]
@@ -115,9 +117,7 @@ def fit_linear_experts(
     )
 
 
-def _choose(
-    rows: Rows, vectors: npt.NDArray[np.float32], layers: Sequence[int], seed: int
-) -> tuple[tuple[int, ...], float]:
+def _choose(rows: Rows, vectors: npt.NDArray[np.float32], layers: Sequence[int], seed: int) -> tuple[tuple[int, ...], float]:
     """Return the layers and the penalty whose answers out of fold make the labels most likely."""
     sample = _sample(rows, _ROWS_OF_CHOICE, seed)
     part, known = rows.take(sample), vectors[sample]
@@ -126,10 +126,18 @@ def _choose(
     candidates = dict.fromkeys([(layers[-1],), (layers[max(0, len(layers) - 2)],), tuple(layers)])
     scores: dict[tuple[tuple[int, ...], float], float] = {}
     for candidate in candidates:
-        read = _read(known, layers, candidate)
-        answers = [_vector_answers(part, read, *fold, PENALTIES) for fold in folds]
-        for number, penalty in enumerate(PENALTIES):
-            scores[candidate, penalty] = log_likelihood(np.concatenate([each[number] for each in answers]), truth)
+        read, best = _read(known, layers, candidate), -np.inf
+        starts: list[tuple[Floats, Floats] | None] = [None] * len(folds)
+        for penalty in PENALTIES:
+            fits = [
+                _vector_answers(part, read, *fold, penalty, start=start, tolerance=_TOLERANCE_OF_CHOICE)
+                for fold, start in zip(folds, starts, strict=True)
+            ]
+            starts = [fitted for _, fitted in fits]
+            found = scores[candidate, penalty] = log_likelihood(np.concatenate([answers for answers, _ in fits]), truth)
+            if found < best:  # weaker ones are worse still
+                break
+            best = found
     return max(scores, key=scores.__getitem__)
 
 
@@ -170,22 +178,16 @@ def _folds(rows: Rows, seed: int) -> Iterator[tuple[Ids, Ids]]:
 
 
 def _vector_answers(
-    rows: Rows, vectors: npt.NDArray[np.float32], known: Ids, held: Ids, penalties: Sequence[float]
-) -> list[Floats]:
-    """Return the logits of held-out rows for each penalty, (R, C) each; the next fit begins where the one before ended."""
-    answers, start = [], None
-    for penalty in penalties:
-        start = _fit_vectors(rows.take(known), vectors[known], penalty, start=start)
-        answers.append(vectors[held] @ start[0] + start[1])
-    return answers
+    rows: Rows, vectors: npt.NDArray[np.float32], known: Ids, held: Ids, penalty: float, **options: Any
+) -> tuple[Floats, tuple[Floats, Floats]]:
+    """Return the logits of held-out rows, (R, C), and what gave them."""
+    fitted = _fit_vectors(rows.take(known), vectors[known], penalty, **options)
+    return vectors[held] @ fitted[0] + fitted[1], fitted
 
 
-def _fit_vectors(
-    rows: Rows, vectors: npt.NDArray[np.float32], penalty: float, *, start: tuple[Floats, Floats] | None = None
-) -> tuple[Floats, Floats]:
+def _fit_vectors(rows: Rows, vectors: npt.NDArray[np.float32], penalty: float, **options: Any) -> tuple[Floats, Floats]:
     weights = rows.class_weights[rows.labels].astype(np.float64) * rows.weights
-    options = {"num_labels": len(rows.class_weights), "penalty": penalty, "start": start}
-    return fit_vector_regression(vectors, rows.labels, weights, **options)
+    return fit_vector_regression(vectors, rows.labels, weights, num_labels=len(rows.class_weights), penalty=penalty, **options)
 
 
 def _ngram_answers(rows: Rows, characters: Sequence[Sequence[int]], known: Ids, held: Ids) -> npt.NDArray[np.float32]:
@@ -194,9 +196,7 @@ def _ngram_answers(rows: Rows, characters: Sequence[Sequence[int]], known: Ids, 
     return ngram_logits([characters[row] for row in held], *fitted)
 
 
-def _fit_ngrams(
-    rows: Rows, characters: Sequence[Sequence[int]]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _fit_ngrams(rows: Rows, characters: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     return fit_character_ngrams(
         characters, rows.labels, class_weights=rows.class_weights, row_weights=rows.weights, buckets=BUCKETS
     )

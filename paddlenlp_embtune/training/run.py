@@ -228,9 +228,7 @@ def _tune(
     return context, seconds
 
 
-def _fit_at_once(
-    prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages
-) -> tuple[TrainingContext, float]:
+def _fit_at_once(prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages) -> tuple[TrainingContext, float]:
     """Fit experts none of which is tuned; return a context with a Trainer that has them for its model, and the seconds."""
     from paddlenlp_embtune.training._build import build_evaluator
     from paddlenlp_embtune.training._experts import fit_experts
