@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.models.contrastive import pair_loss as pair_loss
     from paddlenlp_embtune.models.character_ngrams import (
         CharacterNgrams as CharacterNgrams,
         characters_of as characters_of,
+        fit_character_ngrams as fit_character_ngrams,
+        ngram_logits as ngram_logits,
         piece_characters as piece_characters,
     )
+    from paddlenlp_embtune.models.contrastive import pair_loss as pair_loss
     from paddlenlp_embtune.models.experts import Experts as Experts
     from paddlenlp_embtune.models.factory import (
         build_model as build_model,
@@ -60,8 +62,8 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "character_ngrams": "CharacterNgrams characters_of fit_character_ngrams ngram_logits piece_characters",
             "contrastive": "pair_loss",
-            "character_ngrams": "CharacterNgrams characters_of piece_characters",
             "experts": "Experts",
             "factory": "build_model checked_options embedding_name set_embedding try_model with_table",
             "features": "FeatureEngine captured_features feature_width",

@@ -13,12 +13,18 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.data import EncodedDataset
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.models import Experts, SentenceVectors, prefix_ids, sentence_vectors_of
-from paddlenlp_embtune.models._opinion_pool import pool_weights, pooled
-from paddlenlp_embtune.models.character_ngrams import BUCKETS, LONGEST, characters_of, piece_characters
+from paddlenlp_embtune.models import (
+    Experts,
+    SentenceVectors,
+    characters_of,
+    piece_characters,
+    prefix_ids,
+    sentence_vectors_of,
+)
 from paddlenlp_embtune.text import pad
 from paddlenlp_embtune.training._criterion import class_weights_of
 from paddlenlp_embtune.training._linear_experts import LinearExperts, Rows, fit_linear_experts
+from paddlenlp_embtune.training._opinion_pool import pool_weights, pooled
 from paddlenlp_embtune.training._prepare import Prepared
 from paddlenlp_embtune.training._vector_engine import layer_vectors
 from paddlenlp_embtune.training.run_log import RunRecord
@@ -129,8 +135,8 @@ def _assemble(
     if source is not None:
         stated = {**source.config(), "layers": list(linear.layers)}
         options["vectors"] = {name: stated[name] for name in ("architecture", "settings", "layers", "prefix")}
-    if table is not None:
-        options["ngrams"] = {"buckets": BUCKETS, "longest": LONGEST}
+    if table is not None and linear.ngrams is not None:
+        options["ngrams"] = {"buckets": len(linear.ngrams[0]), "longest": table.shape[1]}
     model = Experts(**sizes, **options)
     if network is not None:
         model.network.set_state_dict(network.state_dict())

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.models._opinion_pool import log_likelihood, pool_weights, pooled
-from paddlenlp_embtune.models._vector_regression import PENALTIES, fit_vector_regression
-from paddlenlp_embtune.models.character_ngrams import BUCKETS, fit_character_ngrams, ngram_logits
+from paddlenlp_embtune.models import fit_character_ngrams, ngram_logits
+from paddlenlp_embtune.training._opinion_pool import log_likelihood, pool_weights, pooled
+from paddlenlp_embtune.training._vector_regression import PENALTIES, fit_vector_regression
 
 __all__ = ["LinearExperts", "Rows", "fit_linear_experts"]
 
@@ -197,9 +197,7 @@ def _ngram_answers(rows: Rows, characters: Sequence[Sequence[int]], known: Ids, 
 
 
 def _fit_ngrams(rows: Rows, characters: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    return fit_character_ngrams(
-        characters, rows.labels, class_weights=rows.class_weights, row_weights=rows.weights, buckets=BUCKETS
-    )
+    return fit_character_ngrams(characters, rows.labels, class_weights=rows.class_weights, row_weights=rows.weights)
 
 
 def _accuracy(logits: npt.NDArray[Any], truth: Ids) -> float:

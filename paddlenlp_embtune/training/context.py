@@ -47,22 +47,6 @@ class TrainingContext:
     monitored_rows: MonitoredRows
     learning_rates: LearningRateCallback
 
-    @classmethod
-    def without_training(cls, trainer: Any, recipe: Recipe, *, record: RunRecord) -> TrainingContext:
-        """Return the context of a run that trains nothing: no groups, and rates that nobody asks for."""
-        from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
-        from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
-
-        return cls(
-            trainer=trainer,
-            recipe=recipe,
-            groups=(),
-            record=record,
-            tokens=None,
-            monitored_rows=MonitoredRows(),
-            learning_rates=LearningRateCallback([], schedule=recipe.schedule),
-        )
-
     @property
     def model(self) -> Any:
         """The model, without the wrappers that training puts around it."""

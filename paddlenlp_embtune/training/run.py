@@ -232,6 +232,8 @@ def _fit_at_once(prepared: Prepared, record: RunRecord, checkpoints: Path, stage
     """Fit experts none of which is tuned; return a context with a Trainer that has them for its model, and the seconds."""
     from paddlenlp_embtune.training._build import build_evaluator
     from paddlenlp_embtune.training._experts import fit_experts
+    from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
+    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
     from paddlenlp_embtune.training.context import TrainingContext
 
     stages.begin("experts")
@@ -241,7 +243,16 @@ def _fit_at_once(prepared: Prepared, record: RunRecord, checkpoints: Path, stage
     trainer = build_evaluator(prepared, model, out=checkpoints)
     record.write("trained", seconds=round(seconds, 2), steps=0, epochs=0)
     _note_cut(trainer, prepared.recipe, record)
-    return TrainingContext.without_training(trainer, prepared.recipe, record=record), seconds
+    context = TrainingContext(
+        trainer=trainer,
+        recipe=prepared.recipe,
+        groups=(),
+        record=record,
+        tokens=None,
+        monitored_rows=MonitoredRows(),
+        learning_rates=LearningRateCallback(()),
+    )
+    return context, seconds
 
 
 def _note_cut(trainer: Any, recipe: Recipe, record: RunRecord) -> None:

@@ -1,4 +1,4 @@
-"""Experts on an encoder, each for itself: sentence vectors, characters of pieces, the regression on vectors, and the weights."""
+"""Experts on an encoder, each for itself: sentence vectors, and a regression over the characters of pieces."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.export.onnx import export_onnx
 from paddlenlp_embtune.inference import open_session
-from paddlenlp_embtune.models._opinion_pool import log_likelihood, pool_weights
-from paddlenlp_embtune.models._vector_regression import fit_vector_regression
 from paddlenlp_embtune.models.character_ngrams import (
     CharacterNgrams,
     characters_of,
@@ -97,40 +93,3 @@ def test_n_grams_that_tell_nothing_say_nothing(characters: list[list[int]], labe
     table, bias = fit_character_ngrams(characters, np.array(labels), class_weights=np.ones(2, np.float32), buckets=64)
     assert not table.any()
     assert not bias.any()
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_regression_on_vectors_is_that_of_scikit_learn_on_scaled_ones(classes: int) -> None:
-    generator = np.random.default_rng(classes)
-    vectors = (generator.normal(size=(200, 5)) * [1, 10, 0.1, 3, 1] + 4).astype(np.float32)
-    labels = (vectors[:, 0] + vectors[:, 3] > np.quantile(vectors[:, 0] + vectors[:, 3], 0.5)).astype(np.int64)
-    labels[:20] = classes - 1
-    weights, bias = fit_vector_regression(vectors, labels, np.ones(200), num_labels=classes, penalty=5.0)
-    found = vectors @ weights + bias
-    scaled = StandardScaler().fit_transform(vectors.astype(np.float64))
-    # Of two classes, scikit-learn has one plane, which is penalized as two mirrored ones are at half.
-    expected = LogisticRegression(C=1 / 5 if classes > 2 else 2 / 5, tol=1e-8, max_iter=5000).fit(scaled, labels)
-    logits = expected.decision_function(scaled)
-    ours = found[:, 1] - found[:, 0] if classes == 2 else found - found.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(ours, logits if classes == 2 else logits - logits.mean(axis=1, keepdims=True), atol=0.02)
-
-
-def test_constant_vectors_one_class_and_classes_without_rows() -> None:
-    constant = np.full((6, 3), 7.0, np.float32)
-    weights, bias = fit_vector_regression(constant, np.array([0, 0, 0, 0, 1, 1]), np.ones(6), num_labels=3, penalty=1.0)
-    assert not weights.any()
-    assert bias[0] > bias[1] > bias[2]
-    weights, bias = fit_vector_regression(constant, np.ones(6, np.int64), np.ones(6), num_labels=3, penalty=1.0)
-    assert not weights.any()
-    assert not bias.any()
-
-
-def test_a_useless_expert_counts_for_nothing_and_a_good_one_for_as_much_as_it_is_sure() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 3, 2000)
-    good = np.eye(3)[labels] * 2 + generator.gumbel(size=(2000, 3))
-    wrong = -good + generator.normal(size=(2000, 3))
-    weights = pool_weights([good, wrong], labels)
-    assert weights[1] < 0.05 < weights[0]
-    assert log_likelihood(good * 7, labels) == pytest.approx(log_likelihood(good, labels), abs=1e-6)
-    np.testing.assert_array_equal(pool_weights([np.zeros((4, 2))] * 2, np.array([0, 1, 0, 1])), [0.5, 0.5])

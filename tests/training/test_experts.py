@@ -16,7 +16,6 @@ from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.models.paddle_engine import load_layer
 from paddlenlp_embtune.report.run_reader import read_run
 from paddlenlp_embtune.training import run as run_module
-from paddlenlp_embtune.training._linear_experts import Rows, _folds, fit_linear_experts
 from tests.helpers import ROWS, tsv
 
 FROZEN = ["vectors", "ngrams"]
@@ -122,7 +121,7 @@ def test_what_does_not_go_together_is_refused(parts: dict[str, Any], message: st
 
 
 def test_a_text_longer_than_the_positions_and_an_unknown_encoder_are_refused(rows: Path) -> None:
-    with pytest.raises(RecipeError, match="text.max_length is 65; expected for"):
+    with pytest.raises(RecipeError, match=r"text\.max_length is 65; expected for"):
         run_module.train(recipe(FROZEN, text={"max_length": 65}), rows / "run")
     with pytest.raises(BundleError, match="is not a folder on this machine"):
         run_module.train(recipe(FROZEN, model={"encoder": "./absent", "experts": FROZEN}), rows / "run")
@@ -131,30 +130,3 @@ def test_a_text_longer_than_the_positions_and_an_unknown_encoder_are_refused(row
 def test_long_texts_are_read_in_windows(rows: Path) -> None:
     made = recipe(FROZEN, text={"max_length": 6, "windows": {"overlap_tokens": 1}})
     assert run_module.train(made, rows / "run").metrics["n"] > 0
-
-
-def some_rows(counts: list[int], *, windows: int = 1) -> Rows:
-    labels = np.repeat(np.repeat(np.arange(len(counts)), counts), windows)
-    texts = np.repeat(np.arange(sum(counts)), windows)
-    ones = np.ones(len(labels), np.float32)
-    return Rows(labels=labels, texts=texts, weights=ones, class_weights=np.ones(len(counts), np.float32))
-
-
-def test_folds_keep_windows_together_and_leave_each_label_of_two_texts_one_to_learn_from() -> None:
-    rows = some_rows([2, 9, 30], windows=3)
-    held_out: list[int] = []
-    for known, held in list(_folds(rows, 0))[:5]:
-        assert not set(rows.texts[known]) & set(rows.texts[held])
-        assert set(rows.labels[known]) == {0, 1, 2}
-        held_out += held.tolist()
-    assert sorted(held_out) == list(range(len(rows.labels)))
-
-
-def test_the_layer_that_tells_the_labels_is_chosen() -> None:
-    rows = some_rows([150, 150])
-    vectors = np.random.default_rng(0).normal(size=(300, 3, 4)).astype(np.float32)
-    vectors[:, 1, 0] += 4 * rows.labels
-    vectors[:, 2] *= 10
-    fitted = fit_linear_experts(rows, vectors=vectors, layers=(5, 6, 7), characters=None, seed=0)
-    assert fitted.layers == (6,)
-    assert fitted.figures["out_of_fold"]["vectors"] > 0.95
