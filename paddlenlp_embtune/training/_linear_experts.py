@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.models import fit_character_ngrams, ngram_logits
-from paddlenlp_embtune.training._opinion_pool import log_likelihood, pool_weights, pooled
+from paddlenlp_embtune.training._opinion_pool import log_likelihoods, pool_weights, pooled
 from paddlenlp_embtune.training._vector_regression import PENALTIES, fit_vector_regression
 
 __all__ = ["LinearExperts", "Rows", "fit_linear_experts"]
@@ -118,27 +118,46 @@ def fit_linear_experts(
 
 
 def _choose(rows: Rows, vectors: npt.NDArray[np.float32], layers: Sequence[int], seed: int) -> tuple[tuple[int, ...], float]:
-    """Return the layers and the penalty whose answers out of fold make the labels most likely."""
+    """Return the layers and the penalty whose answers out of fold make the labels most likely.
+
+    The second highest layer stays unless others are better by more than a standard error: for few rows the differences are
+    mostly noise, and the highest layer is the one that is shaped most by what the encoder was trained for.
+
+    Source:
+        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the rule of one standard error
+    """
     sample = _sample(rows, _ROWS_OF_CHOICE, seed)
     part, known = rows.take(sample), vectors[sample]
     folds = list(_folds(part, seed))
     truth = part.labels[np.concatenate([held for _, held in folds])]
-    candidates = dict.fromkeys([(layers[-1],), (layers[max(0, len(layers) - 2)],), tuple(layers)])
-    scores: dict[tuple[tuple[int, ...], float], float] = {}
-    for candidate in candidates:
-        read, best = _read(known, layers, candidate), -np.inf
-        starts: list[tuple[Floats, Floats] | None] = [None] * len(folds)
-        for penalty in PENALTIES:
-            fits = [
-                _vector_answers(part, read, *fold, penalty, start=start, tolerance=_TOLERANCE_OF_CHOICE)
-                for fold, start in zip(folds, starts, strict=True)
-            ]
-            starts = [fitted for _, fitted in fits]
-            found = scores[candidate, penalty] = log_likelihood(np.concatenate([answers for answers, _ in fits]), truth)
-            if found < best:  # weaker ones are worse still
-                break
-            best = found
-    return max(scores, key=scores.__getitem__)
+    usual = (layers[max(0, len(layers) - 2)],)
+    found = {
+        candidate: _best_penalty(part, _read(known, layers, candidate), folds, truth)
+        for candidate in dict.fromkeys([usual, (layers[-1],), tuple(layers)])
+    }
+    best = max(found, key=lambda candidate: float(found[candidate][1].mean()))
+    gain = found[best][1] - found[usual][1]
+    chosen = best if gain.mean() > gain.std() / np.sqrt(len(np.unique(part.texts))) else usual
+    return chosen, found[chosen][0]
+
+
+def _best_penalty(
+    rows: Rows, vectors: npt.NDArray[np.float32], folds: Sequence[tuple[Ids, Ids]], truth: Ids
+) -> tuple[float, Floats]:
+    """Return the penalty that makes the labels of held-out rows most likely, and their log-likelihoods."""
+    best, penalty_of_best = np.full(len(truth), -np.inf), PENALTIES[0]
+    starts: list[tuple[Floats, Floats] | None] = [None] * len(folds)
+    for penalty in PENALTIES:
+        fits = [
+            _vector_answers(rows, vectors, *fold, penalty, start=start, tolerance=_TOLERANCE_OF_CHOICE)
+            for fold, start in zip(folds, starts, strict=True)
+        ]
+        starts = [fitted for _, fitted in fits]
+        found = log_likelihoods(np.concatenate([answers for answers, _ in fits]), truth)
+        if found.mean() < best.mean():  # weaker ones are worse still
+            break
+        best, penalty_of_best = found, penalty
+    return penalty_of_best, best
 
 
 def _read(vectors: npt.NDArray[np.float32], layers: Sequence[int], chosen: Sequence[int]) -> npt.NDArray[np.float32]:

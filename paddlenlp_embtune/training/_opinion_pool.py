@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["log_likelihood", "pool_weights", "pooled"]
+__all__ = ["log_likelihoods", "pool_weights", "pooled"]
 
 Floats = npt.NDArray[np.float64]
 _MOST = 20.0
@@ -53,10 +53,11 @@ def pooled(experts: Sequence[npt.NDArray[Any]], weights: Floats) -> Floats:
     return result
 
 
-def log_likelihood(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> float:
-    """Return the mean log-likelihood of labels at the temperature that makes it largest; logits (N, C)."""
+def log_likelihoods(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Floats:
+    """Return the log-likelihood of each label, (N,), at the temperature that makes their mean largest; logits (N, C)."""
     best = logits.astype(np.float64) * pool_weights([logits], labels)[0]
-    return float((best[np.arange(len(labels)), labels] - _softmax(best)[1]).mean())
+    result: Floats = best[np.arange(len(labels)), labels] - _softmax(best)[1]
+    return result
 
 
 def _softmax(logits: Floats) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from paddlenlp_embtune.training._linear_experts import Rows, _folds, fit_linear_experts
-from paddlenlp_embtune.training._opinion_pool import log_likelihood, pool_weights
+from paddlenlp_embtune.training._opinion_pool import log_likelihoods, pool_weights
 from paddlenlp_embtune.training._vector_regression import fit_vector_regression
 
 
@@ -45,7 +45,7 @@ def test_a_useless_expert_counts_for_nothing_and_a_good_one_for_as_much_as_it_is
     wrong = -good + generator.normal(size=(2000, 3))
     weights = pool_weights([good, wrong], labels)
     assert weights[1] < 0.05 < weights[0]
-    assert log_likelihood(good * 7, labels) == pytest.approx(log_likelihood(good, labels), abs=1e-6)
+    assert log_likelihoods(good * 7, labels).mean() == pytest.approx(log_likelihoods(good, labels).mean(), abs=1e-6)
     np.testing.assert_array_equal(pool_weights([np.zeros((4, 2))] * 2, np.array([0, 1, 0, 1])), [0.5, 0.5])
 
 
