@@ -165,7 +165,7 @@ class Recipe:
 
     def _check_fitted_at_once(self) -> None:
         """Refuse what only tuning takes, where there is none."""
-        for name in ("groups", "layerwise", "adapter", "rows", "average", "regularization", "distill"):
+        for name in ("groups", "layerwise", "adapter", "rows", "average", "regularization", "distill", "contrastive"):
             _refuse_both("model.experts without network", name, getattr(self, name) is not None, "then nothing is tuned")
         held = self.freeze not in (None, FreezeSpec())
         _refuse_both("model.experts without network", "freeze", held, "then nothing is tuned")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,19 @@ from paddlenlp_embtune.models import (
     sentence_vectors_of,
 )
 from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.training._build import build_evaluator
 from paddlenlp_embtune.training._criterion import class_weights_of
 from paddlenlp_embtune.training._linear_experts import LinearExperts, Rows, fit_linear_experts
 from paddlenlp_embtune.training._opinion_pool import pool_weights, pooled
 from paddlenlp_embtune.training._prepare import Prepared
+from paddlenlp_embtune.training._trainer import seed_everything
 from paddlenlp_embtune.training._vector_engine import layer_vectors
+from paddlenlp_embtune.training.context import TrainingContext
 from paddlenlp_embtune.training.run_log import RunRecord
 
 paddle = compat.require_paddle()
 
-__all__ = ["fit_experts"]
+__all__ = ["fit_alone", "fit_experts"]
 
 _HIGHEST = 3
 
@@ -86,6 +90,36 @@ def fit_experts(prepared: Prepared, record: RunRecord, *, network: Any = None) -
         seconds=round(time.perf_counter() - began, 2),
     )
     return model
+
+
+def fit_alone(prepared: Prepared, record: RunRecord, *, out: Path) -> tuple[TrainingContext, float]:
+    """Fit experts none of which is tuned.
+
+    Args:
+        prepared: the data, the encoder, and the recipe.
+        record: gets the events ``experts`` and ``trained``.
+        out: folder for what a Trainer writes; nothing is written there.
+    Returns:
+        a context with a Trainer that has them for its model and trains nothing, and the seconds
+    """
+    from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
+    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
+
+    seed_everything(prepared.recipe.seed)
+    began = time.perf_counter()
+    model = fit_experts(prepared, record)
+    seconds = time.perf_counter() - began
+    record.write("trained", seconds=round(seconds, 2), steps=0, epochs=0)
+    context = TrainingContext(
+        trainer=build_evaluator(prepared, model, out=out),
+        recipe=prepared.recipe,
+        groups=(),
+        record=record,
+        tokens=None,
+        monitored_rows=MonitoredRows(),
+        learning_rates=LearningRateCallback(()),
+    )
+    return context, seconds
 
 
 def _rows(prepared: Prepared) -> tuple[Rows, Sequence[Sequence[int]]]:

@@ -122,7 +122,7 @@ def train(
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins(), fitting_baseline(prepared) as baseline:
-                context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+                context, seconds = _fit(prepared, record, run_dir, callbacks, stages)
                 with _failing_trackers(context):
                     metrics, failure = finalize(prepared, context, folder, baseline, stages)
             record.write("stages", seconds=stages.seconds())
@@ -173,8 +173,6 @@ def _tune(
     from paddlenlp_embtune.utils.checkpoint_folders import last_checkpoint
 
     recipe, tokenizer, checkpoints = prepared.recipe, prepared.tokenizer, checkpoints_of(run_dir)
-    if not recipe.model.tunes:
-        return _fit_at_once(prepared, record, checkpoints, stages)
     check_dev_rows(recipe, len(prepared.dev))
     stages.begin("build")
     trainer = build(prepared, out=checkpoints)
@@ -219,46 +217,28 @@ def _tune(
     if recipe.adapter is not None:
         merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
-    _note_cut(trainer, recipe, record)
-    if recipe.model.experts is not None:
-        from paddlenlp_embtune.training._experts import fit_experts
-
-        stages.begin("experts")
-        trainer.model = fit_experts(prepared, record, network=trainer.model)
     return context, seconds
 
 
-def _fit_at_once(prepared: Prepared, record: RunRecord, checkpoints: Path, stages: Stages) -> tuple[TrainingContext, float]:
-    """Fit experts none of which is tuned; return a context with a Trainer that has them for its model, and the seconds."""
-    from paddlenlp_embtune.training._build import build_evaluator
-    from paddlenlp_embtune.training._experts import fit_experts
-    from paddlenlp_embtune.training.callbacks.learning_rate import LearningRateCallback
-    from paddlenlp_embtune.training.callbacks.monitored_rows import MonitoredRows
-    from paddlenlp_embtune.training.context import TrainingContext
+def _fit(
+    prepared: Prepared, record: RunRecord, run_dir: Path, callbacks: Sequence[TrainerCallback], stages: Stages
+) -> tuple[TrainingContext, float]:
+    """Tune, or fit what needs no tuning, and put experts together; return the context and the seconds of training."""
+    if prepared.recipe.model.experts is None:
+        context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+    else:
+        from paddlenlp_embtune.training._experts import fit_alone, fit_experts
 
-    stages.begin("experts")
-    started = time.perf_counter()
-    model = fit_experts(prepared, record)
-    seconds = time.perf_counter() - started
-    trainer = build_evaluator(prepared, model, out=checkpoints)
-    record.write("trained", seconds=round(seconds, 2), steps=0, epochs=0)
-    _note_cut(trainer, prepared.recipe, record)
-    context = TrainingContext(
-        trainer=trainer,
-        recipe=prepared.recipe,
-        groups=(),
-        record=record,
-        tokens=None,
-        monitored_rows=MonitoredRows(),
-        learning_rates=LearningRateCallback(()),
-    )
+        if prepared.recipe.model.tunes:
+            context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+            stages.begin("experts")
+            context.trainer.model = fit_experts(prepared, record, network=context.trainer.model)
+        else:
+            stages.begin("experts")
+            context, seconds = fit_alone(prepared, record, out=checkpoints_of(run_dir))
+    train_cut, dev_cut = context.trainer.cut
+    record.write("cut", max_length=prepared.recipe.text.max_length, train=train_cut, dev=dev_cut)
     return context, seconds
-
-
-def _note_cut(trainer: Any, recipe: Recipe, record: RunRecord) -> None:
-    """Say how many texts were cut."""
-    train_cut, dev_cut = trainer.cut
-    record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
 
 
 def _export_failed(failure: EmbtuneError, run_dir: Path, recipe: Recipe) -> EmbtuneError:
