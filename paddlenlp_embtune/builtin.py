@@ -33,11 +33,12 @@ def embtune_register_domains() -> list[Domain]:
 
 @hookimpl
 def embtune_register_models() -> Mapping[str, Lazy]:
-    """The text CNN, pretrained encoders under a classifier, and PaddleNLP's own sequence classifiers."""
+    """The text CNN, encoders under a classifier, PaddleNLP's own sequence classifiers, and experts on an encoder together."""
     return {
         "textcnn": Lazy("paddlenlp_embtune.models:TextCNN"),
         "pretrained": Lazy("paddlenlp_embtune.models:PretrainedClassifier"),
         "encoder": Lazy("paddlenlp_embtune.models:Encoder"),
+        "experts": Lazy("paddlenlp_embtune.models:Experts"),
     }
 
 

@@ -170,6 +170,7 @@ def _averaged(event: Mapping[str, Any]) -> None:
 
 def _shipped(event: Mapping[str, Any]) -> None:
     weights = {"average": "the average of the weights", "best": "the best weights", "last": "the last weights"}
+    weights["fitted"] = "the experts as they were fitted"
     err.print(f"the bundle has {weights[event['weights']]}: {event['metric']} {event['value']:.4f} on the development rows")
 
 
@@ -233,6 +234,15 @@ def _cut(event: Mapping[str, Any]) -> None:
         )
 
 
+def _experts(event: Mapping[str, Any]) -> None:
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in event["shares"].items())
+    layers = f"; vectors of layer {' + '.join(map(str, event['layers']))}, by {event['engine']}" if event["layers"] else ""
+    err.print(f"experts: {shares}{layers}; {event['seconds']:.1f} s", soft_wrap=True)
+    for where, figures in (("out of fold", event["out_of_fold"]), ("on the development rows", event.get("dev", {}))):
+        if figures:
+            err.print(f"  accuracy {where}: {', '.join(f'{name} {value:.4f}' for name, value in figures.items())}")
+
+
 def _metrics(event: Mapping[str, Any]) -> None:
     err.print(f"on {event['data']}, through {event['engine']}:")
     err.print(per_class_table(event))
@@ -263,6 +273,7 @@ _FORMS = {
     "cut": _cut,
     "data": _data,
     "early_stopping": _early_stopping,
+    "experts": _experts,
     "groups": _groups,
     "health": _health,
     "metrics": _metrics,

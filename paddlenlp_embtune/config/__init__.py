@@ -27,7 +27,12 @@ if TYPE_CHECKING:
         VectorSpec as VectorSpec,
         is_path as is_path,
     )
-    from paddlenlp_embtune.config.model import PRETRAINED as PRETRAINED, ModelSpec as ModelSpec, is_folder as is_folder
+    from paddlenlp_embtune.config.model import (
+        EXPERTS as EXPERTS,
+        PRETRAINED as PRETRAINED,
+        ModelSpec as ModelSpec,
+        is_folder as is_folder,
+    )
     from paddlenlp_embtune.config.monitoring import (
         AlarmSpec as AlarmSpec,
         AverageSpec as AverageSpec,
@@ -55,7 +60,7 @@ else:
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",
             "freezing": "FreezeSpec RowsSpec",
             "inputs": "DataSpec TextSpec VectorSpec is_path",
-            "model": "ModelSpec PRETRAINED is_folder",
+            "model": "EXPERTS ModelSpec PRETRAINED is_folder",
             "monitoring": "AlarmSpec AverageSpec EarlyStoppingSpec",
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",

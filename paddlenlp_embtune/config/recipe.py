@@ -127,9 +127,11 @@ class Recipe:
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
         twice = len(set(self.report_to)) < len(self.report_to)
         require(not twice, "report_to", list(self.report_to), "names of trackers, each once")
+        if not self.model.tunes:
+            self._check_fitted_at_once()
         if self.adapter is not None:
             _refuse_both("adapter", "layerwise", self.layerwise is not None, "beside an adapter, the layers do not train")
-        if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1):
+        if self.freeze == FreezeSpec() and (self.adapter is not None or self.train.epochs == 1 or not self.model.tunes):
             object.__setattr__(self, "freeze", None)  # the default has no place here
         _check_release(self.freeze, self.train.epochs)
         _check_cached(self.freeze, self.regularization)
@@ -160,6 +162,14 @@ class Recipe:
             ("adapter", "the highest layers are tuned themselves"),
         ):
             _refuse_both("contrastive", name, getattr(self, name) is not None, why)
+
+    def _check_fitted_at_once(self) -> None:
+        """Refuse what only tuning takes, where there is none."""
+        for name in ("groups", "layerwise", "adapter", "rows", "average", "regularization", "distill", "contrastive"):
+            _refuse_both("model.experts without network", name, getattr(self, name) is not None, "then nothing is tuned")
+        held = self.freeze not in (None, FreezeSpec())
+        _refuse_both("model.experts without network", "freeze", held, "then nothing is tuned")
+        _refuse_both("model.experts without network", "report_to", bool(self.report_to), "then there are no steps to report")
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:

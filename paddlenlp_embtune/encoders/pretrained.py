@@ -34,6 +34,8 @@ class Pretrained:
             vector), ``first`` or ``mean``.
         embedding: name of the token embedding among the weights.
         masked_head: weights of the head that guesses masked tokens, by the names of ``MASKED_HEAD``; empty without one.
+        prefix: what it was trained to see before each text whose vector is read as it comes, such as ``query: ``; tuning does
+            without it.
     Raises:
         DataError: the number of tokens differs from the number of rows, or the pooling is unknown.
     """
@@ -46,6 +48,7 @@ class Pretrained:
     pooling: str = "pooler"
     embedding: str = "embeddings.word_embeddings.weight"
     masked_head: Mapping[str, npt.NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         rows, tokens = self.settings.get("vocab_size"), len(self.tokenizer.vocabulary)

@@ -85,6 +85,8 @@ def _one_rate(recipe: Mapping[str, Any]) -> Plain:
 _STARTS: Mapping[str, Plain] = {
     "textcnn": {},
     "encoder": {"model": {"encoder": _ENCODER}},
+    "encoder-ngrams": {"model": {"encoder": _ENCODER, "experts": ["network", "ngrams"]}},
+    "frozen-ngrams": {"model": {"encoder": _ENCODER, "experts": ["vectors", "ngrams"]}},
     CONTRASTIVE: {"model": {"encoder": _ENCODER}, "contrastive": {}},
 }
 _CHANGES: Mapping[str, Callable[[Mapping[str, Any], int], Plain]] = {
@@ -105,7 +107,7 @@ def parse_arms(arms: Sequence[str], settings: Sequence[str] = (), *, encoder: st
             which then is their text.
         settings: ``NAME:SETTING=VALUE`` for one arm, ``SETTING=VALUE`` for all that are recipes, such as
             ``lora:train.epochs=3``; the value is YAML.
-        encoder: what the built-in arms ``encoder``, ``contrastive`` and ``frozen`` tune or read; None takes ``e5-small-zh``.
+        encoder: what the built-in arms tune or read that take one; None takes ``e5-small-zh``.
     Raises:
         RecipeError: an arm is unknown, named twice, or invalid; a setting names no arm, or is none of a recipe.
     """
@@ -169,7 +171,7 @@ def _stated(part: str, parts: Sequence[str], stated: str, encoder: str | None) -
         return {"model": {"encoder": encoder or _ENCODER}}
     if part in _STARTS:
         named = {"model": {"encoder": encoder}} if encoder and "model" in _STARTS[part] else {}
-        return {**_STARTS[part], **named}
+        return _merged(_STARTS[part], named)
     if not Path(part).is_file():
         raise RecipeError(
             f"the arm {stated!r} names {part!r}, which is neither a file nor built in; {expected_names(part, BUILT_IN_ARMS)}"

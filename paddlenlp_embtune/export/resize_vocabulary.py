@@ -114,7 +114,7 @@ def cut_bundle(
         if getattr(model, "hashes_ids", False):
             raise BundleError(
                 f"the {type(model).__name__} of {current.path} hashes ids, so they cannot be renumbered; train it with a "
-                "larger text.min_count, or with model.options {ngram_buckets: 0}"
+                "larger text.min_count, or without n-grams: with model.options {ngram_buckets: 0}, or model.experts [vectors]"
             )
         cut = prune_tokenizer(current.tokenizer, domain_texts, min_count=min_count)
         origin = {"cut": {"dropped": len(cut.dropped), "rows": len(cut.rows), "texts": cut.texts, "min_count": min_count}}

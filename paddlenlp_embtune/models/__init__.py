@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from paddlenlp_embtune.models.character_ngrams import (
+        CharacterNgrams as CharacterNgrams,
+        characters_of as characters_of,
+        fit_character_ngrams as fit_character_ngrams,
+        ngram_logits as ngram_logits,
+        piece_characters as piece_characters,
+    )
     from paddlenlp_embtune.models.contrastive import pair_loss as pair_loss
+    from paddlenlp_embtune.models.experts import Experts as Experts
     from paddlenlp_embtune.models.factory import (
         build_model as build_model,
         checked_options as checked_options,
@@ -41,6 +49,12 @@ if TYPE_CHECKING:
         PretrainedClassifier as PretrainedClassifier,
         classifier_on as classifier_on,
     )
+    from paddlenlp_embtune.models.sentence_vectors import (
+        LayerVectors as LayerVectors,
+        SentenceVectors as SentenceVectors,
+        prefix_ids as prefix_ids,
+        sentence_vectors_of as sentence_vectors_of,
+    )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
@@ -48,7 +62,9 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "character_ngrams": "CharacterNgrams characters_of fit_character_ngrams ngram_logits piece_characters",
             "contrastive": "pair_loss",
+            "experts": "Experts",
             "factory": "build_model checked_options embedding_name set_embedding try_model with_table",
             "features": "FeatureEngine captured_features feature_width",
             "head_regression": "HeadRegression fit_head set_head",
@@ -58,6 +74,7 @@ else:
             "masked_lm": "MaskedLanguageModel",
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",
+            "sentence_vectors": "LayerVectors SentenceVectors prefix_ids sentence_vectors_of",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
             "wrappers": "fill_network",

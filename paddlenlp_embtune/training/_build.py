@@ -12,7 +12,7 @@ from paddlenlp_embtune.training._preflight import check_length
 from paddlenlp_embtune.training._prepare import Prepared
 from paddlenlp_embtune.training._trainer import LengthBatchedTrainer, build_trainer, seed_everything
 
-__all__ = ["build", "build_initial_model"]
+__all__ = ["build", "build_evaluator", "build_initial_model"]
 
 
 def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
@@ -33,8 +33,19 @@ def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
     if recipe.adapter is not None:
         add_adapter(model, recipe.adapter)
     check_length(recipe, model)
+    return build_evaluator(prepared, model, out=out)
+
+
+def build_evaluator(prepared: Prepared, model: Any, *, out: Path) -> LengthBatchedTrainer:
+    """Build a Trainer for a model that may need no training any more.
+
+    Args:
+        prepared: the data and the recipe.
+        model: maps (B, L) int64 ids to (B, C) float32 logits.
+        out: folder for the Trainer's checkpoints.
+    """
     return build_trainer(
-        recipe,
+        prepared.recipe,
         model,
         rows=(prepared.train_dataset(), prepared.dev_dataset()),
         labels=prepared.labels,

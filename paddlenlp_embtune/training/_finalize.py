@@ -117,7 +117,7 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
     samples = _SAMPLE_TEXTS if recipe.model.encoder is None else _ENCODER_SAMPLE_TEXTS
     return BundleContent(
         model=model,
-        model_name=recipe.model.name,
+        model_name=recipe.model.bundled_name,
         tokenizer=prepared.tokenizer,
         labels=prepared.labels,
         ordered=prepared.ordered,
@@ -222,7 +222,7 @@ def _shipped(
     metric = _watched_metric(recipe)[0]
     metric = metric if metric in found else "f1_macro"
     averaged = any(event["kept"] == "average" for event in record.of("averaged"))
-    weights = "average" if averaged else "best" if record.of("restored") else "last"
+    weights = "average" if averaged else "best" if record.of("restored") else "last" if recipe.model.tunes else "fitted"
     return {"metric": metric, "value": found[metric], "weights": weights}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, model_name
-from paddlenlp_embtune.config import PRETRAINED, Domain, ModelSpec, Recipe
+from paddlenlp_embtune.config import EXPERTS, PRETRAINED, Domain, ModelSpec, Recipe
 from paddlenlp_embtune.data import (
     DataReport,
     Examples,
@@ -206,6 +206,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     start = initialize_embedding(recipe, texts, progress=progress)
     if start.bundle is not None:
         check_labels(start.bundle, labels)
+        _refuse_experts(start.bundle)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
     remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
     text = recipe.text
@@ -229,6 +230,19 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         unused_terms=unused,
         term_groups=domain.term_groups if domain is not None else {},
     )
+
+
+def _refuse_experts(bundle: Bundle) -> None:
+    """Refuse to train on what was fitted at once, or weighed for a network as it was.
+
+    Raises:
+        RecipeError: the bundle is one of several experts.
+    """
+    if model_name(bundle) == EXPERTS:
+        raise RecipeError(
+            f"model.start is {bundle.path}, a bundle of several experts, which cannot be trained on; expected a bundle of one "
+            "model; state model.encoder and model.experts, and train on all rows anew"
+        )
 
 
 def _augmented(

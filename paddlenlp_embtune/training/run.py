@@ -122,7 +122,7 @@ def train(
             _describe_start(prepared, record)
             prepared = with_teacher_answers(prepared, record, checkpoints=checkpoints, progress=teaching)
             with _naming_plugins(), fitting_baseline(prepared) as baseline:
-                context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+                context, seconds = _fit(prepared, record, run_dir, callbacks, stages)
                 with _failing_trackers(context):
                     metrics, failure = finalize(prepared, context, folder, baseline, stages)
             record.write("stages", seconds=stages.seconds())
@@ -158,6 +158,27 @@ def _failing_trackers(context: TrainingContext) -> Iterator[None]:
         raise
 
 
+def _fit(
+    prepared: Prepared, record: RunRecord, run_dir: Path, callbacks: Sequence[TrainerCallback], stages: Stages
+) -> tuple[TrainingContext, float]:
+    """Tune, or fit what needs no tuning, and put experts together; return the context and the seconds of training."""
+    if prepared.recipe.model.experts is None:
+        context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+    else:
+        from paddlenlp_embtune.training._experts import fit_alone, fit_experts
+
+        if prepared.recipe.model.tunes:
+            context, seconds = _tune(prepared, record, run_dir, callbacks, stages)
+            stages.begin("experts")
+            context.trainer.model = fit_experts(prepared, record, network=context.trainer.model)
+        else:
+            stages.begin("experts")
+            context, seconds = fit_alone(prepared, record, out=checkpoints_of(run_dir))
+    train_cut, dev_cut = context.trainer.cut
+    record.write("cut", max_length=prepared.recipe.text.max_length, train=train_cut, dev=dev_cut)
+    return context, seconds
+
+
 def _tune(
     prepared: Prepared, record: RunRecord, run_dir: Path, callbacks: Sequence[TrainerCallback], stages: Stages
 ) -> tuple[TrainingContext, float]:
@@ -179,8 +200,6 @@ def _tune(
     if recipe.adapter is not None:
         merge_adapter(trainer.model)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
-    train_cut, dev_cut = trainer.cut
-    record.write("cut", max_length=recipe.text.max_length, train=train_cut, dev=dev_cut)
     return context, seconds
 
 
@@ -213,7 +232,7 @@ def _attach(prepared: Prepared, trainer: Any, record: RunRecord, run_name: str) 
 
 
 def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequence[TrainerCallback]) -> None:
-    """Put the callback of a teacher's answers, and then those that were given, behind those of the recipe."""
+    """Put a teacher's answers, then the callbacks that were given, then a contrastive head, behind those of the recipe."""
     from paddlenlp_embtune.training.callbacks._soft_targets import SoftTargetsCallback
     from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
@@ -223,6 +242,9 @@ def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequ
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
         context.trainer.add_callback(callback)
+    if context.trainer.contrastive is not None:
+        context.trainer.contrastive.regression.setup(context)
+        context.trainer.add_callback(context.trainer.contrastive.regression)
 
 
 def _run_loop(trainer: Any, record: RunRecord, checkpoints: Path) -> float:

@@ -14,6 +14,7 @@ _BENCHMARKS = {
     "health": "tests.benchmarks.health",
     "tables": "tests.benchmarks.tables",
     "arms": "tests.benchmarks.arms",
+    "experts": "tests.benchmarks.experts",
     "schedule": "tests.benchmarks.schedule",
     "distillation": "tests.benchmarks.distillation",
     "tokenizing": "tests.benchmarks.tokenizing",

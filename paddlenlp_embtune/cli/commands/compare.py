@@ -67,7 +67,7 @@ def compare(
     against: Annotated[Optional[str], typer.Option(help="Arm that the others are compared with; by default the first.")] = None,
     metric: Annotated[str, typer.Option(help="Metric of the differences: f1_macro or accuracy.")] = "f1_macro",
     encoder: Annotated[
-        Optional[str], typer.Option(help="Encoder of the built-in arms encoder and frozen; by default e5-small-zh.")
+        Optional[str], typer.Option(help="Encoder of the built-in arms that take one; by default e5-small-zh.")
     ] = None,
     jobs: Annotated[
         Optional[int], typer.Option(min=1, help="Processes at once, with one thread each; by default one per processor.")

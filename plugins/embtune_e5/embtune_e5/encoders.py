@@ -74,6 +74,7 @@ def pretrained(file: WeightFile, *, source: str, keep: Collection[int] | None = 
         tokenizer=tokenizer,
         source=source,
         pooling="mean",
+        prefix="query: ",
     )
 
 
