@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.config.recipe import Recipe as Recipe
     from paddlenlp_embtune.config.regularization import RegularizationSpec as RegularizationSpec
+    from paddlenlp_embtune.config.self_training import SelfTrainingSpec as SelfTrainingSpec
     from paddlenlp_embtune.config.training import PRECISIONS as PRECISIONS, TrainSpec as TrainSpec
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -60,6 +61,7 @@ else:
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",
             "regularization": "RegularizationSpec",
+            "self_training": "SelfTrainingSpec",
             "training": "PRECISIONS TrainSpec",
         },
     )

@@ -20,6 +20,7 @@ from paddlenlp_embtune.config.model import ModelSpec, is_folder
 from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, LayerwiseSpec, PlateauSpec, ScheduleSpec
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
+from paddlenlp_embtune.config.self_training import SelfTrainingSpec
 from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -49,6 +50,7 @@ __all__ = [
     "RegularizationSpec",
     "RowsSpec",
     "ScheduleSpec",
+    "SelfTrainingSpec",
     "SparseSpec",
     "TextSpec",
     "TrainSpec",
@@ -65,6 +67,7 @@ _PATHS = {
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
     "distill": ("teacher", "unlabelled", "answers"),
+    "self_training": ("unlabelled",),
 }
 
 
@@ -90,6 +93,7 @@ class Recipe:
         regularization: None trains on the rows as they are.
         distill: None learns from the labels of the rows alone.
         contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
+        self_training: None learns from labelled rows alone.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
     Raises:
@@ -118,6 +122,7 @@ class Recipe:
     regularization: RegularizationSpec | None = None
     distill: DistillSpec | None = None
     contrastive: ContrastiveSpec | None = None
+    self_training: SelfTrainingSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
     report_to: tuple[str, ...] = ()
@@ -143,6 +148,9 @@ class Recipe:
             _check_group_names(self.groups)
         if self.contrastive is not None:
             self._check_contrastive()
+        if self.self_training is not None:
+            encoder = self.model.encoder
+            require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
 
     def _check_contrastive(self) -> None:
         """Refuse what a loss over pairs of rows and a regression have no place for."""

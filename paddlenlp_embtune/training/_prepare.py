@@ -46,6 +46,7 @@ from paddlenlp_embtune.text import (
     without_cleaning,
 )
 from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
+from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training._trackers import check_trackers
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
@@ -71,6 +72,7 @@ class Prepared:
         ordered: whether their order means anything.
         report: what a look at the data found.
         augmentation: what was added to the training rows; None without it.
+        self_training: what became of unlabelled texts, the last of the training rows; None without it.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
@@ -95,6 +97,7 @@ class Prepared:
     table: npt.NDArray[np.float32]
     coverage: Coverage
     augmentation: AugmentationReport | None = None
+    self_training: SelfTraining | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
@@ -116,6 +119,11 @@ class Prepared:
         number = {label: index for index, label in enumerate(self.labels)}
         truth = [number[label] for label in rows.labels]
         return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
+
+    @property
+    def pseudo_labelled(self) -> int:
+        """How many of the training rows, the last ones, are unlabelled texts that self-training labelled."""
+        return self.self_training.added if self.self_training is not None else 0
 
     @property
     def stated(self) -> Examples:
@@ -198,6 +206,9 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     rows, augmentation = _augmented(recipe, rows, dev, domain)
     if recipe.contrastive is not None:
         check_label_rows(recipe.contrastive, rows.labels)
+    self_training = None
+    if recipe.self_training is not None:
+        rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
@@ -222,6 +233,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         table=start.table,
         coverage=start.coverage,
         augmentation=augmentation,
+        self_training=self_training,
         bundle=start.bundle,
         pretrained=start.pretrained,
         teaching=teaching,

@@ -200,6 +200,7 @@ FULL: dict[str, Any] = {
         "answers": "/answers.safetensors",
     },
     "contrastive": None,  # not beside distill
+    "self_training": None,  # not without model.encoder
     "evaluation": {"baseline": "fasttext"},
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
     "report_to": ["visualdl"],
