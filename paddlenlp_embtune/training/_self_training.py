@@ -59,7 +59,7 @@ def self_trained(
 
     data = recipe.data
     read = read_unlabelled(
-        spec.unlabelled, rows.texts, dev.texts, text_column=data.text_column, encoding=data.encoding, quoting=data.quoting
+        spec.unlabelled, rows.texts, dev.texts, text_column=data.text_column, options=data.read_options
     )
     texts = _drawn(read.texts, spec.most, recipe.seed)
     vectors = EncoderVectors(recipe)([*rows.texts, *texts])
