@@ -83,6 +83,10 @@ def _self_training(event: Mapping[str, Any]) -> None:
     )
 
 
+def _tuning(event: Mapping[str, Any]) -> None:
+    err.print(f"tuning: {event['chosen']}; {event['why']}; --tuning or the recipe's tuning states another", markup=False)
+
+
 def _head(event: Mapping[str, Any]) -> None:
     err.print(f"head: a regression on the vectors of {event['rows']} rows, C {event['inverse_regularization']:g}")
 
@@ -291,6 +295,7 @@ _FORMS = {
     "stages": _stages,
     "stopped": _stopped,
     "teacher": _teacher,
+    "tuning": _tuning,
     "trained": _trained,
     "vectors": _vectors,
 }

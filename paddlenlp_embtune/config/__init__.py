@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.augmentation import AugmentationSpec as AugmentationSpec
     from paddlenlp_embtune.config.contrastive import (
+        AUTO_TUNING as AUTO_TUNING,
+        CONTRASTIVE as CONTRASTIVE,
         CONTRASTIVE_LOSSES as CONTRASTIVE_LOSSES,
+        FULL as FULL,
+        TUNINGS as TUNINGS,
         ContrastiveSpec as ContrastiveSpec,
     )
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
@@ -50,7 +54,7 @@ else:
         {
             "adapter": "AdapterSpec",
             "augmentation": "AugmentationSpec",
-            "contrastive": "CONTRASTIVE_LOSSES ContrastiveSpec",
+            "contrastive": "AUTO_TUNING CONTRASTIVE CONTRASTIVE_LOSSES FULL TUNINGS ContrastiveSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",

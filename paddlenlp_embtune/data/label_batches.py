@@ -26,20 +26,17 @@ class LabelBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[misc
         batch_size: rows of a batch, 4 or more.
         steps: batches of an epoch.
         seed: seeds every epoch's order, together with the epoch's number.
-        rows: how many rows, the first of the dataset, are drawn; None draws all but the anchors.
         anchors: rows at the end of the dataset, one for each label, that are in every batch with a row of their label beside
             its others.
     """
 
-    def __init__(
-        self, dataset: Any, *, batch_size: int, steps: int, seed: int, rows: int | None = None, anchors: int = 0
-    ) -> None:
+    def __init__(self, dataset: Any, *, batch_size: int, steps: int, seed: int, anchors: int = 0) -> None:
         super().__init__(dataset, batch_size, num_replicas=1, rank=0, shuffle=True, drop_last=False)
         self.steps = steps
         self.seed = seed
         labels = np.asarray(dataset.labels, dtype=np.int64)
         self._anchors = {int(labels[row]): row for row in range(len(labels) - anchors, len(labels))}
-        drawn = labels[: len(labels) - anchors if rows is None else rows]
+        drawn = labels[: len(labels) - anchors]
         self._rows = [np.flatnonzero(drawn == label) for label in np.unique(drawn)]
         self._labels = [int(labels[row[0]]) for row in self._rows]
 

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
         PretrainedClassifier as PretrainedClassifier,
         classifier_on as classifier_on,
     )
-    from paddlenlp_embtune.models.self_training import PseudoLabels as PseudoLabels, pseudo_labels as pseudo_labels
+    from paddlenlp_embtune.models.self_training import (
+        PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
+        PseudoLabels as PseudoLabels,
+        pseudo_labels as pseudo_labels,
+    )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
@@ -59,7 +63,7 @@ else:
             "masked_lm": "MaskedLanguageModel",
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",
-            "self_training": "PseudoLabels pseudo_labels",
+            "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
             "wrappers": "fill_network",

@@ -12,7 +12,7 @@ from paddlenlp_embtune.config import SelfTrainingSpec
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.models.head_regression import HeadRegression, fit_head
 
-__all__ = ["PseudoLabels", "pseudo_labels"]
+__all__ = ["PSEUDO_REGULARIZATION", "PseudoLabels", "pseudo_labels"]
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -20,8 +20,10 @@ Floats = npt.NDArray[np.float64]
 _TEMPERATURES = np.geomspace(0.05, 20.0, 60)
 _FIRST_SHARE = 0.4
 """Part of the last round's share that is taken in the first."""
-_LEAST_ADVANTAGE, _MOST_GAP = 1.64, 2.58
-"""In standard errors: of accuracy above that of the largest label, one-sided 95%; of confidence from accuracy, 99%."""
+_LEAST_ADVANTAGE, _MOST_GAP = 1.0, 2.58
+"""In standard errors: of accuracy above that of the largest label; of confidence from accuracy, two-sided 99%."""
+PSEUDO_REGULARIZATION = 0.01
+"""C of regressions on answers of their own kind, which must not be learned by heart."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,12 +70,13 @@ def pseudo_labels(
         num_labels: C.
         seed: of the folds.
     """
-    regression = fit_head(vectors, labels, weights, num_labels=num_labels, seed=seed)
+    options: dict[str, Any] = {"num_labels": num_labels, "inverse_regularization": PSEUDO_REGULARIZATION, "seed": seed}
+    regression = fit_head(vectors, labels, weights, **options)
     trust = _trust(regression.out_of_fold, labels, num_labels)
     taken = trust
     if trust.left_out or not len(unlabelled):
         return trust
-    inverse, of_labels = regression.inverse_regularization, np.bincount(labels, weights=weights, minlength=num_labels)
+    of_labels = np.bincount(labels, weights=weights, minlength=num_labels)
     for number in range(spec.rounds):
         part = spec.share if spec.rounds == 1 else spec.share * np.interp(number, (0, spec.rounds - 1), (_FIRST_SHARE, 1.0))
         rows, found = _surest(regression, unlabelled, trust.temperature, float(part), num_labels)
@@ -85,9 +88,7 @@ def pseudo_labels(
                 np.concatenate([vectors, unlabelled[rows]]),
                 np.concatenate([labels, found]),
                 np.concatenate([weights, weighs]),
-                num_labels=num_labels,
-                inverse_regularization=inverse,
-                seed=seed,
+                **options,
             )
     return taken
 

@@ -42,7 +42,6 @@ def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
         ordered=prepared.ordered,
         out=str(out),
         soft_targets=prepared.soft_targets,
-        pseudo_labelled=prepared.pseudo_labelled,
     )
 
 

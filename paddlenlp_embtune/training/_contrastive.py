@@ -33,7 +33,6 @@ class ContrastiveTuning:
     Args:
         spec: the loss.
         rows: the training rows, and behind them a text for each label where these are compared with.
-        pairs_of: how many of the rows, the first, make pairs with each other.
         anchors: how many texts of labels there are.
         steps: batches of an epoch.
         regression: fits the head; it is to be added behind all callbacks that change weights.
@@ -41,7 +40,6 @@ class ContrastiveTuning:
 
     spec: ContrastiveSpec
     rows: EncodedDataset
-    pairs_of: int
     anchors: int
     steps: int
     regression: HeadRegressionCallback
@@ -53,9 +51,7 @@ class ContrastiveTuning:
     def sampler(self, arguments: Any) -> LabelBatchSampler:
         """Return the batches for a Trainer with these arguments."""
         size, seed = arguments.per_device_train_batch_size, arguments.seed
-        return LabelBatchSampler(
-            self.rows, batch_size=size, steps=self.steps, seed=seed, rows=self.pairs_of, anchors=self.anchors
-        )
+        return LabelBatchSampler(self.rows, batch_size=size, steps=self.steps, seed=seed, anchors=self.anchors)
 
 
 def contrastive_tuning(
@@ -66,7 +62,6 @@ def contrastive_tuning(
     labels: Sequence[str],
     class_weights: npt.NDArray[np.float32],
     tokenizer: Tokenizer,
-    pairs_of: int,
 ) -> ContrastiveTuning | None:
     """Make what a recipe asks for; None where it does not.
 
@@ -77,7 +72,6 @@ def contrastive_tuning(
         labels: class names in order, C.
         class_weights: (C,) float32.
         tokenizer: turns the names of labels into ids.
-        pairs_of: how many of the rows, the first, make pairs; the others are known to the regression alone.
     Raises:
         RecipeError: there are several processes, or a description is of no label.
     """
@@ -89,7 +83,7 @@ def contrastive_tuning(
             f"contrastive tuning compares the rows of one process, and this run has {arguments.world_size}; start one process, "
             "or leave contrastive out"
         )
-    steps = spec.steps_for(pairs_of, batch_size=arguments.per_device_train_batch_size)
+    steps = spec.steps_for(len(rows), batch_size=arguments.per_device_train_batch_size)
     arguments.logging_steps = max(1, steps // _LOGS)
     numbers = np.asarray(rows.labels, dtype=np.int64)
     own = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
@@ -98,13 +92,12 @@ def contrastive_tuning(
         numbers,
         own * class_weights[numbers],
         num_labels=len(labels),
-        chosen_on=pairs_of,
         inverse_regularization=spec.inverse_regularization,
         seed=recipe.seed,
     )
     texts = anchor_texts(spec, labels)
     named = _with_texts_of_labels(rows, texts, tokenizer, max_length=recipe.text.max_length)
-    return ContrastiveTuning(spec=spec, rows=named, pairs_of=pairs_of, anchors=len(texts), steps=steps, regression=regression)
+    return ContrastiveTuning(spec=spec, rows=named, anchors=len(texts), steps=steps, regression=regression)
 
 
 def _with_texts_of_labels(

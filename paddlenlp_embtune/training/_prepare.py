@@ -49,6 +49,7 @@ from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, wit
 from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training._trackers import check_trackers
+from paddlenlp_embtune.training._tuning_choice import TuningChoice, choose_tuning
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
@@ -72,6 +73,7 @@ class Prepared:
         ordered: whether their order means anything.
         report: what a look at the data found.
         augmentation: what was added to the training rows; None without it.
+        tuning: what was chosen where the recipe left it open; None where it did not.
         self_training: what became of unlabelled texts, the last of the training rows; None without it.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
@@ -97,6 +99,7 @@ class Prepared:
     table: npt.NDArray[np.float32]
     coverage: Coverage
     augmentation: AugmentationReport | None = None
+    tuning: TuningChoice | None = None
     self_training: SelfTraining | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
@@ -119,11 +122,6 @@ class Prepared:
         number = {label: index for index, label in enumerate(self.labels)}
         truth = [number[label] for label in rows.labels]
         return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
-
-    @property
-    def pseudo_labelled(self) -> int:
-        """How many of the training rows, the last ones, are unlabelled texts that self-training labelled."""
-        return self.self_training.added if self.self_training is not None else 0
 
     @property
     def stated(self) -> Examples:
@@ -204,6 +202,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     check_cleaning((rows, dev), recipe.text.cleaning)
     report = check_examples(rows, dev, labels)
     rows, augmentation = _augmented(recipe, rows, dev, domain)
+    recipe, tuning = choose_tuning(recipe, rows.labels)
     if recipe.contrastive is not None:
         check_label_rows(recipe.contrastive, rows.labels)
     self_training = None
@@ -233,6 +232,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         table=start.table,
         coverage=start.coverage,
         augmentation=augmentation,
+        tuning=tuning,
         self_training=self_training,
         bundle=start.bundle,
         pretrained=start.pretrained,

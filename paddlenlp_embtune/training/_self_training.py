@@ -58,9 +58,7 @@ def self_trained(
     from paddlenlp_embtune.training._encoder_vectors import EncoderVectors
 
     data = recipe.data
-    read = read_unlabelled(
-        spec.unlabelled, rows.texts, dev.texts, text_column=data.text_column, options=data.read_options
-    )
+    read = read_unlabelled(spec.unlabelled, rows.texts, dev.texts, text_column=data.text_column, options=data.read_options)
     texts = _drawn(read.texts, spec.most, recipe.seed)
     vectors = EncoderVectors(recipe)([*rows.texts, *texts])
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

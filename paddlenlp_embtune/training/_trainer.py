@@ -185,7 +185,6 @@ def build_trainer(
     out: str,
     ordered: bool = False,
     soft_targets: SoftTargets | None = None,
-    pseudo_labelled: int = 0,
 ) -> LengthBatchedTrainer:
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
 
@@ -198,7 +197,6 @@ def build_trainer(
         out: folder for what the Trainer itself writes: checkpoints.
         ordered: whether the order of the labels means something.
         soft_targets: unlabelled texts, and a teacher's answers to them and to the training rows.
-        pseudo_labelled: how many of the training rows, the last ones, are labelled by self-training.
     Raises:
         RecipeError: activations are to be computed again, and the model cannot do that; or loss and weights do not fit.
     """
@@ -235,10 +233,7 @@ def build_trainer(
     if hasattr(model, "fit_before_training"):
         _fit_before_training(model, labelled, train, weights)
 
-    pairs_of = len(labelled) - pseudo_labelled
-    tuning = contrastive_tuning(
-        recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer, pairs_of=pairs_of
-    )
+    tuning = contrastive_tuning(recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer)
     if tuning is not None:
         train = tuning.rows
 

@@ -34,7 +34,7 @@ from paddlenlp_embtune import compat  # noqa: E402
 from paddlenlp_embtune.config import ContrastiveSpec, Recipe, SelfTrainingSpec  # noqa: E402
 from paddlenlp_embtune.data import EncodedDataset, LabelBatchSampler, collate, read_examples  # noqa: E402
 from paddlenlp_embtune.evaluation.baselines import build_baseline, predict_labels  # noqa: E402
-from paddlenlp_embtune.models import LayerCache, classifier_on, fit_head, pseudo_labels  # noqa: E402
+from paddlenlp_embtune.models import PSEUDO_REGULARIZATION, LayerCache, classifier_on, fit_head, pseudo_labels  # noqa: E402
 from paddlenlp_embtune.text import tokenize_texts  # noqa: E402
 from paddlenlp_embtune.training._contrastive import pairs_pass  # noqa: E402
 from paddlenlp_embtune.training.callbacks._head_regression import vectors_of  # noqa: E402
@@ -183,8 +183,8 @@ class Rows:
                 spec,
                 num_labels=len(self.names),
             )
-            inverse = fit_head(known, labels, weights, num_labels=len(self.names)).inverse_regularization
             if len(found.rows):
+                inverse = PSEUDO_REGULARIZATION
                 known = np.concatenate([known, vectors([others[row] for row in found.rows])])
                 labels, weights = np.concatenate([labels, found.labels]), np.concatenate([weights, found.weights])
         regression = fit_head(known, labels, weights, num_labels=len(self.names), inverse_regularization=inverse)

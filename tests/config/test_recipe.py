@@ -199,6 +199,7 @@ FULL: dict[str, Any] = {
         "hidden": 0.1,
         "answers": "/answers.safetensors",
     },
+    "tuning": None,  # not without model.encoder
     "contrastive": None,  # not beside distill
     "self_training": None,  # not without model.encoder
     "evaluation": {"baseline": "fasttext"},

@@ -28,7 +28,7 @@ from paddlenlp_embtune.cli._options import (
 )
 from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
-from paddlenlp_embtune.config import EvaluationSpec, Recipe, SelfTrainingSpec
+from paddlenlp_embtune.config import TUNINGS, EvaluationSpec, Recipe, SelfTrainingSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.run_layout import RECORD
 
@@ -50,6 +50,10 @@ def train(
     encoder: Annotated[
         Optional[str],
         typer.Option(help="Pretrained encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie."),
+    ] = None,
+    tuning: Annotated[
+        Optional[str],
+        typer.Option(help=f"How the encoder is tuned: {', '.join(TUNINGS)}; auto chooses by the rows a label."),
     ] = None,
     unlabelled: Annotated[
         Optional[list[Path]],
@@ -88,7 +92,11 @@ def train(
     if no_baseline:
         chosen = dataclasses.replace(chosen, evaluation=EvaluationSpec(baseline=None))
     run(
-        dataclasses.replace(chosen, **given(domain=domain, seed=seed)), out, overwrite=overwrite, resume=resume, as_json=as_json
+        dataclasses.replace(chosen, **given(domain=domain, seed=seed, tuning=tuning)),
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        as_json=as_json,
     )
 
 

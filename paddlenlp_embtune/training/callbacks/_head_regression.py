@@ -29,7 +29,6 @@ class HeadRegressionCallback(EmbtuneCallback):
         labels: N class numbers.
         weights: (N,) float64 of the rows.
         num_labels: C.
-        chosen_on: how many of the rows, the first, the regularization is chosen on.
         inverse_regularization: of the regression; None chooses it out of fold.
         seed: of the folds.
     """
@@ -41,13 +40,12 @@ class HeadRegressionCallback(EmbtuneCallback):
         weights: npt.NDArray[np.float64],
         *,
         num_labels: int,
-        chosen_on: int,
         inverse_regularization: float | None,
         seed: int,
     ) -> None:
         super().__init__()
         self._ids, self._labels, self._weights = ids, labels, weights
-        self._chosen_on, self._inverse = chosen_on, inverse_regularization
+        self._inverse = inverse_regularization
         self._options: Any = {"num_labels": num_labels, "seed": seed}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -68,11 +66,7 @@ class HeadRegressionCallback(EmbtuneCallback):
     def _fit(self, model: Any) -> HeadRegression:
         network = getattr(model, "_layers", model)
         vectors = vectors_of(network, self._ids)
-        inverse, first = self._inverse, self._chosen_on
-        if inverse is None and first < len(vectors):
-            labelled = vectors[:first], self._labels[:first], self._weights[:first]
-            inverse = fit_head(*labelled, **self._options).inverse_regularization
-        regression = fit_head(vectors, self._labels, self._weights, inverse_regularization=inverse, **self._options)
+        regression = fit_head(vectors, self._labels, self._weights, inverse_regularization=self._inverse, **self._options)
         set_head(network, regression)
         return regression
 
