@@ -71,6 +71,26 @@ def _augmentation(event: Mapping[str, Any]) -> None:
     err.print(f"augmentation: {event['added']} rows added ({rows})" + (f"; left out: {reasons}" if reasons else ""))
 
 
+def _self_training(event: Mapping[str, Any]) -> None:
+    if event["left_out"]:
+        print_notes([f"none of the {event['texts']} unlabelled texts is trained on: {event['left_out']}"])
+        return
+    labels = ", ".join(f"{label} {number}" for label, number in event["by_label"].items())
+    err.print(
+        f"self-training: {event['added']} of {event['texts']} unlabelled texts added ({labels}); out of fold "
+        f"{event['accuracy']:.2f} of the rows are right, at a confidence of {event['confidence']:.2f}",
+        markup=False,
+    )
+
+
+def _tuning(event: Mapping[str, Any]) -> None:
+    err.print(f"tuning: {event['chosen']}; {event['why']}; --tuning or the recipe's tuning states another", markup=False)
+
+
+def _head(event: Mapping[str, Any]) -> None:
+    err.print(f"head: a regression on the vectors of {event['rows']} rows, C {event['inverse_regularization']:g}")
+
+
 def _vectors(event: Mapping[str, Any]) -> None:
     origins = ", ".join(f"{count} {origin}" for origin, count in event["origins"].items())
     err.print(f"vectors: {event['source']}; {event['found']:.1%} of tokens found ({origins})")
@@ -275,6 +295,7 @@ _FORMS = {
     "early_stopping": _early_stopping,
     "experts": _experts,
     "groups": _groups,
+    "head": _head,
     "health": _health,
     "metrics": _metrics,
     "parity": _parity,
@@ -283,10 +304,12 @@ _FORMS = {
     "rate_scaled": _learning_rate_scaled,
     "restored": _restored,
     "resumed": _resumed,
+    "self_training": _self_training,
     "shipped": _shipped,
     "stages": _stages,
     "stopped": _stopped,
     "teacher": _teacher,
+    "tuning": _tuning,
     "trained": _trained,
     "vectors": _vectors,
 }

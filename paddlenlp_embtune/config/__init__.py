@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.augmentation import AugmentationSpec as AugmentationSpec
     from paddlenlp_embtune.config.contrastive import (
+        AUTO_TUNING as AUTO_TUNING,
+        CONTRASTIVE as CONTRASTIVE,
         CONTRASTIVE_LOSSES as CONTRASTIVE_LOSSES,
+        FULL as FULL,
+        TUNINGS as TUNINGS,
         ContrastiveSpec as ContrastiveSpec,
     )
     from paddlenlp_embtune.config.distillation import DistillSpec as DistillSpec
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.config.recipe import Recipe as Recipe
     from paddlenlp_embtune.config.regularization import RegularizationSpec as RegularizationSpec
+    from paddlenlp_embtune.config.self_training import SelfTrainingSpec as SelfTrainingSpec
     from paddlenlp_embtune.config.training import PRECISIONS as PRECISIONS, TrainSpec as TrainSpec
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -54,7 +59,7 @@ else:
         {
             "adapter": "AdapterSpec",
             "augmentation": "AugmentationSpec",
-            "contrastive": "CONTRASTIVE_LOSSES ContrastiveSpec",
+            "contrastive": "AUTO_TUNING CONTRASTIVE CONTRASTIVE_LOSSES FULL TUNINGS ContrastiveSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",
@@ -65,6 +70,7 @@ else:
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",
             "regularization": "RegularizationSpec",
+            "self_training": "SelfTrainingSpec",
             "training": "PRECISIONS TrainSpec",
         },
     )

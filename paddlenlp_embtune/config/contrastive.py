@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.schema import check_types, require, require_at_most, require_name
 
-__all__ = ["CONTRASTIVE_LOSSES", "ContrastiveSpec"]
+__all__ = ["AUTO_TUNING", "CONTRASTIVE", "CONTRASTIVE_LOSSES", "FULL", "TUNINGS", "ContrastiveSpec"]
+
+AUTO_TUNING, CONTRASTIVE, FULL = "auto", "contrastive", "full"
+TUNINGS = (AUTO_TUNING, CONTRASTIVE, FULL)
+"""How an encoder may be tuned: by the rows at hand, on pairs of rows, or as a classifier."""
 
 CONTRASTIVE_LOSSES = ("supervised_contrastive", "cosine", "contrastive")
 
@@ -32,8 +36,8 @@ class ContrastiveSpec:
         steps: batches in an epoch; None takes as many as show each row about 4 times, 24 at least and 120 at most.
         label_names: the names of the labels, or ``descriptions``, are further rows to compare with.
         descriptions: texts in place of the names of labels, by label; with ``label_names``.
-        inverse_regularization: C of the regression, above 0; None chooses it by the loss of rows that were left out of it,
-            where every label has 4 rows or more.
+        inverse_regularization: C of the regression, above 0; None takes the least that is as good as the best for rows that
+            were left out of it, where every label has 4 rows or more.
     Source:
         Tunstall et al. 2022, "Efficient Few-Shot Learning Without Prompts"; Khosla et al. 2020, "Supervised Contrastive
         Learning", equation 2; Hadsell et al. 2006, "Dimensionality Reduction by Learning an Invariant Mapping"

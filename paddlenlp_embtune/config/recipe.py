@@ -11,7 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.augmentation import AugmentationSpec
-from paddlenlp_embtune.config.contrastive import ContrastiveSpec
+from paddlenlp_embtune.config.contrastive import FULL, TUNINGS, ContrastiveSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
@@ -20,11 +20,12 @@ from paddlenlp_embtune.config.model import ModelSpec, is_folder
 from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, LayerwiseSpec, PlateauSpec, ScheduleSpec
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
+from paddlenlp_embtune.config.self_training import SelfTrainingSpec
 from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
-from paddlenlp_embtune.utils.schema import build, check_types, require, to_plain
+from paddlenlp_embtune.utils.schema import build, check_types, require, require_name, to_plain
 
 __all__ = [
     "AdapterSpec",
@@ -49,6 +50,7 @@ __all__ = [
     "RegularizationSpec",
     "RowsSpec",
     "ScheduleSpec",
+    "SelfTrainingSpec",
     "SparseSpec",
     "TextSpec",
     "TrainSpec",
@@ -65,6 +67,7 @@ _PATHS = {
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
     "distill": ("teacher", "unlabelled", "answers"),
+    "self_training": ("unlabelled",),
 }
 
 
@@ -89,7 +92,10 @@ class Recipe:
         health: None watches nothing.
         regularization: None trains on the rows as they are.
         distill: None learns from the labels of the rows alone.
+        tuning: of the encoder: ``auto`` chooses by the rows a label and says why, ``contrastive`` takes pairs of rows, ``full``
+            tunes a classifier; None does what the part ``contrastive`` says. The run's own recipe states what was chosen.
         contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
+        self_training: None learns from labelled rows alone.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
     Raises:
@@ -117,7 +123,9 @@ class Recipe:
     health: HealthSpec | None = dataclasses.field(default_factory=HealthSpec)
     regularization: RegularizationSpec | None = None
     distill: DistillSpec | None = None
+    tuning: str | None = None
     contrastive: ContrastiveSpec | None = None
+    self_training: SelfTrainingSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
     report_to: tuple[str, ...] = ()
@@ -143,8 +151,16 @@ class Recipe:
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
+        if self.tuning is not None:
+            require_name("tuning", self.tuning, TUNINGS)
+            require(self.model.encoder is not None, "model.encoder", self.model.encoder, "an encoder beside tuning")
+            open_choice = self.tuning != FULL and self.self_training is not None
+            require(not open_choice, "tuning", self.tuning, "full beside self_training")
         if self.contrastive is not None:
             self._check_contrastive()
+        if self.self_training is not None:
+            encoder = self.model.encoder
+            require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
 
     def _check_contrastive(self) -> None:
         """Refuse what a loss over pairs of rows and a regression have no place for."""
@@ -160,6 +176,7 @@ class Recipe:
             ("distill", "a teacher answers single rows"),
             ("regularization", "it changes the loss of a classifier"),
             ("adapter", "the highest layers are tuned themselves"),
+            ("self_training", "labels by the encoder as it comes are worse than those that it is tuned to"),
         ):
             _refuse_both("contrastive", name, getattr(self, name) is not None, why)
 

@@ -35,9 +35,9 @@ class LabelBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[misc
         self.steps = steps
         self.seed = seed
         labels = np.asarray(dataset.labels, dtype=np.int64)
-        rows = len(labels) - anchors
-        self._anchors = {int(labels[row]): row for row in range(rows, len(labels))}
-        self._rows = [np.flatnonzero(labels[:rows] == label) for label in np.unique(labels[:rows])]
+        self._anchors = {int(labels[row]): row for row in range(len(labels) - anchors, len(labels))}
+        drawn = labels[: len(labels) - anchors]
+        self._rows = [np.flatnonzero(drawn == label) for label in np.unique(drawn)]
         self._labels = [int(labels[row[0]]) for row in self._rows]
 
     def __len__(self) -> int:

@@ -55,6 +55,11 @@ if TYPE_CHECKING:
         prefix_ids as prefix_ids,
         sentence_vectors_of as sentence_vectors_of,
     )
+    from paddlenlp_embtune.models.self_training import (
+        PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
+        PseudoLabels as PseudoLabels,
+        pseudo_labels as pseudo_labels,
+    )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
@@ -75,6 +80,7 @@ else:
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",
             "sentence_vectors": "LayerVectors SentenceVectors prefix_ids sentence_vectors_of",
+            "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
             "wrappers": "fill_network",

@@ -57,8 +57,8 @@ def fit_head(
         labels: (N,) class numbers below C; every class has a row.
         weights: (N,) of the rows, above 0.
         num_labels: C.
-        inverse_regularization: of the penalty; None takes the one with the least loss out of fold, where every label has 4 rows
-            or more, and otherwise 0.1.
+        inverse_regularization: of the penalty; None takes the strongest that out of fold is as good as the best, where every
+            label has 4 rows or more, and otherwise 0.1.
         seed: of the folds.
     Raises:
         MissingDependencyError: scipy is not installed.
@@ -68,13 +68,12 @@ def fit_head(
     chosen = inverse_regularization
     if np.bincount(labels, minlength=num_labels).min() >= _FOLDS:
         folds = _folds(labels, seed)
-        tried = {}
-        for choice in (chosen,) if chosen is not None else _CHOICES:
-            logits = _left_out(scaled, labels, weights, folds, num_labels=num_labels, inverse=choice)
-            likely = softmax(logits.astype(np.float32))[np.arange(len(labels)), labels]
-            tried[choice] = (-float(weights @ np.log(np.maximum(likely, 1e-12))), logits)
-        chosen = min(tried, key=lambda choice: tried[choice][0])
-        out_of_fold = tried[chosen][1]
+        tried = {
+            choice: _left_out(scaled, labels, weights, folds, num_labels=num_labels, inverse=choice)
+            for choice in ((chosen,) if chosen is not None else _CHOICES)
+        }
+        chosen = _simplest({choice: weights * _losses(logits, labels) for choice, logits in tried.items()})
+        out_of_fold = tried[chosen]
     chosen = _USUAL if chosen is None else chosen
     weight, bias = _fit(scaled, labels, weights, num_labels=num_labels, inverse=chosen)
     return HeadRegression(weight / scale, bias - mean @ weight / scale, chosen, out_of_fold)
@@ -84,6 +83,26 @@ def set_head(model: Any, regression: HeadRegression) -> None:
     """Make a regression the head of a model that has a linear one."""
     model.head.weight.set_value(regression.weight.astype(np.float32))
     model.head.bias.set_value(regression.bias.astype(np.float32))
+
+
+def _losses(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+    likely = softmax(logits.astype(np.float32))[np.arange(len(labels)), labels]
+    found: Floats = -np.log(np.maximum(likely, 1e-12)).astype(np.float64)
+    return found
+
+
+def _simplest(losses: dict[float, Floats]) -> float:
+    """Return the strongest penalty whose loss is within one standard error of the least: few rows choose at random else.
+
+    Source:
+        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3
+    """
+    best = min(losses, key=lambda choice: losses[choice].sum())
+    for choice in sorted(losses):
+        more = losses[choice] - losses[best]
+        if more.mean() <= more.std() / np.sqrt(len(more)):
+            return choice
+    return best
 
 
 def _scaled(vectors: npt.NDArray[np.float32]) -> tuple[Floats, float, Floats]:

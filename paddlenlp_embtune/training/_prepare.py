@@ -46,8 +46,10 @@ from paddlenlp_embtune.text import (
     without_cleaning,
 )
 from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
+from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training._trackers import check_trackers
+from paddlenlp_embtune.training._tuning_choice import TuningChoice, choose_tuning
 from paddlenlp_embtune.training.initialize import Progress, Start, check_labels, initialize_embedding
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
@@ -71,6 +73,8 @@ class Prepared:
         ordered: whether their order means anything.
         report: what a look at the data found.
         augmentation: what was added to the training rows; None without it.
+        tuning: what was chosen where the recipe left it open; None where it did not.
+        self_training: what became of unlabelled texts, the last of the training rows; None without it.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
@@ -95,6 +99,8 @@ class Prepared:
     table: npt.NDArray[np.float32]
     coverage: Coverage
     augmentation: AugmentationReport | None = None
+    tuning: TuningChoice | None = None
+    self_training: SelfTraining | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
@@ -196,8 +202,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     check_cleaning((rows, dev), recipe.text.cleaning)
     report = check_examples(rows, dev, labels)
     rows, augmentation = _augmented(recipe, rows, dev, domain)
+    recipe, tuning = choose_tuning(recipe, rows.labels)
     if recipe.contrastive is not None:
         check_label_rows(recipe.contrastive, rows.labels)
+    self_training = None
+    if recipe.self_training is not None:
+        rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
     teaching = None
     if recipe.distill is not None:
         teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
@@ -223,6 +233,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         table=start.table,
         coverage=start.coverage,
         augmentation=augmentation,
+        tuning=tuning,
+        self_training=self_training,
         bundle=start.bundle,
         pretrained=start.pretrained,
         teaching=teaching,

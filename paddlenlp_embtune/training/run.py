@@ -144,6 +144,10 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
     record.write("data", **data_summary(prepared))
     if prepared.augmentation is not None:
         record.write("augmentation", added=prepared.augmentation.added, **to_plain(prepared.augmentation))
+    if prepared.tuning is not None:
+        record.write("tuning", chosen=prepared.tuning.chosen, why=prepared.tuning.why)
+    if prepared.self_training is not None:
+        record.write("self_training", **to_plain(prepared.self_training))
     record.write("vectors", **prepared.origins)
 
 

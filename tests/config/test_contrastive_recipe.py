@@ -41,6 +41,8 @@ def test_what_is_refused(stated: dict[str, Any], message: str) -> None:
         ({"train": {"batch_size": 2}}, "train.batch_size must be 4 or more beside contrastive"),
         ({"distill": {"teacher": "run"}}, "cannot have contrastive and distill"),
         ({"adapter": {"kind": "lora"}}, "cannot have contrastive and adapter"),
+        ({"self_training": {"unlabelled": ["a.txt"]}}, "cannot have contrastive and self_training"),
+        ({"self_training": {"unlabelled": ["a.txt"]}, "tuning": "auto"}, "tuning must be full beside self_training"),
     ],
 )
 def test_what_it_does_not_go_with(beside: dict[str, Any], message: str) -> None:

@@ -199,7 +199,9 @@ FULL: dict[str, Any] = {
         "hidden": 0.1,
         "answers": "/answers.safetensors",
     },
+    "tuning": None,  # not without model.encoder
     "contrastive": None,  # not beside distill
+    "self_training": None,  # not without model.encoder
     "evaluation": {"baseline": "fasttext"},
     "export": {"engines": ["onnxruntime"], "calibrate": True, "target_precision": 0.9, "int8": "dynamic"},
     "report_to": ["visualdl"],

@@ -28,7 +28,7 @@ from paddlenlp_embtune.cli._options import (
 )
 from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
-from paddlenlp_embtune.config import EvaluationSpec, Recipe
+from paddlenlp_embtune.config import TUNINGS, EvaluationSpec, Recipe, SelfTrainingSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.run_layout import RECORD
 
@@ -50,6 +50,14 @@ def train(
     encoder: Annotated[
         Optional[str],
         typer.Option(help="Pretrained encoder: a registered name, PaddleNLP's name, or a folder such as ./ernie."),
+    ] = None,
+    tuning: Annotated[
+        Optional[str],
+        typer.Option(help=f"How the encoder is tuned: {', '.join(TUNINGS)}; auto chooses by the rows a label."),
+    ] = None,
+    unlabelled: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="Texts without labels, one a line in .txt, for self-training; needs an encoder; repeat for more."),
     ] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
@@ -79,11 +87,24 @@ def train(
     for part, values in changes.items():
         if stated := given(**values):
             chosen = dataclasses.replace(chosen, **{part: dataclasses.replace(getattr(chosen, part), **stated)})
+    if unlabelled:
+        chosen = dataclasses.replace(chosen, self_training=_with_texts(chosen, unlabelled))
     if no_baseline:
         chosen = dataclasses.replace(chosen, evaluation=EvaluationSpec(baseline=None))
     run(
-        dataclasses.replace(chosen, **given(domain=domain, seed=seed)), out, overwrite=overwrite, resume=resume, as_json=as_json
+        dataclasses.replace(chosen, **given(domain=domain, seed=seed, tuning=tuning)),
+        out,
+        overwrite=overwrite,
+        resume=resume,
+        as_json=as_json,
     )
+
+
+def _with_texts(recipe: Recipe, unlabelled: list[Path]) -> SelfTrainingSpec:
+    paths = tuple(map(str, unlabelled))
+    if recipe.self_training is None:
+        return SelfTrainingSpec(unlabelled=paths)
+    return dataclasses.replace(recipe.self_training, unlabelled=paths)
 
 
 def run(recipe: Recipe, out: Path, *, overwrite: bool, as_json: bool, resume: bool = False) -> None:

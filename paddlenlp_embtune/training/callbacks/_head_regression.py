@@ -45,7 +45,8 @@ class HeadRegressionCallback(EmbtuneCallback):
     ) -> None:
         super().__init__()
         self._ids, self._labels, self._weights = ids, labels, weights
-        self._options = {"num_labels": num_labels, "inverse_regularization": inverse_regularization, "seed": seed}
+        self._inverse = inverse_regularization
+        self._options: Any = {"num_labels": num_labels, "seed": seed}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Fit the head before the evaluation of the epoch."""
@@ -65,7 +66,7 @@ class HeadRegressionCallback(EmbtuneCallback):
     def _fit(self, model: Any) -> HeadRegression:
         network = getattr(model, "_layers", model)
         vectors = vectors_of(network, self._ids)
-        regression = fit_head(vectors, self._labels, self._weights, **self._options)  # type: ignore[arg-type]
+        regression = fit_head(vectors, self._labels, self._weights, inverse_regularization=self._inverse, **self._options)
         set_head(network, regression)
         return regression
 
