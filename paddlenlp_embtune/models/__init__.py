@@ -49,16 +49,16 @@ if TYPE_CHECKING:
         PretrainedClassifier as PretrainedClassifier,
         classifier_on as classifier_on,
     )
+    from paddlenlp_embtune.models.self_training import (
+        PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
+        PseudoLabels as PseudoLabels,
+        pseudo_labels as pseudo_labels,
+    )
     from paddlenlp_embtune.models.sentence_vectors import (
         LayerVectors as LayerVectors,
         SentenceVectors as SentenceVectors,
         prefix_ids as prefix_ids,
         sentence_vectors_of as sentence_vectors_of,
-    )
-    from paddlenlp_embtune.models.self_training import (
-        PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
-        PseudoLabels as PseudoLabels,
-        pseudo_labels as pseudo_labels,
     )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
