@@ -50,7 +50,7 @@ What it says (columns) of texts of each level (rows), from {first} to {last}:
 {confusion}
 
 **Order of pairs.** Of {pairs} pairs of sentences that differ in one place (`examples/finance/minimal_pairs.txt`), the one that is better for the shareholders gets the
-higher level, in the mean over the probabilities, in {ordered}. No pair is worded like a training text: each shares fewer than half of its character
+higher level, in the mean over the probabilities, in {ordered}. No pair is a variant of a training text: each shares fewer than half of its character
 4-grams with any one of them. The words that turn them do stand in the training texts, and the pairs were at hand while these were written, so take this as a check, not as
 an estimate for new pairs.
 
