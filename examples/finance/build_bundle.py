@@ -51,8 +51,8 @@ What it says (columns) of texts of each level (rows), from {first} to {last}:
 
 **Order of pairs.** Of {pairs} pairs of sentences that differ in one place (`examples/finance/minimal_pairs.txt`), the one that is better for the shareholders gets the
 higher level, in the mean over the probabilities, in {ordered}. No pair is a variant of a training text: each shares fewer than half of its character
-4-grams with any one of them. The words that turn them do stand in the training texts, and the pairs were at hand while these were written, so take this as a check, not as
-an estimate for new pairs.
+4-grams with any one of them. The words that turn them do stand in the training texts, and later training texts were
+written after looking at pairs in the wrong order, so take this as a check, not as an estimate for new pairs.
 
 **Limits.** The training texts are invented, shorter and more explicit than real ones. What it gets wrong most: slight against neutral; which of the two sides of a deal
 or of a price gains (a bad thing that becomes less, when the words stand far apart); numbers that carry the meaning alone; negation over a distance; irony; long

@@ -45,7 +45,7 @@ def test_no_minimal_pair_is_worded_like_a_training_text() -> None:
 
 
 def test_minimal_pairs_are_in_order(predictor: Predictor) -> None:
-    assert minimal_pairs.share_in_order(predictor, minimal_pairs.read()) >= 0.9
+    assert minimal_pairs.share_in_order(predictor, minimal_pairs.read()) >= 0.85
 
 
 def test_the_bundle_is_small() -> None:
