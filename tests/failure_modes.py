@@ -119,12 +119,16 @@ class Planted:
         return [self.failure.callback()] if self.failure.callback is not None else []
 
 
+ROWS = {"train": 945, "dev": 150}
+"""How many of the texts of the package a run takes: those written one by one, with which the files begin."""
+
+
 def plant(name: str, folder: Path) -> list[str]:
     """Train on the finance texts with a failure; return the names of the alarms in the order in which they were raised."""
     failure = FAILURE_MODES[name]
     folder.mkdir(parents=True)
     for part in ("train", "dev"):
-        lines = (FINANCE / f"{part}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+        lines = (FINANCE / f"{part}.tsv").read_text(encoding="utf-8").splitlines()[1 : 1 + ROWS[part]]
         rows = [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
         if failure.rows is not None and (part == "train" or failure.dev_too):
             rows = failure.rows(rows)

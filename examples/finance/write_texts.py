@@ -2,8 +2,8 @@
 
 ``one_by_one.tsv`` holds sentences with their part. ``sentences_*.txt`` hold more, which are dealt out to the parts by their
 hash. Every other ``.txt`` holds patterns, whose sentences are for training alone, so that dev and test share no pattern with
-it. A block begins with ``# topic source``, a number at the end says how many sentences each of its patterns gives at most;
-a line is a level (``--`` to ``++``) and a text. In braces stand alternatives, or the name of a slot of ``slots.txt``.
+it. A block begins with ``# topic source``, where a number at the end says how many sentences each of its patterns gives at
+most; a line is a level (``--`` to ``++``) and a text. In braces stand alternatives, or the name of a slot of ``slots.txt``.
 """
 
 from __future__ import annotations
