@@ -30,7 +30,7 @@ def fit_ngrams(
     class_weights: npt.NDArray[np.float32],
     row_weights: npt.NDArray[np.float32] | None = None,
     buckets: int,
-    longest: int = 3,
+    longest: int = 2,
     answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Fit a logistic regression on hashed n-grams, with the features that TextCNN computes.

@@ -39,7 +39,7 @@ def test_inverse_document_frequencies_are_those_of_all_n_grams_or_with_many_rows
     ids, labels = rows(count, classes=3)
     ids = [*ids, [], [39]]  # a text without tokens, and one without pairs
     labels = [*labels, 0, 0]
-    table, _ = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=BUCKETS)
+    table, _ = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=BUCKETS, longest=3)
     counts = Counter(code for text in ids for code in set(codes_of(text)))
     expected = np.zeros(BUCKETS)
     for code, texts in counts.items():

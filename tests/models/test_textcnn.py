@@ -169,7 +169,7 @@ def test_the_regression_is_the_one_that_scikit_learn_fits_on_tf_idf() -> None:
     texts = ["".join(chr(0x4E00 + token) for token in text) for text in ids]
     features = vectorizer.fit_transform(texts)
     reference = LogisticRegression(C=4.0, max_iter=2000).fit(features, labels).decision_function(features)
-    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=4_000_037)
+    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=4_000_037, longest=3)
     net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=4_000_037)
     net.ngram_table.set_value(table)
     net.ngram_bias.set_value(bias)
