@@ -17,6 +17,7 @@ from paddlenlp_embtune.models.paddle_engine import load_layer
 from paddlenlp_embtune.training import run as run_module
 from tests.encoders import encoder_of_rows
 from tests.helpers import ROWS, tsv
+from tests.toy import Interrupt
 
 
 def recipe(contrastive: dict[str, Any] | None = None, **parts: Any) -> embtune.Recipe:
@@ -66,6 +67,19 @@ def test_the_same_seed_gives_the_same_bits(rows: Path) -> None:
         for name, seed in (("one", 3), ("two", 3), ("other", 4))
     ]
     assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_ends_with_the_same_bits(rows: Path) -> None:
+    stated = recipe(train={"checkpoint_seconds": 0})
+    whole = run_module.train(stated, rows / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_module.train(stated, rows / "cut", callbacks=[Interrupt(7)])
+    with pytest.raises(RecipeError, match=r"contrastive\.temperature"):
+        run_module.train(recipe({"temperature": 0.2}, train={"checkpoint_seconds": 0}), rows / "cut", resume=True)
+    cut = run_module.train(stated, rows / "cut", resume=True)
+    weights = [(run.bundle / "weights.safetensors").read_bytes() for run in (whole, cut)]
+    assert weights[0] == weights[1]
 
 
 def test_label_names_are_compared_with(rows: Path) -> None:
