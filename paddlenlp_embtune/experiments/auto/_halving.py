@@ -76,9 +76,9 @@ class Halving:
         """Return all arms: those that were tried longest and scored best first."""
         return sorted(self.entries.values(), key=lambda each: (-each.rung, -(each.score if each.score is not None else -1.0)))
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Try an arm no further."""
-        self.entries[name] = dataclasses.replace(self.entries[name], state="out", reason=reason)
+    def leave_out(self, name: str, reason: str, *, state: str = "out") -> None:
+        """Try an arm no further; ``state`` says whether it may be chosen nevertheless, see :class:`Entry`."""
+        self.entries[name] = dataclasses.replace(self.entries[name], state=state, reason=reason)
         self._announce(f"{name} is left out: {reason}")
         self._listener(self.leaderboard())
 
@@ -152,7 +152,7 @@ class Halving:
         if not self._is_probed(candidate):
             return None
         if (lack := self.plan.lack(name, rung, leader=self.leader)) is not None:
-            self.leave_out(name, lack)
+            self.leave_out(name, lack, state="late")
             return None
         cells = self.plan.cells(name, rung)
         found = self._steps.run(cells, allowed_seconds=self._allowed())
@@ -198,4 +198,4 @@ class Halving:
         for name in [each.name for each in self.alive if each.name not in standing.level]:
             behind = standing.behind_by(name)
             if behind > rung.margin:
-                self.leave_out(name, f"behind {leader} by {behind:.4f} on rung {rung.number}, beyond noise")
+                self.leave_out(name, f"behind {leader} by {behind:.4f} on rung {rung.number}, beyond noise", state="behind")
