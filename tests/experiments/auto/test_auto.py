@@ -115,6 +115,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(_final, "run_process", found.run)
     monkeypatch.setattr(leaderboard, "_RESAMPLES", 200)
     monkeypatch.setattr(portfolio, "_registered_encoder", lambda: None)
+    monkeypatch.setattr(portfolio, "_ENCODERS", ("encoder",))
     monkeypatch.setattr("paddlenlp_embtune.report.write_auto_report", lambda *_: None)
     return found
 
