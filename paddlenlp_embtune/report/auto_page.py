@@ -89,7 +89,7 @@ def _cells(entry: Plain) -> list[str]:
 
 
 def _left_out(result: Plain) -> Iterator[tuple[str, str]]:
-    lines = [f"{entry['arm']}: {entry['reason']}." for entry in result["leaderboard"] if entry["state"] == "out"]
+    lines = [f"{entry['arm']}: {entry['reason']}." for entry in result["leaderboard"] if entry["reason"]]
     if lines:
         yield "Left out", _section(lines=lines)
 

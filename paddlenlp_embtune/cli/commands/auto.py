@@ -126,7 +126,7 @@ def _table(entries: Sequence[Entry], metric: str) -> Iterator[str]:
         score = "" if entry.score is None else f"{entry.score:.4f}"
         interval = "" if entry.interval is None else "{:.4f} to {:.4f}".format(*entry.interval)
         seconds = "" if entry.seconds is None else f"{entry.seconds:.1f} s"
-        mark = {"chosen": "*", "out": "-"}.get(entry.state, "")
+        mark = "*" if entry.state == "chosen" else "-" if entry.reason else ""
         latency, size, memory = _costs(entry)
         lines.append((mark, entry.arm, score, interval, str(entry.rung or ""), seconds, latency, size, memory))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

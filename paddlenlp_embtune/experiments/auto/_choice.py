@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import StudyError
@@ -62,14 +62,12 @@ class Choice:
             self.search.reasons.append(f"{name} was passed over: {self.search.entries[name].reason}")
         raise StudyError(self._no_arm())
 
-    def _order(self) -> Iterator[str]:
-        standing = self.search.standing
-        names = [] if standing is None else [name for name in standing.entries if self.search.entries[name].state == "in"]
-        yield from names
-        linear = self.search.entries[LINEAR]
-        within = linear.cost is not None and not self.search.limits.violations(linear.cost)
-        if LINEAR not in names and within and self.finals.known(LINEAR) is not None:
-            yield LINEAR
+    def _order(self) -> list[str]:
+        """Return the arms that may be chosen, the best first; the linear one last where it was not measured."""
+        board = [each for each in self.search.leaderboard() if each.state != "out"]
+        names = [each.arm for each in board if each.score is not None]
+        unmeasured = [each.arm for each in board if each.arm == LINEAR and each.score is None]
+        return names + unmeasured
 
     def _fit(self, name: str) -> Measured | None:
         """Fit one arm; None where there is no time for it."""
@@ -82,7 +80,7 @@ class Choice:
         secured = self.finals.known(LINEAR) is not None
         if secured and needed > left:
             lack = f"its fit on all rows needs about {in_words(needed)}, and {in_words(self.clock.left)} were left"
-            self.search.leave_out(name, lack)
+            self.search.leave_out(name, lack, state="late")
             return None
         self.announce(f"{name} is fitted on all rows, which takes about {in_words(needed)}")
         return self.finals.fit(name, self.recipes(name), allowed_seconds=left if secured else None)

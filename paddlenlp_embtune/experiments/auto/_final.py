@@ -46,10 +46,14 @@ def final_recipe(arm: Arm, data: DataSet, *, rows: int, seed: int) -> Recipe:
     return dataclasses.replace(
         recipe,
         seed=seed,
-        data=DataSpec(**own, **paths, **data.reading()),
+        data=DataSpec(**own, **paths, **_reading(data)),
         evaluation=EvaluationSpec(baseline=None),
         export=dataclasses.replace(recipe.export, engines=(_ENGINE,)),
     )
+
+
+def _reading(data: DataSet) -> dict[str, Any]:
+    return {"text_column": data.text_column, "label_column": data.label_column, **dataclasses.asdict(data.options)}
 
 
 class FinalFits:

@@ -16,6 +16,9 @@ from paddlenlp_embtune.experiments.cell import Cell, DataSet
 
 __all__ = ["Halving"]
 
+_PROBE_SHARE = 0.5
+"""How much of the time that is left a fit on a few rows may take: more, and there is none for the arm."""
+
 Say = Callable[[str], object]
 Listener = Callable[[Sequence[Entry]], object]
 
@@ -53,6 +56,7 @@ class Halving:
         self.standing: Standing | None = None
         self.climbed: list[Rung] = []
         self.reasons: list[str] = []
+        self._ahead: str | None = None
         self._probe, self._seed, self._metric, self._steps = probe, seed, metric, steps
         self._announce, self._listener = announce, listener
 
@@ -63,16 +67,18 @@ class Halving:
 
     @property
     def leader(self) -> str | None:
-        """The arm with the best score on the last rung."""
+        """The arm with the best score so far on the rung that is climbed, or on the last one."""
+        if self._ahead is not None:
+            return self._ahead
         return None if self.standing is None else self.standing.leader
 
     def leaderboard(self) -> list[Entry]:
         """Return all arms: those that were tried longest and scored best first."""
         return sorted(self.entries.values(), key=lambda each: (-each.rung, -(each.score if each.score is not None else -1.0)))
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Try an arm no further."""
-        self.entries[name] = dataclasses.replace(self.entries[name], state="out", reason=reason)
+    def leave_out(self, name: str, reason: str, *, state: str = "out") -> None:
+        """Try an arm no further; ``state`` says whether it may be chosen nevertheless, see :class:`Entry`."""
+        self.entries[name] = dataclasses.replace(self.entries[name], state=state, reason=reason)
         self._announce(f"{name} is left out: {reason}")
         self._listener(self.leaderboard())
 
@@ -120,13 +126,16 @@ class Halving:
         """Measure the arms of a rung, the leader first and then the cheap ones; None where none has figures."""
         cells: list[Cell] = []
         measured: dict[str, Measured] = {}
-        for candidate in sorted(self.alive, key=lambda each: each.name != self.leader):
+        first = self.leader
+        for candidate in sorted(self.alive, key=lambda each: each.name != first):
             found = self._measure(candidate, rung)
             if found is not None:
                 own = self.plan.cells(candidate.name, rung)
                 self._note(stand(rung, own, found, metric=self._metric, entries=self.entries))
                 cells += own
                 measured |= found
+                self._ahead = max({cell.arm.name for cell in cells}, key=lambda name: (self.entries[name].score or 0.0, name))
+        self._ahead = None
         if not cells:
             return None
         standing = stand(rung, cells, measured, metric=self._metric, entries=self.entries)
@@ -143,7 +152,7 @@ class Halving:
         if not self._is_probed(candidate):
             return None
         if (lack := self.plan.lack(name, rung, leader=self.leader)) is not None:
-            self.leave_out(name, lack)
+            self.leave_out(name, lack, state="late")
             return None
         cells = self.plan.cells(name, rung)
         found = self._steps.run(cells, allowed_seconds=self._allowed())
@@ -169,7 +178,7 @@ class Halving:
                 return True
         self._announce(f"{candidate.name} is fitted on a few rows, to see what it costs")
         cell = Cell(arm=candidate.probe(), data=self._probe, seed=self._seed, fold=(0, FOLDS))
-        found = self._steps.run([cell], allowed_seconds=self._allowed())[cell.place]
+        found = self._steps.run([cell], allowed_seconds=_PROBE_SHARE * self._allowed())[cell.place]
         if not self.keeps_limits(candidate.name, found):
             return False
         self.plan.note(candidate.name, found, passes=float(found.result.rows))
@@ -189,4 +198,4 @@ class Halving:
         for name in [each.name for each in self.alive if each.name not in standing.level]:
             behind = standing.behind_by(name)
             if behind > rung.margin:
-                self.leave_out(name, f"behind {leader} by {behind:.4f} on rung {rung.number}, beyond noise")
+                self.leave_out(name, f"behind {leader} by {behind:.4f} on rung {rung.number}, beyond noise", state="behind")

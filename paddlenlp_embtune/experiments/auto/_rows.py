@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
-from paddlenlp_embtune.data import Examples, hold_out, read_examples, text_key
+from paddlenlp_embtune.data import Examples, data_files, hold_out, read_examples, text_key
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.experiments._row_files import write_rows
 from paddlenlp_embtune.experiments._split import subset
@@ -116,10 +116,12 @@ def check_rows(data: DataSet) -> AutoRows:
         train=train,
         dev=dev,
         rare=tuple(sorted(label for label, texts in texts_of.items() if len(texts) < _fewest(dev))),
-        identity={
-            name: None if path is None else sha256_of(Path(path)) for name, path in (("train", data.train), ("dev", data.dev))
-        },
+        identity={name: _digests(path) for name, path in (("train", data.train), ("dev", data.dev))},
     )
+
+
+def _digests(path: str | None) -> str | None:
+    return None if path is None else " ".join(sha256_of(file) for file in data_files(Path(path)))
 
 
 def _fewest(dev: Examples | None) -> int:

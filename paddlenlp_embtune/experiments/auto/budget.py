@@ -11,7 +11,7 @@ from paddlenlp_embtune.utils.json_yaml import shorten
 
 __all__ = ["Clock", "in_words", "parse_duration"]
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(sec|s|min|m|h)", re.ASCII | re.IGNORECASE)
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _MOST_SECONDS = 30 * 24 * 3600.0
 

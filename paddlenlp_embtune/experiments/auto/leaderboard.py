@@ -30,8 +30,9 @@ class Entry:
         seconds: of one fit on that rung.
         cost: of its bundle where it serves; None where none was measured.
         within_noise: whether it led, or was within noise of the arm that led, on that rung.
-        state: ``in`` while it is tried further, ``out`` when it is not, ``chosen`` at the end.
-        reason: why it is out; empty for others.
+        state: ``in`` while it is tried further; ``behind`` another beyond noise; ``late`` where there was no time for it;
+            ``out`` where it failed or breaks a limit; ``chosen`` at the end.
+        reason: why it is not tried further.
     """
 
     arm: str

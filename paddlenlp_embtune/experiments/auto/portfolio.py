@@ -67,11 +67,18 @@ class Candidate:
     def passes(self, rows: int) -> float:
         """Return how many texts a fit on so many rows reads: rows times epochs."""
         recipe = recipe_of(self.arm, rows=rows)
+        if not self._tunes:
+            return float(rows)
         return rows * float(recipe.train.resolved(rows, encoder=recipe.model.encoder is not None).epochs or 1)
 
     def is_like(self, other: Candidate) -> bool:
         """Whether a fit takes about as long as one of another arm, and leaves a bundle that costs about as much."""
-        return self.kind == other.kind and self.encoder == other.encoder
+        return (self.kind, self.encoder, self._tunes) == (other.kind, other.encoder, other._tunes)
+
+    @property
+    def _tunes(self) -> bool:
+        """Whether weights are changed step by step; experts on a frozen encoder are fitted at once."""
+        return bool(getattr(recipe_of(self.arm, rows=1000).model, "tunes", True))
 
     def probe(self) -> Arm:
         """Return the arm with one epoch, which shows what its bundle costs and how fast it learns."""

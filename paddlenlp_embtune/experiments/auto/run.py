@@ -104,7 +104,12 @@ def choose_model(
     folder = out.with_name(f"{out.name}.auto")
     candidates, notes = portfolio(spec.arms, encoder=spec.encoder)
     rows = check_rows(data)
-    identity = {"rows": rows.identity, "reading": data.reading(), "metric": spec.metric, "seed": spec.seed}
+    identity = {
+        "rows": rows.identity,
+        "reading": {name: to_plain(value) for name, value in data.reading().items()},
+        "metric": spec.metric,
+        "seed": spec.seed,
+    }
     arms = {each.name: to_plain(each.arm) for each in candidates}
     folder.parent.mkdir(parents=True, exist_ok=True)
     refusal = f"another process is choosing a model in {folder}; wait until it has ended, or choose another --out"

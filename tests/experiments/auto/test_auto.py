@@ -17,9 +17,24 @@ from paddlenlp_embtune.experiments.auto._measured import Measured
 from paddlenlp_embtune.experiments.auto.limits import ServingCost
 from tests.helpers import ROWS, tsv
 
-RIGHT = {"linear": 0.75, "textcnn": 0.9, "textcnn-balanced": 0.9, "textcnn-wide": 0.7}
-SECONDS = {"linear": 2.0, "textcnn": 10.0, "textcnn-balanced": 10.0, "textcnn-wide": 20.0}
-MILLISECONDS = {"linear": 0.1, "textcnn": 0.5, "textcnn-balanced": 0.5, "textcnn-wide": 1.5}
+ENCODER = "e5-small-zh"
+RIGHT = {"encoder": 0.95, "linear": 0.75, "textcnn": 0.9, "textcnn-balanced": 0.9, "textcnn-wide": 0.7}
+SECONDS = {
+    "linear": 2.0,
+    "textcnn": 10.0,
+    "textcnn-balanced": 10.0,
+    "textcnn-wide": 20.0,
+    "encoder": 100.0,
+    "probe-encoder": 60.0,
+}
+MILLISECONDS = {
+    "linear": 0.1,
+    "textcnn": 0.5,
+    "textcnn-balanced": 0.5,
+    "textcnn-wide": 1.5,
+    "encoder": 8.0,
+    "probe-encoder": 8.0,
+}
 SAME = ("arm", "within_noise", "reasons", "rungs", "seconds")
 
 
@@ -57,7 +72,9 @@ class World:
                 continue
             elapsed += SECONDS[cell.arm.name]
             cost = cost_of(cell.arm.name) if each["serves"] else None
-            found = Measured(result=self.answers(cell), cost=cost, seconds=SECONDS[cell.arm.name], ended=elapsed)
+            seconds = SECONDS[cell.arm.name]
+            learning = {"probe-encoder": 5.0, "encoder": 45.0}.get(cell.arm.name, 0.0)
+            found = Measured(result=self.answers(cell), cost=cost, seconds=seconds, learning_seconds=learning, ended=elapsed)
             found.save(Path(each["path"]))
             self.time = elapsed
         return "done"
@@ -66,7 +83,7 @@ class World:
         assert cell.fold is not None
         truth = np.arange(120) % 2
         draws = np.random.default_rng([cell.seed, cell.fold[0]]).random(120)  # the same hard rows for all arms
-        predicted = np.where(draws < self.right[cell.arm.name], truth, 1 - truth)
+        predicted = np.where(draws < self.right[cell.arm.name.removeprefix("probe-")], truth, 1 - truth)
         return CellResult(
             labels=("a", "b"), truth=tuple(truth.tolist()), predicted=tuple(predicted.tolist()), rows=100, seconds=1.0
         )
@@ -98,6 +115,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(_final, "run_process", found.run)
     monkeypatch.setattr(leaderboard, "_RESAMPLES", 200)
     monkeypatch.setattr(portfolio, "_registered_encoder", lambda: None)
+    monkeypatch.setattr(portfolio, "_ENCODERS", ("encoder",))
     monkeypatch.setattr("paddlenlp_embtune.report.write_auto_report", lambda *_: None)
     return found
 
@@ -126,7 +144,7 @@ def test_the_best_arm_is_chosen_and_what_is_within_noise_of_it_is_said(choose: C
     assert found.arm in ("textcnn", "textcnn-balanced")
     assert bundle(found) == found.arm
     assert set(found.within_noise) | {found.arm} == {"textcnn", "textcnn-balanced"}
-    out = {entry.arm: entry for entry in found.leaderboard if entry.state == "out"}
+    out = {entry.arm: entry for entry in found.leaderboard if entry.state == "behind"}
     assert set(out) == {"linear", "textcnn-wide"}
     assert out["linear"].reason.startswith("behind textcnn by ")
     assert found.leaderboard[0].state == "chosen"
@@ -199,6 +217,21 @@ def test_an_arm_that_fails_is_left_out(choose: Choose, world: World) -> None:
     found = choose()
     assert found.arm == "textcnn-balanced"
     assert {entry.arm: entry.reason for entry in found.leaderboard}["textcnn"] == "RecipeError: no such thing"
+
+
+def test_an_encoder_is_probed_first_and_left_out_where_it_breaks_a_limit(choose: Choose, world: World) -> None:
+    found = choose(encoder=ENCODER, limits=Limits(latency_ms=2.0))
+    assert [what for what in world.ran if "encoder" in what] == ["probe-encoder all-fold0-seed0.json"]
+    assert {entry.arm: entry.reason for entry in found.leaderboard}["encoder"] == (
+        "its bundle breaks a limit: latency 8 ms, allowed 2"
+    )
+
+
+@pytest.mark.parametrize(("budget", "arm"), [(250, "textcnn"), (5000, "encoder")])
+def test_an_encoder_is_chosen_where_there_is_time(choose: Choose, world: World, budget: float, arm: str) -> None:
+    found = choose(budget, encoder=ENCODER)
+    assert found.arm == arm
+    assert world.time <= budget
 
 
 def test_the_linear_arm_wins_where_nothing_is_better(choose: Choose, world: World) -> None:
