@@ -148,7 +148,7 @@ def test_evaluations_and_what_follows_training_are_float32(tmp_path: Path, multi
             fresh = network("encoder")
             fresh.set_state_dict(model.state_dict())
             fresh.eval()
-            seen.append(np.array_equal(inside, fresh(ids).numpy()))
+            seen.append(np.allclose(inside, fresh(ids).numpy(), rtol=1e-5, atol=1e-6))  # bfloat16 is off by 1e-3
             model.train()
 
     trained(tmp_path, model, Compares(), precision="bf16")
