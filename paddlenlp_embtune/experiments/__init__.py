@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.experiments.comparison import (
         ComparisonSpec as ComparisonSpec,
         compare_arms as compare_arms,
+        compare_finished as compare_finished,
         unfinished as unfinished,
     )
     from paddlenlp_embtune.experiments.runner import run_cells as run_cells, run_in_child as run_in_child
@@ -26,7 +27,7 @@ else:
         {
             "arms": "BUILT_IN_ARMS Arm parse_arms recipe_of",
             "cell": "Cell CellResult DataSet",
-            "comparison": "ComparisonSpec compare_arms unfinished",
+            "comparison": "ComparisonSpec compare_arms compare_finished unfinished",
             "runner": "run_cells run_in_child",
         },
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["METRICS", "holm", "interval_of", "measure", "measured", "resampled", "two_sided_p"]
+__all__ = ["METRICS", "holm", "interval_of", "measure", "resampled", "two_sided_p"]
 
 METRICS = ("accuracy", "f1_macro")
 _AT_ONCE = 256
@@ -25,7 +25,7 @@ def measure(truth: Ids, predicted: Ids, num_labels: int, metric: str) -> Floats:
         num_labels: C.
         metric: ``accuracy`` or ``f1_macro``.
     """
-    once: Floats = measured(np.ones((1, len(truth)), dtype=np.float32), truth, predicted, num_labels, metric)[0]
+    once: Floats = _measured(np.ones((1, len(truth)), dtype=np.float32), truth, predicted, num_labels, metric)[0]
     return once
 
 
@@ -56,7 +56,7 @@ def resampled(
         draws = np.stack([_drawn_rows(generator, len(truth)) for _ in range(start, stop)])
         points = generator.random((stop - start, max(map(len, arms))))
         for values, predicted in zip(found, arms, strict=True):
-            of_seeds = measured(draws, truth, predicted, num_labels, metric)
+            of_seeds = _measured(draws, truth, predicted, num_labels, metric)
             chosen = (points[:, : len(predicted)] * len(predicted)).astype(np.int64)
             center = of_seeds.mean(axis=1)
             # Draws of S seeds vary by (S - 1) / S of what seeds do.
@@ -97,11 +97,11 @@ def _drawn_rows(generator: np.random.Generator, count: int) -> npt.NDArray[np.fl
     return times
 
 
-def measured(draws: npt.NDArray[np.float32], truth: Ids, predicted: Ids, num_labels: int, metric: str) -> Floats:
+def _measured(draws: npt.NDArray[np.float32], truth: Ids, predicted: Ids, num_labels: int, metric: str) -> Floats:
     """Return the metric of each seed on each draw.
 
     Args:
-        draws: how often each row was drawn, or each kind of row that is alike in truth and answers.
+        draws: how often each row was drawn.
         truth: class numbers.
         predicted: class numbers, a row for each seed.
         num_labels: C.

@@ -12,13 +12,13 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import DataSpec, EvaluationSpec, Recipe
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.evaluation.baselines import build_baseline, predict_labels
-from paddlenlp_embtune.experiments._row_files import write_rows
+from paddlenlp_embtune.experiments._row_files import WEIGHT, write_rows
 from paddlenlp_embtune.experiments.arms import FROZEN, recipe_of
 from paddlenlp_embtune.experiments.cell import Cell
 
 __all__ = ["Fitted", "fit", "load_packages"]
 
-_ENGINE = "onnxruntime"
+_ENGINE, _WITHOUT_EXPORT = "onnxruntime", "paddle"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,29 +86,31 @@ def _fit_frozen(recipe: Recipe, train: Examples, seed: int) -> Fitted:
 
     vectors = EncoderVectors(recipe)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, random_state=seed))
-    model.fit(vectors(train.texts), list(train.labels))
+    model.fit(vectors(train.texts), list(train.labels), logisticregression__sample_weight=train.weights)
     return Fitted(lambda texts: list(map(str, model.predict(vectors(texts)))), vectors.size_bytes)
 
 
 def _fit_recipe(recipe: Recipe, cell: Cell, train: Examples, dev: Examples | None, folder: Path) -> Fitted:
-    """Train as ``embtune train`` does, with one engine, and without a baseline beside it."""
+    """Train as ``embtune train`` does, with one engine, or none where the recipe has none, and without a baseline beside it."""
     from paddlenlp_embtune.inference import Predictor
     from paddlenlp_embtune.training import train as run
 
     data: dict[str, Any] = {name: getattr(recipe.data, name) for name in ("labels", "ordered")}
     data["train"] = write_rows(train, folder / "train.jsonl")
+    data["weight_column"] = None if train.weights is None else WEIGHT
     if dev is not None:
         data["dev"] = write_rows(dev, folder / "dev.jsonl")
+    engines = (_ENGINE,) if recipe.export.engines else ()
     changed = dataclasses.replace(
         recipe,
         seed=cell.seed,
         data=DataSpec(**data),
         evaluation=EvaluationSpec(baseline=None),
         train=dataclasses.replace(recipe.train, checkpoint_seconds=None),
-        export=dataclasses.replace(recipe.export, engines=(_ENGINE,), int8=None),
+        export=dataclasses.replace(recipe.export, engines=engines, int8=None),
     )
     result = run(changed, folder / "run")
-    predictor = Predictor(result.bundle, engine=_ENGINE, num_threads=1)
+    predictor = Predictor(result.bundle, engine=engines[0] if engines else _WITHOUT_EXPORT, num_threads=1)
     size = sum(file.stat().st_size for file in result.bundle.rglob("*") if file.is_file())
     labels = predictor.bundle.manifest.labels
 

@@ -15,9 +15,21 @@ from paddlenlp_embtune.utils.files.atomic_io import sha256_of, write_text
 from paddlenlp_embtune.utils.json_yaml import dump_json, parse_json
 from paddlenlp_embtune.utils.schema import to_plain
 
-__all__ = ["IDENTITY", "claim", "identity_of"]
+__all__ = ["IDENTITY", "check_claimed", "claim", "identity_of"]
 
 IDENTITY = "comparison.json"
+
+
+def check_claimed(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make sure that a folder holds a comparison of the same data and arms.
+
+    Raises:
+        RecipeError: it holds none, or another.
+    """
+    path = folder / IDENTITY
+    if not path.is_file():
+        raise RecipeError(f"{folder} holds no comparison, so nothing in it is finished; leave --finished out")
+    _check_same(_known(path), identity, folder)
 
 
 def claim(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -38,8 +50,8 @@ def claim(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None
         if overwrite:
             shutil.rmtree(folder)
         else:
-            known = parse_json(path.read_bytes(), str(path), error=DataError)
-            _check_same(known if isinstance(known, Mapping) else {}, identity, folder)
+            known = _known(path)
+            _check_same(known, identity, folder)
             identity = {part: {**known[part], **identity[part]} if part != "folds" else identity[part] for part in identity}
     write_text(path, dump_json(identity, indent=1) + "\n")
 
@@ -55,6 +67,11 @@ def identity_of(data: Sequence[DataSet], arms: Sequence[Arm], folds: int | None)
         "arms": {arm.name: to_plain(arm) for arm in arms},
         "folds": folds,
     }
+
+
+def _known(path: Path) -> Mapping[str, Any]:
+    known = parse_json(path.read_bytes(), str(path), error=DataError)
+    return known if isinstance(known, Mapping) else {}
 
 
 def _fingerprint(data: DataSet) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from paddlenlp_embtune.data import Examples, read_examples, text_key
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.experiments.arms import weight_column_of
 from paddlenlp_embtune.experiments.cell import Cell
 
 __all__ = ["CellRows", "rows_of", "subset"]
@@ -19,16 +20,16 @@ CellRows = tuple[Examples, Examples | None, Examples]
 
 
 def rows_of(cell: Cell) -> CellRows:
-    """Read the rows of a cell.
+    """Read the rows of a cell, with weights where its arm learns with some; metrics count every row once.
 
     With a size, the development rows are held out of these rows too: labels that a run stops on have their price as well.
 
     Raises:
         DataError: a file cannot be read, or there are too few rows.
     """
-    reading = cell.data.reading()
-    train = read_examples(cell.data.train, **reading)
-    dev = read_examples(cell.data.dev, **reading) if cell.data.dev is not None else None
+    reading, weights = cell.data.reading(), weight_column_of(cell.arm)
+    train = read_examples(cell.data.train, **reading, weight_column=weights)
+    dev = read_examples(cell.data.dev, **reading, weight_column=weights) if cell.data.dev is not None else None
     if cell.fold is not None:
         train, test = _fold(train, *cell.fold)
     elif cell.data.test is not None:

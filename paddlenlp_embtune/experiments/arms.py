@@ -12,7 +12,7 @@ from paddlenlp_embtune.config import BASELINES, Recipe
 from paddlenlp_embtune.errors import RecipeError, expected_names
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 
-__all__ = ["BUILT_IN_ARMS", "FROZEN", "NAME", "Arm", "parse_arms", "recipe_of"]
+__all__ = ["BUILT_IN_ARMS", "FROZEN", "NAME", "Arm", "parse_arms", "recipe_of", "weight_column_of"]
 
 FROZEN = "frozen"
 CONTRASTIVE = "contrastive"
@@ -76,8 +76,7 @@ def _gradual(recipe: Mapping[str, Any], rows: int) -> Plain:
 
 def _one_rate(recipe: Mapping[str, Any]) -> Plain:
     if _has_encoder(recipe):
-        rate = _RATES["encoder"]
-        return {"groups": None, "layerwise": {"rate": rate, "decay": 1.0, "embedding_rate": rate, "head_rate": rate}}
+        return {"groups": None, "layerwise": {"rate": _RATES["encoder"], "decay": 1.0}}
     rest = {"name": "rest", "rate": _RATES["textcnn"], "weight_decay": 0.01}
     return {"groups": [{"name": "embedding", "parameters": ["embedding.*"], "rate": _RATES["textcnn"]}, rest]}
 
@@ -138,10 +137,17 @@ def recipe_of(arm: Arm, *, rows: int) -> Recipe:
     return Recipe.from_dict(_plain_recipe(arm, rows))
 
 
+def weight_column_of(arm: Arm) -> str | None:
+    """Return the column of the weights of rows that an arm learns with; None where it weighs all the same."""
+    return None if arm.kind == "baseline" else Recipe.from_dict(_plain_recipe(arm, 1)).data.weight_column
+
+
 def _plain_recipe(arm: Arm, rows: int) -> Plain:
     recipe: Plain = {}
     for part, stated in zip(arm.parts, arm.stated, strict=True):
-        recipe = {**recipe, **_CHANGES[part](recipe, rows)} if part in _CHANGES else _merged(recipe, stated)
+        # A change depends on what the settings say of the model and the length of the run, though they are put in last.
+        change = _CHANGES[part](_merged(recipe, arm.settings), rows) if part in _CHANGES else None
+        recipe = _merged(recipe, stated) if change is None else {**recipe, **change}
     return _merged(recipe, arm.settings)
 
 

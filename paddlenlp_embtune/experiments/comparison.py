@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
 from paddlenlp_embtune.experiments._bootstrap import METRICS
-from paddlenlp_embtune.experiments._identity import claim, identity_of
+from paddlenlp_embtune.experiments._identity import check_claimed, claim, identity_of
 from paddlenlp_embtune.experiments.analysis import analyze
 from paddlenlp_embtune.experiments.arms import NAME, Arm
 from paddlenlp_embtune.experiments.cell import Cell, CellResult, DataSet
-from paddlenlp_embtune.experiments.runner import finished, run_cells
+from paddlenlp_embtune.experiments.runner import finished, load_result, run_cells
 from paddlenlp_embtune.report import comparison_markdown
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from paddlenlp_embtune.utils.json_yaml import dump_json
 from paddlenlp_embtune.utils.schema import require_name
 
-__all__ = ["MARKDOWN", "RESULT", "ComparisonSpec", "compare_arms", "unfinished"]
+__all__ = ["MARKDOWN", "RESULT", "ComparisonSpec", "compare_arms", "compare_finished", "unfinished"]
 
 RESULT, MARKDOWN = "result.json", "table.md"
 _PACKAGES = {"fasttext": ("fasttext", "jieba")}
@@ -129,6 +129,40 @@ def compare_arms(
         write_text(folder / RESULT, dump_json(found, indent=1) + "\n")
         write_text(folder / MARKDOWN, comparison_markdown(found))
     return found
+
+
+def compare_finished(spec: ComparisonSpec, out: str | Path, *, resamples: int = 2000) -> dict[str, Any]:
+    """Put together the data sets and sizes of which every cell has figures; nothing is run or written.
+
+    Another process may be running the rest meanwhile.
+
+    Args:
+        spec: what is compared.
+        out: folder of the comparison.
+        resamples: of the bootstrap, 100 or more.
+    Returns:
+        What :func:`compare_arms` does.
+    Raises:
+        RecipeError: ``out`` holds another comparison, or no data set is complete.
+        DataError: a file is missing, or a result in ``out`` is damaged.
+    """
+    folder = Path(out)
+    check_claimed(folder, identity_of(spec.data, spec.arms, spec.folds))
+    cells = spec.cells()
+    there = {cell.place: load_result(folder, cell) for cell in cells}
+    results = {place: result for place, result in there.items() if result is not None and not result.failed}
+    lacking = {(cell.data.name, cell.size) for cell in cells if cell.place not in results}
+    complete = [cell for cell in cells if (cell.data.name, cell.size) not in lacking]
+    if not complete:
+        raise RecipeError(f"{len(results)} of {len(cells)} cells stand in {folder}, and no data set is complete; run the rest")
+    found = analyze(complete, results, against=spec.reference, metric=spec.metric, resamples=resamples)
+    if lacking:
+        found["notes"].append(f"{len(results)} of {len(cells)} cells have figures; not complete: {', '.join(_names(lacking))}")
+    return found
+
+
+def _names(lacking: Collection[tuple[str, int | None]]) -> list[str]:
+    return sorted(name if size is None else f"{name} ({size} rows)" for name, size in lacking)
 
 
 def unfinished(spec: ComparisonSpec, out: str | Path) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paddlenlp_embtune.config import FreezeSpec
+from paddlenlp_embtune.config import FreezeSpec, LayerwiseSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.experiments import BUILT_IN_ARMS, parse_arms, recipe_of
 
@@ -39,7 +39,7 @@ def test_with_an_encoder_all_layers_have_one_rate(name: str) -> None:
     recipe = one(f"x=encoder+{name}")
     assert recipe.model.encoder == "e5-small-zh"
     assert recipe.layerwise.decay == 1.0
-    assert {recipe.layerwise.rate, recipe.layerwise.embedding_rate, recipe.layerwise.head_rate} == {5e-5}
+    assert (recipe.layerwise.rate, recipe.layerwise.embedding_rate, recipe.layerwise.head_rate) == (5e-5, None, None)
 
 
 def test_gradual_unfreezing_of_an_encoder_fits_into_the_run() -> None:
@@ -50,6 +50,15 @@ def test_gradual_unfreezing_of_an_encoder_fits_into_the_run() -> None:
         steps = size.epochs * -(-rows // size.batch_size)
         assert 1 <= recipe.freeze.unfreeze_at_step == recipe.freeze.every_steps
         assert 13 * recipe.freeze.every_steps <= 0.6 * steps
+
+
+def test_gradual_unfreezing_knows_the_length_that_a_setting_states() -> None:
+    recipe = one("encoder+gradual", "train.epochs=4", "train.batch_size=16", rows=200)
+    assert 13 * recipe.freeze.every_steps < 4 * 13
+
+
+def test_rates_follow_the_one_that_a_setting_states() -> None:
+    assert one("encoder+plain", "layerwise.rate=2e-4").layerwise == LayerwiseSpec(rate=2e-4, decay=1.0)
 
 
 def test_parts_apply_from_left_to_right_and_settings_last(tmp_path: Path) -> None:

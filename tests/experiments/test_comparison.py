@@ -18,6 +18,7 @@ from paddlenlp_embtune.experiments import (
     ComparisonSpec,
     DataSet,
     compare_arms,
+    compare_finished,
     comparison,
     parse_arms,
     runner,
@@ -116,6 +117,24 @@ def test_what_is_there_is_not_run_again(data: DataSet, ran: Ran, tmp_path: Path)
     ran.clear()
     assert compare_arms(spec(data), tmp_path / "out") == whole
     assert len(ran) == left
+
+
+def test_what_is_finished_is_put_together_without_running_the_rest(data: DataSet, ran: Ran, tmp_path: Path) -> None:
+    other = dataclasses.replace(data, name="other")
+    whole = dataclasses.replace(spec(data), data=(data, other))
+    with pytest.raises(RecipeError, match="holds no comparison"):
+        compare_finished(whole, tmp_path / "out")
+    compare_arms(spec(data), tmp_path / "out")
+    with pytest.raises(RecipeError, match="no data set is complete"):
+        compare_finished(dataclasses.replace(whole, seeds=(0, 1, 2, 3)), tmp_path / "out")
+    before = sorted(tmp_path.rglob("*.json"))
+    found = compare_finished(whole, tmp_path / "out")
+    assert [table["data"] for table in found["tables"]] == ["rows"]
+    assert "9 of 18 cells have figures; not complete: other" in found["notes"]
+    assert sorted(tmp_path.rglob("*.json")) == before
+    changed = parse_arms(["tfidf", "plain"], ["train.epochs=3"])
+    with pytest.raises(RecipeError, match="another arm 'plain'"):
+        compare_finished(dataclasses.replace(whole, arms=changed), tmp_path / "out")
 
 
 def test_arms_seeds_and_sizes_can_be_added(data: DataSet, ran: Ran, tmp_path: Path) -> None:

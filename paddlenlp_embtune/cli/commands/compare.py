@@ -22,6 +22,7 @@ from paddlenlp_embtune.experiments import (
     ComparisonSpec,
     DataSet,
     compare_arms,
+    compare_finished,
     parse_arms,
     unfinished,
 )
@@ -75,6 +76,9 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder of the comparison; an interrupted one continues there.")] = Path(
         "runs/compare"
     ),
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing; show the sets in --out that are complete.")
+    ] = False,
     html: Annotated[Optional[Path], typer.Option(help="Also write the comparison as one HTML file.")] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -91,8 +95,11 @@ def compare(
     )
     if html is not None:
         check_report_packages()
-    count = len(os.sched_getaffinity(0)) if jobs is None else jobs
-    found = compare_arms(spec, out, jobs=count, overwrite=overwrite, listener=_Progress(spec, out))
+    if finished:
+        found = compare_finished(spec, out)
+    else:
+        count = len(os.sched_getaffinity(0)) if jobs is None else jobs
+        found = compare_arms(spec, out, jobs=count, overwrite=overwrite, listener=_Progress(spec, out))
     if html is not None:
         err.print(f"report: {write_comparison(found, html)}", markup=False)
     _show(found, out, as_json=as_json)

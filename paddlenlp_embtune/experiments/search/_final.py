@@ -12,14 +12,12 @@ import numpy as np
 
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import StudyError
-from paddlenlp_embtune.experiments._bootstrap import Ids, interval_of, measure, measured
+from paddlenlp_embtune.experiments._bootstrap import Ids, interval_of, measure, resampled
 from paddlenlp_embtune.experiments.arms import Arm
 from paddlenlp_embtune.experiments.cell import Cell, CellResult, DataSet
 from paddlenlp_embtune.experiments.runner import run_cells
 
 __all__ = ["Final", "compare_recipes", "paired_interval"]
-
-_RESAMPLES, _AT_ONCE = 4000, 250
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,11 +113,10 @@ def _final(answers: Sequence[tuple[CellResult, CellResult]], metric: str) -> Fin
     )
 
 
-def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str, seed: int = 0) -> tuple[float, float]:
-    """Return the 95% interval of the mean difference of B and A over rows and seeds.
+def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str) -> tuple[float, float]:
+    """Return the 95% interval of the mean difference of B and A over rows and seeds, by the draws of a comparison of arms.
 
-    Rows are drawn again with replacement, the same for all runs; so are seeds, the runs of both sides together. Where there is
-    one seed, the interval tells nothing of others.
+    Where there is one seed, the interval tells nothing of others.
 
     Args:
         truth: (N,) class numbers.
@@ -127,26 +124,13 @@ def paired_interval(truth: Ids, a: Ids, b: Ids, num_labels: int, *, metric: str,
         b: (S, N) answers of the other.
         num_labels: C.
         metric: ``f1_macro`` or ``accuracy``.
-        seed: of the draws.
-    Source:
-        Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 13 and 8 (several sources of variation); the
-        paired form of Koehn 2004
     """
-    # Rows that are alike in truth and answers are drawn together, as counts.
-    cells, counts = np.unique(np.concatenate([truth[None], a, b]), axis=1, return_counts=True)
-    right, one, other = cells[0], cells[1 : 1 + len(a)], cells[1 + len(a) :]
-    generator = np.random.default_rng(seed)
-    parts = []
-    for _ in range(_RESAMPLES // _AT_ONCE):
-        drawn = generator.multinomial(len(truth), counts / len(truth), size=_AT_ONCE).astype(np.float32)
-        gains = measured(drawn, right, other, num_labels, metric) - measured(drawn, right, one, num_labels, metric)
-        seeds = generator.integers(0, len(a), size=gains.shape)
-        parts.append(np.take_along_axis(gains, seeds, axis=1).mean(axis=1))
-    low, high = interval_of(np.concatenate(parts))
+    one, other = resampled(truth, (a, b), num_labels, metric)
+    low, high = interval_of(other - one)
     return low, high
 
 
 def _arm(recipe: Recipe, name: str) -> Arm:
     plain: dict[str, Any] = recipe.relative_to(Path.cwd()).to_dict()
-    plain["data"] = {key: plain["data"][key] for key in ("labels", "ordered")}
+    plain["data"] = {key: plain["data"][key] for key in ("labels", "ordered", "weight_column")}
     return Arm(name, "recipe", ("search",), (plain,))

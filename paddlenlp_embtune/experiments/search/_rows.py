@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.config import DataSpec, Recipe
 from paddlenlp_embtune.data import discover_labels, hold_out, read_examples
 from paddlenlp_embtune.errors import DataError, RecipeError
-from paddlenlp_embtune.experiments._row_files import write_rows
+from paddlenlp_embtune.experiments._row_files import WEIGHT, write_rows
 from paddlenlp_embtune.experiments.cell import DataSet
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 
@@ -43,30 +43,25 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
     """Read the rows, and keep some apart that no trial sees.
 
     With ``test``, those. Without it the development rows of the recipe, and trials hold rows of the training file out; where
-    there are none, a fifth of the training rows.
+    there are none, a fifth of the training rows. Metrics count every row once, so rows of ``test`` need no weights.
 
     Args:
         recipe: names the files.
         folder: of the search, for the rows that are kept apart.
         test: path of labelled rows.
     Raises:
-        RecipeError: the recipe names no training data, or rows have weights.
+        RecipeError: the recipe names no training data.
         DataError: a file cannot be read, or its labels are of no training row.
     """
     data = recipe.data
     if data.train is None:
         raise RecipeError("there is nothing to train on; pass --data FILE, or a recipe with data.train")
-    if data.weight_column is not None:
-        raise RecipeError(
-            f"data.weight_column is {data.weight_column!r}, but the comparison at the end of a search knows no weights of "
-            "rows; leave it out, or compare recipes with embtune train"
-        )
     reading = data.reading()
     rows = read_examples(data.train, **reading)
     labels = discover_labels(rows, data.labels)
     dev = None if data.dev is None else read_examples(data.dev, **reading)
     if test is not None:
-        measured, stops_on = read_examples(test, **reading), dev
+        measured, stops_on = read_examples(test, **{**reading, "weight_column": None}), dev
         note = f"trials are compared on the development rows; the end is measured on {test}, which no trial sees"
     elif dev is not None:
         measured, stops_on = dev, None
@@ -97,6 +92,7 @@ def prepare_rows(recipe: Recipe, folder: Path, *, test: str | None) -> SearchRow
         labels=labels if data.labels is not None else None,
         ordered=data.ordered,
         dev_ratio=data.dev_ratio,
+        weight_column=None if data.weight_column is None else WEIGHT,
     )
     identity = {name: sha256_of(Path(path)) for name, path in paths.items()}
     final = DataSet(name="rows", train=paths["train"], dev=paths.get("dev"), test=paths["test"])

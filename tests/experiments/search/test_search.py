@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paddlenlp_embtune.config import Recipe
+from paddlenlp_embtune.config import DataSpec, Recipe
+from paddlenlp_embtune.data import read_examples
 from paddlenlp_embtune.errors import DataError, RecipeError, StudyError
+from paddlenlp_embtune.experiments import Cell
+from paddlenlp_embtune.experiments._split import rows_of
 from paddlenlp_embtune.experiments.search import SearchSpec, Space, search
-from paddlenlp_embtune.experiments.search._final import paired_interval
+from paddlenlp_embtune.experiments.search._final import _arm, paired_interval
 from paddlenlp_embtune.experiments.search._rows import prepare_rows
 from paddlenlp_embtune.experiments.search._trial import run_trial
 from paddlenlp_embtune.experiments.search._workers import Budget
@@ -149,9 +152,21 @@ def test_rows_are_kept_apart_from_every_trial(tmp_path: Path) -> None:
     dev.write_text("text\tlabel\n涨\t别的\n", encoding="utf-8")
     with pytest.raises(DataError, match="has the label '别的', which no training row has"):
         prepare_rows(recipe, tmp_path / "d", test=str(dev))
-    weighted = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, weight_column="w"))
-    with pytest.raises(RecipeError, match="knows no weights of rows"):
-        prepare_rows(weighted, tmp_path / "e", test=None)
+
+
+def test_rows_keep_their_weights_and_those_that_are_measured_need_none(tmp_path: Path) -> None:
+    train, dev, test = (tmp_path / f"{name}.tsv" for name in ("weighted", "dev", "test"))
+    rows = "".join(f"{text}\t{label}\t{number % 3 + 1}\n" for number, (text, label) in enumerate(ROWS))
+    train.write_text(f"text\tlabel\tw\n{rows}", encoding="utf-8")
+    dev.write_text(f"text\tlabel\tw\n{rows}", encoding="utf-8")
+    test.write_text(tsv(ROWS), encoding="utf-8")
+    weighted = Recipe(data=DataSpec(train=str(train), dev=str(dev), weight_column="w"))
+    kept = prepare_rows(weighted, tmp_path / "a", test=str(test))
+    expected = tuple(float(number % 3 + 1) for number in range(len(ROWS)))
+    assert read_examples(str(kept.data.train), **kept.data.reading()).weights == expected
+    arm = _arm(dataclasses.replace(weighted, data=kept.data), "best")
+    learned, stops_on, measured = rows_of(Cell(arm=arm, data=kept.final))
+    assert (learned.weights, stops_on and stops_on.weights, measured.weights) == (expected, expected, None)
 
 
 def texts_of(path: str) -> set[str]:
