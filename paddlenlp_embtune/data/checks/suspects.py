@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.data.checks._out_of_fold import out_of_fold_probabilities
 from paddlenlp_embtune.data.checks.rows import CheckedRows, Place
+from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.evaluation.baselines import build_baseline, out_of_fold_scores
+from paddlenlp_embtune.text import clean
 
 __all__ = ["LEAST_ROWS", "Suspect", "confident_errors", "find_suspects"]
 
 LEAST_ROWS = 40
 """With fewer rows, the model behind the suspicion knows too little."""
 _LEAST_TEXTS = 4
+_FOLDS, _FOLDS_OF_MANY = 5, 2
+_MOST_ROWS = 20_000
+"""Rows that a fold is fitted on at most, which bounds the time; with twice as many, two folds are enough for that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +70,8 @@ def find_suspects(rows: CheckedRows, *, seed: int) -> tuple[tuple[Suspect, ...],
         )
     numbers = np.cumsum(kept) - 1  # of the labels that are used
     chosen = numbers[classes[usable]]
-    found = out_of_fold_probabilities([rows.texts[i] for i in usable], chosen, groups[usable], seed=seed)
+    labels = [rows.labels[i] for i in usable]
+    found = _out_of_fold_probabilities([rows.texts[i] for i in usable], labels, groups[usable], seed=seed)
     suspects = []
     for at in confident_errors(found, chosen).tolist():
         index, likely = int(usable[at]), int(found[at].argmax())
@@ -73,7 +80,7 @@ def find_suspects(rows: CheckedRows, *, seed: int) -> tuple[tuple[Suspect, ...],
             Suspect(
                 place.file,
                 place.row,
-                rows.labels[index],
+                labels[at],
                 str(names[kept][likely]),
                 round(float(found[at, likely]), 4),
                 round(float(found[at, label]), 4),
@@ -81,6 +88,21 @@ def find_suspects(rows: CheckedRows, *, seed: int) -> tuple[tuple[Suspect, ...],
             )
         )
     return tuple(suspects), None
+
+
+def _out_of_fold_probabilities(
+    texts: Sequence[str], labels: Sequence[str], groups: npt.NDArray[np.int64], *, seed: int
+) -> npt.NDArray[np.float64]:
+    """Return the probability of each label in each row, (N, C), from the TF-IDF baseline fitted without the row's fold."""
+    cleaned = [clean(text, lowercase=True) for text in texts]
+    folds = _FOLDS if len(texts) < 2 * _MOST_ROWS else _FOLDS_OF_MANY
+    try:
+        scores = out_of_fold_scores(
+            lambda: build_baseline("tfidf"), cleaned, labels, folds=folds, groups=groups, most_rows=_MOST_ROWS, seed=seed
+        )
+    except MissingDependencyError as error:
+        raise MissingDependencyError(f"suspected label errors: {error}; or leave them out with --no-suspects") from None
+    return np.nan_to_num(scores, nan=0.0, neginf=0.0)
 
 
 def confident_errors(probabilities: npt.NDArray[np.float64], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

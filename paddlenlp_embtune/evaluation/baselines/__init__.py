@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         Baseline as Baseline,
         build_baseline as build_baseline,
         out_of_fold_f1 as out_of_fold_f1,
+        out_of_fold_scores as out_of_fold_scores,
         predict_labels as predict_labels,
     )
     from paddlenlp_embtune.evaluation.baselines.comparison import (
@@ -22,7 +23,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "baseline": "Baseline build_baseline out_of_fold_f1 predict_labels",
+            "baseline": "Baseline build_baseline out_of_fold_f1 out_of_fold_scores predict_labels",
             "comparison": "FittedBaselines compare_with_baseline fit_baselines",
         },
     )

@@ -16,7 +16,7 @@ from paddlenlp_embtune.evaluation.baselines._fasttext import FasttextBaseline
 from paddlenlp_embtune.evaluation.baselines._tfidf import TfidfBaseline, linear_svm, logistic_regression
 from paddlenlp_embtune.utils.schema import require_name
 
-__all__ = ["Baseline", "build_baseline", "out_of_fold_f1", "predict_labels"]
+__all__ = ["Baseline", "build_baseline", "out_of_fold_f1", "out_of_fold_scores", "predict_labels"]
 
 _FOLDS = 3
 _ENOUGH_ROWS = 2000
@@ -83,26 +83,64 @@ def out_of_fold_f1(build: Callable[[], Baseline], texts: Sequence[str], labels: 
         seed: seeds the folds.
     """
     names, numbers = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
-    folds = _stratified_folds(numbers, seed=seed)
-    answered = np.full(len(numbers), -1)
-    for fold in range(_FOLDS):
-        inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    scores = out_of_fold_scores(build, texts, labels, folds=_FOLDS, enough_rows=_ENOUGH_ROWS, seed=seed)
+    known = ~np.isnan(scores[:, 0])
+    return macro_f1(numbers[known], scores[known].argmax(axis=1), len(names))
+
+
+def out_of_fold_scores(
+    build: Callable[[], Baseline],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    folds: int,
+    groups: npt.NDArray[np.int64] | None = None,
+    most_rows: int | None = None,
+    enough_rows: int | None = None,
+    seed: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Fit a baseline on all folds but one and let it answer that one, for each fold in turn.
+
+    Args:
+        build: makes a baseline that has not been fitted.
+        texts: N texts.
+        labels: their labels, C different ones.
+        folds: how many, stratified by label.
+        groups: (N,); rows with the same number stay in one fold. None keeps none together.
+        most_rows: rows that are learned from at most, drawn from the folds; None for all.
+        enough_rows: stop when so many rows have been answered; None for all.
+        seed: seeds the folds.
+    Shapes:
+        returns: (N, C) float64, columns by sorted label; NaN for a row that was not answered, minus infinity for a label that
+            its fold had not learned
+    """
+    names, numbers = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
+    generator = np.random.default_rng(seed)
+    fold_of = _stratified_folds(numbers, np.arange(len(numbers)) if groups is None else groups, folds, generator)
+    found = np.full((len(numbers), len(names)), np.nan)
+    for fold in range(folds):
+        inside, outside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         if len(set(numbers[inside].tolist())) < 2 or not len(outside):
             continue
+        if most_rows is not None and len(inside) > most_rows:
+            inside = np.sort(generator.choice(inside, most_rows, replace=False))
         learned = inside.tolist()
         fitted = build().fit([texts[row] for row in learned], [labels[row] for row in learned])
-        answers = predict_labels(fitted, [texts[row] for row in outside.tolist()])
-        answered[outside] = np.searchsorted(names, np.asarray(answers, dtype=object))
-        if np.count_nonzero(answered >= 0) >= _ENOUGH_ROWS:
+        found[outside] = -np.inf
+        columns = np.searchsorted(names, np.asarray(fitted.classes, dtype=object))
+        found[outside[:, None], columns[None]] = fitted.scores([texts[row] for row in outside.tolist()])
+        if enough_rows is not None and np.count_nonzero(~np.isnan(found[:, 0])) >= enough_rows:
             break
-    known = answered >= 0
-    return macro_f1(numbers[known], answered[known], len(names))
+    return found
 
 
-def _stratified_folds(numbers: npt.NDArray[np.int64], *, seed: int) -> npt.NDArray[np.int64]:
-    """Return the fold of each row, (N,): rows of a label are dealt out in turn, shuffled."""
-    generator = np.random.default_rng(seed)
-    folds = np.empty(len(numbers), dtype=np.int64)
-    order = generator.permutation(len(numbers))
-    folds[order[np.argsort(numbers[order], kind="stable")]] = np.arange(len(numbers)) % _FOLDS
-    return folds
+def _stratified_folds(
+    numbers: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], count: int, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each row, (N,): groups are dealt out in turn, those of each label shuffled."""
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    order = generator.permutation(len(first))
+    folds = np.empty(len(first), dtype=np.int64)
+    folds[order[np.argsort(numbers[first][order], kind="stable")]] = np.arange(len(first)) % count
+    dealt: npt.NDArray[np.int64] = folds[group_of.reshape(-1)]
+    return dealt

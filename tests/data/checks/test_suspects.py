@@ -10,7 +10,6 @@ import pytest
 
 from paddlenlp_embtune.data import ReadOptions
 from paddlenlp_embtune.data.checks import confident_errors, read_checked_rows
-from paddlenlp_embtune.data.checks._out_of_fold import out_of_fold_probabilities
 from paddlenlp_embtune.data.checks.suspects import find_suspects
 from tests.data.checks.planted_faults import TOPICS, invented, read
 
@@ -43,20 +42,6 @@ def test_too_few_rows_are_no_basis_for_suspicion(tmp_path: Path) -> None:
     assert "takes 40 rows or more" in why
     rare = [*invented(60), ("很少见的一个标签", "罕见")]
     assert find_suspects(read(tmp_path, train=rare), seed=0)[1] is None
-
-
-def test_copies_of_a_text_stay_in_one_fold() -> None:
-    """A model that had seen a copy would find the flipped label of the other likely."""
-    rows = invented(90)
-    labels = np.array([list(TOPICS).index(label) for _, label in rows] * 2)
-    texts = [text for text, _ in rows] * 2
-    groups = np.arange(180) % 90
-    together = out_of_fold_probabilities(texts, labels, groups, seed=0)
-    assert np.allclose(together[:90], together[90:], atol=1e-6)
-    assert np.allclose(together.sum(axis=1), 1)
-    apart = out_of_fold_probabilities(texts, labels, np.arange(180), seed=0)
-    own = np.arange(180), labels
-    assert apart[own].mean() > together[own].mean() + 0.02
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -18,6 +18,7 @@ from paddlenlp_embtune.evaluation.baselines import (
     compare_with_baseline,
     fit_baselines,
     out_of_fold_f1,
+    out_of_fold_scores,
     predict_labels,
 )
 from tests.helpers import ROWS
@@ -98,6 +99,28 @@ def test_out_of_fold_figures_are_of_rows_that_were_not_fitted() -> None:
     labels = ["正", "负"] * 30
     assert predict_labels(build_baseline("tfidf").fit(texts, labels), texts) == labels
     assert out_of_fold_f1(lambda: build_baseline("tfidf"), texts, labels) < 0.6
+
+
+def test_rows_of_a_group_stay_in_one_fold() -> None:
+    """A model that had seen a copy of a row would find its label likely."""
+    texts, labels = noisy()
+    texts, labels = texts[:90] * 2, labels[:90] * 2
+    own = np.arange(180), np.unique(labels, return_inverse=True)[1]
+
+    def answered(groups: np.ndarray) -> np.ndarray:
+        return out_of_fold_scores(lambda: build_baseline("tfidf"), texts, labels, folds=5, groups=groups)
+
+    together = answered(np.arange(180) % 90)
+    assert np.allclose(together[:90], together[90:], atol=1e-6)
+    assert np.allclose(together.sum(axis=1), 1)
+    assert answered(np.arange(180))[own].mean() > together[own].mean() + 0.02
+
+
+def test_a_label_that_a_fold_has_not_learned_is_impossible_there() -> None:
+    texts, labels = [*"甲乙丙丁戊己", "唯一"], [*["a", "b"] * 3, "c"]
+    scores = out_of_fold_scores(lambda: build_baseline("tfidf"), texts, labels, folds=3)
+    assert scores[6, 2] == -np.inf
+    assert np.isfinite(scores[6, :2]).all()
 
 
 def test_many_rows_are_not_fitted_three_times() -> None:
