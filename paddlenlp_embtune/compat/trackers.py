@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddlenlp_embtune.compat.host import TrainerCallback, trainer_module
@@ -25,6 +25,9 @@ def host_tracker(name: str, trainer: Any) -> Any:
 def guard_callback(callback: Any, on_failure: Callable[[Exception], object]) -> Any:
     """Let a callback's events fail without ending the training: the first failure is reported, and no further event is sent.
 
+    The callbacks for TensorBoard and Weights & Biases take ``model.config`` for a configuration of PaddleNLP; where it is
+    something else, such as a method, they get a model without one.
+
     Args:
         callback: whose methods are replaced.
         on_failure: called once, with the first exception.
@@ -36,7 +39,7 @@ def guard_callback(callback: Any, on_failure: Callable[[Exception], object]) -> 
             if failed:
                 return None
             try:
-                return event(*arguments, **options)
+                return event(*arguments, **_readable(options))
             except Exception as error:
                 failed.append(error)
                 on_failure(error)
@@ -48,6 +51,25 @@ def guard_callback(callback: Any, on_failure: Callable[[Exception], object]) -> 
         if name.startswith("on_"):
             setattr(callback, name, guarded(getattr(callback, name)))
     return callback
+
+
+def _readable(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    model = options.get("model")
+    if model is None or hasattr(getattr(model, "config", None), "to_dict"):
+        return options
+    return {**options, "model": _WithoutConfig(model)}
+
+
+class _WithoutConfig:
+    """A model, but for its ``config``."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "config":
+            raise AttributeError(name)
+        return getattr(self._model, name)
 
 
 def missing_package(name: str) -> str | None:

@@ -2,10 +2,13 @@
 
 Trials learn from train.tsv and are compared on a tenth of it that is held out; dev.tsv, the only other labelled rows there are,
 decides at the end, with three seeds of each recipe. About 20 minutes on two quiet cores.
+
+    python -m tests.benchmarks search -- --trials 2 --seeds 1 --processes 1
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -23,18 +26,23 @@ SPACE = {
     "model.options.token_dropout": {"low": 0.0, "high": 0.3},
     "schedule.kind": ["linear", "cosine"],
 }
-TRIALS, SEEDS = "20", "3"
 
 
 def main() -> None:
-    if not DATA.is_dir():
-        print(f"search: skipped, {DATA} is absent")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks search --")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the set")
+    parser.add_argument("--trials", default="20")
+    parser.add_argument("--seeds", default="3")
+    parser.add_argument("--processes", default="2")
+    stated = parser.parse_args()
+    if not stated.data.is_dir():
+        print(f"search: skipped, {stated.data} is absent")
         return
     with tempfile.TemporaryDirectory() as folder:
         space = Path(folder) / "space.yaml"
         space.write_text(json.dumps(SPACE), encoding="utf-8")
-        rows = ["--data", str(DATA / "train.tsv"), "--dev", str(DATA / "dev.tsv")]
-        budget = ["--trials", TRIALS, "--seeds", SEEDS, "--processes", "2"]
+        rows = ["--data", str(stated.data / "train.tsv"), "--dev", str(stated.data / "dev.tsv")]
+        budget = ["--trials", stated.trials, "--seeds", stated.seeds, "--processes", stated.processes]
         command = [sys.executable, "-W", "ignore", "-m", "paddlenlp_embtune", "search", "--space", str(space), *rows, *budget]
         subprocess.run([*command, "--out", f"{folder}/search"], check=True)
 

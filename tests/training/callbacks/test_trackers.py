@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import logging
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +161,29 @@ def test_visualdl_is_the_trainers_own_and_its_logs_stay(tmp_path: Path) -> None:
     trainer.train()
     (written,) = (tmp_path / "logs").iterdir()
     assert b"eval" in written.read_bytes()
+
+
+def test_the_trainers_tensorboard_gets_the_logs_of_a_model_with_another_kind_of_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``config`` of our models is a method, which the Trainer's callback would take for PaddleNLP's configuration."""
+    written: list[tuple[str, float, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, log_dir: str) -> None:
+            self.add_scalar = lambda *told: written.append(told)
+            self.add_text = self.flush = self.close = lambda *_: None
+
+    package = types.ModuleType("tensorboardX")
+    package.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    package.__spec__ = importlib.machinery.ModuleSpec("tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX", package)
+    trainer, record = make_trainer(tmp_path / "out", num_train_epochs=1), RunRecord()
+    trainer.model.config = lambda: {"width": 8}
+    attach(trainer, Recipe.from_dict({**RECIPE, "report_to": ["tensorboard"]}), record=record)
+    trainer.train()
+    assert record.of("tracker_failed") == []
+    assert {"eval/accuracy", "train/loss"} <= {name for name, _, _ in written}
 
 
 def test_a_trackers_callback_of_the_trainer_that_fails_is_left_out(tmp_path: Path) -> None:
