@@ -13,7 +13,7 @@ from typing import Any
 from paddlenlp_embtune.config import DataSpec, EvaluationSpec, Recipe
 from paddlenlp_embtune.experiments.arms import Arm, recipe_of
 from paddlenlp_embtune.experiments.auto._measured import Measured
-from paddlenlp_embtune.experiments.auto._steps import EndedError, run_process
+from paddlenlp_embtune.experiments.auto._steps import run_process
 from paddlenlp_embtune.experiments.auto.budget import Clock, in_words
 from paddlenlp_embtune.experiments.cell import CellResult, DataSet
 from paddlenlp_embtune.experiments.runner import Children
@@ -98,16 +98,16 @@ class FinalFits:
         timer.start()
         try:
             told = self._run(name, recipe, children)
-        except EndedError:
-            told = f"it was ended after {in_words(allowed_seconds or 0.0)}, when its time was up"
-            return Measured(result=CellResult(failed=told), ended=self.clock.elapsed, allowed=allowed_seconds)
         finally:
             timer.cancel()
             children.close()
+        if told is None:
+            told = f"it was ended after {in_words(allowed_seconds or 0.0)}, when its time was up"
+            return Measured(result=CellResult(failed=told), ended=self.clock.elapsed, allowed=allowed_seconds)
         found = Measured.load(self._path(name))
         return found if found is not None else Measured(result=CellResult(failed=told), ended=self.clock.elapsed)
 
-    def _run(self, name: str, recipe: Recipe, children: Children) -> str:
+    def _run(self, name: str, recipe: Recipe, children: Children) -> str | None:
         with tempfile.TemporaryDirectory(prefix="embtune-") as scratch:
             job, stated = Path(scratch) / "job.json", Path(scratch) / "recipe.yaml"
             recipe.save(stated)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
 import threading
@@ -18,7 +17,7 @@ from paddlenlp_embtune.experiments.runner import Children
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import dump_json
 
-__all__ = ["EndedError", "Steps", "run_process"]
+__all__ = ["Steps", "run_process"]
 
 _CHILD = "paddlenlp_embtune.experiments.auto._child"
 _SHOWN = 400
@@ -85,8 +84,7 @@ class Steps:
             futures = [threads.submit(self._run_part, part, first, children) for part in parts]
             try:
                 for future in futures:
-                    with contextlib.suppress(EndedError):
-                        future.result()
+                    future.result()
             finally:
                 timer.cancel()
                 children.close()
@@ -111,6 +109,8 @@ class Steps:
             }
             write_text(job, dump_json(stated))
             told = run_process([_CHILD, str(job)], children, Path(scratch))
+        if told is None:
+            return
         for cell in part:
             if not path_of(self.folder, cell).is_file():
                 Measured(result=CellResult(failed=told), ended=self.clock.elapsed).save(path_of(self.folder, cell))
@@ -120,12 +120,10 @@ class Steps:
         return found if found is not None else Measured(result=CellResult(failed="it was not run"), allowed=allowed_seconds)
 
 
-class EndedError(Exception):
-    """A process was ended with all others, which says nothing about what it ran."""
-
-
-def run_process(module: Sequence[str], children: Children, scratch: Path) -> str:
+def run_process(module: Sequence[str], children: Children, scratch: Path) -> str | None:
     """Run a module in a process that ends with this one; return how it ended, and what it said last.
+
+    None where it was ended with all others, which says nothing about what it ran.
 
     Args:
         module: its name and its arguments.
@@ -143,7 +141,7 @@ def run_process(module: Sequence[str], children: Children, scratch: Path) -> str
         if not children.closed:
             raise
     if children.closed:
-        raise EndedError
+        return None
     last = " ".join(said.read_text(encoding="utf-8", errors="replace").split())[-_SHOWN:]
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return f"its process {how}{f': {last}' if last else ''}"
