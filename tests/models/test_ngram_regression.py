@@ -33,18 +33,24 @@ def codes_of(text: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize(("count", "least"), [(60, 1), (1000, 2)])
-def test_inverse_document_frequencies_are_those_of_all_n_grams_or_with_many_rows_of_those_in_two_texts(
-    count: int, least: int
-) -> None:
+def test_scales_are_those_of_all_n_grams_or_with_many_rows_of_those_in_two_texts(count: int, least: int) -> None:
     ids, labels = rows(count, classes=3)
     ids = [*ids, [], [39]]  # a text without tokens, and one without pairs
     labels = [*labels, 0, 0]
     table, _ = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=BUCKETS, longest=3)
     counts = Counter(code for text in ids for code in set(codes_of(text)))
+    kept = [code for code, texts in counts.items() if texts >= least]
+    within = [Counter(code for text, label in zip(ids, labels, strict=True) if label == each for code in set(codes_of(text)))
+              for each in range(3)]  # fmt: skip
+    ratios = np.zeros(len(kept))
+    for each in range(3):
+        inside = np.array([within[each][code] + 1 for code in kept])
+        outside = np.array([counts[code] - within[each][code] + 1 for code in kept])
+        ratios = np.maximum(ratios, np.abs(np.log(inside / inside.sum()) - np.log(outside / outside.sum())))
+    ratios = np.maximum(ratios, 1e-3)
     expected = np.zeros(BUCKETS)
-    for code, texts in counts.items():
-        if texts >= least:
-            expected[code % (BUCKETS - 1) + 1] = (math.log((1 + len(ids)) / (1 + texts)) + 1) ** 2
+    for code, ratio in zip(kept, ratios / np.sqrt(np.square(ratios).mean()), strict=True):
+        expected[code % (BUCKETS - 1) + 1] = ((math.log((1 + len(ids)) / (1 + counts[code])) + 1) * ratio) ** 2
     np.testing.assert_allclose(table[:, -1], expected, rtol=1e-6)
     assert (expected > 0).sum() > 100
     assert not table[expected == 0].any()

@@ -11,6 +11,7 @@ import paddle
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError, RecipeError
@@ -160,14 +161,19 @@ def test_a_table_of_another_shape_is_refused() -> None:
         set_embedding(model(), np.zeros((41, 6), dtype=np.float32))
 
 
-def test_the_regression_is_the_one_that_scikit_learn_fits_on_tf_idf() -> None:
+def test_the_regression_is_the_one_that_scikit_learn_fits_on_weighted_tf_idf() -> None:
     generator = np.random.default_rng(0)
     # No token twice in a text: there the two ways to measure the length of a vector agree.
     ids = [generator.permutation(np.arange(1, 40))[: generator.integers(2, 12)].tolist() for _ in range(300)]
     labels = [int(text[0] % 3) for text in ids]
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False)
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), lowercase=False, norm=None)
     texts = ["".join(chr(0x4E00 + token) for token in text) for text in ids]
-    features = vectorizer.fit_transform(texts)
+    counted = vectorizer.fit_transform(texts)
+    classes = [np.asarray((counted[np.equal(labels, label)] > 0).sum(axis=0)).ravel() for label in range(3)]
+    shares = [(count + 1) / (count + 1).sum() for count in classes]
+    others = [(sum(classes) - count + 1) / (sum(classes) - count + 1).sum() for count in classes]
+    ratios = np.maximum(np.abs(np.log(shares) - np.log(others)).max(axis=0), 1e-3)
+    features = normalize(counted.multiply(ratios / np.sqrt(np.square(ratios).mean())))
     reference = LogisticRegression(C=4.0, max_iter=2000).fit(features, labels).decision_function(features)
     table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=4_000_037, longest=3)
     net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=4_000_037)
