@@ -238,10 +238,10 @@ class BundleBuilder:
         self, temperature: float, answers: Mapping[str, list[npt.NDArray[np.float32]]] | None = None
     ) -> dict[str, ParityRecord]:
         """Return the proofs, with those of some engines, or of all whose answers are known, at a temperature."""
-        from paddlenlp_embtune.export.parity import compare_answers, verify_padding
-
         if self._live is None:
             return dict(self.manifest.parity)
+        from paddlenlp_embtune.export.parity import compare_answers, verify_padding  # which needs Paddle
+
         verify_padding(self._live, temperature=temperature)
         if answers is None:
             answers = {name: found for name, found in self._answers.items() if name in self.manifest.parity}

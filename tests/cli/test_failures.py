@@ -20,7 +20,7 @@ from tests.helpers import QUICK, ROWS, Run, TinyRun, edit_manifest, embtune, err
 BAD_DATA: dict[str, tuple[str | bytes, str]] = {
     "empty file": ("", "bad.tsv is empty"),
     "header only": ("text\tlabel\n", "holds no rows"),
-    "missing column": (tsv(ROWS, "texts\tlabel"), "no column 'text'; did you mean 'texts'"),
+    "missing column": (tsv(ROWS, "test\tlabel"), "no column 'text'; did you mean 'test'"),
     "one class": (tsv(ROWS[:20]), "has the label '利好'; expected two or more classes"),
     "empty texts": (tsv([*ROWS, ("", "利好"), (" ", "利空")]), "2 rows of bad.tsv have an empty text, line 62 first"),
     "empty label": (tsv([*ROWS, ("公司", "")]), "line 62 of bad.tsv has no label"),
@@ -71,7 +71,7 @@ def test_rows_that_cannot_be_used(work: Path, run: Run, name: str, option: str) 
     [
         (["--data", "absent.tsv"], 1, "there is no file absent.tsv"),
         (["--data", "quick.yaml"], 1, "ends in '.yaml'"),
-        (["--data", "."], 1, "ends in ''"),
+        (["--data", "."], 1, "is a folder with"),
         (["--data", "train.tsv", "--labels", "利好,利空"], 1, "has the label '中性' (20 rows)"),
         (["--data", "train.tsv", "--labels", "利好,利好"], 2, "labels that differ"),
         (["--data", "train.tsv", "--domain", "finance"], 1, "which is not among the labels in use"),

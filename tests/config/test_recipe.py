@@ -72,6 +72,7 @@ FULL: dict[str, Any] = {
         "name": "textcnn",
         "encoder": None,
         "start": None,
+        "experts": None,  # not without model.encoder
         "options": {"filters": 8, "kernels": [2, 3], "deep": {"a": None, "b": "5e-5"}},
     },
     "groups": [
@@ -198,6 +199,7 @@ FULL: dict[str, Any] = {
         "unlabelled": ["/a.txt", "/b.jsonl"],
         "hidden": 0.1,
         "answers": "/answers.safetensors",
+        "recombined": 10,
     },
     "tuning": None,  # not without model.encoder
     "contrastive": None,  # not beside distill

@@ -72,10 +72,10 @@ def test_windows_are_put_together_as_by_hand(bundle: Bundle, method: str, overla
             assert answer["window"] == {"start": 0, "end": 0, "windows": 1}
             continue
         expected, place, count = by_hand(predictor, text, spec)
-        np.testing.assert_allclose(list(answer["scores"].values()), expected, atol=1e-6)
+        np.testing.assert_allclose(list(answer["scores"].values()), expected, atol=5e-6)
         assert answer["window"] == {"start": place[0], "end": place[1], "windows": count}
         assert answer["label"] == LABELS[int(expected.argmax())]
-        assert answer["score"] == pytest.approx(expected.max(), abs=1e-6)
+        assert answer["score"] == pytest.approx(expected.max(), abs=5e-6)
     assert predictor.predict([LONG])[0]["window"]["windows"] > 4
 
 
