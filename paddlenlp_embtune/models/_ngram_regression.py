@@ -32,6 +32,7 @@ def fit_ngrams(
     row_weights: npt.NDArray[np.float32] | None = None,
     buckets: int,
     longest: int = 2,
+    ratios: bool = True,
     answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Fit a logistic regression on hashed n-grams, with the features that TextCNN computes.
@@ -45,6 +46,7 @@ def fit_ngrams(
         row_weights: (N,) float32, of each row beside that of its class; None for 1. Document frequencies count rows.
         buckets: rows of the table.
         longest: tokens of the longest n-grams, 1 or more.
+        ratios: whether an n-gram weighs by how far it leans to a class, beside its inverse document frequency.
         answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
     Shapes:
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times its
@@ -71,7 +73,7 @@ def fit_ngrams(
     features.sum_duplicates()
     idf = np.log((1 + len(ids)) / (1 + np.bincount(features.indices, minlength=len(used)))) + 1
     rows, classes, shares = _targets(np.asarray(labels), class_weights, answers, row_weights)
-    scale = idf * _log_count_ratios(features[rows], classes, shares)
+    scale = idf * _log_count_ratios(features[rows], classes, shares) if ratios else idf
     lengths = np.sqrt(features @ np.square(scale) + 1e-6)
     features.data *= scale[features.indices] / np.repeat(lengths, np.diff(features.indptr))
     weights, bias = _per_class(features[rows], classes, shares, num_labels)

@@ -45,6 +45,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         window: tokens that a filter sees, 2 to 1,024.
         ngram_buckets: rows of the table of hashed n-grams, at most 2**24; 0 leaves the regression out.
         ngram_length: tokens of the longest n-grams, 1 to 4; bundles that do not state it have 2.
+        ngram_ratios: whether the regression weighs n-grams by how far they lean to a class, beside TF-IDF.
+        ngram_share: of the regression in the average, 0 to 1; null chooses it on the development rows.
         token_dropout: share of the tokens that are blanked out in training, which costs far less than dropping single values
             of their vectors and does as well.
         dropout: share of the features that are dropped in training.
@@ -68,6 +70,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         window: int = 3,
         ngram_buckets: int = 262144,
         ngram_length: int = 3,
+        ngram_ratios: bool = True,
+        ngram_share: float | None = None,
         token_dropout: float = 0.1,
         dropout: float = 0.5,
         head: str = "linear",
@@ -77,6 +81,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         values = vocabulary_size * dimension + window * dimension * filters + (filters + ngram_buckets) * (num_labels + 1)
         what = f"a textcnn of {filters:,} filters, window {window:,}, {ngram_buckets:,} buckets and width {dimension:,}"
         require_memory(values * 4, what, "lower these", error=RecipeError)
+        if ngram_share is not None and not 0.0 <= ngram_share <= 1.0:
+            raise RecipeError(f"ngram_share of textcnn is {ngram_share!r}; expected 0 to 1, or null to choose it")
         for name, share in (("token_dropout", token_dropout), ("dropout", dropout)):
             if not 0.0 <= share < 1.0:
                 raise RecipeError(f"{name} of textcnn is {share!r}; expected 0 or more and below 1")
@@ -88,6 +94,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             "window": window,
             "ngram_buckets": ngram_buckets,
             "ngram_length": ngram_length,
+            "ngram_ratios": ngram_ratios,
+            "ngram_share": ngram_share,
             "token_dropout": token_dropout,
             "dropout": dropout,
             "head": head,
@@ -97,6 +105,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.num_labels = num_labels
         self.ngram_buckets = ngram_buckets
         self.ngram_length = ngram_length
+        self.ngram_ratios = ngram_ratios
         self.token_dropout = token_dropout
         self.fast_steps = False
         self.embedding = paddle.nn.Embedding(vocabulary_size, dimension, padding_idx=0)
@@ -106,7 +115,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         if ngram_buckets:
             self.register_buffer("ngram_table", paddle.zeros([ngram_buckets, num_labels + 1]))
             self.register_buffer("ngram_bias", paddle.zeros([num_labels]))
-            self.register_buffer("ngram_share", paddle.full([1], 0.5))
+            self.register_buffer("ngram_share", paddle.full([1], 0.5 if ngram_share is None else ngram_share))
+        self.states_share = ngram_share is not None
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this layer again."""
@@ -148,6 +158,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
                 row_weights=row_weights,
                 buckets=self.ngram_buckets,
                 longest=self.ngram_length,
+                ratios=self.ngram_ratios,
                 answers=answers,
             )
             self.ngram_table.set_value(table)
@@ -167,7 +178,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             labels: N class numbers.
             score: how good logits are, more being better; None for accuracy.
         """
-        if not self.ngram_buckets:
+        if not self.ngram_buckets or self.states_share:
             return
         with self._computing_once():
             answers = []

@@ -251,3 +251,13 @@ def test_a_model_of_an_older_bundle_reads_pairs_alone(tmp_path: Path) -> None:
     ids = [3, 4, 3, 29, 8]
     np.testing.assert_allclose(read(paddle.to_tensor([ids])).numpy()[0], by_hand(net, ids), atol=1e-5)
     assert read.config() == net.config()
+
+
+def test_a_share_that_is_stated_is_not_chosen() -> None:
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=2, filters=2, ngram_buckets=64, ngram_share=1.0)
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (4, 6)))
+    net.eval()
+    net.fit_after_training(lambda: net(ids).numpy(), [0, 1, 0, 1])
+    np.testing.assert_array_equal(net(ids).numpy(), net._ngram_logits(ids).numpy())
+    with pytest.raises(RecipeError, match=r"ngram_share of textcnn is 1\.5; expected 0 to 1"):
+        TextCNN(vocabulary_size=40, dimension=4, num_labels=2, ngram_share=1.5)

@@ -14,7 +14,7 @@ __all__ = ["LINEAR", "Candidate", "portfolio"]
 LINEAR = "linear"
 
 _LINEAR = {
-    "model.options": "{filters: 8, ngram_buckets: 262144}",
+    "model.options": "{filters: 8, ngram_share: 1.0}",
     "vectors.source": "random",
     "vectors.dimension": "8",
     "text.extra_rows": "0",
@@ -23,7 +23,7 @@ _LINEAR = {
     "early_stopping": "null",
     "health": "null",
 }
-"""The n-gram regression of the text CNN beside the smallest network, which trains for one epoch."""
+"""The n-gram regression of the text CNN alone; the smallest network trains for one epoch beside it and counts for nothing."""
 
 _TEXT_CNNS: dict[str, dict[str, str]] = {
     "textcnn": {},
