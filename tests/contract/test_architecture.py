@@ -189,7 +189,7 @@ FORBIDDEN = re.compile(
 )
 OWN_TEXT = [
     path
-    for place in ("paddlenlp_embtune", "docs", "examples", "plugins", "README.md", "CHANGELOG.md")
+    for place in ("paddlenlp_embtune", "docs", "examples", "plugins", "README.md", "README_en.md", "CHANGELOG.md")
     for path in sorted((REPOSITORY / place).rglob("*") if (REPOSITORY / place).is_dir() else [REPOSITORY / place])
     if path.suffix in (".py", ".md", ".html", ".css", ".cfg", ".toml", ".yaml") and "build" not in path.parts
 ]

@@ -17,8 +17,9 @@ from paddlenlp_embtune.builtin import FINANCE
 from paddlenlp_embtune.config.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+READMES = [ROOT / "README_en.md", ROOT / "README.md"]
+PAGES = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
+README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page != READMES[1])
 
 
 def blocks(language: str) -> list[str]:
@@ -44,8 +45,21 @@ def block_with(command: str) -> str:
     return found
 
 
-def test_the_readme_is_short() -> None:
-    assert len(PAGES[0].read_bytes()) <= 8192
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
+def test_the_readme_is_short(page: Path) -> None:
+    assert len(page.read_bytes()) <= 8192
+
+
+def test_both_readmes_say_the_same_in_two_languages() -> None:
+    """Blocks of code, sections, links and rows of tables are alike; each names the other."""
+    english, chinese = (page.read_text(encoding="utf-8") for page in READMES)
+    for what in (r"```\w+\n.*?```", r"\]\((?!README)([^)]+)\)"):
+        assert re.findall(what, english, re.DOTALL) == re.findall(what, chinese, re.DOTALL)
+    for begin in ("## ", "| ", "- "):
+        counts = [sum(line.startswith(begin) for line in text.splitlines()) for text in (english, chinese)]
+        assert counts[0] == counts[1], begin
+    assert "(README.md)" in english
+    assert "(README_en.md)" in chinese
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
