@@ -33,6 +33,9 @@ REASONS: dict[str, str] = {
     f"{_LIMITS}::test_in_every_company_rows_train_as_with_dense_lazy_adamw[left over]": _BY_ROWS,
     f"{_LIMITS}::test_in_every_company_rows_train_as_with_dense_lazy_adamw[tied, accumulated]": _BY_ROWS,
     f"{_CALLBACKS}/test_trackers.py::test_a_run_hands_over_its_files_and_its_bundle": _COMMAND,
+    f"{_CALLBACKS}/test_trackers.py::test_the_trainers_tensorboard_gets_the_logs_of_a_model_with_another_kind_of_config": (
+        _TEXT_CNN
+    ),
     "tests/hostile/test_attacked_checkpoints.py::test_one_that_nothing_of_ours_wrote_is_taken": _PICKLED,
     f"{_REGULARIZATION}::test_activations_may_be_computed_again": _ENCODERS,
     f"{_REGULARIZATION}::test_encoders_of_paddlenlp": _ENCODERS,

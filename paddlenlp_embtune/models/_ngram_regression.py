@@ -98,7 +98,7 @@ def _log_count_ratios(
         Wang and Manning 2012, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification", with presence for
         counts; the largest ratio in place of one for each class is ours, for the network looks up one vector length
     """
-    found = np.zeros(features.shape[1])
+    found: npt.NDArray[np.float64] = np.zeros(features.shape[1])
     present = features.copy()
     present.data = np.ones_like(present.data)
     counts = [present[classes == label].T @ shares[classes == label] for label in np.unique(classes)]
@@ -107,8 +107,9 @@ def _log_count_ratios(
         inside, outside = count + 1, total - count + 1
         ratio = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
         np.maximum(found, np.abs(ratio), out=found)
-    found = np.maximum(found, _LEAST_RATIO)
-    return found / np.sqrt(np.square(found).mean())
+    np.maximum(found, _LEAST_RATIO, out=found)
+    found /= np.sqrt(np.square(found).mean())
+    return found
 
 
 def _targets(
