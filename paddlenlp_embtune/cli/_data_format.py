@@ -31,29 +31,22 @@ _HELP = {
 _KINDS: dict[str, Any] = {"header": Optional[bool], "limit": Optional[int]}
 
 
-@dataclasses.dataclass(frozen=True)
-class DataFormat:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataFormat(ReadOptions):
     """How labelled rows or texts are read.
 
     Args:
         text_column: column or key of the text.
         label_column: column or key of the label.
-        encoding, quoting, delimiter, header, sheet, limit: see :class:`ReadOptions`.
     """
 
     text_column: str = "text"
     label_column: str = "label"
-    encoding: str | None = None
-    quoting: str = "auto"
-    delimiter: str | None = None
-    header: bool | None = None
-    sheet: str | None = None
-    limit: int | None = None
 
     @property
     def options(self) -> ReadOptions:
         """How files are read, labelled or not."""
-        return ReadOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ReadOptions)})
+        return ReadOptions.of(self)
 
     def for_texts(self) -> dict[str, Any]:
         """Return the arguments of the functions that read texts without labels."""

@@ -83,7 +83,7 @@ class DataSpec:
     @property
     def read_options(self) -> ReadOptions:
         """How files are read, labelled or not."""
-        return ReadOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ReadOptions)})
+        return ReadOptions.of(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from paddlenlp_embtune.data._records import Records, text_of
+from paddlenlp_embtune.data.formats.annotations import TEXT, prediction
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError, expected_names
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
@@ -104,11 +105,8 @@ def _chosen(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _task(row: Mapping[str, Any], answer: Mapping[str, Any], model: str) -> dict[str, Any]:
-    result = [
-        {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}} for label in _chosen(answer)
-    ]
-    prediction = {"model_version": model, "score": answer["score"], "result": result}
-    return {"data": {**row, "text": answer["text"]}, "predictions": [prediction]}
+    predicted = prediction(_chosen(answer), answer["score"], model=model)
+    return {"data": {**row, TEXT: answer["text"]}, "predictions": [predicted]}
 
 
 def _write_lines(file: IO[bytes], rows: Iterable[Mapping[str, Any]]) -> None:

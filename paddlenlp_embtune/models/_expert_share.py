@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.models._softmax_regression import label_log_likelihoods
 
 __all__ = ["SHARES", "choose_share"]
 
@@ -37,13 +37,8 @@ def choose_share(
     """
     right = [(logits.argmax(axis=1) == truth).astype(np.float64) for logits in answers]
     scores = [score(logits) if score is not None else float(hits.mean()) for logits, hits in zip(answers, right, strict=True)]
-    likelihoods = [_log_likelihood(logits, truth) for logits in answers]
+    likelihoods = [float(label_log_likelihoods(logits, truth).mean()) for logits in answers]
     best = max(range(len(SHARES)), key=lambda place: (scores[place], likelihoods[place]))
     errors = [float((right[best] - hits).std()) / math.sqrt(len(truth)) for hits in right]
     close = [place for place in range(len(SHARES)) if scores[best] - scores[place] <= errors[place]]
     return SHARES[min(close, key=lambda place: (abs(place - len(SHARES) // 2), -likelihoods[place]))]
-
-
-def _log_likelihood(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
-    probabilities = np.maximum(softmax(logits), 1e-12)
-    return float(np.log(probabilities[np.arange(len(truth)), truth]).mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import MissingDependencyError, RecipeError
-from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression
+from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression, mirrored_penalty, sparse_matrices
 from paddlenlp_embtune.utils.memory import require_memory
 
 __all__ = ["MULTIPLIER", "fit_ngrams", "ngram_codes"]
@@ -58,10 +57,7 @@ def fit_ngrams(
         Salton and Buckley 1988, "Term-weighting approaches in automatic text retrieval", with the smoothed frequencies of
         scikit-learn's ``TfidfTransformer``
     """
-    try:
-        sparse: Any = importlib.import_module("scipy.sparse")
-    except ModuleNotFoundError:
-        raise MissingDependencyError('training needs scipy; install it with: pip install "paddlenlp-embtune[cpu]"') from None
+    sparse = sparse_matrices()
     num_labels = len(class_weights)
     needed = 8 * min(buckets, longest * sum(map(len, ids))) * num_labels * _VECTORS_OF_SOLVER
     require_memory(needed, f"a regression over {buckets:,} buckets", "lower ngram_buckets", error=RecipeError)
@@ -174,8 +170,7 @@ def _per_class(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fit the classes that have rows: weights (F, C) and bias (C,); a class without any is as unlikely as the unlikeliest."""
     present, numbers = np.unique(labels, return_inverse=True)
-    # The weights of two classes mirror each other: as one plane they would be penalized twice as much.
-    penalty = (2 if len(present) == 2 else 1) / _INVERSE_REGULARIZATION
+    penalty = mirrored_penalty(_INVERSE_REGULARIZATION, len(present))
     fitted, offsets = fit_softmax_regression(features, numbers, shares, num_labels=len(present), penalty=penalty)
     weights, bias = np.zeros((fitted.shape[0], num_labels)), np.full(num_labels, offsets.min())
     weights[:, present], bias[present] = fitted, offsets

@@ -8,13 +8,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fit_softmax_regression"]
+from paddlenlp_embtune.errors import MissingDependencyError
+from paddlenlp_embtune.inference import softmax
+
+__all__ = ["fit_softmax_regression", "label_log_likelihoods", "mirrored_penalty", "sparse_matrices"]
 
 Floats = npt.NDArray[np.float64]
 
 _GRADIENT_TOLERANCE = 1e-3
 _MOST_ITERATIONS = 2000
 _MOST_LINE_SEARCHES = 50
+
+
+def sparse_matrices() -> Any:
+    """Return scipy's module of sparse matrices.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
+    """
+    try:
+        return importlib.import_module("scipy.sparse")
+    except ModuleNotFoundError:
+        raise MissingDependencyError('training needs scipy; install it with: pip install "paddlenlp-embtune[cpu]"') from None
+
+
+def mirrored_penalty(inverse_regularization: float, num_labels: int) -> float:
+    """Return the penalty of so many classes: the weights of two mirror each other, and as one plane count twice as much."""
+    return (2 if num_labels == 2 else 1) / inverse_regularization
+
+
+def label_log_likelihoods(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the logarithm of each label's probability, (N,) float32, at least ln 1e-12; logits (N, C) float32."""
+    found: npt.NDArray[np.float32] = np.log(np.maximum(softmax(logits)[np.arange(len(labels)), labels], 1e-12))
+    return found
 
 
 def fit_softmax_regression(

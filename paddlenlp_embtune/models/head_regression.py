@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.errors import MissingDependencyError
-from paddlenlp_embtune.inference import softmax
-from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression
+from paddlenlp_embtune.models._softmax_regression import (
+    fit_softmax_regression,
+    label_log_likelihoods,
+    mirrored_penalty,
+    sparse_matrices,
+)
 
 __all__ = ["HeadRegression", "fit_head", "set_head"]
 
@@ -72,7 +74,12 @@ def fit_head(
             choice: _left_out(scaled, labels, weights, folds, num_labels=num_labels, inverse=choice)
             for choice in ((chosen,) if chosen is not None else _CHOICES)
         }
-        chosen = _simplest({choice: weights * _losses(logits, labels) for choice, logits in tried.items()})
+        chosen = _simplest(
+            {
+                choice: weights * -label_log_likelihoods(logits.astype(np.float32), labels).astype(np.float64)
+                for choice, logits in tried.items()
+            }
+        )
         out_of_fold = tried[chosen]
     chosen = _USUAL if chosen is None else chosen
     weight, bias = _fit(scaled, labels, weights, num_labels=num_labels, inverse=chosen)
@@ -83,12 +90,6 @@ def set_head(model: Any, regression: HeadRegression) -> None:
     """Make a regression the head of a model that has a linear one."""
     model.head.weight.set_value(regression.weight.astype(np.float32))
     model.head.bias.set_value(regression.bias.astype(np.float32))
-
-
-def _losses(logits: Floats, labels: npt.NDArray[np.int64]) -> Floats:
-    likely = softmax(logits.astype(np.float32))[np.arange(len(labels)), labels]
-    found: Floats = -np.log(np.maximum(likely, 1e-12)).astype(np.float64)
-    return found
 
 
 def _simplest(losses: dict[float, Floats]) -> float:
@@ -116,13 +117,8 @@ def _scaled(vectors: npt.NDArray[np.float32]) -> tuple[Floats, float, Floats]:
 def _fit(
     values: Floats, labels: npt.NDArray[np.int64], weights: Floats, *, num_labels: int, inverse: float
 ) -> tuple[Floats, Floats]:
-    try:
-        sparse: Any = importlib.import_module("scipy.sparse")
-    except ModuleNotFoundError:
-        raise MissingDependencyError('training needs scipy; install it with: pip install "paddlenlp-embtune[cpu]"') from None
-    # The weights of two classes mirror each other: as one plane they would be penalized twice as much.
-    penalty = (2 if num_labels == 2 else 1) / inverse
-    features = sparse.csr_matrix(values)
+    penalty = mirrored_penalty(inverse, num_labels)
+    features = sparse_matrices().csr_matrix(values)
     return fit_softmax_regression(features, labels, weights, num_labels=num_labels, penalty=penalty)
 
 

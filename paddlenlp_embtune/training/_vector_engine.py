@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.errors import EmbtuneError
-from paddlenlp_embtune.inference import open_session
 from paddlenlp_embtune.models import LayerVectors, SentenceVectors
 from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.training._exported_engine import Compute, exported_engine, texts_of_all_lengths
 
 __all__ = ["layer_vectors"]
 
 paddle = compat.require_paddle()
 
-logger = logging.getLogger("paddlenlp_embtune")
-
 _TOKENS_PER_BATCH = 1024
 _AGREEMENT = 1e-5
 _SAMPLE = 16
-_LEAST_OPERATIONS = 1e12
-_OPERATIONS_PER_SQUARE = 24  # of a token in a layer: 4 products of H x H and 2 of H x 4 H, two operations a value
 
 Floats = npt.NDArray[np.float32]
-Compute = Callable[[npt.NDArray[np.int64]], Floats]
 
 
 def layer_vectors(source: SentenceVectors, ids: Sequence[Sequence[int]]) -> tuple[Floats, str]:
     """Return the means above each layer of texts, and the engine that computed them.
-
-    ONNX Runtime is taken for a teraflop and more, if it answers to a sample of the texts as Paddle does; so the choice depends
-    on the encoder, the texts and what is installed, never on a clock.
 
     Args:
         source: in evaluation mode.
@@ -69,36 +56,18 @@ def _choose(layer: LayerVectors, source: SentenceVectors, ids: Sequence[Sequence
             vectors: Floats = layer(paddle.to_tensor(batch)).numpy()
         return vectors
 
-    operations = _OPERATIONS_PER_SQUARE * source.width**2 * source.layers[-1] * sum(map(len, ids))
-    packages = ("onnxruntime", "onnx", "paddle2onnx")
-    if operations < _LEAST_OPERATIONS or any(importlib.util.find_spec(name) is None for name in packages):
-        return "paddle", by_paddle
-    try:
-        compute = _by_onnx_runtime(layer)
-        ordered = sorted((row for row in ids if len(row)), key=len)
-        sample = pad([ordered[int(place)] for place in np.linspace(0, len(ordered) - 1, _SAMPLE)])
+    def difference(compute: Compute) -> float:
+        sample = pad(texts_of_all_lengths(ids, _SAMPLE))
         wanted, found = by_paddle(sample), compute(sample)
-    except (EmbtuneError, OSError, RuntimeError) as error:
-        logger.info("sentence vectors are computed by Paddle, because the encoder cannot be exported: %s", error)
-        return "paddle", by_paddle
-    difference = float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30))
-    if not difference <= _AGREEMENT:
-        logger.info("sentence vectors are computed by Paddle, because ONNX Runtime differs from it by %.1e", difference)
-        return "paddle", by_paddle
-    return "onnxruntime", compute
+        return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-30))
 
-
-def _by_onnx_runtime(layer: LayerVectors) -> Compute:
-    """Export the layer and load the program."""
-    from paddlenlp_embtune.export import export_onnx
-
-    with tempfile.TemporaryDirectory(prefix="embtune-") as folder:
-        (name,) = export_onnx(layer, Path(folder))
-        session = open_session(Path(folder) / name, ["CPUExecutionProvider"], num_threads=compat.cpu_setup().threads)
-    (given,), (asked,) = session.get_inputs(), session.get_outputs()
-
-    def compute(ids: npt.NDArray[np.int64]) -> Floats:
-        vectors: Floats = session.run([asked.name], {given.name: ids})[0]
-        return vectors
-
-    return compute
+    compute = exported_engine(
+        lambda: layer,
+        difference,
+        width=source.width,
+        depth=source.layers[-1],
+        tokens=sum(map(len, ids)),
+        agreement=_AGREEMENT,
+        what="sentence vectors",
+    )
+    return ("paddle", by_paddle) if compute is None else ("onnxruntime", compute)

@@ -10,6 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 from paddlenlp_embtune.data.checks.rows import CheckedRows, Place
 from paddlenlp_embtune.data.checks.suspects import Suspect
+from paddlenlp_embtune.data.formats.annotations import CONTROL, TEXT, prediction
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_json, shorten
@@ -18,7 +19,6 @@ from paddlenlp_embtune.utils.text_files.line_reader import read_lines
 __all__ = ["REVIEW_FORMATS", "read_review", "write_suspects"]
 
 REVIEW_FORMATS = ("label-studio", "doccano")
-_FROM, _TO = "label", "text"
 
 
 def write_suspects(path: Path, suspects: Sequence[Suspect], labels: Sequence[str], *, format: str) -> list[Path]:  # noqa: A002
@@ -46,13 +46,7 @@ def write_suspects(path: Path, suspects: Sequence[Suspect], labels: Sequence[str
     tasks: list[dict[str, Any]] = [
         {
             "data": {"text": each.text, **_context(each)},
-            "predictions": [
-                {
-                    "model_version": "embtune check",
-                    "score": each.confidence,
-                    "result": [{"from_name": _FROM, "to_name": _TO, "type": "choices", "value": {"choices": [each.proposal]}}],
-                }
-            ],
+            "predictions": [prediction([each.proposal], each.confidence, model="embtune check")],
         }
         for each in suspects
     ]
@@ -110,7 +104,7 @@ def _interface(labels: Sequence[str]) -> str:
     choices = "\n".join(f"    <Choice value={quoteattr(label)}/>" for label in labels)
     return (
         '<View>\n  <Text name="text" value="$text"/>\n  <Header value="given: $given_label, proposed: $proposal"/>\n'
-        f'  <Choices name="{_FROM}" toName="{_TO}" choice="single" showInLine="true">\n{choices}\n  </Choices>\n</View>\n'
+        f'  <Choices name="{CONTROL}" toName="{TEXT}" choice="single" showInLine="true">\n{choices}\n  </Choices>\n</View>\n'
     )
 
 

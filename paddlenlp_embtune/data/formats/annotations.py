@@ -8,7 +8,16 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["flat_task", "one_label"]
+__all__ = ["CONTROL", "TEXT", "flat_task", "one_label", "prediction"]
+
+CONTROL, TEXT = "label", "text"
+"""The control of Label Studio's interface that holds the label, and what it is about."""
+
+
+def prediction(labels: Sequence[str], score: float, *, model: str) -> dict[str, Any]:
+    """Return a prediction of Label Studio: a choice for each label, none for no label."""
+    result = [{"from_name": CONTROL, "to_name": TEXT, "type": "choices", "value": {"choices": [label]}} for label in labels]
+    return {"model_version": model, "score": score, "result": result}
 
 
 def flat_task(record: Mapping[str, Any], columns: Sequence[str], where: str) -> Mapping[str, Any]:

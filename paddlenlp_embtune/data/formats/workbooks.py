@@ -38,12 +38,7 @@ def sheet_rows(path: Path, columns: tuple[str, ...], *, sheet: str | None) -> It
             "sheet as CSV"
         ) from None
     _require_workbook(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            book, formulas = (openpyxl.load_workbook(path, data_only=values) for values in (True, False))
-    except Exception as fault:
-        raise DataError(f"cannot read the workbook {path}: {fault}; open it in Excel and save it again, or as CSV") from None
+    book = _opened(openpyxl, path, data_only=True)
     found = _chosen(path, {page.title: page for page in book.worksheets if page.sheet_state == "visible"}, columns, sheet)
     merged = [area for area in found.merged_cells.ranges if area.max_row > 1]
     if merged:
@@ -51,16 +46,28 @@ def sheet_rows(path: Path, columns: tuple[str, ...], *, sheet: str | None) -> It
             f"sheet {found.title!r} of {path} has merged cells below its header, {merged[0].coord} first; unmerge them, so "
             "that every row has a value of its own"
         )
-    for cells, written in zip(found.iter_rows(), formulas[found.title].iter_rows(), strict=True):
+    formulas: Any = None
+    for cells in found.iter_rows():
         values = [_value(cell.value) for cell in cells]
-        for cell, formula, value in zip(cells, written, values, strict=True):
-            if value is None and formula.data_type == "f":
+        for cell in (cell for cell, value in zip(cells, values, strict=True) if value is None):
+            formulas = formulas or _opened(openpyxl, path, data_only=False)[found.title]
+            if formulas[cell.coordinate].data_type == "f":
                 raise DataError(
                     f"cell {cell.coordinate} of sheet {found.title!r} of {path} holds a formula without a computed value; open "
                     "the workbook in Excel and save it, or paste the column as values"
                 )
         if any(value is not None for value in values):
             yield f"row {cells[0].row} of sheet {found.title!r}", values
+
+
+def _opened(openpyxl: Any, path: Path, *, data_only: bool) -> Any:
+    """Load a workbook, with the computed values of its formulas or with the formulas."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return openpyxl.load_workbook(path, data_only=data_only)
+    except Exception as fault:
+        raise DataError(f"cannot read the workbook {path}: {fault}; open it in Excel and save it again, or as CSV") from None
 
 
 def _require_workbook(path: Path) -> None:

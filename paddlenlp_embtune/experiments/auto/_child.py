@@ -40,16 +40,8 @@ def main(job: str) -> None:
         load_packages(cell)
         started = time.time()
         start_seconds = started - stated["began"] if start_seconds is None else 0.0
-        result, cost, learning = _fit(cell, serves=each["serves"], texts=Path(stated["texts"]))
-        ended = time.time()
-        measured = Measured(
-            result=result,
-            cost=cost,
-            seconds=round(ended - started, 3),
-            learning_seconds=round(learning, 3),
-            start_seconds=round(start_seconds, 3),
-            ended=round(ended - stated["origin"], 3),
-        )
+        found = _fit(cell, serves=each["serves"], texts=Path(stated["texts"]))
+        measured = Measured.now(found, started=started, start_seconds=start_seconds, origin=stated["origin"])
         measured.save(Path(each["path"]))
 
 

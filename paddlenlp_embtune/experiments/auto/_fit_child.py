@@ -33,16 +33,8 @@ def main(job: str) -> None:
     compat.require_paddle()
     compat.quiet_logging()
     started = time.time()
-    result, cost, learning = _train(Path(stated["recipe"]), Path(stated["out"]), Path(stated["texts"]))
-    ended = time.time()
-    measured = Measured(
-        result=result,
-        cost=cost,
-        seconds=round(ended - started, 3),
-        learning_seconds=round(learning, 3),
-        start_seconds=round(started - stated["began"], 3),
-        ended=round(ended - stated["origin"], 3),
-    )
+    found = _train(Path(stated["recipe"]), Path(stated["out"]), Path(stated["texts"]))
+    measured = Measured.now(found, started=started, start_seconds=started - stated["began"], origin=stated["origin"])
     measured.save(Path(stated["path"]))
 
 

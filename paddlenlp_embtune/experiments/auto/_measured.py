@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 from paddlenlp_embtune.errors import DataError
@@ -36,6 +37,33 @@ class Measured:
     start_seconds: float = 0.0
     ended: float = 0.0
     allowed: float | None = None
+
+    @classmethod
+    def now(
+        cls,
+        found: tuple[CellResult, ServingCost | None, float],
+        *,
+        started: float,
+        start_seconds: float,
+        origin: float,
+    ) -> Measured:
+        """Return a fit that ends now.
+
+        Args:
+            found: its result, what its bundle costs, and the seconds of its training loop.
+            started: when it began, as ``time.time`` counts.
+            start_seconds: from the start of its process until then.
+            origin: when the clock of the choice stood at 0.
+        """
+        ended = time.time()
+        return cls(
+            result=found[0],
+            cost=found[1],
+            seconds=round(ended - started, 3),
+            learning_seconds=round(found[2], 3),
+            start_seconds=round(start_seconds, 3),
+            ended=round(ended - origin, 3),
+        )
 
     def save(self, path: Path) -> None:
         """Write it as a whole."""

@@ -37,6 +37,11 @@ class ReadOptions:
     sheet: str | None = None
     limit: int | None = None
 
+    @classmethod
+    def of(cls, stated: object) -> ReadOptions:
+        """Return the options among the attributes of a recipe's part, or of a command's."""
+        return ReadOptions(**{field.name: getattr(stated, field.name) for field in dataclasses.fields(ReadOptions)})
+
 
 def check_read_options(options: ReadOptions, *, where: str, error: type[EmbtuneError]) -> ReadOptions:
     """Check the options; return them with Python's name of the encoding, and the delimiter as a character.

@@ -16,6 +16,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models.layer_cache import LayerCache, cacheable_layers
 from paddlenlp_embtune.models.pretrained_classifier import PretrainedClassifier, classifier_on
 from paddlenlp_embtune.text import pad
+from paddlenlp_embtune.training import _exported_engine
 from paddlenlp_embtune.training.callbacks import _lowest_layers
 from tests.encoders import dataset, ids_of, tiny_encoder
 from tests.host import Trainer, TrainingArguments
@@ -216,7 +217,7 @@ def test_without_room_on_the_disk_nothing_is_cached(tmp_path: Any, monkeypatch: 
 def test_onnx_runtime_computes_what_is_worth_it_and_a_resumed_run_has_the_same_bits(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_lowest_layers, "_LEAST_OPERATIONS", 0)
+    monkeypatch.setattr(_exported_engine, "_LEAST_OPERATIONS", 0)
     ends = []
     for resumed in (False, True):
         model = classifier()
@@ -229,13 +230,11 @@ def test_onnx_runtime_computes_what_is_worth_it_and_a_resumed_run_has_the_same_b
 
 
 def test_an_engine_that_answers_otherwise_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lowest_layers, "_LEAST_OPERATIONS", 0)
+    monkeypatch.setattr(_exported_engine, "_LEAST_OPERATIONS", 0)
     model = classifier()
     model.eval()
     cache = LayerCache(model, 1)
-    monkeypatch.setattr(_lowest_layers, "_by_onnx_runtime", lambda cache: lambda ids: cache.compute(ids) * np.float32(1.00001))
+    monkeypatch.setattr(_exported_engine, "_by_onnx_runtime", lambda _: lambda ids: cache.compute(ids) * np.float32(1.00001))
     assert _lowest_layers.choose_engine(cache, ids_of(6)) == ("paddle", None)
-    monkeypatch.setattr(
-        _lowest_layers, "_by_onnx_runtime", lambda cache: lambda ids: cache.compute(ids) * np.float32(1.0000001)
-    )
+    monkeypatch.setattr(_exported_engine, "_by_onnx_runtime", lambda _: lambda ids: cache.compute(ids) * np.float32(1.0000001))
     assert _lowest_layers.choose_engine(cache, ids_of(6))[0] == "onnxruntime"
