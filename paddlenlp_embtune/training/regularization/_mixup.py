@@ -36,7 +36,7 @@ class Mixing:
 
         One number of Paddle's generator seeds both, so that a run that continues draws the same.
         """
-        seed = int(paddle.randint(0, 2**31 - 1, [1], dtype="int64"))
+        seed = int(paddle.randint(0, 2**31 - 1, [1], dtype="int64").item())
         generator = np.random.default_rng(seed)
         self._share = float(generator.beta(self.alpha, self.alpha))
         self._order = paddle.to_tensor(generator.permutation(rows))
