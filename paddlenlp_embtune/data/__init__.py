@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.data._records import data_files as data_files
     from paddlenlp_embtune.data.answers import (
         ANSWER_FORMATS as ANSWER_FORMATS,
+        answer_columns as answer_columns,
         stream_rows as stream_rows,
         write_answers as write_answers,
     )
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
         MaskedBatch as MaskedBatch,
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
+    )
+    from paddlenlp_embtune.data.parquet_parts import (
+        count_parquet_rows as count_parquet_rows,
+        parquet_batches as parquet_batches,
     )
     from paddlenlp_embtune.data.readers import (
         Examples as Examples,
@@ -59,11 +64,12 @@ else:
         __name__,
         {
             "_records": "data_files",
-            "answers": "ANSWER_FORMATS stream_rows write_answers",
+            "answers": "ANSWER_FORMATS answer_columns stream_rows write_answers",
             "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate "
             "joined_weights",
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
+            "parquet_parts": "count_parquet_rows parquet_batches",
             "readers": "Examples ReadOptions read_examples",
             "recombination": "recombine_texts",
             "soft_targets": "SoftTargets",

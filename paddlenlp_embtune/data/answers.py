@@ -8,7 +8,7 @@ import importlib
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +18,7 @@ from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeEr
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
-__all__ = ["ANSWER_FORMATS", "stream_rows", "write_answers"]
+__all__ = ["ANSWER_FORMATS", "answer_columns", "stream_rows", "write_answers"]
 
 ANSWER_FORMATS = ("jsonl", "csv", "tsv", "xlsx", "parquet", "doccano", "label-studio")
 """How answers can be written; the ending of a file tells the first five."""
@@ -90,14 +90,37 @@ def write_answers(path: Path, rows: Iterable[Row], *, format: str | None = None,
     return next(count)
 
 
+def answer_columns(answers: Sequence[Mapping[str, Any]], *, taken: Collection[str]) -> dict[str, list[Any]]:
+    """Return the columns that :func:`write_answers` adds to a table.
+
+    Args:
+        answers: of one predictor.
+        taken: the columns that the rows have.
+    Raises:
+        DataError: the rows have a column of the name of an answer.
+    """
+    found = [_cells(answer) for answer in answers]
+    return {name: [cells[name] for cells in found] for name in _free(found[0] if found else (), taken)}
+
+
 def _joined(row: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = _chosen(answer)
-    found: dict[str, Any] = {LABEL: chosen[0] if chosen else "", SCORE: answer["score"]}
-    found |= {f"predicted_{label}": score for label, score in answer.get("scores", {}).items()}
-    for name in found:
-        if name in row:
-            raise DataError(f"the rows have a column {name!r} already, which an answer would replace; rename it")
+    found = _cells(answer)
+    _free(found, row)
     return {**row, **found}
+
+
+def _cells(answer: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = _chosen(answer)
+    scores = {f"predicted_{label}": score for label, score in answer.get("scores", {}).items()}
+    return {LABEL: chosen[0] if chosen else "", SCORE: answer["score"], **scores}
+
+
+def _free(names: Iterable[str], taken: Collection[str]) -> Iterable[str]:
+    """Return names that no column of the rows has."""
+    for name in names:
+        if name in taken:
+            raise DataError(f"the rows have a column {name!r} already, which an answer would replace; rename it")
+    return names
 
 
 def _chosen(answer: Mapping[str, Any]) -> list[str]:

@@ -34,6 +34,7 @@ _BENCHMARKS = {
     "search": "tests.benchmarks.search",
     "augmentation": "tests.benchmarks.augmentation",
     "check": "tests.benchmarks.check",
+    "scoring": "tests.benchmarks.scoring",
     "few_labels": "tests.benchmarks.few_labels",
 }
 
