@@ -28,7 +28,7 @@ class Executor(Protocol):
     workers: int
 
     def submit(self, partition: Partition) -> Future[dict[str, Any]]:
-        """Start a partition; the future ends with its record or the worker's error, or ``BrokenExecutor`` if the worker died."""
+        """Start a partition; the future ends with its record or the worker's error, ``BrokenExecutor`` if that died."""
 
 
 @contextlib.contextmanager
