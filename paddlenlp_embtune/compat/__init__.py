@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         keep_freed_memory as keep_freed_memory,
         prepare_cpu as prepare_cpu,
         processor_name as processor_name,
+        usable_processors as usable_processors,
         usable_threads as usable_threads,
     )
     from paddlenlp_embtune.compat.encoder_patch import (
@@ -114,7 +115,7 @@ else:
         {
             "_host_import": "host_attribute",
             "checkpoint_io": "keep_callback_last resumed_from use_safe_checkpoints wait_for_all_processes",
-            "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_threads",
+            "cpu": "CpuSetup cpu_setup keep_freed_memory prepare_cpu processor_name usable_processors usable_threads",
             "encoder_patch": "speed_up_encoder speed_up_linear",
             "functional": "distinct_tokens has_window_maxima tied_linear window_maxima",
             "host": (

@@ -17,6 +17,7 @@ __all__ = [
     "keep_freed_memory",
     "prepare_cpu",
     "processor_name",
+    "usable_processors",
     "usable_threads",
 ]
 
@@ -101,8 +102,12 @@ def cpu_setup() -> CpuSetup:
 
 def usable_threads() -> int:
     """Return the number of processors that this process may use, at most 8."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, _MOST_THREADS)
+    return min(usable_processors(), _MOST_THREADS)
+
+
+def usable_processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name() -> str:

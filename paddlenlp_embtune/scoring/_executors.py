@@ -12,6 +12,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, Thre
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import EmbtuneError, HostError, MissingDependencyError
 from paddlenlp_embtune.scoring._worker import Task, score_partition
 from paddlenlp_embtune.scoring.partitions import Partition
@@ -33,7 +34,7 @@ class Executor(Protocol):
 
 @contextlib.contextmanager
 def _processes(task: Task, workers: int | None) -> Iterator[Executor]:
-    executor = _Processes(task, workers or len(os.sched_getaffinity(0)))
+    executor = _Processes(task, workers or compat.usable_processors())
     try:
         yield executor
     finally:

@@ -7,7 +7,6 @@ import ipaddress
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import socket
 import sys
@@ -53,7 +52,8 @@ def serve(settings: ServerSettings, *, notify: Callable[[str], None] = _log.info
     _set_up_logs()
     before = {number: signal.signal(number, _leave) for number in _STOPPING}
     # The command line ends with its reader; a server must not end with one of its clients.
-    before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if hasattr(signal, "SIGPIPE"):
+        before[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         if settings.workers == 1:
             _serve_here(settings, token, notify)
@@ -191,6 +191,10 @@ def _stop_with_parent() -> None:
 
 def _raise_file_limit() -> None:
     """Raise the limit of open files, and so of connections, to the hard limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

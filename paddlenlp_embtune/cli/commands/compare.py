@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.cli._console import err, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import JsonOption, OverwriteOption
@@ -98,7 +98,7 @@ def compare(
     if finished:
         found = compare_finished(spec, out)
     else:
-        count = len(os.sched_getaffinity(0)) if jobs is None else jobs
+        count = compat.usable_processors() if jobs is None else jobs
         found = compare_arms(spec, out, jobs=count, overwrite=overwrite, listener=_Progress(spec, out))
     if html is not None:
         err.print(f"report: {write_comparison(found, html)}", markup=False)

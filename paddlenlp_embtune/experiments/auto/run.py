@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError
 from paddlenlp_embtune.experiments._bootstrap import METRICS
@@ -143,7 +143,7 @@ def _parts(
     listener: Callable[[Sequence[Entry]], object],
 ) -> tuple[Halving, Choice]:
     texts = rows.serving_texts(folder)
-    jobs = spec.jobs if spec.jobs is not None else len(os.sched_getaffinity(0))
+    jobs = spec.jobs if spec.jobs is not None else compat.usable_processors()
     steps = Steps(folder, clock, jobs=jobs, texts=texts)
     plan = TimePlan(candidates, rows.compared(folder), rows=len(rows.train), length=rows.length, seed=spec.seed, steps=steps)
     search = Halving(

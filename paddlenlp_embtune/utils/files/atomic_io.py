@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from paddlenlp_embtune.utils.files.advisory_locks import lock_descriptor
 from paddlenlp_embtune.utils.files.folder_swap import (
     leftovers,
     recover,
@@ -68,8 +69,11 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-                temporary.replace(path)  # while still open, and therefore locked
+                if sys.platform != "win32":
+                    os.fchmod(file.fileno(), 0o644)
+                    temporary.replace(path)  # while still open, and therefore locked
+            if sys.platform == "win32":
+                temporary.replace(path)  # an open file cannot be renamed there
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -178,7 +182,7 @@ def _temporary_file(path: Path) -> tuple[int, Path]:
         with naming(path):
             descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=hidden_name(path.name, "~"))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(descriptor)
         except BlockingIOError:
             os.close(descriptor)  # before it was locked, another process took it for a leftover and removed it
             continue

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from paddlenlp_embtune.utils.files.advisory_locks import OPEN_FLAGS, lock_descriptor
 from paddlenlp_embtune.utils.files.locks import hidden_name
 
 __all__ = ["leftovers", "recover", "recoverable", "swap_into_place", "sweep", "sync_folder", "sync_tree", "temporary_sibling"]
@@ -36,6 +37,9 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTTY}
 """EPERM: some sandboxes return it for unknown calls; if it is genuine, the plain rename fails the same way."""
 
+_SYNCED = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
+"""Windows flushes only what may be written."""
+
 _in_use: set[Path] = set()
 """Temporary folders of this process."""
 
@@ -44,6 +48,8 @@ def exchange(one: Path, other: Path) -> bool:
     """Exchange two paths in one step; return False if the kernel, the C library or the file system cannot."""
     import ctypes
 
+    if sys.platform == "win32":
+        return False
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False
@@ -139,12 +145,12 @@ def sweep(path: Path) -> None:
 def remove_if_dead(file: Path) -> None:
     """Remove a temporary file unless its writer, which keeps it locked, is alive or may be."""
     try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(file, os.O_RDWR | OPEN_FLAGS)
     except OSError:
         return
     try:
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(descriptor)
             file.unlink()
     finally:
         os.close(descriptor)
@@ -170,7 +176,7 @@ def sync_folder(folder: Path) -> None:
 def _sync(path: Path) -> None:
     if path.is_symlink():
         return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, _SYNCED | OPEN_FLAGS)
     try:
         os.fsync(descriptor)
     finally:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import logging
 import os
@@ -25,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paddlenlp_embtune.errors import EmbtuneError
+from paddlenlp_embtune.utils.files.advisory_locks import OPEN_FLAGS, lock_descriptor
 from paddlenlp_embtune.utils.files.os_errors import naming
 
 __all__ = ["WAIT_SECONDS", "exclusive_lock", "hidden_name"]
@@ -118,7 +118,7 @@ def _try(lock: Path) -> int | None:
     while True:
         descriptor = _open(lock)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(descriptor)
             current = _is_current(descriptor, lock)
         except BlockingIOError:
             os.close(descriptor)
@@ -135,7 +135,7 @@ def _try(lock: Path) -> int | None:
 
 
 def _open(lock: Path) -> int:
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = OPEN_FLAGS
     try:
         return os.open(lock, flags | os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
@@ -178,4 +178,5 @@ def _forget() -> None:
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
