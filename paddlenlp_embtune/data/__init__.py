@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         collate as collate,
         joined_weights as joined_weights,
     )
+    from paddlenlp_embtune.data.in_memory import write_examples as write_examples
     from paddlenlp_embtune.data.label_batches import LabelBatchSampler as LabelBatchSampler
     from paddlenlp_embtune.data.masking import (
         MaskedBatch as MaskedBatch,
@@ -67,6 +68,7 @@ else:
             "answers": "ANSWER_FORMATS answer_columns stream_rows write_answers",
             "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate "
             "joined_weights",
+            "in_memory": "write_examples",
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "parquet_parts": "count_parquet_rows parquet_batches",
