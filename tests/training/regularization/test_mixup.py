@@ -36,7 +36,7 @@ class Featured(Small):
 
 def expected_gradients(model: Featured, ids: np.ndarray, spec: MixupSpec) -> dict[str, np.ndarray]:
     """What the first pass should leave, drawing from Paddle's generator as it stands."""
-    generator = np.random.default_rng(int(paddle.randint(0, 2**31 - 1, [1], dtype="int64")))
+    generator = np.random.default_rng(int(paddle.randint(0, 2**31 - 1, [1], dtype="int64").item()))
     share, order = generator.beta(spec.alpha, spec.alpha), generator.permutation(len(ids))
     tokens, labels = paddle.to_tensor(ids), ids[:, 0] % LABELS
     rows = model.embedding(tokens)
