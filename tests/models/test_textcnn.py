@@ -241,6 +241,14 @@ def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, mos
     assert least - 1e-6 <= net.ngram_share.item() <= most + 1e-6
 
 
+def test_a_few_rows_choose_no_share() -> None:
+    net = model(ngram_checked=False)
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (49, 9)))
+    net.eval()
+    net.fit_after_training(lambda: net(ids).numpy(), net._ngram_logits(ids).numpy().argmax(axis=1).tolist())
+    assert net.ngram_share.item() == 0.5
+
+
 def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_would_find() -> None:
     net = model()
     net.eval()
