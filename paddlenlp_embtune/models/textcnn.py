@@ -117,7 +117,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.window = window
         self.filters = filters
         self.num_labels = num_labels
-        self.ngram_buckets = rows
+        self._most_buckets, self.ngram_buckets = ngram_buckets, rows
         self.ngram_checked = ngram_checked
         self.ngram_length = ngram_length
         self.ngram_ratios = ngram_ratios
@@ -174,7 +174,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
                 labels,
                 class_weights=class_weights,
                 row_weights=row_weights,
-                buckets=self._config["ngram_buckets"],
+                buckets=self._most_buckets,
                 longest=self.ngram_length,
                 ratios=self.ngram_ratios,
                 checked=self.ngram_checked,
