@@ -23,7 +23,8 @@ def content(*, padding: float = 0.0, **changes: Any) -> BundleContent:
     table = np.abs(np.random.default_rng(0).normal(size=(31, 5))).astype(np.float32)
     codes = 7919 * np.arange(2, len(characters) + 2)
     table[codes % 30 + 1, 4] = codes  # each bucket is for one of the characters
-    table[0] = padding
+    table[0, :4] = padding
+    table[0, 4] = 0.0
     model.ngram_table.set_value(table)
     tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *characters]))
     options: dict[str, Any] = {
