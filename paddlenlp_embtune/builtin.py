@@ -118,6 +118,7 @@ def embtune_register_group_rules(recipe: Recipe, model: Any) -> list[GroupSpec]:
 @hookimpl
 def embtune_register_callbacks(recipe: Recipe, model: Any, groups: Sequence[Any]) -> list[Any]:
     """Freezing, rows, clipping, health, early stopping and averaging, as far as the recipe asks for them, in this order."""
+    from paddlenlp_embtune.models import TextCNN
     from paddlenlp_embtune.plugin import registry
     from paddlenlp_embtune.training import callbacks, chance_loss, groups_named
 
@@ -149,10 +150,17 @@ def embtune_register_callbacks(recipe: Recipe, model: Any, groups: Sequence[Any]
             )
         )
     if (stop := recipe.early_stopping) is not None:
-        patience = stop.patience_evals or max(4, -(-(recipe.train.epochs or 0) // 3))
+        epochs = recipe.train.epochs or 0
+        to_the_end = isinstance(model, TextCNN) and recipe.schedule.kind in ("linear", "cosine")
+        patience = stop.patience_evals or max(4, epochs if to_the_end else -(-epochs // 3))
+        errors = stop.standard_errors if stop.standard_errors is not None else float(to_the_end)
         waiting = (lambda: freezing.waiting) if freezing is not None else None
         stopping = callbacks.EarlyStoppingCallback.from_spec(
-            stop, patience_evals=patience, waiting=waiting, chance=chance_loss(model, recipe.distill)
+            stop,
+            patience_evals=patience,
+            standard_errors=errors,
+            waiting=waiting,
+            chance=chance_loss(model, recipe.distill),
         )
         made.append(stopping)
     if recipe.average is not None:

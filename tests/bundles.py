@@ -20,8 +20,11 @@ def content(*, padding: float = 0.0, **changes: Any) -> BundleContent:
     characters = sorted({c for text in TEXTS for c in text})
     paddle.seed(1)
     model = TextCNN(vocabulary_size=len(characters) + 2, dimension=8, num_labels=3, filters=6, ngram_buckets=31)
-    table = np.abs(np.random.default_rng(0).normal(size=(31, 4))).astype(np.float32)
-    table[0] = padding
+    table = np.abs(np.random.default_rng(0).normal(size=(31, 5))).astype(np.float32)
+    codes = 7919 * np.arange(2, len(characters) + 2)
+    table[codes % 30 + 1, 4] = codes  # each bucket is for one of the characters
+    table[0, :4] = padding
+    table[0, 4] = 0.0
     model.ngram_table.set_value(table)
     tokenizer = CharTokenizer(Vocabulary(["[PAD]", "[UNK]", *characters]))
     options: dict[str, Any] = {

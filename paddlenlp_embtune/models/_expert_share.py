@@ -12,6 +12,8 @@ from paddlenlp_embtune.models._softmax_regression import label_log_likelihoods
 
 __all__ = ["SHARES", "choose_share"]
 
+_FEWEST_ROWS = 50
+"""Of fewer rows one or two would decide."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -24,7 +26,8 @@ def choose_share(
     """Return the share nearest to a half that is as good as the best, as far as the rows can tell.
 
     A few hundred rows order the shares mostly by chance. A share is as good as the best if it is behind by no more than the
-    standard error of the difference, taken row by row from which of the two is right.
+    standard error of the difference, taken row by row from which of the two is right. Fewer than 50 rows choose nothing: the
+    share is a half.
 
     Args:
         answers: for each of ``SHARES``, the (N, C) logits of the rows.
@@ -35,6 +38,8 @@ def choose_share(
         Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the rule of one standard error; the paired
         difference and the half are ours
     """
+    if len(truth) < _FEWEST_ROWS:
+        return SHARES[len(SHARES) // 2]
     right = [(logits.argmax(axis=1) == truth).astype(np.float64) for logits in answers]
     scores = [score(logits) if score is not None else float(hits.mean()) for logits, hits in zip(answers, right, strict=True)]
     likelihoods = [float(label_log_likelihoods(logits, truth).mean()) for logits in answers]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError
 from paddlenlp_embtune.inference import Attribution
-from paddlenlp_embtune.models._ngram_regression import ngram_codes
+from paddlenlp_embtune.models._ngram_regression import CHECK_MODULUS, ngram_codes
 from paddlenlp_embtune.models.factory import embedding_name
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import PAD_ID
@@ -59,16 +59,18 @@ def _(model: Any) -> Parts:
     """The network, and the regression: the exact logits of each n-gram, in equal parts to its tokens."""
     if not model.ngram_buckets:
         return Parts(through=model)
-    share, table = float(model.ngram_share.item()), model.ngram_table.numpy()
+    share, table, labels = float(model.ngram_share.item()), model.ngram_table.numpy(), model.num_labels
 
     def beside(ids: Ids) -> npt.NDArray[np.float32]:
         spread = np.zeros((len(ids), model.num_labels), np.float32)
         squares = 1e-6
         for later, codes in enumerate(ngram_codes(ids, model.ngram_length)):
             found = table[np.where(ids[later:] != PAD_ID, codes % (len(table) - 1) + 1, PAD_ID)]
-            squares += found[:, -1].sum()
+            if model.ngram_checked:
+                found = np.where((found[:, -1] == codes % CHECK_MODULUS)[:, None], found, 0.0)
+            squares += found[:, labels].sum()
             for place in range(later + 1):
-                spread[place : place + len(found)] += found[:, :-1] / (later + 1)
+                spread[place : place + len(found)] += found[:, :labels] / (later + 1)
         spread *= share / np.sqrt(squares)
         return spread
 

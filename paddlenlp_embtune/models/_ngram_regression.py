@@ -13,13 +13,18 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression, mirrored_penalty, sparse_matrices
 from paddlenlp_embtune.utils.memory import require_memory
 
-__all__ = ["MULTIPLIER", "fit_ngrams", "ngram_codes"]
+__all__ = ["CHECK_MODULUS", "MULTIPLIER", "fit_ngrams", "ngram_codes"]
 
 MULTIPLIER = 7919
+CHECK_MODULUS = 8_388_593
+"""A prime below 2**23. The remainders of an n-gram's number by it and by the buckets tell n-grams apart, and it is exact in
+float32."""
 _INVERSE_REGULARIZATION = 4.0
 _LEAST_SHARE = 0.01
 _LEAST_RATIO = 1e-3
 _MANY_ROWS = 1_000
+_ROOM = 2
+"""Buckets for each n-gram that is known, at least, where so many are allowed."""
 _VECTORS_OF_SOLVER = 25  # L-BFGS keeps ten pairs of steps, and works on a few more
 
 
@@ -32,6 +37,7 @@ def fit_ngrams(
     buckets: int,
     longest: int = 2,
     ratios: bool = True,
+    checked: bool = False,
     answers: npt.NDArray[np.float32] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Fit a logistic regression on hashed n-grams, with the features that TextCNN computes.
@@ -43,13 +49,15 @@ def fit_ngrams(
         labels: N class numbers below C; negative for a row without a label, which needs answers.
         class_weights: (C,) float32, the weight of a labelled row by its class.
         row_weights: (N,) float32, of each row beside that of its class; None for 1. Document frequencies count rows.
-        buckets: rows of the table.
+        buckets: rows of the table; where it is checked the most, of which it takes a power of two with room for the n-grams.
         longest: tokens of the longest n-grams, 1 or more.
+        checked: whether a bucket is for one n-gram alone, the most frequent one, and says which.
         ratios: whether an n-gram weighs by how far it leans to a class, beside its inverse document frequency.
         answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
     Shapes:
         returns: table (buckets, C + 1) float32 and bias (C,) float32. A row of the table is the weights of its n-gram times its
             scale, then its scale squared: inverse document frequency times log-count ratio; zero for n-grams that no row has.
+            Where the table is checked, it is (buckets, C + 2), and ends with the check number of the n-gram.
     Raises:
         MissingDependencyError: scipy is not installed.
         RecipeError: there is no memory for so many buckets.
@@ -64,7 +72,15 @@ def fit_ngrams(
     texts, numbers = _codes(ids, longest)
     if len(ids) >= _MANY_ROWS:
         texts, numbers = _frequent(texts, numbers)
-    used, columns = np.unique(numbers % (buckets - 1) + 1, return_inverse=True)  # bucket 0 stays free for padding
+    known, columns = np.unique(numbers, return_inverse=True)
+    if checked:
+        buckets = min(buckets, max(2, 1 << (_ROOM * len(known) - 1).bit_length()))
+        kept = _one_for_each_bucket(known, np.bincount(columns), buckets)
+        texts, columns = texts[kept[columns]], (np.cumsum(kept) - 1)[columns[kept[columns]]]
+        known = known[kept]
+    used = known % (buckets - 1) + 1  # bucket 0 stays free for padding
+    if not checked:
+        used, columns = np.unique(used[columns], return_inverse=True)
     features = sparse.csr_matrix((np.ones(len(texts)), (texts, columns)), shape=(len(ids), len(used)))
     features.sum_duplicates()
     idf = np.log((1 + len(ids)) / (1 + np.bincount(features.indices, minlength=len(used)))) + 1
@@ -73,9 +89,11 @@ def fit_ngrams(
     lengths = np.sqrt(features @ np.square(scale) + 1e-6)
     features.data *= scale[features.indices] / np.repeat(lengths, np.diff(features.indptr))
     weights, bias = _per_class(features[rows], classes, shares, num_labels)
-    table = np.zeros((buckets, num_labels + 1), np.float32)
-    table[used, :-1] = weights * scale[:, None]
-    table[used, -1] = np.square(scale)
+    table = np.zeros((buckets, num_labels + 1 + checked), np.float32)
+    table[used, :num_labels] = weights * scale[:, None]
+    table[used, num_labels] = np.square(scale)
+    if checked:
+        table[used, -1] = known % CHECK_MODULUS
     return table, bias.astype(np.float32)
 
 
@@ -163,6 +181,15 @@ def _frequent(
     np.maximum.at(last, places, texts)
     kept = (first < last)[places]
     return texts[kept], codes[kept]
+
+
+def _one_for_each_bucket(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], buckets: int) -> npt.NDArray[np.bool_]:
+    """Return which n-grams keep their bucket, (F,): of those that share one, the most frequent."""
+    order = np.lexsort((codes, -counts))
+    _, first = np.unique(codes[order] % (buckets - 1), return_index=True)
+    kept = np.zeros(len(codes), bool)
+    kept[order[first]] = True
+    return kept
 
 
 def _per_class(

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models._expert_share import SHARES, choose_share
-from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
+from paddlenlp_embtune.models._ngram_lookup import ngram_scores
+from paddlenlp_embtune.models._ngram_regression import fit_ngrams
 from paddlenlp_embtune.models.heads import build_head
 from paddlenlp_embtune.utils.memory import require_memory
 from paddlenlp_embtune.utils.schema import require_at_most
@@ -43,7 +44,11 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         num_labels: C.
         filters: F, the width of the convolution, 1 to 65,536.
         window: tokens that a filter sees, 2 to 1,024.
-        ngram_buckets: rows of the table of hashed n-grams, at most 2**24; 0 leaves the regression out.
+        ngram_buckets: most rows of the table of n-grams, at most 2**24; 0 leaves the regression out. A table that is checked
+            has fewer where it needs fewer, twice the n-grams that it knows or more.
+        ngram_rows: rows of the table as fitted, which a bundle states; null for ``ngram_buckets``.
+        ngram_checked: whether a bucket says which n-gram it is for, so that others that fall into it do not count; bundles that
+            do not state it have false.
         ngram_length: tokens of the longest n-grams, 1 to 4; bundles that do not state it have 2.
         ngram_ratios: whether the regression weighs n-grams by how far they lean to a class, beside TF-IDF.
         ngram_share: of the regression in the average, 0 to 1; null chooses it on the development rows.
@@ -69,6 +74,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         filters: int = 384,
         window: int = 3,
         ngram_buckets: int = 262144,
+        ngram_rows: int | None = None,
+        ngram_checked: bool = True,
         ngram_length: int = 3,
         ngram_ratios: bool = True,
         ngram_share: float | None = None,
@@ -78,7 +85,12 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     ) -> None:
         super().__init__()
         _check_options(filters=filters, window=window, ngram_buckets=ngram_buckets, ngram_length=ngram_length)
-        values = vocabulary_size * dimension + window * dimension * filters + (filters + ngram_buckets) * (num_labels + 1)
+        rows = ngram_buckets if ngram_rows is None else ngram_rows
+        if ngram_rows is not None and not 2 <= ngram_rows <= ngram_buckets:
+            raise RecipeError(
+                f"ngram_rows of textcnn is {ngram_rows!r}; expected 2 to ngram_buckets ({ngram_buckets}), or null"
+            )
+        values = vocabulary_size * dimension + window * dimension * filters + (filters + rows) * (num_labels + 2)
         what = f"a textcnn of {filters:,} filters, window {window:,}, {ngram_buckets:,} buckets and width {dimension:,}"
         require_memory(values * 4, what, "lower these", error=RecipeError)
         if ngram_share is not None and not 0.0 <= ngram_share <= 1.0:
@@ -93,6 +105,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             "filters": filters,
             "window": window,
             "ngram_buckets": ngram_buckets,
+            "ngram_rows": ngram_rows,
+            "ngram_checked": ngram_checked,
             "ngram_length": ngram_length,
             "ngram_ratios": ngram_ratios,
             "ngram_share": ngram_share,
@@ -103,7 +117,8 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.window = window
         self.filters = filters
         self.num_labels = num_labels
-        self.ngram_buckets = ngram_buckets
+        self._most_buckets, self.ngram_buckets = ngram_buckets, rows
+        self.ngram_checked = ngram_checked
         self.ngram_length = ngram_length
         self.ngram_ratios = ngram_ratios
         self.token_dropout = token_dropout
@@ -113,7 +128,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         self.head = build_head(head, width=filters, num_labels=num_labels, where="head of textcnn")
         self.dropout = paddle.nn.Dropout(dropout)
         if ngram_buckets:
-            self.register_buffer("ngram_table", paddle.zeros([ngram_buckets, num_labels + 1]))
+            self.register_buffer("ngram_table", paddle.zeros([rows, num_labels + 1 + ngram_checked]))
             self.register_buffer("ngram_bias", paddle.zeros([num_labels]))
             self.register_buffer("ngram_share", paddle.full([1], 0.5 if ngram_share is None else ngram_share))
         self.states_share = ngram_share is not None
@@ -123,9 +138,12 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return dict(self._config)
 
     def complete_config(self, stated: Mapping[str, Any]) -> None:
-        """Make up for what the ``config()`` in an older bundle does not state: such a model has pairs at most."""
+        """Make up for what the ``config()`` in an older bundle does not state: pairs at most, and a table without checks."""
         if "ngram_length" not in stated:
             self.ngram_length = self._config["ngram_length"] = 2
+        if self.ngram_buckets and "ngram_checked" not in stated:
+            self.ngram_checked = self._config["ngram_checked"] = False
+            self.register_buffer("ngram_table", paddle.zeros([self.ngram_buckets, self.num_labels + 1]))
 
     @property
     def hashes_ids(self) -> bool:
@@ -156,12 +174,15 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
                 labels,
                 class_weights=class_weights,
                 row_weights=row_weights,
-                buckets=self.ngram_buckets,
+                buckets=self._most_buckets,
                 longest=self.ngram_length,
                 ratios=self.ngram_ratios,
+                checked=self.ngram_checked,
                 answers=answers,
             )
-            self.ngram_table.set_value(table)
+            self.ngram_buckets = len(table)
+            self._config["ngram_rows"] = len(table) if self.ngram_checked else None
+            self.register_buffer("ngram_table", paddle.to_tensor(table))
             self.ngram_bias.set_value(bias)
 
     def fit_after_training(
@@ -275,27 +296,9 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         return functional.adaptive_max_pool1d(matches.transpose([0, 2, 1]), 1).flatten(1)
 
     def _ngram_logits(self, ids: Any) -> Any:
-        """Logits of the regression, (B, L) to (B, C): weighted n-grams over the length of their vector.
-
-        The table holds the products of weight and inverse document frequency, and in its last column the frequency squared.
-        """
-        rows = paddle.nn.functional.embedding(paddle.concat(self._ngram_buckets_of(ids), axis=1), self.ngram_table).sum(axis=1)
-        length = paddle.sqrt(rows[:, self.num_labels :] + 1e-6)
-        return rows[:, : self.num_labels] / length + self.ngram_bias
-
-    def _ngram_buckets_of(self, ids: Any) -> list[Any]:
-        """The buckets of the n-grams that begin at each place, (B, L) for each n; 0 where they would reach into padding."""
-        # Products with a tensor, not a number: Paddle multiplies integers by a number in float32, which loses digits.
-        multiplier = paddle.full_like(ids, MULTIPLIER)
-        modulus, ones = paddle.full_like(ids, self.ngram_buckets - 1), paddle.ones_like(ids)
-        last, mixed = ids, paddle.multiply(ids, multiplier)
-        codes, present = [mixed], [(ids != 0).astype("int64")]
-        for _ in range(1, self.ngram_length):
-            last = paddle.concat([last[:, 1:], paddle.zeros_like(ids[:, :1])], axis=1)
-            codes.append(mixed + last)
-            present.append((last != 0).astype("int64"))
-            mixed = paddle.multiply(codes[-1], multiplier)
-        return [paddle.multiply(paddle.remainder(code, modulus) + ones, present[place]) for place, code in enumerate(codes)]
+        """Logits of the regression, (B, L) to (B, C)."""
+        scores = ngram_scores(ids, self.ngram_table, num_labels=self.num_labels, longest=self.ngram_length)
+        return scores + self.ngram_bias
 
 
 def _check_options(*, filters: int, window: int, ngram_buckets: int, ngram_length: int) -> None:

@@ -66,14 +66,14 @@ def test_the_record_the_metrics_and_an_evaluation_of_the_bundle_agree(work: Path
 
 def test_the_share_of_the_ngrams_follows_the_metric_that_is_watched() -> None:
     net = TextCNN(vocabulary_size=10, dimension=4, num_labels=2, filters=8, ngram_buckets=16)
-    logits = np.array([[4.0, 0.0], [0.0, 4.0]], dtype=np.float32)
+    logits, truth = np.tile(np.array([[4.0, 0.0], [0.0, 4.0]], dtype=np.float32), (25, 1)), [0, 1] * 25
 
     def logits_of() -> np.ndarray:
         return logits * np.float32(net.ngram_share.item())
 
-    net.fit_after_training(logits_of, [0, 1], score=lambda found: -abs(float(found.max()) / 4 - 0.3))
+    net.fit_after_training(logits_of, truth, score=lambda found: -abs(float(found.max()) / 4 - 0.3))
     assert net.ngram_share.item() == pytest.approx(0.3)
-    net.fit_after_training(logits_of, [0, 1], score=lambda _: 1.0)  # all alike: half and half
+    net.fit_after_training(logits_of, truth, score=lambda _: 1.0)  # all alike: half and half
     assert net.ngram_share.item() == pytest.approx(0.5)
 
 

@@ -141,6 +141,7 @@ FULL: dict[str, Any] = {
         "mode": "min",
         "min_delta": 1e-4,
         "patience_evals": 2,
+        "standard_errors": 1.0,
         "start_delay_evals": 1,
         "divergence_ratio": None,
         "restore_best": False,
@@ -318,6 +319,7 @@ KINDS: list[tuple[list[Any], dict[str, list[str]]]] = [
     ([0, -1, 1.5, "3"], {"train": ["epochs", "batch_size", "eval_batch_size"]}),
     ([-0.1, 1.1, INF, None], {"train": ["class_balance"]}),
     ([0, -1, INF, "3"], {"early_stopping": ["patience_evals"]}),
+    ([-0.1, INF], {"early_stopping": ["standard_errors"]}),
     ([0, -1, INF], {"health": ["every_epochs"], "freeze": ["unfreeze_at_epoch"]}),
 ]
 ILLEGAL |= {f"{spec}.{key}": values for values, specs in KINDS for spec, keys in specs.items() for key in keys}

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 
 from paddlenlp_embtune.models import set_embedding
+from paddlenlp_embtune.models._ngram_regression import CHECK_MODULUS
 from paddlenlp_embtune.models.textcnn import TextCNN
 
 
@@ -19,8 +20,11 @@ def model(**options: Any) -> TextCNN:
     table[0] = 0.0
     set_embedding(built, table)
     if built.ngram_buckets:
-        weights = np.random.default_rng(1).normal(size=(17, 4)).astype(np.float32)
+        weights = np.random.default_rng(1).normal(size=(17, 4 + built.ngram_checked)).astype(np.float32)
         weights[:, 3] = np.abs(weights[:, 3])
+        if built.ngram_checked:
+            for token in range(1, 40):  # each bucket is for one of them
+                weights[token * 7919 % 16 + 1, 4] = token * 7919 % CHECK_MODULUS
         weights[0] = 0.0
         built.ngram_table.set_value(weights)
         built.ngram_bias.set_value(np.array([0.1, 0.2, 0.3], dtype=np.float32))
@@ -41,7 +45,9 @@ def by_hand(net: TextCNN, ids: list[int]) -> np.ndarray:
     triples = zip(ids, ids[1:], ids[2:], strict=False)
     codes = [token * 7919 for token in ids] + [a * 7919 + b for a, b in itertools.pairwise(ids)]
     codes += [(a * 7919 + b) * 7919 + c for a, b, c in triples] if net.ngram_length == 3 else []
-    rows = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]].sum(axis=0)
+    looked_up = net.ngram_table.numpy().astype(np.float64)[[code % (net.ngram_buckets - 1) + 1 for code in codes]]
+    own = looked_up[:, 4] == np.array(codes) % CHECK_MODULUS if net.ngram_checked else np.ones(len(codes), bool)
+    rows = looked_up[own].sum(axis=0)
     regression = rows[:3] / np.sqrt(rows[3] + 1e-6) + net.ngram_bias.numpy()
     share = net.ngram_share.item()
     return network * (1 - share) + regression * share

@@ -16,7 +16,6 @@ from sklearn.preprocessing import normalize
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import HostError, RecipeError
 from paddlenlp_embtune.models import build_model, load_layer, set_embedding
-from paddlenlp_embtune.models._ngram_regression import fit_ngrams
 from paddlenlp_embtune.models.textcnn import TextCNN
 from paddlenlp_embtune.text import pad
 from paddlenlp_embtune.utils.safetensors_io import write_safetensors_file
@@ -140,6 +139,8 @@ def test_a_hook_on_a_layer_changes_the_features_of_fast_steps_too(name: str) -> 
         {"filters": 0},
         {"window": 1},
         {"ngram_buckets": 1},
+        {"ngram_rows": 1},
+        {"ngram_rows": 300_000},
         {"ngram_length": 0},
         {"ngram_length": 5},
         {"dropout": 1.0},
@@ -161,7 +162,8 @@ def test_a_table_of_another_shape_is_refused() -> None:
         set_embedding(model(), np.zeros((41, 6), dtype=np.float32))
 
 
-def test_the_regression_is_the_one_that_scikit_learn_fits_on_weighted_tf_idf() -> None:
+@pytest.mark.parametrize("checked", [False, True])
+def test_the_regression_is_the_one_that_scikit_learn_fits_on_weighted_tf_idf(checked: bool) -> None:
     generator = np.random.default_rng(0)
     # No token twice in a text: there the two ways to measure the length of a vector agree.
     ids = [generator.permutation(np.arange(1, 40))[: generator.integers(2, 12)].tolist() for _ in range(300)]
@@ -175,13 +177,13 @@ def test_the_regression_is_the_one_that_scikit_learn_fits_on_weighted_tf_idf() -
     ratios = np.maximum(np.abs(np.log(shares) - np.log(others)).max(axis=0), 1e-3)
     features = normalize(counted.multiply(ratios / np.sqrt(np.square(ratios).mean())))
     reference = LogisticRegression(C=4.0, max_iter=2000).fit(features, labels).decision_function(features)
-    table, bias = fit_ngrams(ids, labels, class_weights=np.ones(3, dtype=np.float32), buckets=4_000_037, longest=3)
-    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_buckets=4_000_037)
-    net.ngram_table.set_value(table)
-    net.ngram_bias.set_value(bias)
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=3, filters=2, ngram_checked=checked, ngram_buckets=4_000_037)
+    net.fit_before_training(ids, labels, class_weights=np.ones(3, dtype=np.float32))
     found = net._ngram_logits(paddle.to_tensor(pad(ids))).numpy()
-    np.testing.assert_allclose(found, reference, atol=3e-2)
-    assert (found.argmax(1) == reference.argmax(1)).mean() > 0.99
+    if not checked:
+        np.testing.assert_allclose(found, reference, atol=3e-2)
+    # A table that is checked is smaller, and leaves out n-grams that fall into the bucket of another one.
+    assert (found.argmax(1) == reference.argmax(1)).mean() > (0.95 if checked else 0.99)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -193,6 +195,27 @@ def test_the_regression_alone_learns_what_single_tokens_tell(classes: int) -> No
     net.fit_before_training(ids, labels, class_weights=np.ones(classes, dtype=np.float32))
     found = net._ngram_logits(paddle.to_tensor(pad(ids))).numpy().argmax(1)
     assert (found == labels).mean() > (0.95 if classes == 2 else 0.6)
+
+
+def test_n_grams_that_the_rows_do_not_have_count_for_nothing_in_a_full_table() -> None:
+    generator = np.random.default_rng(0)
+    ids = [generator.integers(1, 20, 6).tolist() for _ in range(200)]
+    labels = [int(text[0] > 9) for text in ids]
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=2, filters=2, ngram_length=1, ngram_buckets=64)
+    net.fit_before_training(ids, labels, class_weights=np.ones(2, dtype=np.float32))
+    assert net.ngram_buckets == net.config()["ngram_rows"] == len(net.ngram_table) == 64  # the least with room for twice 19
+    known, strange = (net._ngram_logits(paddle.to_tensor([text])).numpy() for text in ([3, 12], [3, 12, 25, 31, 22]))
+    np.testing.assert_array_equal(known, strange)
+
+
+def test_a_table_with_more_n_grams_than_buckets_keeps_the_frequent_ones() -> None:
+    ids = [[1, 2, 3, 4, 5, 6, 7, 8, 9], *([4, 6] for _ in range(9)), *([5, 6] for _ in range(9))]
+    labels = [0, *[0] * 9, *[1] * 9]
+    net = TextCNN(vocabulary_size=40, dimension=4, num_labels=2, filters=2, ngram_buckets=8)
+    net.fit_before_training(ids, labels, class_weights=np.ones(2, dtype=np.float32))
+    assert len(net.ngram_table) == 8
+    found = net._ngram_logits(paddle.to_tensor([[4, 6], [5, 6]])).numpy().argmax(axis=1)
+    assert found.tolist() == [0, 1]
 
 
 def test_training_leaves_the_regression_alone_and_sees_the_network_alone() -> None:
@@ -207,7 +230,7 @@ def test_training_leaves_the_regression_alone_and_sees_the_network_alone() -> No
 
 @pytest.mark.parametrize(("truth_of", "least", "most"), [("network", 0.0, 0.3), ("regression", 0.7, 1.0)])
 def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, most: float) -> None:
-    net = model()
+    net = model(ngram_checked=False)
     ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (200, 9)))
     net.train()
     net.dropout.p, net.token_dropout = 0.0, 0.0
@@ -216,6 +239,14 @@ def test_the_share_goes_to_whoever_knows_better(truth_of: str, least: float, mos
     known = network if truth_of == "network" else net._ngram_logits(ids).numpy()
     net.fit_after_training(lambda: net(ids).numpy() * 5, known.argmax(axis=1).tolist())
     assert least - 1e-6 <= net.ngram_share.item() <= most + 1e-6
+
+
+def test_a_few_rows_choose_no_share() -> None:
+    net = model(ngram_checked=False)
+    ids = paddle.to_tensor(np.random.default_rng(0).integers(1, 40, (49, 9)))
+    net.eval()
+    net.fit_after_training(lambda: net(ids).numpy(), net._ngram_logits(ids).numpy().argmax(axis=1).tolist())
+    assert net.ngram_share.item() == 0.5
 
 
 def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_would_find() -> None:
@@ -241,11 +272,13 @@ def test_the_share_is_found_in_one_pass_and_is_the_one_that_a_pass_for_each_woul
         np.testing.assert_array_equal(np.concatenate([net(batch).numpy() for batch in batches]), logits)
 
 
-def test_a_model_of_an_older_bundle_reads_pairs_alone(tmp_path: Path) -> None:
-    net = model(ngram_length=2)
+def test_a_model_of_an_older_bundle_reads_pairs_alone_and_counts_all_n_grams_of_a_bucket(tmp_path: Path) -> None:
+    net = model(ngram_length=2, ngram_checked=False)
     arrays = {key: value.numpy() for key, value in net.state_dict().items()}
     write_safetensors_file(tmp_path / "weights.safetensors", arrays)
-    config = {name: value for name, value in net.config().items() if name != "ngram_length"}
+    config = {
+        name: value for name, value in net.config().items() if name not in ("ngram_length", "ngram_checked", "ngram_rows")
+    }
     (tmp_path / "model.json").write_text(json.dumps({"name": "textcnn", "config": config}))
     read = load_layer(tmp_path)
     ids = [3, 4, 3, 29, 8]

@@ -35,11 +35,15 @@ class StopReason(enum.Enum):
 class EarlyStoppingCallback(EmbtuneCallback):
     """Watches one evaluation metric and the training loss; keeps the best weights and puts them back when training ends.
 
+    With ``standard_errors``, the best weights are the last ones that are as good as the best, as far as the rows can tell.
+
     Args:
         metric: name of an evaluation metric, with or without ``eval_``.
         mode: ``max`` or ``min``.
         min_delta: an improvement counts when it is larger than this.
         patience_evals: stop after this many evaluations without improvement.
+        standard_errors: by how many of them an evaluation may be behind the best, and still be as good; 0 for metrics below 0
+            or above 1, and without a Trainer that has development rows.
         start_delay_evals: the first so many evaluations never count against patience.
         waiting: tells whether groups still wait for their release; evaluations until then count neither against patience nor
             for the delay. None means never.
@@ -58,6 +62,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         mode: str,
         min_delta: float = 0.0,
         patience_evals: int = 4,
+        standard_errors: float = 0.0,
         start_delay_evals: int = 0,
         waiting: Callable[[], bool] | None = None,
         divergence_ratio: float | None = 5.0,
@@ -71,6 +76,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
             mode=mode,
             min_delta=min_delta,
             patience_evals=patience_evals,
+            standard_errors=standard_errors,
             start_delay_evals=start_delay_evals,
             divergence_ratio=divergence_ratio,
             restore_best=restore_best,
@@ -86,6 +92,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
         )
         self._delay_left = start_delay_evals
         self._loss = LossMonitor(divergence_ratio, chance=chance)
+        self._rows = 0
+        self._kept_value: float | None = None
         self._best: dict[str, Any] = {}
         self._finished = False
         self._held = False
@@ -97,13 +105,15 @@ class EarlyStoppingCallback(EmbtuneCallback):
         spec: EarlyStoppingSpec,
         *,
         patience_evals: int,
+        standard_errors: float = 0.0,
         waiting: Callable[[], bool] | None = None,
         chance: float = LEAST_CHANCE,
     ) -> EarlyStoppingCallback:
-        """Build the callback that a recipe asks for, with the patience that follows from its number of epochs."""
+        """Build the callback that a recipe asks for, with the patience and the errors that follow from its model and epochs."""
         names = ("mode", "min_delta", "start_delay_evals", "divergence_ratio", "restore_best")
         fields = {name: getattr(spec, name) for name in names}
-        return cls(spec.metric, patience_evals=patience_evals, waiting=waiting, chance=chance, **fields)
+        fields |= {"patience_evals": patience_evals, "standard_errors": standard_errors}
+        return cls(spec.metric, waiting=waiting, chance=chance, **fields)
 
     @property
     def best_value(self) -> float | None:
@@ -118,6 +128,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
     def setup(self, context: TrainingContext) -> None:
         """Have the Trainer ask about a loss that is not finite, where it would raise or take it into the weights."""
         super().setup(context)
+        dataset = context.trainer.eval_dataset
+        self._rows = 0 if dataset is None else len(getattr(dataset, "truth", dataset))
         compat.catch_invalid_loss(context.trainer, lambda loss: self.take_invalid_loss(loss, context.state))
 
     def settings(self) -> Mapping[str, Any]:
@@ -130,7 +142,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         self._watch = MetricMonitor(self._watch.spec)
         self._loss = LossMonitor(self._loss.ratio, chance=self._loss.chance)
         self._delay_left, self.stop_reason = self.spec.start_delay_evals, None
-        self.best_step, self.best_epoch, self._best = 0, 0.0, {}
+        self.best_step, self.best_epoch, self._kept_value, self._best = 0, 0.0, None, {}
         super().on_train_begin(args, state, control, **kwargs)
         self._finished = False
         self._over = self.stop_reason is not None
@@ -182,8 +194,8 @@ class EarlyStoppingCallback(EmbtuneCallback):
         if broken is not None:
             return self._stop(control, StopReason.NOT_FINITE, state, parameter=broken)
         improved = self._watch.update(value)
-        if improved:
-            self.best_step, self.best_epoch = int(state.global_step), float(state.epoch or 0.0)
+        if improved or self._is_as_good(value):
+            self.best_step, self.best_epoch, self._kept_value = int(state.global_step), float(state.epoch or 0.0), value
             if self.spec.restore_best:
                 self._best = {name: tensor.clone() for name, tensor in kwargs["model"].state_dict().items()}
         counts = not self._held and self._delay_left == 0
@@ -205,6 +217,13 @@ class EarlyStoppingCallback(EmbtuneCallback):
             return self._stop(control, StopReason.NO_IMPROVEMENT, state, metric=self.metric, value=value)
         return control
 
+    def _is_as_good(self, value: float) -> bool:
+        """Whether a value is behind the best by no more than what the development rows leave open."""
+        best = self.best_value
+        if best is None or not self.spec.standard_errors or not self._rows or self.metric == "eval_loss" or not 0 <= best <= 1:
+            return False
+        return abs(best - value) <= self.spec.standard_errors * math.sqrt(best * (1 - best) / self._rows)
+
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put the best weights back."""
         self._finished = True
@@ -212,7 +231,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
             return
         for name, tensor in kwargs["model"].state_dict().items():
             tensor.set_value(self._best[name])
-        self.record.write("restored", step=self.best_step, epoch=self.best_epoch, metric=self.metric, value=self.best_value)
+        self.record.write("restored", step=self.best_step, epoch=self.best_epoch, metric=self.metric, value=self._kept_value)
 
     def _stop(self, control: Any, reason: StopReason, state: Any, **evidence: Any) -> Any:
         control.should_training_stop = True
@@ -231,6 +250,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
             **self._watch.state(),
             "best_step": self.best_step,
             "best_epoch": self.best_epoch,
+            "kept_value": self._kept_value,
             "delay_left": self._delay_left,
             "loss": self._loss.state(),
             "stop_reason": self.stop_reason.value if self.stop_reason is not None else None,
@@ -241,6 +261,7 @@ class EarlyStoppingCallback(EmbtuneCallback):
         """Continue counting where the checkpoint left off."""
         self._watch.load_state(state)
         self.best_step, self.best_epoch = state["best_step"], state["best_epoch"]
+        self._kept_value = state.get("kept_value", self._watch.best)
         self._delay_left = state["delay_left"]
         if "loss" in state:  # not in a checkpoint of a version that went by the first loss alone
             self._loss.load_state(state["loss"])

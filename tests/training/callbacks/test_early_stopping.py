@@ -151,6 +151,35 @@ def test_the_first_evaluations_do_not_count_against_patience(delay: int, stops_a
     assert (callback.best_value, callback.best_step) == (0.5, 1)
 
 
+@pytest.mark.parametrize(
+    ("metric", "errors", "scores", "kept"),
+    [
+        ("score", 0.0, (0.8, 0.9, 0.89, 0.5), 2),
+        ("score", 1.0, (0.8, 0.9, 0.89, 0.5), 3),  # with 32 rows an error is 0.053
+        ("score", 1.0, (0.8, 0.9, 0.86, 0.85), 4),
+        ("score", 1.0, (0.8, 0.9, 0.84, 0.93), 4),
+        ("score", 1.0, (0.6, 0.9, 0.7, 0.6), 2),
+        ("score", 1.0, (8.0, 9.0, 8.99, 5.0), 2),  # no share of rows
+        ("loss", 9.0, (0.5, 0.4, 0.41, 0.42), 2),
+    ],
+)
+def test_the_last_evaluation_that_is_as_good_as_the_best_counts(
+    tmp_path: Path, metric: str, errors: float, scores: tuple[float, ...], kept: int
+) -> None:
+    steps = States()
+    trainer = scored(tmp_path, lambda step: 0.0, steps, num_train_epochs=4)
+    trainer.compute_metrics = lambda _: {metric: scores[int(trainer.state.global_step) // STEPS - 1]}
+    mode = "min" if metric == "loss" else "max"
+    assert len(trainer.eval_dataset) == 32
+    stop = {"metric": metric, "mode": mode, "standard_errors": errors, "patience_evals": 9}
+    record = embtune.attach(trainer, recipe(stop))
+    trainer.train()
+    (restored,) = record.of("restored")
+    assert (restored["step"], restored["value"]) == (kept * STEPS, scores[kept - 1])
+    assert stop_of(trainer).best_value == (min if metric == "loss" else max)(scores)
+    assert_equal(state_of(trainer.model), steps.states[kept * STEPS])
+
+
 @pytest.mark.parametrize(("delay", "stops_at"), [(0, 4), (1, 5)])
 def test_evaluations_before_the_release_do_not_count(tmp_path: Path, delay: int, stops_at: int) -> None:
     trainer = scored(tmp_path, lambda step: 0.5, num_train_epochs=8)
