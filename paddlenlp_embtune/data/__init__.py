@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
     )
+    from paddlenlp_embtune.data.pairs import Pairs as Pairs, read_pairs as read_pairs
     from paddlenlp_embtune.data.readers import (
         Examples as Examples,
         ReadOptions as ReadOptions,
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
         hold_out as hold_out,
         text_key as text_key,
     )
+    from paddlenlp_embtune.data.vector_files import (
+        VECTOR_FILES as VECTOR_FILES,
+        check_vector_file as check_vector_file,
+        write_text_vectors as write_text_vectors,
+    )
     from paddlenlp_embtune.data.windowed_dataset import (
         dataset_from_tokenized as dataset_from_tokenized,
         encode_texts as encode_texts,
@@ -64,12 +70,14 @@ else:
             "joined_weights",
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
+            "pairs": "Pairs read_pairs",
             "readers": "Examples ReadOptions read_examples",
             "recombination": "recombine_texts",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",
             "validation": "DataReport check_cleaning check_examples discover_labels hold_out text_key",
+            "vector_files": "VECTOR_FILES check_vector_file write_text_vectors",
             "windowed_dataset": "dataset_from_tokenized encode_texts",
         },
     )

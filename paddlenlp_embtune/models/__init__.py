@@ -62,6 +62,10 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
+    from paddlenlp_embtune.models.vectors_beside_logits import (
+        LogitsAndVectors as LogitsAndVectors,
+        vector_output as vector_output,
+    )
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -83,6 +87,7 @@ else:
             "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
+            "vectors_beside_logits": "LogitsAndVectors vector_output",
             "wrappers": "fill_network",
         },
     )

@@ -59,6 +59,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     """
 
     embedding_parameter = "embedding.weight"
+    pooling = "max"
 
     def __init__(
         self,
