@@ -29,6 +29,12 @@ if TYPE_CHECKING:
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
     )
+    from paddlenlp_embtune.data.mined_rows import MinedRows as MinedRows
+    from paddlenlp_embtune.data.pair_batches import (
+        PairBatchSampler as PairBatchSampler,
+        encode_pairs as encode_pairs,
+        split_role as split_role,
+    )
     from paddlenlp_embtune.data.pairs import Pairs as Pairs, read_pairs as read_pairs
     from paddlenlp_embtune.data.readers import (
         Examples as Examples,
@@ -70,6 +76,8 @@ else:
             "joined_weights",
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
+            "mined_rows": "MinedRows",
+            "pair_batches": "PairBatchSampler encode_pairs split_role",
             "pairs": "Pairs read_pairs",
             "readers": "Examples ReadOptions read_examples",
             "recombination": "recombine_texts",

@@ -49,6 +49,17 @@ if TYPE_CHECKING:
         PretrainedClassifier as PretrainedClassifier,
         classifier_on as classifier_on,
     )
+    from paddlenlp_embtune.models.retrieval_losses import (
+        cosent_loss as cosent_loss,
+        cosine_loss as cosine_loss,
+        labelled_loss as labelled_loss,
+        paired_cosines as paired_cosines,
+        ranking_loss as ranking_loss,
+        semi_hard_triplet_loss as semi_hard_triplet_loss,
+        triplet_loss as triplet_loss,
+        twin_loss as twin_loss,
+        with_dimensions as with_dimensions,
+    )
     from paddlenlp_embtune.models.self_training import (
         PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
         PseudoLabels as PseudoLabels,
@@ -84,6 +95,10 @@ else:
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",
             "sentence_vectors": "LayerVectors SentenceVectors prefix_ids sentence_vectors_of",
+            "retrieval_losses": (
+                "cosent_loss cosine_loss labelled_loss paired_cosines ranking_loss semi_hard_triplet_loss triplet_loss "
+                "twin_loss with_dimensions"
+            ),
             "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
