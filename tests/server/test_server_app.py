@@ -77,7 +77,7 @@ def test_models_tell_what_they_are(app: FastAPI, predictor: Predictor) -> None:
         "thresholds": None,
         "engine": "onnxruntime",
         "precision": "fp32",
-        "dimensions": None,
+        "dimensions": 160,
         "fingerprint": hashlib.sha256((FINANCE / "bundle" / "bundle.json").read_bytes()).hexdigest(),
     }
     assert [model["name"] for model in ask(app, "/v1/models").json()["models"]] == ["finance"]

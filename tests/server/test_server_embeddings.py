@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from paddlenlp_embtune.export import write_bundle
+from paddlenlp_embtune.export import bundle_writer, write_bundle
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.server import create_app
 from tests import bundles
@@ -74,7 +75,8 @@ def test_bad_requests_are_refused(small: FastAPI, body: dict[str, Any], status: 
     assert message in error(answer)[2]
 
 
-def test_a_bundle_without_vectors_is_refused_with_the_next_step(app: FastAPI) -> None:
-    answer = ask(app, "/v1/models/finance/embed", json={"text": "a"})
+def test_a_bundle_without_vectors_is_refused_with_the_next_step(embedder: Predictor, tmp_path: Path) -> None:
+    old = bundle_writer.reseal(embedder.bundle, tmp_path / "old", sentence_vectors=None)
+    answer = ask(create_app(settings(models={"small": str(old.path)})), OURS, json={"text": "a"})
     assert error(answer)[:2] == (409, "no_vectors")
     assert "embtune export" in error(answer)[2]
