@@ -26,7 +26,7 @@ Ids = Sequence[Sequence[int]]
 class HardNegativesCallback(EmbtuneCallback):
     """Finds, when an epoch begins, the nearest rows of other groups for each row, by the model as it is then.
 
-    What was found travels with a checkpoint, so that a run that continues within an epoch goes on with the same rows.
+    What was found travels with a checkpoint, so that a run that is resumed within an epoch has the same rows.
 
     Args:
         queries: ids of N texts.
@@ -55,7 +55,7 @@ class HardNegativesCallback(EmbtuneCallback):
         return {"epoch": self._epoch} if self._mined.rows is None else {"epoch": self._epoch, "rows": self._mined.rows}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with the rows of the epoch that was interrupted."""
+        """Take the rows of the epoch that was interrupted."""
         self._epoch = int(state["epoch"])
         self._mined.rows = np.asarray(state["rows"], dtype=np.int64) if "rows" in state else None
 
