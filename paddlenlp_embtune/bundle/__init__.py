@@ -23,13 +23,19 @@ if TYPE_CHECKING:
         Manifest as Manifest,
         ParityRecord as ParityRecord,
         QuantizedProgram as QuantizedProgram,
+        VectorOutput as VectorOutput,
     )
     from paddlenlp_embtune.bundle.manifest_seal import (
         SCHEMA_VERSION as SCHEMA_VERSION,
         read_sealed as read_sealed,
         sealed_text as sealed_text,
     )
-    from paddlenlp_embtune.bundle.reader import INPUT_NAME as INPUT_NAME, OUTPUT_NAME as OUTPUT_NAME, Bundle as Bundle
+    from paddlenlp_embtune.bundle.reader import (
+        INPUT_NAME as INPUT_NAME,
+        OUTPUT_NAME as OUTPUT_NAME,
+        VECTORS_NAME as VECTORS_NAME,
+        Bundle as Bundle,
+    )
     from paddlenlp_embtune.bundle.snapshot import (
         MANIFEST as MANIFEST,
         generation_of as generation_of,
@@ -47,8 +53,8 @@ else:
                 "write_embedding"
             ),
             "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
-            "manifest": "Calibration Manifest ParityRecord QuantizedProgram",
-            "reader": "Bundle INPUT_NAME OUTPUT_NAME",
+            "manifest": "Calibration Manifest ParityRecord QuantizedProgram VectorOutput",
+            "reader": "Bundle INPUT_NAME OUTPUT_NAME VECTORS_NAME",
             "snapshot": "MANIFEST generation_of read_one_generation",
             "tokenizer_spec": "tokenizer_steps",
             "vocabulary_check": "token_metadata",

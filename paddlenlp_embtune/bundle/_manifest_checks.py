@@ -45,6 +45,8 @@ def check_values(manifest: Manifest) -> None:
     for label in labels:
         _require(bool(label.strip()) and _is_encodable(label), "labels", label, "texts with a visible character")
     _require(bool(manifest.engines), "engines", manifest.engines, "one or more")
+    if (output := manifest.sentence_vectors) is not None:
+        _require(1 <= output.width <= _MAX_LENGTH, "sentence_vectors.width", output.width, f"1 to {_MAX_LENGTH:,}")
     for engine, files in manifest.engines.items():
         _require(bool(engine) and bool(files), "engines", {engine: files}, "one file or more for each engine")
     for precision, program in manifest.quantized.items():

@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.bundle._manifest_checks import check_values
 from paddlenlp_embtune.text import WindowSpec
 
-__all__ = ["Calibration", "Manifest", "ParityRecord", "QuantizedProgram"]
+__all__ = ["Calibration", "Manifest", "ParityRecord", "QuantizedProgram", "VectorOutput"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class ParityRecord:
         batches: batches compared, of mixed sizes and lengths.
         same_labels: whether every row got the same label.
         temperature: that the logits were divided by; at a lower one, a difference counts for more.
+        max_vector_difference: the largest absolute difference of a value of a text's vector, scaled to length 1; None where
+            the engine gives no vectors.
     """
 
     max_probability_difference: float
@@ -31,6 +33,21 @@ class ParityRecord:
     batches: int
     same_labels: bool
     temperature: float = 1.0
+    max_vector_difference: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VectorOutput:
+    """The vectors of texts that the programs of a bundle give beside the logits, as they are before any normalization.
+
+    Args:
+        width: values of a vector.
+        pooling: what makes one vector of the tokens' ones: ``max`` (the best match of each filter of a text CNN), ``mean``,
+            ``first`` (the first token), ``pooler`` (the encoder's own layer on it), or empty for a model of a plugin.
+    """
+
+    width: int
+    pooling: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +67,8 @@ class QuantizedProgram:
             measured, as of fp16 without a GPU.
         processor: where the speed was measured.
         tolerance: how much accuracy it was allowed to lose.
+        vector_cosine: mean cosine between the vectors of the rows and those of fp32; None where the program gives none.
+        vector_neighbours: share of the rows whose nearest other row by these vectors is the one that it is in fp32.
     """
 
     file: str
@@ -66,6 +85,8 @@ class QuantizedProgram:
     speedup: float | None
     processor: str
     tolerance: float
+    vector_cosine: float | None = None
+    vector_neighbours: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,6 +141,7 @@ class Manifest:
         thresholds: an answer of a label with a lower score is no answer; labels that are not named always are.
         calibration: how temperature and thresholds were found; None if they were not.
         quantized: programs of lower precision by its name.
+        sentence_vectors: what the programs give beside the logits; None where they give no vectors of texts.
         engines: files of each engine.
         parity: for each engine, the proof that it agrees with the live model.
         metrics: figures on the development rows.
@@ -143,6 +165,7 @@ class Manifest:
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     calibration: Calibration | None = None
     quantized: Mapping[str, QuantizedProgram] = dataclasses.field(default_factory=dict)
+    sentence_vectors: VectorOutput | None = None
     engines: Mapping[str, tuple[str, ...]]
     parity: Mapping[str, ParityRecord]
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -22,10 +22,11 @@ from paddlenlp_embtune.utils.files.atomic_io import sha256_of
 from paddlenlp_embtune.utils.json_yaml import parse_json, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, to_plain
 
-__all__ = ["INPUT_NAME", "OUTPUT_NAME", "Bundle"]
+__all__ = ["INPUT_NAME", "OUTPUT_NAME", "VECTORS_NAME", "Bundle"]
 
 INPUT_NAME = "input_ids"
 OUTPUT_NAME = "logits"
+VECTORS_NAME = "vectors"
 _MOST_BYTES = 16 << 20
 
 
@@ -144,6 +145,29 @@ class Bundle:
             f"the bundle {self.path} has no files for the engine {engine!r}; {expected_names(engine, self.manifest.engines)}; "
             f"add them with: embtune export {self.path} --engine {engine}"
         )
+
+    def vector_width(self, engine: str, precision: str) -> int:
+        """Return the values of a text's vector, where an engine is proven to give vectors.
+
+        Raises:
+            BundleError: the bundle was written without vectors, or this engine or precision gives none.
+        """
+        manifest, width = self.manifest, 0
+        if manifest.sentence_vectors is not None:
+            width = manifest.sentence_vectors.width
+        program, proof = manifest.quantized.get(precision), manifest.parity.get(engine)
+        if precision != "fp32" and program is not None and program.vector_cosine is None and width:
+            raise BundleError(
+                f"the {precision} program of the bundle {self.path} gives no sentence vectors; make it again with: "
+                f"embtune quantize {self.path} --data dev.tsv, or use precision='fp32'"
+            )
+        if not width or (engine != "paddle" and (proof is None or proof.max_vector_difference is None)):
+            raise BundleError(
+                f"the programs of the bundle {self.path} for the engine {engine!r} give no sentence vectors: they were written "
+                f"by an earlier release, or the model has no such vectors; write them again with: embtune export {self.path} "
+                f"--engine {engine if engine != 'paddle' else 'onnxruntime'}"
+            )
+        return width
 
     def quantized_file(self, precision: str) -> Path | None:
         """Return the program of a precision, None for ``fp32``.

@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.config.recipe import Recipe as Recipe
     from paddlenlp_embtune.config.regularization import RegularizationSpec as RegularizationSpec
+    from paddlenlp_embtune.config.retrieval import (
+        RETRIEVAL_LOSSES as RETRIEVAL_LOSSES,
+        SCORED_LOSSES as SCORED_LOSSES,
+        RetrievalSpec as RetrievalSpec,
+    )
     from paddlenlp_embtune.config.self_training import SelfTrainingSpec as SelfTrainingSpec
     from paddlenlp_embtune.config.training import PRECISIONS as PRECISIONS, TrainSpec as TrainSpec
 else:
@@ -70,6 +75,7 @@ else:
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",
             "recipe": "Recipe",
             "regularization": "RegularizationSpec",
+            "retrieval": "RETRIEVAL_LOSSES SCORED_LOSSES RetrievalSpec",
             "self_training": "SelfTrainingSpec",
             "training": "PRECISIONS TrainSpec",
         },

@@ -20,6 +20,7 @@ from paddlenlp_embtune.config.model import ModelSpec, is_folder
 from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, LayerwiseSpec, PlateauSpec, ScheduleSpec
 from paddlenlp_embtune.config.regularization import AdversarialSpec, RegularizationSpec
+from paddlenlp_embtune.config.retrieval import RetrievalSpec
 from paddlenlp_embtune.config.self_training import SelfTrainingSpec
 from paddlenlp_embtune.config.training import ExportSpec, SparseSpec, TrainSpec
 from paddlenlp_embtune.errors import RecipeError
@@ -48,6 +49,7 @@ __all__ = [
     "PlateauSpec",
     "Recipe",
     "RegularizationSpec",
+    "RetrievalSpec",
     "RowsSpec",
     "ScheduleSpec",
     "SelfTrainingSpec",
@@ -67,6 +69,7 @@ _PATHS = {
     "vectors": ("source", "tokens"),
     "model": ("start", "encoder"),
     "distill": ("teacher", "unlabelled", "answers"),
+    "retrieval": ("pairs",),
     "self_training": ("unlabelled",),
 }
 
@@ -95,6 +98,7 @@ class Recipe:
         tuning: of the encoder: ``auto`` chooses by the rows a label and says why, ``contrastive`` takes pairs of rows, ``full``
             tunes a classifier; None does what the part ``contrastive`` says. The run's own recipe states what was chosen.
         contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
+        retrieval: None tunes a classifier; otherwise the vectors of texts are tuned, and a regression fitted to them.
         self_training: None learns from labelled rows alone.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
@@ -125,6 +129,7 @@ class Recipe:
     distill: DistillSpec | None = None
     tuning: str | None = None
     contrastive: ContrastiveSpec | None = None
+    retrieval: RetrievalSpec | None = None
     self_training: SelfTrainingSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
@@ -157,32 +162,38 @@ class Recipe:
             open_choice = self.tuning != FULL and self.self_training is not None
             require(not open_choice, "tuning", self.tuning, "full beside self_training")
         if self.contrastive is not None:
-            self._check_contrastive()
+            encoder = self.model.encoder
+            require(encoder is not None, "model.encoder", encoder, "an encoder beside contrastive")
+            self._check_vectors_tuned("contrastive")
+        if self.retrieval is not None:
+            _refuse_both("retrieval", "contrastive", self.contrastive is not None, "both say how vectors are tuned")
+            _refuse_both("retrieval", "tuning", self.tuning is not None, "it is about classifiers")
+            self._check_vectors_tuned("retrieval")
         if self.self_training is not None:
             encoder = self.model.encoder
             require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
 
-    def _check_contrastive(self) -> None:
-        """Refuse what a loss over pairs of rows and a regression have no place for."""
-        encoder, head = self.model.encoder, self.model.options.get("head", "linear")
-        require(encoder is not None, "model.encoder", encoder, "an encoder beside contrastive")
-        require(head == "linear", "model.options.head", head, "linear beside contrastive, which fits a regression")
-        require(self.text.windows is None, "text.windows", "stated", "null beside contrastive, whose pairs are of whole texts")
+    def _check_vectors_tuned(self, part: str) -> None:
+        """Refuse what a loss over pairs of rows and a regression have no place for; the part of the recipe asks for them."""
+        head = self.model.options.get("head", "linear")
+        require(head == "linear", "model.options.head", head, f"linear beside {part}, which fits a regression")
+        require(self.text.windows is None, "text.windows", "stated", f"null beside {part}, whose pairs are of whole texts")
         steps = self.train.accumulation_steps
-        require(steps == 1, "train.accumulation_steps", steps, "1 beside contrastive, whose pairs are of one batch")
+        require(steps == 1, "train.accumulation_steps", steps, f"1 beside {part}, whose pairs are of one batch")
         rows = self.train.batch_size
-        require(rows is None or rows >= 4, "train.batch_size", rows, "4 or more beside contrastive, or null")
+        require(rows is None or rows >= 4, "train.batch_size", rows, f"4 or more beside {part}, or null")
         for name, why in (
             ("distill", "a teacher answers single rows"),
             ("regularization", "it changes the loss of a classifier"),
             ("adapter", "the highest layers are tuned themselves"),
             ("self_training", "labels by the encoder as it comes are worse than those that it is tuned to"),
         ):
-            _refuse_both("contrastive", name, getattr(self, name) is not None, why)
+            _refuse_both(part, name, getattr(self, name) is not None, why)
 
     def _check_fitted_at_once(self) -> None:
         """Refuse what only tuning takes, where there is none."""
-        for name in ("groups", "layerwise", "adapter", "rows", "average", "regularization", "distill", "contrastive"):
+        tuning = ("contrastive", "retrieval")
+        for name in ("groups", "layerwise", "adapter", "rows", "average", "regularization", "distill", *tuning):
             _refuse_both("model.experts without network", name, getattr(self, name) is not None, "then nothing is tuned")
         held = self.freeze not in (None, FreezeSpec())
         _refuse_both("model.experts without network", "freeze", held, "then nothing is tuned")

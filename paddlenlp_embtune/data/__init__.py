@@ -35,6 +35,13 @@ if TYPE_CHECKING:
         count_parquet_rows as count_parquet_rows,
         parquet_batches as parquet_batches,
     )
+    from paddlenlp_embtune.data.mined_rows import MinedRows as MinedRows
+    from paddlenlp_embtune.data.pair_batches import (
+        PairBatchSampler as PairBatchSampler,
+        encode_pairs as encode_pairs,
+        split_role as split_role,
+    )
+    from paddlenlp_embtune.data.pairs import Pairs as Pairs, read_pairs as read_pairs
     from paddlenlp_embtune.data.readers import (
         Examples as Examples,
         ReadOptions as ReadOptions,
@@ -56,6 +63,11 @@ if TYPE_CHECKING:
         hold_out as hold_out,
         text_key as text_key,
     )
+    from paddlenlp_embtune.data.vector_files import (
+        VECTOR_FILES as VECTOR_FILES,
+        check_vector_file as check_vector_file,
+        write_text_vectors as write_text_vectors,
+    )
     from paddlenlp_embtune.data.windowed_dataset import (
         dataset_from_tokenized as dataset_from_tokenized,
         encode_texts as encode_texts,
@@ -72,12 +84,16 @@ else:
             "label_batches": "LabelBatchSampler",
             "masking": "MaskedBatch MaskingSpec mask_tokens",
             "parquet_parts": "count_parquet_rows parquet_batches",
+            "mined_rows": "MinedRows",
+            "pair_batches": "PairBatchSampler encode_pairs split_role",
+            "pairs": "Pairs read_pairs",
             "readers": "Examples ReadOptions read_examples",
             "recombination": "recombine_texts",
             "soft_targets": "SoftTargets",
             "streaming": "read_texts stream_standard_input stream_texts",
             "unlabelled": "UnlabelledTexts read_unlabelled",
             "validation": "DataReport check_cleaning check_examples discover_labels hold_out text_key",
+            "vector_files": "VECTOR_FILES check_vector_file write_text_vectors",
             "windowed_dataset": "dataset_from_tokenized encode_texts",
         },
     )

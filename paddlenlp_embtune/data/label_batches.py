@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.data.mined_rows import MinedRows
 
 paddle = compat.require_paddle()
 
@@ -26,14 +27,18 @@ class LabelBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[misc
         batch_size: rows of a batch, 4 or more.
         steps: batches of an epoch.
         seed: seeds every epoch's order, together with the epoch's number.
+        mined: hard negatives that join the rows of a batch; None for none.
         anchors: rows at the end of the dataset, one for each label, that are in every batch with a row of their label beside
             its others.
     """
 
-    def __init__(self, dataset: Any, *, batch_size: int, steps: int, seed: int, anchors: int = 0) -> None:
+    def __init__(
+        self, dataset: Any, *, batch_size: int, steps: int, seed: int, anchors: int = 0, mined: MinedRows | None = None
+    ) -> None:
         super().__init__(dataset, batch_size, num_replicas=1, rank=0, shuffle=True, drop_last=False)
         self.steps = steps
         self.seed = seed
+        self._mined = mined or MinedRows()
         labels = np.asarray(dataset.labels, dtype=np.int64)
         self._anchors = {int(labels[row]): row for row in range(len(labels) - anchors, len(labels))}
         drawn = labels[: len(labels) - anchors]
@@ -50,6 +55,7 @@ class LabelBatchSampler(paddle.io.DistributedBatchSampler):  # type: ignore[misc
         for _ in range(self.steps):
             labels, each = self._share(turns)
             batch = [row for number, label in enumerate(labels) for row in drawn[label].take(each[number])]
+            batch += self._mined.of(batch)
             yield [*batch, *(self._anchors[self._labels[label]] for label in labels if self._labels[label] in self._anchors)]
 
     def _share(self, turns: _Deck) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Evaluation on labelled rows: metrics, calibration, significance, comparison, error analysis."""
+"""Evaluation on labelled rows: metrics, calibration, significance, comparison, error analysis, retrieval."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
         encode_labels as encode_labels,
         monitored_metrics as monitored_metrics,
     )
+    from paddlenlp_embtune.evaluation.retrieval import (
+        alignment as alignment,
+        class_alignment as class_alignment,
+        retrieval_metrics as retrieval_metrics,
+        spearman as spearman,
+        uniformity as uniformity,
+    )
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -37,5 +44,6 @@ else:
             "comparison": "compare_tables verdict",
             "error_analysis": "analyze_predictions",
             "metrics": "agreement classification_report encode_labels monitored_metrics",
+            "retrieval": "alignment class_alignment retrieval_metrics spearman uniformity",
         },
     )

@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle, tokenizer_steps
+from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, VECTORS_NAME, Bundle, Manifest, tokenizer_steps
 from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
 from paddlenlp_embtune.text import PAD_ID, tokenize_texts
 from paddlenlp_embtune.utils.files.atomic_io import write_text
@@ -66,6 +66,7 @@ def interface_of(bundle: Bundle) -> dict[str, Any]:
             "padding_side": "right",
         },
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
+        **_vectors_of(manifest),
         "answer": {
             "scores": _SCORES if manifest.windows is None else _SCORES_OF_WINDOWS,
             "labels": list(manifest.labels),
@@ -79,6 +80,22 @@ def interface_of(bundle: Bundle) -> dict[str, Any]:
             **({"fp32": "onnx/model.onnx"} if "onnxruntime" in manifest.engines else {}),
             **{precision: program.file for precision, program in manifest.quantized.items()},
         },
+    }
+
+
+def _vectors_of(manifest: Manifest) -> dict[str, Any]:
+    """Describe the second output, where there is one."""
+    if (output := manifest.sentence_vectors) is None:
+        return {}
+    return {
+        "vectors": {
+            "name": VECTORS_NAME,
+            "dtype": "float32",
+            "shape": ["batch", output.width],
+            "pooling": output.pooling,
+            "answer": "the mean over the windows of a text weighted by their ids, the first values of it where fewer "
+            "dimensions are wanted, divided by its Euclidean length; 0 for a text without a visible character",
+        }
     }
 
 

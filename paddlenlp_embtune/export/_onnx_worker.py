@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME
+from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, VECTORS_NAME
 from paddlenlp_embtune.export._onnx_pruning import keep_first_token
 
 __all__ = ["OPSET", "main"]
@@ -23,7 +23,7 @@ OPSET = 17
 
 
 def main(program: str, weights: str, target: str) -> None:
-    """Translate, fold constants, name input and output, drop what no answer depends on, and check."""
+    """Translate, fold constants, name input and outputs, drop what no answer depends on, and check."""
     with compat.quiet():
         import onnx
         import paddle2onnx
@@ -32,7 +32,7 @@ def main(program: str, weights: str, target: str) -> None:
     _fold(target)
     model: Any = onnx.load(target)
     _keep_used_domains(model)
-    _rename_output(model.graph)
+    _rename_outputs(model.graph)
     _name_dimensions(model.graph)
     keep_first_token(model)
     _drop_unused_initializers(model.graph)
@@ -62,14 +62,15 @@ def _keep_used_domains(model: Any) -> None:
     model.opset_import.extend(kept)
 
 
-def _rename_output(graph: Any) -> None:
-    (output,) = graph.output
+def _rename_outputs(graph: Any) -> None:
+    outputs = (OUTPUT_NAME, VECTORS_NAME)[: len(graph.output)]
+    renamed = {output.name: name for output, name in zip(graph.output, outputs, strict=True)}
     for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
-                if name == output.name:
-                    names[index] = OUTPUT_NAME
-    output.name = OUTPUT_NAME
+                names[index] = renamed.get(name, name)
+    for output, name in zip(graph.output, outputs, strict=True):
+        output.name = name
 
 
 def _name_dimensions(graph: Any) -> None:
@@ -78,7 +79,8 @@ def _name_dimensions(graph: Any) -> None:
         raise ValueError(f"the program's input is {ids.name!r}, expected {INPUT_NAME!r}")
     for dimension, name in zip(ids.type.tensor_type.shape.dim, ("batch", "length"), strict=True):
         dimension.dim_param = name
-    graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    for output in graph.output:
+        output.type.tensor_type.shape.dim[0].dim_param = "batch"
     del graph.value_info[:]
 
 

@@ -24,7 +24,7 @@ from paddlenlp_embtune.inference import Engine
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, Vocabulary
 
 if TYPE_CHECKING:
-    from paddlenlp_embtune.export.parity import LiveAnswers
+    from paddlenlp_embtune.export.parity import EngineAnswers, LiveAnswers
 
 __all__ = ["BundleBuilder"]
 
@@ -68,7 +68,7 @@ class BundleBuilder:
         self._tokenizer: Tokenizer | None = None
         self._engines = EngineCache()
         self._live: LiveAnswers | None = None
-        self._answers: dict[str, list[npt.NDArray[np.float32]]] = {}
+        self._answers: dict[str, EngineAnswers] = {}
         self._bundle: Bundle | None = None
 
     @property
@@ -157,6 +157,7 @@ class BundleBuilder:
             self._engines = self._engines.without(names=exporters)
             written = run_exporters(exporters, self._layer(), self.draft) if exporters else {}
             self.manifest = dataclasses.replace(manifest, engines={**manifest.engines, **written})
+            self._note_vectors()
             self._prove(exporters)
 
     def prove(self) -> None:
@@ -217,6 +218,13 @@ class BundleBuilder:
         live: Any = self.engine("paddle")
         return live.layer
 
+    def _note_vectors(self) -> None:
+        """Say what vectors the layer gives, where an older release wrote the bundle without any."""
+        if self.manifest.sentence_vectors is None:
+            from paddlenlp_embtune.models import vector_output
+
+            self.update(sentence_vectors=vector_output(self._layer()))
+
     def _unproven(self) -> set[str]:
         return set(self.manifest.engines) - set(self.manifest.parity)
 
@@ -234,9 +242,7 @@ class BundleBuilder:
         self.update(parity=self._compared(self.manifest.temperature, answers))
         self._answers |= answers
 
-    def _compared(
-        self, temperature: float, answers: Mapping[str, list[npt.NDArray[np.float32]]] | None = None
-    ) -> dict[str, ParityRecord]:
+    def _compared(self, temperature: float, answers: Mapping[str, EngineAnswers] | None = None) -> dict[str, ParityRecord]:
         """Return the proofs, with those of some engines, or of all whose answers are known, at a temperature."""
         if self._live is None:
             return dict(self.manifest.parity)

@@ -65,6 +65,8 @@ class BundleContent:
 
 def manifest_of(content: BundleContent) -> Manifest:
     """Return what the manifest says before any engine has been added; it names no files yet."""
+    from paddlenlp_embtune.models import vector_output  # which needs Paddle
+
     return Manifest(
         schema_version=SCHEMA_VERSION,
         domain=content.domain,
@@ -74,6 +76,7 @@ def manifest_of(content: BundleContent) -> Manifest:
         vocabulary_sha256=content.tokenizer.vocabulary.fingerprint(),
         max_length=content.max_length,
         windows=content.windows,
+        sentence_vectors=vector_output(content.model),
         engines={"paddle": ("weights.safetensors", "model.json")},
         parity=dict(content.parity),
         metrics=content.metrics,

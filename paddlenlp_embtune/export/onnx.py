@@ -15,6 +15,8 @@ __all__ = ["export_onnx"]
 def export_onnx(model: Any, folder: Path) -> tuple[str, ...]:
     """Write ``onnx/model.onnx``: opset 17, batch and length left open, input ``input_ids``, output ``logits``.
 
+    Where the layer gives the vectors of texts, they are a second output, ``vectors``.
+
     paddle2onnx aborts the whole process on an operator that it does not know, and its default optimizer may install
     packages; so it runs as a child process, without that optimizer.
 

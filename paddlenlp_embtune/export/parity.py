@@ -13,13 +13,15 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import ParityRecord
 from paddlenlp_embtune.errors import ParityError
-from paddlenlp_embtune.inference import TOKENS_PER_BATCH, Engine, softmax
+from paddlenlp_embtune.inference import TOKENS_PER_BATCH, Engine, softmax, unit_vectors
+from paddlenlp_embtune.models import captured_features, vector_output
 from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = compat.require_paddle()
 
 __all__ = [
     "TOLERANCE",
+    "EngineAnswers",
     "LiveAnswers",
     "compare_answers",
     "engine_answers",
@@ -35,6 +37,7 @@ _SMALL = 7
 
 Ids = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float32]
 
 
 def parity_batches(encoded: Sequence[Sequence[int]], *, vocabulary_size: int, max_length: int, seed: int = 0) -> list[Ids]:
@@ -75,12 +78,29 @@ class LiveAnswers:
         logits: for each batch, (B, C) float32.
         padded: for small batches, by their numbers: how many padding tokens were added, and the logits then.
         model: name of the model's class, for messages.
+        vectors: for each batch, (B, H) float32 vectors of the texts; None where the model gives none.
+        padded_vectors: those of ``padded``.
     """
 
     batches: Sequence[Ids]
     logits: Sequence[Logits]
     padded: Mapping[int, tuple[int, Logits]]
     model: str
+    vectors: Sequence[Vectors] | None = None
+    padded_vectors: Mapping[int, Vectors] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EngineAnswers:
+    """What an engine answers to the batches of a parity check, in the order of its runs.
+
+    Args:
+        logits: (B, C) float32 arrays.
+        vectors: (B, H) float32 arrays; None where the engine, or the model, gives none.
+    """
+
+    logits: Sequence[Logits]
+    vectors: Sequence[Vectors] | None = None
 
 
 def live_answers(model: Any, batches: Sequence[Ids]) -> LiveAnswers:
@@ -92,17 +112,28 @@ def live_answers(model: Any, batches: Sequence[Ids]) -> LiveAnswers:
     """
     training, most = model.training, getattr(model, "most_tokens", None)
     model.eval()
-    logits, padded = [], {}
+    has_vectors = vector_output(model) is not None
+    logits, padded, vectors, padded_vectors = [], {}, [], {}
+
+    def run(batch: Ids) -> tuple[Logits, Vectors]:
+        if not has_vectors:
+            return model(paddle.to_tensor(batch)).numpy(), np.zeros((len(batch), 0), np.float32)
+        with captured_features(model) as seen:
+            found: Logits = model(paddle.to_tensor(batch)).numpy()
+        return found, seen[-1].numpy()
+
     with paddle.no_grad():
         for number, batch in enumerate(batches):
-            logits.append(model(paddle.to_tensor(batch)).numpy())
+            found, each = run(batch)
+            logits.append(found)
+            vectors.append(each)
             further = 5 if most is None else min(5, most - batch.shape[1])
             if len(batch) <= _SMALL and further > 0:
-                wider = np.pad(batch, ((0, 0), (0, further)), constant_values=PAD_ID)
-                padded[number] = (further, model(paddle.to_tensor(wider)).numpy())
+                found, padded_vectors[number] = run(np.pad(batch, ((0, 0), (0, further)), constant_values=PAD_ID))
+                padded[number] = (further, found)
     if training:
         model.train()
-    return LiveAnswers(batches, logits, padded, type(model).__name__)
+    return LiveAnswers(batches, logits, padded, type(model).__name__, vectors if has_vectors else None, padded_vectors)
 
 
 def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
@@ -116,10 +147,12 @@ def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: fl
     """
     for number, (further, wider) in live.padded.items():
         plain = softmax(live.logits[number] / temperature)
-        difference = float(np.abs(plain - softmax(wider / temperature)).max())
+        difference, what = float(np.abs(plain - softmax(wider / temperature)).max()), "a probability"
+        if difference < tolerance and live.vectors is not None:
+            difference, what = _vector_difference(live.vectors[number], live.padded_vectors[number]), "a vector's value"
         if not difference < tolerance:
             raise ParityError(
-                f"answers of {live.model} depend on padding: {further} more padding tokens change a probability by "
+                f"answers of {live.model} depend on padding: {further} more padding tokens change {what} by "
                 f"{difference:.2e}; expected below {tolerance:.0e}; mask the padding in the model, and keep row {PAD_ID} of "
                 "its tables at zero; nothing was written"
             )
@@ -143,23 +176,28 @@ def verify_parity(
     return compare_answers(live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance)
 
 
-def engine_answers(live: LiveAnswers, engine: Engine) -> list[Logits]:
-    """Run the batches of a parity check through an engine; return the logits, in the order of the runs.
+def engine_answers(live: LiveAnswers, engine: Engine) -> EngineAnswers:
+    """Run the batches of a parity check through an engine; return what it gives, in the order of the runs.
 
     Small batches run again when all others have been between, which an engine that remembers something does not survive.
     """
-    return [engine.run(live.batches[number]) for number in _runs(live)]
+    runs = [live.batches[number] for number in _runs(live)]
+    if live.vectors is None or not getattr(engine, "gives_vectors", False):
+        return EngineAnswers([engine.run(batch) for batch in runs])
+    both: Any = engine
+    logits, vectors = zip(*map(both.run_with_vectors, runs), strict=True)
+    return EngineAnswers(logits, vectors)
 
 
 def compare_answers(
     live: LiveAnswers,
-    answers: Sequence[Logits],
+    answers: EngineAnswers,
     *,
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
 ) -> ParityRecord:
-    """Compare an engine's probabilities with those of the live model.
+    """Compare an engine's probabilities, and the vectors that it gives, with those of the live model.
 
     Args:
         live: the live model's answers.
@@ -168,10 +206,11 @@ def compare_answers(
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
     Raises:
-        ParityError: a probability differs by ``tolerance`` or more, in either run, or is not finite.
+        ParityError: a probability, or a value of a vector of length 1, differs by ``tolerance`` or more, in either run, or is
+            not finite.
     """
     worst, same_labels, texts = 0.0, True, sum(map(len, live.batches))
-    for number, logits in zip(_runs(live), answers, strict=True):
+    for number, logits in zip(_runs(live), answers.logits, strict=True):
         found, expected = softmax(logits / temperature), softmax(live.logits[number] / temperature)
         difference = float(np.abs(found - expected).max())
         worst = max(worst, difference if np.isfinite(difference) else np.inf)
@@ -182,6 +221,7 @@ def compare_answers(
             f"{tolerance:.0e}; its files were not written; leave it out of export.engines, or report the model that does it"
         )
     return ParityRecord(
+        max_vector_difference=_compare_vectors(live, answers, name=name, tolerance=tolerance),
         max_probability_difference=worst,
         tolerance=tolerance,
         texts=texts,
@@ -189,6 +229,28 @@ def compare_answers(
         same_labels=same_labels,
         temperature=temperature,
     )
+
+
+def _compare_vectors(live: LiveAnswers, answers: EngineAnswers, *, name: str, tolerance: float) -> float | None:
+    """Return the largest difference of a value of a vector of length 1; None where there are no vectors."""
+    if live.vectors is None or answers.vectors is None:
+        return None
+    pairs = zip(_runs(live), answers.vectors, strict=True)
+    worst = max(_vector_difference(live.vectors[number], found) for number, found in pairs)
+    if not worst < tolerance:
+        raise ParityError(
+            f"the engine {name!r} differs from the live model by {worst:.2e} in a value of a sentence vector of length 1; "
+            f"expected below {tolerance:.0e}; its files were not written; leave it out of export.engines, or report the model "
+            "that does it"
+        )
+    return worst
+
+
+def _vector_difference(expected: Vectors, found: Vectors) -> float:
+    if expected.shape != found.shape:
+        return float("inf")
+    difference = float(np.abs(unit_vectors(expected) - unit_vectors(found)).max())
+    return difference if np.isfinite(difference) else float("inf")
 
 
 def _runs(live: LiveAnswers) -> list[int]:

@@ -18,7 +18,7 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, QuantizedProgram
 from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, expected_names
 from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, form_batches, gpu_providers
+from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, form_batches, gpu_providers, unit_vectors
 from paddlenlp_embtune.text import pad
 
 if TYPE_CHECKING:
@@ -201,8 +201,11 @@ def _measure(builder: BundleBuilder, rows: LabelledRows, rest: Sequence[int], pr
     alone = np.concatenate([each.probabilities("onnxruntime", precision=precision, device=device) for each in singles])
     reports = [classification_report(truth, table.argmax(axis=1).tolist(), names) for table in (found, expected)]
     program = draft.manifest.quantized[precision]
+    cosine, neighbours = _vector_agreement(builder, precision, part.texts, device=device)
     return dataclasses.replace(
         program,
+        vector_cosine=cosine,
+        vector_neighbours=neighbours,
         rows=len(rest),
         agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         accuracy=reports[0]["accuracy"],
@@ -215,6 +218,25 @@ def _measure(builder: BundleBuilder, rows: LabelledRows, rest: Sequence[int], pr
         speedup=_speedup(builder, precision, part.texts) if gpus or precision != "fp16" else None,
         processor=gpus[0] if gpus else compat.processor_name(),
     )
+
+
+def _vector_agreement(
+    builder: BundleBuilder, precision: str, texts: Sequence[str], *, device: str
+) -> tuple[float | None, float | None]:
+    """Compare the sentence vectors of rows with those of fp32: mean cosine, and share of nearest rows that stay the same."""
+    plain, small = (builder.engine("onnxruntime", precision=each, device=device) for each in ("fp32", precision))
+    if not all(getattr(engine, "gives_vectors", False) for engine in (plain, small)):
+        return None, None
+    batches, found = _batches(builder, texts[:_TIMED_ROWS], batch_size=64), []
+    for engine in (plain, small):
+        both: Any = engine
+        found.append(unit_vectors(np.concatenate([both.run_with_vectors(batch)[1] for batch in batches])))
+    nearest = []
+    for vectors in found:
+        cosines = vectors @ vectors.T
+        np.fill_diagonal(cosines, -np.inf)
+        nearest.append(cosines.argmax(axis=1))
+    return float((found[0] * found[1]).sum(axis=1).mean()), float((nearest[0] == nearest[1]).mean())
 
 
 def _speedup(builder: BundleBuilder, precision: str, texts: Sequence[str]) -> float:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         without_scores as without_scores,
     )
     from paddlenlp_embtune.inference.predictor import Predictor as Predictor
+    from paddlenlp_embtune.inference.sentence_vectors import check_dimensions as check_dimensions, unit_vectors as unit_vectors
+    from paddlenlp_embtune.inference.vector_index import EXACT_ROWS as EXACT_ROWS, VectorIndex as VectorIndex
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -43,6 +45,8 @@ else:
             "inputs": "as_list",
             "postprocessing": "above_threshold probabilities_of softmax without_scores",
             "predictor": "Predictor",
+            "sentence_vectors": "check_dimensions unit_vectors",
+            "vector_index": "EXACT_ROWS VectorIndex",
         },
         modules=("triton_backend",),
     )

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,17 +89,25 @@ class BatchRunner:
         batch_size: the most texts of a batch, 1 or more.
         num_threads: the most batches at once, over all callers.
         source: what the engine runs, for messages.
+        vectors: whether the engine's vectors of texts are returned, of which H is then ``num_labels``, in place of logits.
     Raises:
         TypeError, DataError: ``batch_size`` is not a whole number of 1 or more.
     """
 
     def __init__(
-        self, engine: Engine, *, num_labels: int, batch_size: int, num_threads: int, source: str = "the model"
+        self,
+        engine: Engine,
+        *,
+        num_labels: int,
+        batch_size: int,
+        num_threads: int,
+        source: str = "the model",
+        vectors: bool = False,
     ) -> None:
         self.engine = engine
         self.batch_size = whole_number(batch_size, "batch_size")
         self.num_threads = num_threads if getattr(engine, "concurrent", False) else 1
-        self._num_labels, self._source = num_labels, source
+        self._num_labels, self._source, self._vectors = num_labels, source, vectors
         self._pool: ThreadPoolExecutor | None = None
         self._begin()
 
@@ -108,17 +117,19 @@ class BatchRunner:
         Raises:
             BundleError: the logits have another shape, or values that are not finite.
         """
-        logits = self.engine.run(input_ids)
+        engine: Any = self.engine
+        logits: Logits = engine.run_with_vectors(input_ids)[1] if self._vectors else engine.run(input_ids)
+        what, each = ("vectors", "value") if self._vectors else ("logits", "label")
         expected = (len(input_ids), self._num_labels)
         if np.shape(logits) != expected:
             raise BundleError(
-                f"{self._source} gives logits of shape {np.shape(logits)}; expected {expected}, one for each label; export "
+                f"{self._source} gives {what} of shape {np.shape(logits)}; expected {expected}, one for each {each}; export "
                 "the bundle again"
             )
         if not np.abs(logits).max() <= _LARGEST_LOGIT:  # NaN is no smaller either
             raise BundleError(
-                f"{self._source} gives {float(np.abs(logits).max())} as a logit; expected finite numbers; the weights or the "
-                "program are damaged, or overflow on this text; export the bundle again, or train again"
+                f"{self._source} gives {float(np.abs(logits).max())} in its {what}; expected finite numbers; the weights or "
+                "the program are damaged, or overflow on this text; export the bundle again, or train again"
             )
         return logits
 

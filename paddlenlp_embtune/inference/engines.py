@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
-from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, Bundle
+from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, VECTORS_NAME, Bundle
 from paddlenlp_embtune.errors import BundleError, DataError, HostError, MissingDependencyError
 from paddlenlp_embtune.inference.inputs import check_name, check_num_threads
 from paddlenlp_embtune.utils.files.atomic_io import sha256_of
@@ -25,6 +25,8 @@ DEVICES = ("auto", "cpu", "gpu")
 _GPU_PROVIDERS = ("CUDAExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
 _LARGE_BYTES = 16 << 20
 _logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,10 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """Runs a bundle: ids in, logits out. Beside ``run``, it may have ``concurrent`` and ``attribute``: see the hook."""
+    """Runs a bundle: ids in, logits out.
+
+    Beside ``run``, it may have ``concurrent``, ``attribute`` and ``run_with_vectors``: see the hook.
+    """
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids, padded with 0, to (B, C) float32 logits; from any thread."""
@@ -139,13 +144,26 @@ class OnnxRuntimeEngine:
 
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
+        return self._outputs(input_ids, OUTPUT_NAME)[0]
+
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether the program has vectors of texts beside the logits."""
+        return VECTORS_NAME in [output.name for output in self._session.get_outputs()]
+
+    def run_with_vectors(self, input_ids: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Map (B, L) int64 ids to (B, C) float32 logits and (B, H) float32 vectors."""
+        logits, vectors = self._outputs(input_ids, OUTPUT_NAME, VECTORS_NAME)
+        return logits, vectors
+
+    def _outputs(self, input_ids: npt.NDArray[np.int64], *names: str) -> list[Floats]:
         with self._lock:
             if self._stale:
                 self._restart()
             session = self._alone if self._alone is not None and not self._running else self._session
             self._running += 1
         try:
-            logits: npt.NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: input_ids})[0]
+            outputs: list[Floats] = session.run(list(names), {INPUT_NAME: input_ids})
         except MemoryError:
             raise
         except Exception as error:
@@ -155,7 +173,7 @@ class OnnxRuntimeEngine:
         finally:
             with self._lock:
                 self._running -= 1
-        return logits
+        return outputs
 
 
 class PaddleInferenceEngine:
@@ -195,15 +213,27 @@ class PaddleInferenceEngine:
         """Note in a forked process that Paddle cannot be used there: it would wait for its threads, which are not there."""
         self._stale, self._lock = True, threading.Lock()
 
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether the program has vectors of texts beside the logits."""
+        return len(self._predictor.get_output_names()) > 1
+
     def run(self, input_ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Map (B, L) int64 ids to (B, C) float32 logits."""
+        return self._outputs(input_ids, 1)[0]
+
+    def run_with_vectors(self, input_ids: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Map (B, L) int64 ids to (B, C) float32 logits and (B, H) float32 vectors."""
+        logits, vectors = self._outputs(input_ids, 2)
+        return logits, vectors
+
+    def _outputs(self, input_ids: npt.NDArray[np.int64], count: int) -> list[Floats]:
         refuse_forked(self._stale)
         with self._lock:
             self._predictor.get_input_handle(INPUT_NAME).copy_from_cpu(np.ascontiguousarray(input_ids))
             self._predictor.run()
-            name = self._predictor.get_output_names()[0]
-            logits: npt.NDArray[np.float32] = self._predictor.get_output_handle(name).copy_to_cpu()
-        return logits
+            names = self._predictor.get_output_names()[:count]
+            return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
 
 
 def refuse_forked(forked: bool) -> None:

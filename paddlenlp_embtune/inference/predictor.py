@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from paddlenlp_embtune.inference.engines import EngineOptions
 from paddlenlp_embtune.inference.explain import Attribution, Explanation, explain_answer
 from paddlenlp_embtune.inference.inputs import as_iterable, as_list, check_bundle_argument, check_name, whole_number
 from paddlenlp_embtune.inference.postprocessing import format_predictions, probabilities_of, thresholds_of
+from paddlenlp_embtune.inference.sentence_vectors import check_dimensions, shape_vectors
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import TokenizedTexts, WindowSpec, chunk_texts, tokenize_texts
 
@@ -186,6 +187,52 @@ class Predictor:
         """
         return self.scaled_probabilities(texts)(self.bundle.manifest.temperature)
 
+    def embed(self, texts: Sequence[str], *, dimensions: int | None = None, normalize: bool = True) -> Floats:
+        """Return the sentence vector of every text: what the head of the model reads, scaled to length 1.
+
+        The product of two such vectors is their cosine. How the tokens' vectors become one stands in
+        ``bundle.manifest.sentence_vectors.pooling``; a text that is read in windows gets the mean of theirs, weighted by their
+        tokens, and one that the model cannot read to its end is cut as for :meth:`predict` (see :meth:`count_cut`).
+
+        Args:
+            texts: as for :meth:`predict`.
+            dimensions: keep the first so many values, and scale what is left to length 1; None keeps all.
+            normalize: whether to scale to length 1.
+        Shapes:
+            returns: (N, d) float32, rows in the order of ``texts``; 0 for a text without a visible character
+        Raises:
+            BundleError: the programs of the bundle give no vectors; the message says how to write them.
+            TypeError: something is not a text; the message gives its index.
+            DataError: ``dimensions`` is not 1 or more, or more than a vector has.
+        """
+        runner = self._vector_runner
+        count = None if dimensions is None else whole_number(dimensions, "dimensions")
+        kept = check_dimensions(count, self.vector_width)
+        tokenized = self._tokenize(as_list(texts))
+        if not len(tokenized.ids):
+            return np.zeros((0, kept), dtype=np.float32)
+        return shape_vectors(runner.submit(tokenized.ids)(), tokenized, dimensions=kept, normalize=normalize)
+
+    @property
+    def vector_width(self) -> int:
+        """Values of a sentence vector, H.
+
+        Raises:
+            BundleError: the programs of the bundle give no vectors.
+        """
+        return self.bundle.vector_width(self.engine_name, self._options["precision"])
+
+    @cached_property
+    def _vector_runner(self) -> BatchRunner:
+        return BatchRunner(
+            self.engine,
+            num_labels=self.vector_width,
+            batch_size=self.batch_size,
+            num_threads=self._runner.num_threads,
+            source=f"the engine {self.engine_name} of the bundle {self.bundle.path}",
+            vectors=True,
+        )
+
     def scaled_probabilities(self, texts: Sequence[str]) -> Callable[[float], Floats]:
         """Run texts once, and return a function from a temperature to their (N, C) float32 probabilities.
 
@@ -204,6 +251,14 @@ class Predictor:
             TypeError: something is not a text; the message gives its index.
         """
         return len(self._tokenize(as_list(texts)).cut)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Count the tokens that the model reads of all texts together, those that windows repeat included.
+
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        return sum(map(len, self._tokenize(as_list(texts)).ids))
 
     def explain(self, texts: Sequence[str], *, label: str | None = None, method: str | None = None) -> list[Explanation]:
         """Find which characters of texts speak for a label, and which against it.
@@ -254,6 +309,8 @@ class Predictor:
     def close(self) -> None:
         """Stop the predictor's threads; it can still be used, and starts new ones."""
         self._runner.close()
+        if "_vector_runner" in self.__dict__:
+            self._vector_runner.close()
 
     def __enter__(self) -> Predictor:
         return self

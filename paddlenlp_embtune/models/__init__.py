@@ -49,6 +49,17 @@ if TYPE_CHECKING:
         PretrainedClassifier as PretrainedClassifier,
         classifier_on as classifier_on,
     )
+    from paddlenlp_embtune.models.retrieval_losses import (
+        cosent_loss as cosent_loss,
+        cosine_loss as cosine_loss,
+        labelled_loss as labelled_loss,
+        paired_cosines as paired_cosines,
+        ranking_loss as ranking_loss,
+        semi_hard_triplet_loss as semi_hard_triplet_loss,
+        triplet_loss as triplet_loss,
+        twin_loss as twin_loss,
+        with_dimensions as with_dimensions,
+    )
     from paddlenlp_embtune.models.self_training import (
         PSEUDO_REGULARIZATION as PSEUDO_REGULARIZATION,
         PseudoLabels as PseudoLabels,
@@ -62,6 +73,10 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
+    from paddlenlp_embtune.models.vectors_beside_logits import (
+        LogitsAndVectors as LogitsAndVectors,
+        vector_output as vector_output,
+    )
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -80,9 +95,14 @@ else:
             "paddle_engine": "PaddleEngine load_layer",
             "pretrained_classifier": "PretrainedClassifier classifier_on",
             "sentence_vectors": "LayerVectors SentenceVectors prefix_ids sentence_vectors_of",
+            "retrieval_losses": (
+                "cosent_loss cosine_loss labelled_loss paired_cosines ranking_loss semi_hard_triplet_loss triplet_loss "
+                "twin_loss with_dimensions"
+            ),
             "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
             "textcnn": "TextCNN",
+            "vectors_beside_logits": "LogitsAndVectors vector_output",
             "wrappers": "fill_network",
         },
     )

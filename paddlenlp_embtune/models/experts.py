@@ -109,13 +109,22 @@ class Experts(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         logits = [each * self.weights[number] for number, each in enumerate(self.logits(input_ids))]
         return sum(logits[1:], logits[0])
 
+    @property
+    def pooling(self) -> str:
+        """What makes one vector of the tokens' ones in :meth:`features`."""
+        return "mean" if self.network is None else str(self.network.pooling)
+
+    def features(self, input_ids: Any) -> Any:
+        """Map (B, L) int64 ids to the vectors of the texts, (B, H) float32: those of the tuned network where there is one."""
+        return self.vectors(input_ids) if self.network is None else self.network.features(input_ids)
+
     def logits(self, input_ids: Any) -> list[Any]:
         """Map (B, L) int64 ids to the logits of each expert, (B, C) float32, in the order of ``names``."""
-        found = []
+        found, features = [], self.features(input_ids)
         if self.network is not None:
-            found.append(self.network(input_ids))
+            found.append(self.network.classify(features))
         if self.vectors is not None:
-            found.append(self.regression(self.vectors(input_ids)))
+            found.append(self.regression(features if self.network is None else self.vectors(input_ids)))
         if self.ngrams is not None:
             found.append(self.ngrams(input_ids))
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from paddlenlp_embtune.errors import BundleError
 from paddlenlp_embtune.inference import Attribution, EngineOptions, refuse_forked, require_cpu_fp32
 from paddlenlp_embtune.models._integrated_gradients import attribute
 from paddlenlp_embtune.models.factory import build_model
+from paddlenlp_embtune.models.features import captured_features
+from paddlenlp_embtune.models.vectors_beside_logits import vector_output
 from paddlenlp_embtune.utils.fork_safety import watch_forks
 
 paddle = compat.require_paddle()
@@ -86,6 +89,18 @@ class PaddleEngine:
         with self._lock, paddle.no_grad():
             logits: npt.NDArray[np.float32] = self.layer(paddle.to_tensor(input_ids)).numpy()
         return logits
+
+    @cached_property
+    def gives_vectors(self) -> bool:
+        """Whether the layer has vectors of texts beside the logits."""
+        return vector_output(self.layer) is not None
+
+    def run_with_vectors(self, input_ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Map (B, L) int64 ids to (B, C) float32 logits and (B, H) float32 vectors."""
+        refuse_forked(self._stale)
+        with self._lock, paddle.no_grad(), captured_features(self.layer) as seen:
+            logits = self.layer(paddle.to_tensor(input_ids)).numpy()
+        return logits, seen[-1].numpy()
 
     def attribute(
         self, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)

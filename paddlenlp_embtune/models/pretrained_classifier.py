@@ -100,7 +100,11 @@ class PretrainedClassifier(NetworkLayer):
 
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
-        return self.head(self.dropout(self.features(input_ids)))
+        return self.classify(self.features(input_ids))
+
+    def classify(self, vectors: Any) -> Any:
+        """Map (B, H) float32 vectors of texts to (B, C) float32 logits."""
+        return self.head(self.dropout(vectors))
 
     def features(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids to the vectors of the texts, (B, H) float32."""

@@ -64,6 +64,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
     """
 
     embedding_parameter = "embedding.weight"
+    pooling = "max"
 
     def __init__(
         self,
@@ -210,13 +211,19 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
     def forward(self, input_ids: Any) -> Any:
         """Map (B, L) int64 ids, padded with 0 on the right, to (B, C) float32 logits."""
-        if self.training and self.token_dropout:
-            kept = paddle.rand(input_ids.shape) >= self.token_dropout
-            input_ids = paddle.multiply(input_ids, kept.astype("int64"))
+        if self.training:
+            input_ids = self.drop_tokens(input_ids)
         if self.training or not self.ngram_buckets:
             return self._network_logits(input_ids)
         network, regression = self._experts(input_ids)
         return network * (1.0 - self.ngram_share) + regression * self.ngram_share
+
+    def drop_tokens(self, input_ids: Any) -> Any:
+        """Blank out a share of the tokens of (B, L) int64 ids, as training does."""
+        if not self.token_dropout:
+            return input_ids
+        kept = paddle.rand(input_ids.shape) >= self.token_dropout
+        return paddle.multiply(input_ids, kept.astype("int64"))
 
     def _network_logits(self, ids: Any) -> Any:
         return self.head(self.dropout(self.features(ids)))

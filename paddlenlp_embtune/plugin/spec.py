@@ -183,7 +183,8 @@ def embtune_register_engines() -> Mapping[str, Callable[..., Any]]:  # type: ign
     ``run(input_ids)`` maps (B, L) int64 ids to (B, C) float32 logits, from any thread. Of an engine with a true ``concurrent``,
     runs go side by side, up to ``options.num_threads`` of them; of others, one after the other. An engine may have
     ``attribute(ids, label=k, temperature=t, fixed=(before, after))`` that returns an ``Attribution`` for one
-    text; engines without it are explained by occlusion.
+    text; engines without it are explained by occlusion. One whose true ``gives_vectors`` says so has
+    ``run_with_vectors(input_ids)`` that also returns the (B, H) float32 vectors of the texts, which are proven with the logits.
     """
 
 

@@ -11,6 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from paddlenlp_embtune.bundle import MANIFEST, read_one_generation
 from paddlenlp_embtune.errors import BundleError, EmbtuneError
 from paddlenlp_embtune.inference import Predictor
@@ -109,6 +112,18 @@ class ServedModel:
         """Label texts, with the probability of every label."""
         return self.current().predictor.predict(texts, scores=True)
 
+    def embed(self, texts: list[str]) -> list[npt.NDArray[np.float32]]:
+        """Return the sentence vector of each text as the head of the model reads it, of any length.
+
+        Raises:
+            BundleError: the programs of the bundle give no vectors.
+        """
+        return list(self.current().predictor.embed(texts, normalize=False))
+
+    def count_tokens(self, texts: list[str]) -> int:
+        """Count the tokens that the model reads of texts."""
+        return self.current().predictor.count_tokens(texts)
+
     def describe(self) -> dict[str, Any]:
         """Describe the model as ``GET /v1/models/{name}`` returns it."""
         loaded = self.current()
@@ -126,6 +141,7 @@ class ServedModel:
             else {k: round(float(v), 6) for k, v in zip(manifest.labels, below, strict=True)},
             "engine": predictor.engine_name,
             "precision": self._options.get("precision", "fp32"),
+            "dimensions": None if manifest.sentence_vectors is None else manifest.sentence_vectors.width,
             "fingerprint": loaded.fingerprint,
             "loaded_at": loaded.loaded_at,
         }

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ErrorResponse", "ModelInfo", "ModelList", "PredictRequest", "PredictResponse", "Status", "error_responses"]
+__all__ = [
+    "EmbedRequest",
+    "EmbedResponse",
+    "EmbeddingsRequest",
+    "EmbeddingsResponse",
+    "ErrorResponse",
+    "ModelInfo",
+    "ModelList",
+    "PredictRequest",
+    "PredictResponse",
+    "Status",
+    "error_responses",
+]
 
 _LABELS = ["强烈利空", "轻微利空", "中性", "轻微利好", "强烈利好"]
 
@@ -55,6 +67,62 @@ class PredictResponse(BaseModel):
     results: list[Answer]
 
 
+class EmbedRequest(BaseModel):
+    """Texts to turn into sentence vectors: either ``texts`` or ``text``; null is the same as leaving it out."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["公司拟以十亿元回购股份并全部注销"]}]})
+
+    texts: Optional[list[str]] = Field(None, description="Texts to embed, blanks included.")
+    text: Optional[str] = Field(None, description="One text, instead of texts.")
+    dimensions: Optional[int] = Field(None, description="Keep the first so many values of a vector; null keeps all.", ge=1)
+
+
+class EmbedResponse(BaseModel):
+    """One vector of length 1 for each text, in their order; of zeros for a text without a visible character."""
+
+    model: str = Field(examples=["finance"])
+    dimensions: int = Field(description="Values of a vector.", examples=[384])
+    vectors: list[list[float]]
+
+
+class EmbeddingsRequest(BaseModel):
+    """Texts to turn into sentence vectors, in the form of OpenAI's clients."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"model": "finance", "input": ["公司拟以十亿元回购股份并全部注销"]}]}
+    )
+
+    model: str = Field(description="Name of a model that is served.")
+    input: Union[str, list[str]] = Field(description="A text, or several; token ids are refused.")
+    dimensions: Optional[int] = Field(None, description="Keep the first so many values of a vector; null keeps all.", ge=1)
+    encoding_format: Optional[str] = Field(None, description="float (the default), or base64 of little-endian float32.")
+    user: Optional[str] = Field(None, description="Is not used.")
+
+
+class Embedding(BaseModel):
+    """The vector of one text."""
+
+    object: str = Field(examples=["embedding"])
+    index: int = Field(description="The number of its text, counted from 0.", examples=[0])
+    embedding: Union[list[float], str] = Field(description="The vector, of length 1.")
+
+
+class Usage(BaseModel):
+    """What OpenAI's clients expect to be told; tokens are those of the model, of texts up to what it reads."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsResponse(BaseModel):
+    """The vectors of all texts, in their order."""
+
+    object: str = Field(examples=["list"])
+    data: list[Embedding]
+    model: str = Field(examples=["finance"])
+    usage: Usage
+
+
 class Windows(BaseModel):
     """How long texts are read in windows."""
 
@@ -76,6 +144,7 @@ class ModelInfo(BaseModel):
     )
     engine: str = Field(description="The engine that runs the bundle.", examples=["onnxruntime"])
     precision: str = Field(description="fp32, or what the bundle was quantized to.", examples=["fp32"])
+    dimensions: Optional[int] = Field(description="Values of a sentence vector; null if the bundle gives none.", examples=[384])
     fingerprint: str = Field(description="SHA-256 of bundle.json, which names the SHA-256 of every other file.")
     loaded_at: str = Field(description="When the bundle was opened, UTC.", examples=["2025-01-31T12:00:00.000+00:00"])
 

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from starlette.types import Receive
 
-from paddlenlp_embtune.errors import EmbtuneError, expected_names
+from paddlenlp_embtune.errors import BundleError, DataError, EmbtuneError, expected_names
+from paddlenlp_embtune.inference import check_dimensions, unit_vectors
 from paddlenlp_embtune.server._batching import MicroBatcher
 from paddlenlp_embtune.server._metrics import Metrics
 from paddlenlp_embtune.server._model_pool import LoadedBundle, ServedModel, load_models
@@ -23,6 +26,9 @@ __all__ = ["Service", "log_failure"]
 
 _log = logging.getLogger(__name__)
 _RETRY = {"Retry-After": "1"}
+
+Work = Callable[[ServedModel, list[str]], Sequence[Any]]
+"""What is done with texts: one of the methods of a model that give one answer for each."""
 
 
 class Service:
@@ -42,8 +48,8 @@ class Service:
         self.state = "starting"
         self._under_way = 0
         self._reloading: set[str] = set()
-        self._batcher: MicroBatcher[ServedModel, dict[str, Any]] = MicroBatcher(
-            ServedModel.predict,
+        self._batcher: MicroBatcher[tuple[ServedModel, Work], Any] = MicroBatcher(
+            lambda key, texts: key[1](key[0], texts),
             max_texts=settings.max_batch_texts,
             max_wait_seconds=settings.max_wait_ms / 1000,
             max_queued=settings.max_queued_texts,
@@ -93,10 +99,36 @@ class Service:
         """Label texts, unless the client goes away first.
 
         Raises:
+            HTTPException: as :meth:`_answer`.
+        """
+        return await self._answer(model, ServedModel.predict, texts, receive)
+
+    async def embed(
+        self, model: ServedModel, texts: list[str], receive: Receive, *, dimensions: int | None
+    ) -> npt.NDArray[np.float32]:
+        """Return the (N, d) float32 sentence vectors of texts, scaled to length 1, unless the client goes away first.
+
+        Raises:
+            HTTPException: 409 the bundle gives no vectors, 422 they have fewer dimensions; otherwise as :meth:`_answer`.
+        """
+        try:
+            width = await asyncio.to_thread(lambda: model.current().predictor.vector_width)
+            kept = check_dimensions(dimensions, width)
+        except BundleError as error:
+            raise http_error(409, "no_vectors", " ".join(str(error).split())) from None
+        except DataError as error:
+            raise http_error(422, "invalid_request", str(error)) from None
+        found = await self._answer(model, ServedModel.embed, texts, receive)
+        return unit_vectors(np.asarray(found, dtype=np.float32).reshape(len(texts), width)[:, :kept])
+
+    async def _answer(self, model: ServedModel, work: Work, texts: list[str], receive: Receive) -> list[Any]:
+        """Queue texts and wait for their answers.
+
+        Raises:
             HTTPException: 503 the queue is full, 504 it took too long, 499 the client went away, 500 the model failed.
         """
         try:
-            answers = self._batcher.submit(model, texts)
+            answers = self._batcher.submit((model, work), texts)
         except asyncio.QueueFull:
             if self._batcher.closed:
                 raise http_error(
@@ -120,7 +152,7 @@ class Service:
             gone.cancel()
         if gone.done():
             raise http_error(499, "client_gone", "the client closed the connection before it was answered")
-        message = f"the texts were not labelled within {timeout:g} seconds; send fewer at a time, or try again later"
+        message = f"the texts were not answered within {timeout:g} seconds; send fewer at a time, or try again later"
         raise http_error(504, "timeout", message, headers=_RETRY)
 
     async def reload(self, model: ServedModel) -> LoadedBundle:
@@ -146,7 +178,8 @@ class Service:
         finally:
             self._reloading.discard(model.name)  # here, because the thread continues if its request is cancelled
 
-    def _count_batch(self, model: ServedModel, texts: int) -> None:
+    def _count_batch(self, key: tuple[ServedModel, Work], texts: int) -> None:
+        model = key[0]
         self.metrics.texts.labels(model.name).inc(texts)
         self.metrics.batches.labels(model.name).observe(texts)
         self.metrics.queued.set(self._batcher.queued)

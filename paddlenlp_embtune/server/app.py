@@ -17,8 +17,8 @@ import paddlenlp_embtune
 from paddlenlp_embtune.inference import without_scores
 from paddlenlp_embtune.server import _schemas
 from paddlenlp_embtune.server._middleware import MetricsMiddleware, TokenMiddleware
-from paddlenlp_embtune.server._requests import parse_request, read_body
-from paddlenlp_embtune.server._responses import error_response, http_error, json_response
+from paddlenlp_embtune.server._requests import parse_embed, parse_embeddings, parse_request, read_body
+from paddlenlp_embtune.server._responses import embeddings_of, error_response, http_error, json_response, plain_vectors
 from paddlenlp_embtune.server._same_origin import SameOriginMiddleware
 from paddlenlp_embtune.server._service import Service
 from paddlenlp_embtune.server.settings import ServerSettings
@@ -27,6 +27,11 @@ __all__ = ["create_app"]
 
 _NO_MODEL = "There is no such model."
 _PREDICT_BODY = {"content": {"application/json": {"schema": _schemas.PredictRequest.model_json_schema()}}, "required": True}
+_EMBED_BODY = {"content": {"application/json": {"schema": _schemas.EmbedRequest.model_json_schema()}}, "required": True}
+_EMBEDDINGS_BODY = {
+    "content": {"application/json": {"schema": _schemas.EmbeddingsRequest.model_json_schema()}},
+    "required": True,
+}
 _METRICS_RESPONSE = {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 router = APIRouter()
@@ -54,7 +59,8 @@ def create_app(settings: ServerSettings, *, token: str | None = None, folder: Pa
 
     app = FastAPI(
         title="embtune",
-        description="Labels texts with the labels of a domain. If the server has a token, send: Authorization: Bearer TOKEN.",
+        description="Labels texts with the labels of a domain, and turns them into sentence vectors. "
+        "If the server has a token, send: Authorization: Bearer TOKEN.",
         version=paddlenlp_embtune.__version__,
         lifespan=lifespan,
         docs_url=None,  # their pages load scripts from elsewhere
@@ -100,6 +106,53 @@ async def predict(name: str, request: Request) -> Response:
     for result in results:
         del result["text"]  # the client has it
     return json_response({"model": name, "results": results})
+
+
+_EMBED_ERRORS = _schemas.error_responses(
+    _400="The body is not JSON.",
+    _404=_NO_MODEL,
+    _409="The programs of the bundle give no vectors; the message says how to write them.",
+    _413="The body is too large.",
+    _415="The body is compressed.",
+    _422="Something in the body is not valid; the message names it.",
+    _503="Too many requests or texts are waiting; see Retry-After.",
+    _504="The answer took too long.",
+)
+
+
+@router.post(
+    "/v1/models/{name}/embed",
+    summary="Sentence vectors of texts",
+    openapi_extra={"requestBody": _EMBED_BODY},
+    responses={200: {"model": _schemas.EmbedResponse}, **_EMBED_ERRORS},
+)
+async def embed(name: str, request: Request) -> Response:
+    """Return one vector of length 1 for each text, in order; zeros for a blank one."""
+    service = _service(request)
+    model = service.model(name)
+    with service.slot():
+        body = await read_body(request.headers, request.receive, limit=service.settings.max_body_bytes)
+        parsed = parse_embed(body, service.settings)
+        vectors = await service.embed(model, parsed.texts, request.receive, dimensions=parsed.dimensions)
+    return json_response({"model": name, "dimensions": vectors.shape[1], "vectors": plain_vectors(vectors)})
+
+
+@router.post(
+    "/v1/embeddings",
+    summary="Sentence vectors of texts, for OpenAI's clients",
+    openapi_extra={"requestBody": _EMBEDDINGS_BODY},
+    responses={200: {"model": _schemas.EmbeddingsResponse}, **_EMBED_ERRORS},
+)
+async def embeddings(request: Request) -> Response:
+    """Return the same vectors as ``/v1/models/{name}/embed`` in the form that OpenAI's clients read."""
+    service = _service(request)
+    with service.slot():
+        body = await read_body(request.headers, request.receive, limit=service.settings.max_body_bytes)
+        parsed = parse_embeddings(body, service.settings)
+        model = service.model(parsed.model)
+        vectors = await service.embed(model, parsed.texts, request.receive, dimensions=parsed.dimensions)
+        tokens = await asyncio.to_thread(model.count_tokens, parsed.texts)
+    return json_response(embeddings_of(vectors, model=parsed.model, encoding=parsed.encoding, tokens=tokens))
 
 
 @router.post(

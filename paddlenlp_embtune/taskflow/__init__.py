@@ -1,4 +1,7 @@
-"""``Taskflow("domain_sentiment")``: the entry in PaddleNLP's table of tasks. Importing this loads no Paddle."""
+"""``Taskflow("domain_sentiment")`` and ``Taskflow("domain_embedding")``: entries in PaddleNLP's table of tasks.
+
+Importing this loads no Paddle.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,30 @@ from typing import Any
 
 from paddlenlp_embtune.plugin import registry
 
-__all__ = ["TASK", "register"]
+__all__ = ["EMBEDDING_TASK", "TASK", "register"]
 
-TASK = "domain_sentiment"
+TASK, EMBEDDING_TASK = "domain_sentiment", "domain_embedding"
 _DEFAULT = "finance"
 
 
 def register(taskflow_module: Any) -> None:
-    """Put the task into the ``TASKS`` of ``paddlenlp.taskflow.taskflow``."""
-    taskflow_module.TASKS[TASK] = {"models": _Models(), "default": {"model": _DEFAULT}}
+    """Put the tasks into the ``TASKS`` of ``paddlenlp.taskflow.taskflow``."""
+    for task, name in ((TASK, "DomainSentimentTask"), (EMBEDDING_TASK, "DomainEmbeddingTask")):
+        taskflow_module.TASKS[task] = {"models": _Models(name), "default": {"model": _DEFAULT}}
 
 
 class _Models(dict[str, Any]):
     """One entry for every registered domain, looked up when PaddleNLP asks, so that importing us loads no plugins.
 
     An entry holds the task class only: anything else in it would override what the user passes.
+
+    Args:
+        class_name: of the task, in ``paddlenlp_embtune.taskflow.task``.
     """
+
+    def __init__(self, class_name: str) -> None:
+        super().__init__()
+        self._class_name = class_name
 
     def keys(self) -> Any:
         return dict.fromkeys(self).keys()
@@ -38,6 +49,6 @@ class _Models(dict[str, Any]):
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         registry.current().get("domain", name)
-        from paddlenlp_embtune.taskflow.task import DomainSentimentTask
+        from paddlenlp_embtune.taskflow import task
 
-        return {"task_class": DomainSentimentTask}
+        return {"task_class": getattr(task, self._class_name)}

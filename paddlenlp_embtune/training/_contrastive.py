@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from paddlenlp_embtune.training.callbacks._head_regression import HeadRegression
 
 paddle = compat.require_paddle()
 
-__all__ = ["ContrastiveTuning", "contrastive_tuning", "pairs_pass"]
+__all__ = ["ContrastiveTuning", "contrastive_tuning", "pairs_pass", "vectors_by_length"]
 
 _PARTS = 4
 _LOGS = 20
@@ -43,6 +43,11 @@ class ContrastiveTuning:
     anchors: int
     steps: int
     regression: HeadRegressionCallback
+
+    @property
+    def callbacks(self) -> tuple[Any, ...]:
+        """What is to be added to the Trainer, behind all callbacks that change weights."""
+        return (self.regression,)
 
     def loss(self, model: Any, inputs: Any) -> Any:
         """Return the loss of a batch, a scalar."""
@@ -124,10 +129,23 @@ def pairs_pass(model: Any, input_ids: Any, labels: Any, spec: ContrastiveSpec) -
     Shapes:
         input_ids (B, L) int64, labels (B,) int64; returns a scalar
     """
+    vectors, order = vectors_by_length(model.features, input_ids)
+    return pair_loss(spec)(vectors, paddle.index_select(labels, paddle.to_tensor(order)))
+
+
+def vectors_by_length(features: Callable[[Any], Any], input_ids: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Compute the vectors of a batch in parts of like length.
+
+    Args:
+        features: maps (B, L) int64 ids to (B, H) float32.
+        input_ids: padded with 0 on the right.
+    Shapes:
+        input_ids (B, L) int64; returns (B, H) float32, the shortest texts first, and (B,) int64, their numbers
+    """
     lengths = np.count_nonzero(input_ids.numpy(), axis=1)
     order = np.argsort(lengths, kind="stable")
     vectors = []
     for part in np.array_split(order, min(_PARTS, len(order))):
         longest = max(1, int(lengths[part].max()))
-        vectors.append(model.features(paddle.index_select(input_ids, paddle.to_tensor(part))[:, :longest]))
-    return pair_loss(spec)(paddle.concat(vectors), paddle.index_select(labels, paddle.to_tensor(order)))
+        vectors.append(features(paddle.index_select(input_ids, paddle.to_tensor(part))[:, :longest]))
+    return paddle.concat(vectors), order

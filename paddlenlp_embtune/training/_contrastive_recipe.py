@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddlenlp_embtune.config import ContrastiveSpec, FreezeSpec, LayerwiseSpec, Recipe
+from paddlenlp_embtune.config import ContrastiveSpec, FreezeSpec, LayerwiseSpec, Recipe, RetrievalSpec
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["anchor_texts", "check_label_rows", "with_contrastive_defaults"]
+__all__ = ["anchor_texts", "check_label_rows", "check_retrieval_rows", "with_contrastive_defaults", "with_embedding_only"]
 
 _BATCH = 16
+_RETRIEVAL_BATCH, _RETRIEVAL_EPOCHS = 32, 2
 
 
 def with_contrastive_defaults(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -25,6 +26,8 @@ def with_contrastive_defaults(recipe: Recipe, settings: Mapping[str, Any]) -> Re
     Raises:
         RecipeError: the encoder has fewer layers than are to be tuned.
     """
+    if recipe.retrieval is not None:
+        return _with_retrieval_defaults(recipe, recipe.retrieval, settings)
     spec = recipe.contrastive
     if spec is None:
         return recipe
@@ -34,20 +37,47 @@ def with_contrastive_defaults(recipe: Recipe, settings: Mapping[str, Any]) -> Re
     if recipe.groups is None and recipe.layerwise is None:
         changed = dataclasses.replace(changed, layerwise=LayerwiseSpec(rate=spec.rate, decay=1.0))
     stated = recipe.freeze is not None and recipe.freeze != FreezeSpec()
-    return changed if stated else dataclasses.replace(changed, freeze=_freeze(spec, settings))
+    return changed if stated else dataclasses.replace(changed, freeze=_freeze(spec.layers, settings, part="contrastive"))
 
 
-def _freeze(spec: ContrastiveSpec, settings: Mapping[str, Any]) -> FreezeSpec:
+def _with_retrieval_defaults(recipe: Recipe, spec: RetrievalSpec, settings: Mapping[str, Any]) -> Recipe:
+    """Fill in the same for an encoder whose vectors are tuned for search."""
+    train = recipe.train
+    train = dataclasses.replace(
+        train, epochs=train.epochs or _RETRIEVAL_EPOCHS, batch_size=train.batch_size or _RETRIEVAL_BATCH
+    )
+    changed = dataclasses.replace(recipe, train=train)
+    if recipe.groups is None and recipe.layerwise is None:
+        changed = dataclasses.replace(changed, layerwise=LayerwiseSpec(rate=spec.rate, decay=1.0))
+    if spec.embedding_only or (recipe.freeze is not None and recipe.freeze != FreezeSpec()):
+        return changed
+    return dataclasses.replace(changed, freeze=_freeze(spec.layers, settings, part="retrieval"))
+
+
+def with_embedding_only(recipe: Recipe) -> Recipe:
+    """Hold everything but the embedding, where the recipe asks for that."""
+    if recipe.retrieval is None or not recipe.retrieval.embedding_only:
+        return recipe
+    if recipe.freeze is not None and recipe.freeze != FreezeSpec():
+        raise RecipeError(
+            "a recipe cannot have retrieval.embedding_only and freeze, because it freezes the rest itself; leave "
+            "one of them out"
+        )
+    held = ("backbone",) if recipe.model.encoder is None else ("layer.*",)
+    return dataclasses.replace(recipe, freeze=FreezeSpec(groups=held, permanent=True))
+
+
+def _freeze(stated: int | None, settings: Mapping[str, Any], *, part: str) -> FreezeSpec:
     """Hold all but the highest layers, and compute what the others give once."""
     layers = settings.get("num_hidden_layers")
     if not isinstance(layers, int):
         raise RecipeError(
-            "contrastive tunes the highest layers, but the encoder's settings do not state num_hidden_layers; state freeze and "
+            f"{part} tunes the highest layers, but the encoder's settings do not state num_hidden_layers; state freeze and "
             "layerwise in the recipe"
         )
-    tuned = spec.layers if spec.layers is not None else -(-layers // 2)
+    tuned = stated if stated is not None else -(-layers // 2)
     if tuned > layers:
-        raise RecipeError(f"contrastive.layers must be at most the {layers} layers of the encoder, or null, got {tuned}")
+        raise RecipeError(f"{part}.layers must be at most the {layers} layers of the encoder, or null, got {tuned}")
     held = tuple(f"layer.{number}" for number in range(layers - tuned))
     return FreezeSpec(groups=("embedding", *held), permanent=True, cached=bool(held))
 
@@ -67,6 +97,21 @@ def check_label_rows(spec: ContrastiveSpec, labels: Sequence[str]) -> None:
             f"contrastive tuning compares rows of one label with each other, and {len(single)} of the labels have one training "
             f"row, {shorten(single[0])} first; expected 2 or more of each: add rows, set contrastive.label_names to compare "
             "them with the labels' names, or leave contrastive out"
+        )
+
+
+def check_retrieval_rows(spec: RetrievalSpec, labels: Sequence[str]) -> None:
+    """Refuse labels that have no pairs, where the vectors are tuned on labels.
+
+    Raises:
+        DataError: a label has one row.
+    """
+    single = sorted(label for label, rows in Counter(labels).items() if rows < 2)
+    if single and spec.pairs is None and spec.loss != "simcse":
+        raise DataError(
+            f"retrieval.loss {spec.loss} compares rows of one label with each other, and {len(single)} of the labels have one "
+            f"training row, {shorten(single[0])} first; expected 2 or more of each: add rows, give retrieval.pairs, or take "
+            "the loss simcse, which needs no labels"
         )
 
 

@@ -45,7 +45,12 @@ from paddlenlp_embtune.text import (
     unused_terms,
     without_cleaning,
 )
-from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
+from paddlenlp_embtune.training._contrastive_recipe import (
+    check_label_rows,
+    check_retrieval_rows,
+    with_contrastive_defaults,
+    with_embedding_only,
+)
 from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
 from paddlenlp_embtune.training._trackers import check_trackers
@@ -205,6 +210,8 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     recipe, tuning = choose_tuning(recipe, rows.labels)
     if recipe.contrastive is not None:
         check_label_rows(recipe.contrastive, rows.labels)
+    if recipe.retrieval is not None:
+        check_retrieval_rows(recipe.retrieval, rows.labels)
     self_training = None
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
@@ -325,6 +332,7 @@ def _resolved(recipe: Recipe, start: Start, *, rows: int, labels: int) -> Recipe
     """Fill in what follows from the data: length and size of the run, the model and steps of a bundle, absolute paths."""
     if start.pretrained is not None:
         recipe = with_contrastive_defaults(recipe, start.pretrained.settings)
+    recipe = with_embedding_only(recipe)
     model = recipe.model
     if start.bundle is not None:
         model = dataclasses.replace(model, name=model_name(start.bundle))

@@ -23,6 +23,7 @@ from paddlenlp_embtune.data import (
     EncodedDataset,
     LabelBatchSampler,
     LengthBatchSampler,
+    PairBatchSampler,
     SoftTargets,
     collate,
     encode_texts,
@@ -34,6 +35,7 @@ from paddlenlp_embtune.text import Tokenizer, pad
 from paddlenlp_embtune.training._contrastive import ContrastiveTuning, contrastive_tuning
 from paddlenlp_embtune.training._criterion import build_criterion, class_weights_of, row_weights_of
 from paddlenlp_embtune.training._distillation_loss import student_loss
+from paddlenlp_embtune.training._retrieval import RetrievalTuning, retrieval_tuning
 
 paddle = compat.require_paddle()
 
@@ -49,7 +51,7 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         distill: how the teacher's answers count; None where no row has any.
         cut: texts to train on and development texts that were cut at the maximum length.
         row_weights: of each training row in the mean that the loss is; None for a plain mean.
-        contrastive: tunes on the pairs of a batch in place of the loss; None does not.
+        contrastive: tunes vectors on the pairs of a batch in place of the loss; None does not.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         distill: DistillSpec | None = None,
         cut: tuple[int, int] = (0, 0),
         row_weights: npt.NDArray[np.float64] | None = None,
-        contrastive: ContrastiveTuning | None = None,
+        contrastive: ContrastiveTuning | RetrievalTuning | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
@@ -101,7 +103,7 @@ class LengthBatchedTrainer(Trainer):  # type: ignore[misc]
         # The Trainer averages the batches of an evaluation by their numbers of rows; each counts by the weight of its rows.
         return (loss if model.training else loss * row_weights.mean()), logits
 
-    def _get_train_sampler(self) -> LengthBatchSampler | LabelBatchSampler:
+    def _get_train_sampler(self) -> LengthBatchSampler | LabelBatchSampler | PairBatchSampler:
         if self.contrastive is not None:
             return self.contrastive.sampler(self.args)
         sampler = LengthBatchSampler(
@@ -233,7 +235,19 @@ def build_trainer(
     if hasattr(model, "fit_before_training"):
         _fit_before_training(model, labelled, train, weights)
 
-    tuning = contrastive_tuning(recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer)
+    tuning: ContrastiveTuning | RetrievalTuning | None = contrastive_tuning(
+        recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer
+    )
+    tuning = tuning or retrieval_tuning(
+        recipe,
+        arguments,
+        labelled,
+        rows[1],
+        model=model,
+        num_labels=len(labels),
+        class_weights=weights,
+        tokenizer=tokenizer,
+    )
     if tuning is not None:
         train = tuning.rows
 
@@ -252,7 +266,9 @@ def build_trainer(
         callbacks=[] if recipe.train.checkpoint_seconds is None else [CheckpointCallback(recipe.train.checkpoint_seconds)],
         distill=recipe.distill if soft_targets is not None else None,
         cut=(train.cut, dev.cut),
-        row_weights=row_weights_of(train, weights, criterion=criterion if soft_targets is None else None),
+        row_weights=None
+        if isinstance(tuning, RetrievalTuning)  # its rows may be those of pairs, and no step has several batches
+        else row_weights_of(train, weights, criterion=criterion if soft_targets is None else None),
         contrastive=tuning,
     )
 

@@ -246,9 +246,9 @@ def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequ
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
         context.trainer.add_callback(callback)
-    if context.trainer.contrastive is not None:
-        context.trainer.contrastive.regression.setup(context)
-        context.trainer.add_callback(context.trainer.contrastive.regression)
+    for callback in context.trainer.contrastive.callbacks if context.trainer.contrastive is not None else ():
+        callback.setup(context)
+        context.trainer.add_callback(callback)
 
 
 def _run_loop(trainer: Any, record: RunRecord, checkpoints: Path) -> float:

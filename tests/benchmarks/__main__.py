@@ -36,6 +36,7 @@ _BENCHMARKS = {
     "check": "tests.benchmarks.check",
     "scoring": "tests.benchmarks.scoring",
     "few_labels": "tests.benchmarks.few_labels",
+    "retrieval": "tests.benchmarks.retrieval",
 }
 
 

@@ -139,10 +139,20 @@ def test_weights_are_in_8_bits(small: Bundle) -> None:
         sizes[kind] = sizes.get(kind, 0) + int(np.prod(tensor.dims))
     assert sizes["INT8"] + sizes["UINT8"] > 256 * 64 * 3 + 4096 * 4
     assert sizes["FLOAT"] < 2000
-    (ids,), (logits,) = model.graph.input, model.graph.output
-    assert (ids.name, logits.name) == ("input_ids", "logits")
+    (ids,), (logits, vectors) = model.graph.input, model.graph.output
+    assert (ids.name, logits.name, vectors.name) == ("input_ids", "logits", "vectors")
     session = onnxruntime.InferenceSession(str(small.path / "onnx" / "model.int8.onnx"))
     assert session.run(None, {"input_ids": np.array([[3, 4]])})[0].shape == (1, 3)
+
+
+def test_vectors_are_nearly_those_of_fp32(bundle: Bundle, small: Bundle, rows: tuple[list[str], list[str]]) -> None:
+    program = small.manifest.quantized["int8"]
+    plain, packed = Predictor(bundle).embed(rows[0]), Predictor(small, precision="int8").embed(rows[0])
+    cosines = (plain * packed).sum(axis=1)
+    assert program.vector_cosine is not None
+    assert program.vector_cosine == pytest.approx(cosines.mean(), abs=0.02)
+    assert program.vector_cosine > 0.95
+    assert 0 < program.vector_neighbours <= 1
 
 
 def test_everything_else_stays(bundle: Bundle, small: Bundle) -> None:

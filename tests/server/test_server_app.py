@@ -77,6 +77,7 @@ def test_models_tell_what_they_are(app: FastAPI, predictor: Predictor) -> None:
         "thresholds": None,
         "engine": "onnxruntime",
         "precision": "fp32",
+        "dimensions": 160,
         "fingerprint": hashlib.sha256((FINANCE / "bundle" / "bundle.json").read_bytes()).hexdigest(),
     }
     assert [model["name"] for model in ask(app, "/v1/models").json()["models"]] == ["finance"]
@@ -178,8 +179,10 @@ def test_the_openapi_document_describes_every_route_and_its_failures(app: FastAP
         "/health",
         "/metrics",
         "/ready",
+        "/v1/embeddings",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/models/{name}/embed",
         "/v1/models/{name}/predict",
         "/v1/models/{name}/reload",
     }
