@@ -11,6 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.augmentation import AugmentationSpec
+from paddlenlp_embtune.config.continual import ContinualSpec
 from paddlenlp_embtune.config.contrastive import FULL, TUNINGS, ContrastiveSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
@@ -34,6 +35,7 @@ __all__ = [
     "AugmentationSpec",
     "AverageSpec",
     "ClipSpec",
+    "ContinualSpec",
     "ContrastiveSpec",
     "DataSpec",
     "DistillSpec",
@@ -96,6 +98,8 @@ class Recipe:
             tunes a classifier; None does what the part ``contrastive`` says. The run's own recipe states what was chosen.
         contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
         self_training: None learns from labelled rows alone.
+        continual: None trains on from ``model.start`` without regard to what its bundle knows, and keeps nothing for a next
+            step.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
     Raises:
@@ -126,6 +130,7 @@ class Recipe:
     tuning: str | None = None
     contrastive: ContrastiveSpec | None = None
     self_training: SelfTrainingSpec | None = None
+    continual: ContinualSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
     report_to: tuple[str, ...] = ()
@@ -161,6 +166,26 @@ class Recipe:
         if self.self_training is not None:
             encoder = self.model.encoder
             require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
+        if self.continual is not None:
+            self._check_continual(self.continual)
+
+    def _check_continual(self, spec: ContinualSpec) -> None:
+        """Refuse to go on from nothing, and what has no former model, or another one."""
+        start, methods = self.model.start, ", ".join(spec.methods)
+        bare = start is None
+        require(not (methods and bare), "model.start", start, f"the bundle to go on from, beside continual.method {methods}")
+        require(not (spec.label_map and bare), "continual.label_map", dict(spec.label_map), "empty without model.start")
+        require(not (spec.new_labels and bare), "continual.new_labels", list(spec.new_labels), "empty without model.start")
+        taught = "lwf" in spec.methods and self.distill is not None and self.distill.teacher != start
+        _refuse_both("continual.method lwf", "another distill.teacher", taught, "the bundle of model.start is the teacher")
+        _refuse_both("continual", "model.experts", self.model.experts is not None, "experts are fitted anew")
+        _refuse_both("continual", "contrastive", self.contrastive is not None, "its regression is fitted anew")
+        chosen = self.tuning is not None and self.tuning != FULL
+        require(not chosen, "tuning", self.tuning, "full, or null, beside continual")
+        held = {"ewc", "l2sp"} & set(spec.methods)
+        _refuse_both(
+            "continual.method ewc or l2sp", "adapter", bool(held) and self.adapter is not None, "it trains other weights"
+        )
 
     def _check_contrastive(self) -> None:
         """Refuse what a loss over pairs of rows and a regression have no place for."""

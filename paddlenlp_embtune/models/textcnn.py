@@ -13,6 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models._expert_share import SHARES, choose_share
+from paddlenlp_embtune.models._ngram_continuation import continue_ngrams
 from paddlenlp_embtune.models._ngram_regression import MULTIPLIER, fit_ngrams
 from paddlenlp_embtune.models.heads import build_head
 from paddlenlp_embtune.utils.memory import require_memory
@@ -140,6 +141,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         class_weights: npt.NDArray[np.float32],
         row_weights: npt.NDArray[np.float32] | None = None,
         answers: npt.NDArray[np.float32] | None = None,
+        continued: bool = False,
     ) -> None:
         """Fit the regression over n-grams on the training rows.
 
@@ -149,20 +151,24 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             class_weights: (C,) float32.
             row_weights: (N,) float32, of each row beside that of its class; None for 1.
             answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
+            continued: change the regression that is there, at a cost, instead of fitting a new one.
         """
-        if self.ngram_buckets:
-            table, bias = fit_ngrams(
-                ids,
-                labels,
-                class_weights=class_weights,
-                row_weights=row_weights,
-                buckets=self.ngram_buckets,
-                longest=self.ngram_length,
-                ratios=self.ngram_ratios,
-                answers=answers,
-            )
-            self.ngram_table.set_value(table)
-            self.ngram_bias.set_value(bias)
+        if not self.ngram_buckets:
+            return
+        options: dict[str, Any] = {
+            "class_weights": class_weights,
+            "row_weights": row_weights,
+            "longest": self.ngram_length,
+            "ratios": self.ngram_ratios,
+            "answers": answers,
+        }
+        if continued:
+            former = self.ngram_table.numpy(), self.ngram_bias.numpy()
+            table, bias = continue_ngrams(ids, labels, former=former, **options)
+        else:
+            table, bias = fit_ngrams(ids, labels, buckets=self.ngram_buckets, **options)
+        self.ngram_table.set_value(table)
+        self.ngram_bias.set_value(bias)
 
     def fit_after_training(
         self,

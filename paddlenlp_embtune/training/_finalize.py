@@ -19,6 +19,7 @@ from paddlenlp_embtune.evaluation import analyze_predictions, classification_rep
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._baseline import BaselineFit
+from paddlenlp_embtune.training._continual_store import keep_for_next_step
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training.run_log import RunRecord
@@ -67,6 +68,8 @@ def finalize(
         if hasattr(trainer.model, "fit_after_training"):
             _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
         with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
+            if prepared.continuation is not None:
+                builder.update(continual=keep_for_next_step(prepared, trainer.model, builder.folder))
             rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
             builder.prove()
             stages.begin("export")
@@ -241,7 +244,8 @@ def _beside_teacher(
         return {}
     taught = prepared.soft_targets.dev
     report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)
-    theirs, ours = softmax(taught).astype(np.float64), np.maximum(answers.astype(np.float64), 1e-30)
+    theirs, ours = softmax(taught).astype(np.float64), answers[:, : taught.shape[1]].astype(np.float64)  # not of new labels
+    ours = np.maximum(ours / np.maximum(ours.sum(axis=1, keepdims=True), 1e-30), 1e-30)
     divergence = (theirs * (np.log(np.maximum(theirs, 1e-30)) - np.log(ours))).sum(axis=1)
     figures = {
         "agreement": float((taught.argmax(axis=1) == answers.argmax(axis=1)).mean()),

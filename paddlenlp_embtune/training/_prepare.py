@@ -45,6 +45,14 @@ from paddlenlp_embtune.text import (
     unused_terms,
     without_cleaning,
 )
+from paddlenlp_embtune.training._continual import (
+    Continuation,
+    begin_continuation,
+    continual_recipe,
+    joint_labels,
+    with_former_names,
+    with_replayed,
+)
 from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
 from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
 from paddlenlp_embtune.training._teacher import Teaching, prepare_teaching
@@ -75,6 +83,7 @@ class Prepared:
         augmentation: what was added to the training rows; None without it.
         tuning: what was chosen where the recipe left it open; None where it did not.
         self_training: what became of unlabelled texts, the last of the training rows; None without it.
+        continuation: of a run with ``continual``, which may have put stored examples behind all other training rows.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
@@ -101,6 +110,7 @@ class Prepared:
     augmentation: AugmentationReport | None = None
     tuning: TuningChoice | None = None
     self_training: SelfTraining | None = None
+    continuation: Continuation | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
@@ -192,11 +202,16 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     how: dict[str, Any] = {"text_column": data.text_column, "options": data.read_options}
-    rows = read_examples(data.train, **data.reading())
+    continuation = begin_continuation(recipe)
+    rows = with_former_names(continuation, read_examples(data.train, **data.reading()))
     domain = _domain(recipe)
-    labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
+    stated = data.labels or (domain.labels if domain else None)
+    if continuation is not None and continuation.bundle is not None:
+        labels = joint_labels(continuation, rows, stated)
+    else:
+        labels = discover_labels(rows, stated)
     if data.dev is not None:
-        dev = read_examples(data.dev, **data.reading())
+        dev = with_former_names(continuation, read_examples(data.dev, **data.reading()))
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     check_cleaning((rows, dev), recipe.text.cleaning)
@@ -208,14 +223,19 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     self_training = None
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
+    if continuation is not None:
+        rows, continuation = with_replayed(continuation, rows, dev)
+        recipe = continual_recipe(recipe, continuation.spec)
     teaching = None
     if recipe.distill is not None:
-        teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
+        further = continuation.spec.new_labels if continuation is not None else ()
+        teaching = prepare_teaching(recipe.distill, labels[: len(labels) - len(further)], rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
     if start.bundle is not None:
-        check_labels(start.bundle, labels)
+        if continuation is None:
+            check_labels(start.bundle, labels)
         _refuse_experts(start.bundle)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
     remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
@@ -235,6 +255,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         augmentation=augmentation,
         tuning=tuning,
         self_training=self_training,
+        continuation=continuation,
         bundle=start.bundle,
         pretrained=start.pretrained,
         teaching=teaching,
