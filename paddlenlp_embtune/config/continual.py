@@ -34,6 +34,9 @@ class ContinualSpec:
             the penalty, which is half of it times the squared distance; ``average``: standard errors of the accuracy on the
             development rows that may be given up for weights nearer to the former ones.
         task: name of what is learnt now, in the bundle's lineage and in tables; null numbers it.
+        measure: labelled rows by the name of their task, this one's too, that the bundle is measured on; they are neither
+            trained on nor chosen by. Once every task of the lineage has been measured on all of them, the bundle and the
+            report have the matrix of the sequence.
         examples: texts with labels, of this task and of former ones, that the bundle keeps for replay. 0, the default, keeps
             none, and drops those of the former bundle.
         selection: which: ``reservoir``, each row ever seen with the same chance; ``by_class``, as many of each task and label,
@@ -59,6 +62,7 @@ class ContinualSpec:
     method: tuple[str, ...] | str = ()
     strength: Mapping[str, float] | float | None = None
     task: str | None = None
+    measure: Mapping[str, str] = dataclasses.field(default_factory=dict)
     examples: int = 0
     selection: str = "by_class"
     fisher: bool | None = None
@@ -78,6 +82,7 @@ class ContinualSpec:
         object.__setattr__(self, "method", methods)
         self._check_strength()
         require(self.task is None or bool(self.task.strip()), "continual.task", self.task, "a name, or null")
+        require(all(self.measure.values()), "continual.measure", dict(self.measure), "paths of files by the names of tasks")
         require(self.examples >= 0, "continual.examples", self.examples, "0 or more")
         require_at_most("continual.examples", self.examples, _MOST_EXAMPLES)
         require_name("continual.selection", self.selection, SELECTIONS)

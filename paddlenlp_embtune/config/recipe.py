@@ -70,6 +70,7 @@ _PATHS = {
     "model": ("start", "encoder"),
     "distill": ("teacher", "unlabelled", "answers"),
     "self_training": ("unlabelled",),
+    "continual": ("measure",),
 }
 
 
@@ -255,9 +256,7 @@ class Recipe:
                 continue
             given = {name: value for name in names if (value := getattr(spec, name)) is not None}
             paths: dict[str, Any] = {
-                name: tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
-                for name, value in given.items()
-                if _MAY_BE_NAMES.get(name, bool)(value)
+                name: _changed(name, value, change) for name, value in given.items() if _MAY_BE_NAMES.get(name, bool)(value)
             }
             changed[part] = dataclasses.replace(spec, **paths)
         return dataclasses.replace(self, **changed)
@@ -287,6 +286,13 @@ class Recipe:
 def _refuse_both(one: str, other: str, both: bool, why: str) -> None:
     if both:
         raise RecipeError(f"a recipe cannot have {one} and {other}, because {why}; leave one of them out")
+
+
+def _changed(name: str, value: Any, change: Callable[[str], str]) -> Any:
+    """Change a path, every one of several, or the values of those by name."""
+    if isinstance(value, Mapping):
+        return {key: change(path) for key, path in value.items()}
+    return tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
 
 
 def _still_path(name: str, path: str) -> str:

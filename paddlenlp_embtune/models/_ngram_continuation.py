@@ -36,9 +36,9 @@ def continue_ngrams(
 ) -> tuple[Table, Table]:
     """Fit a regression to further rows by its change: the penalty falls on the squares of the change, not of the weights.
 
-    An n-gram that the rows lack keeps its weights and its scale. One that they have is scaled by the larger of its former scale
-    and its scale in these rows, so that it counts as much as it tells in either, and its former weights give the logits that
-    they gave. Only the labels that the rows have change; of a label that the regression has not met, everything is new.
+    An n-gram that the rows lack keeps its weights and its scale. One that they have is scaled by the geometric mean of its former
+    scale and its scale in these rows, so that it counts for much where it tells much in both, and its former weights add to the
+    logits what they added, before these are divided by the length. Only the labels that the rows have change; of a label that the regression has not met, everything is new.
 
     Args:
         ids: N lists of token ids.
@@ -55,7 +55,8 @@ def continue_ngrams(
         MissingDependencyError: scipy is not installed.
     Source:
         the penalty: Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional
-        Networks", equation 2; the scale is ours
+        Networks", equation 2; the scale is ours: of the larger, the mean square, the new, the former and the geometric mean, the last one
+        forgot least and learnt as much as any, on development rows
     """
     sparse = sparse_matrices()
     table, bias = former[0].astype(np.float64), former[1].astype(np.float64)
@@ -66,7 +67,8 @@ def continue_ngrams(
     scale = np.log((1 + len(ids)) / (1 + np.bincount(counts.indices, minlength=len(used)))) + 1
     if ratios:
         scale = scale * _log_count_ratios(counts[rows], classes, shares)
-    scale = np.maximum(scale, np.sqrt(table[used, -1]))
+    former_scale = np.sqrt(table[used, -1])
+    scale = np.where(former_scale > 0, np.sqrt(scale * former_scale), scale)
     lengths = np.sqrt(counts @ np.square(scale) + 1e-6)
     offsets = (counts @ table[used, :-1]) / lengths[:, None] + bias
     features = counts.copy()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle, StoredExample, bundle_folder, read_fisher, read_stored_examples
 from paddlenlp_embtune.config import ContinualSpec, DistillSpec, Recipe
-from paddlenlp_embtune.data import Examples, text_key
+from paddlenlp_embtune.data import Examples, read_examples, text_key
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "joint_labels",
     "lineage",
     "with_former_names",
+    "with_measured",
     "with_replayed",
 ]
 
@@ -40,6 +41,7 @@ class Continuation:
         bundle: that it continues from; None for the first task.
         examples: that this bundle keeps.
         replayed: how many of them are trained on again, the last of the training rows.
+        measured: labelled rows by the name of their task that the bundle is measured on.
     """
 
     spec: ContinualSpec
@@ -47,6 +49,7 @@ class Continuation:
     bundle: Bundle | None = None
     examples: tuple[StoredExample, ...] = ()
     replayed: int = 0
+    measured: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
 
     @property
     def tasks(self) -> list[Mapping[str, Any]]:
@@ -164,6 +167,28 @@ def expected_label(label: str, former: Sequence[str]) -> str:
 
 def _former_labels(continuation: Continuation) -> tuple[str, ...]:
     return tuple(continuation.bundle.manifest.labels) if continuation.bundle is not None else ()
+
+
+def with_measured(continuation: Continuation, labels: Sequence[str], reading: Mapping[str, Any]) -> Continuation:
+    """Read the rows that the bundle is measured on.
+
+    Args:
+        continuation: of the run.
+        labels: that the bundle will give.
+        reading: how files of labelled rows are read.
+    Raises:
+        DataError: a file cannot be read, or has another label.
+    """
+    sets: dict[str, Examples] = {}
+    for name, path in continuation.spec.measure.items():
+        sets[name] = with_former_names(continuation, read_examples(path, **{**reading, "weight_column": None}))
+        for label in sets[name].labels:
+            if label not in labels:
+                raise DataError(
+                    f"{path} of continual.measure has the label {label!r}, which the bundle will not give; "
+                    f"{expected_names(label, labels)}"
+                )
+    return dataclasses.replace(continuation, measured=sets)
 
 
 def with_replayed(continuation: Continuation, rows: Examples, dev: Examples) -> tuple[Examples, Continuation]:

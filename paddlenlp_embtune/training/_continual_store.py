@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,16 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import StoredExample, read_fisher, write_fisher, write_stored_examples
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.evaluation import task_sequence
 from paddlenlp_embtune.training._continual import lineage
 from paddlenlp_embtune.training._example_selection import choose_examples
+from paddlenlp_embtune.utils.schema import to_plain
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.training._continual import Continuation
     from paddlenlp_embtune.training._prepare import Prepared
 
-__all__ = ["keep_for_next_step"]
+__all__ = ["keep_for_next_step", "with_accuracies"]
 
 
 def keep_for_next_step(prepared: Prepared, model: Any, folder: Path) -> dict[str, Any]:
@@ -49,6 +51,22 @@ def keep_for_next_step(prepared: Prepared, model: Any, folder: Path) -> dict[str
         new = diagonal_fisher(model, rows, count=spec.fisher_rows, seed=prepared.recipe.seed)
         write_fisher(folder, online_fisher(former, new, decay=spec.fisher_decay))
         told["fisher"] = {"rows": min(spec.fisher_rows, count), "decay": spec.fisher_decay}
+    return told
+
+
+def with_accuracies(kept: Mapping[str, Any], found: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a manifest says of its tasks, with the accuracies of its last one, and with the matrix once it is whole.
+
+    Args:
+        kept: as :func:`keep_for_next_step` returns it.
+        found: of the bundle by the name of a task.
+    """
+    *former, this = kept["tasks"]
+    tasks = [*former, {**this, "accuracies": dict(found)}]
+    told, names = {**kept, "tasks": tasks}, [str(each["name"]) for each in tasks]
+    measured = [each.get("accuracies") or {} for each in tasks]
+    if all(name in row for row in measured for name in names):
+        told["sequence"] = to_plain(task_sequence(names, [[row[name] for name in names] for row in measured]))
     return told
 
 

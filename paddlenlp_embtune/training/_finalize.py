@@ -19,7 +19,7 @@ from paddlenlp_embtune.evaluation import analyze_predictions, classification_rep
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._baseline import BaselineFit
-from paddlenlp_embtune.training._continual_store import keep_for_next_step
+from paddlenlp_embtune.training._continual_store import keep_for_next_step, with_accuracies
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training.run_log import RunRecord
@@ -83,6 +83,7 @@ def finalize(
             failure = failure or _trying(record, lambda: _quantize(recipe, builder, rows, record))
             stages.begin("close")
             probabilities = rows.probabilities(engine)
+            _measure_tasks(builder, engine, prepared, record)
     bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
@@ -143,6 +144,21 @@ def _measure(
     teacher = _beside_teacher(prepared, truth, answers, found)
     builder.update(metrics={"dev": {key: found[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
     return teacher
+
+
+def _measure_tasks(builder: BundleBuilder, engine: str, prepared: Prepared, record: RunRecord) -> None:
+    """Let the bundle say what it reaches on the rows of each task that the recipe names, former ones too."""
+    continuation = prepared.continuation
+    if continuation is None or not continuation.measured:
+        return
+    number = {label: place for place, label in enumerate(prepared.labels)}
+    found = {}
+    for name, rows in continuation.measured.items():
+        truth = np.array([number[label] for label in rows.labels])
+        answers = builder.rows(rows.texts, rows.labels).probabilities(engine)
+        found[name] = float((answers.argmax(axis=1) == truth).mean())
+    builder.update(continual=with_accuracies(builder.manifest.continual, found))
+    record.write("tasks", accuracies=found, sequence=builder.manifest.continual.get("sequence"))
 
 
 def _calibrate(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> None:

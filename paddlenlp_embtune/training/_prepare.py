@@ -51,6 +51,7 @@ from paddlenlp_embtune.training._continual import (
     continual_recipe,
     joint_labels,
     with_former_names,
+    with_measured,
     with_replayed,
 )
 from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
@@ -224,7 +225,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
     if continuation is not None:
-        rows, continuation = with_replayed(continuation, rows, dev)
+        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev)
         recipe = continual_recipe(recipe, continuation.spec)
     teaching = None
     if recipe.distill is not None:

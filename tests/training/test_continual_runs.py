@@ -13,6 +13,7 @@ from paddlenlp_embtune import Recipe, train
 from paddlenlp_embtune.bundle import Bundle, read_bundle_weights, read_fisher, read_stored_examples, write_fisher
 from paddlenlp_embtune.errors import DataError, RecipeError
 from paddlenlp_embtune.export import edit_bundle
+from paddlenlp_embtune.report import write_report
 from paddlenlp_embtune.training import run as run_module
 from tests.helpers import ROWS, tsv
 
@@ -45,6 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "new.tsv").write_text(tsv(NEW), encoding="utf-8")
     kept = {"examples": 12, "fisher": True, "task": "news", "fisher_rows": 8}
     train(recipe(folder, "old.tsv", continual=kept), folder / "first")
+    train(recipe(folder, "old.tsv"), folder / "bare")
     return folder
 
 
@@ -88,6 +90,27 @@ def test_all_methods_together(place: Path) -> None:
     assert former is not None
     rows = len(former["embedding.weight"])
     assert (fisher["embedding.weight"][:rows] >= former["embedding.weight"]).all()
+
+
+def test_a_sequence_is_measured_and_shown(place: Path) -> None:
+    sets = {"news": str(place / "old.tsv"), "shops": str(place / "new.tsv")}
+    train(recipe(place, "old.tsv", continual={"task": "news", "measure": sets}), place / "a", overwrite=True)
+    train(going_on(place, place / "a", task="shops", method="l2sp", measure=sets), place / "b", overwrite=True)
+    told = Bundle.open(place / "b" / "bundle").manifest.continual
+    before, after = (task["accuracies"] for task in told["tasks"])
+    assert told["sequence"]["tasks"] == ["news", "shops"]
+    assert told["sequence"]["backward_transfer"] == pytest.approx(after["news"] - before["news"])
+    assert events(place / "b")["tasks"]["accuracies"] == after
+    page = write_report(place / "b").read_text(encoding="utf-8")
+    assert "Tasks learnt" in page
+    assert f"{after['shops']:.1%}" in page
+    assert "Tasks learnt" not in write_report(place / "bare").read_text(encoding="utf-8")
+
+
+def test_rows_that_are_measured_have_labels_of_the_bundle(place: Path) -> None:
+    (place / "foreign.tsv").write_text(tsv([("x", "外")]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"continual\.measure has the label '外', which the bundle will not give"):
+        run_module.prepare(recipe(place, "old.tsv", continual={"measure": {"1": str(place / "foreign.tsv")}}))
 
 
 def test_characters_that_are_new_become_tokens_behind_the_others(place: Path) -> None:
@@ -139,8 +162,6 @@ def test_labels_that_do_not_match_are_refused(place: Path, stated: dict[str, Any
 
 
 def test_methods_need_what_the_bundle_keeps(place: Path) -> None:
-    if not (place / "bare").exists():
-        train(recipe(place, "old.tsv"), place / "bare")
     with pytest.raises(RecipeError, match=r"keeps no examples; train it again with continual: \{examples: 1000\}"):
         run_module.prepare(going_on(place, place / "bare", method="replay"))
     with pytest.raises(RecipeError, match=r"keeps no Fisher information; train it again with continual: \{fisher: true\}"):
@@ -161,8 +182,6 @@ def test_fisher_information_of_another_architecture_is_refused(place: Path, tmp_
 
 
 def test_without_continual_nothing_is_kept_and_nothing_changes(place: Path) -> None:
-    if not (place / "bare").exists():
-        train(recipe(place, "old.tsv"), place / "bare")
     bare, first = Bundle.open(place / "bare" / "bundle"), Bundle.open(place / "first" / "bundle")
     assert not bare.manifest.continual
     assert not [name for name in bare.manifest.files if name.startswith("continual/")]
