@@ -36,9 +36,10 @@ def continue_ngrams(
 ) -> tuple[Table, Table]:
     """Fit a regression to further rows by its change: the penalty falls on the squares of the change, not of the weights.
 
-    An n-gram that the rows lack keeps its weights and its scale. One that they have is scaled by the geometric mean of its former
-    scale and its scale in these rows, so that it counts for much where it tells much in both, and its former weights add to the
-    logits what they added, before these are divided by the length. Only the labels that the rows have change; of a label that the regression has not met, everything is new.
+    An n-gram that the rows lack keeps its weights and its scale. One that they have is scaled by the geometric mean of its
+    former scale and its scale in these rows, so that it counts for much where it tells much in both; its former weights add to
+    the logits what they added, before these are divided by the length. Only the labels that the rows have change; of a label
+    that the regression has not met, everything is new.
 
     Args:
         ids: N lists of token ids.
@@ -55,8 +56,8 @@ def continue_ngrams(
         MissingDependencyError: scipy is not installed.
     Source:
         the penalty: Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional
-        Networks", equation 2; the scale is ours: of the larger, the mean square, the new, the former and the geometric mean, the last one
-        forgot least and learnt as much as any, on development rows
+        Networks", equation 2; the scale is ours: on development rows, the larger of both, their mean square, the former and
+        the new one forgot more or learnt less
     """
     sparse = sparse_matrices()
     table, bias = former[0].astype(np.float64), former[1].astype(np.float64)
