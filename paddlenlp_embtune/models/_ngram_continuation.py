@@ -20,6 +20,9 @@ from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression,
 
 __all__ = ["continue_ngrams"]
 
+_KEPT = 0.8
+"""What the former weights of n-grams that the new rows have count, before they change: chosen on development rows."""
+
 Table = npt.NDArray[np.float32]
 
 
@@ -37,9 +40,9 @@ def continue_ngrams(
     """Fit a regression to further rows by its change: the penalty falls on the squares of the change, not of the weights.
 
     An n-gram that the rows lack keeps its weights and its scale. One that they have is scaled by the geometric mean of its
-    former scale and its scale in these rows, so that it counts for much where it tells much in both; its former weights add to
-    the logits what they added, before these are divided by the length. Only the labels that the rows have change; of a label
-    that the regression has not met, everything is new.
+    former scale and its scale in these rows, so that it counts for much where it tells much in both; its former weights, of
+    which a fifth is dropped, add to the logits what they added, before these are divided by the length. Only the labels that
+    the rows have change; of a label that the regression has not met, everything is new.
 
     Args:
         ids: N lists of token ids.
@@ -70,11 +73,13 @@ def continue_ngrams(
         scale = scale * _log_count_ratios(counts[rows], classes, shares)
     former_scale = np.sqrt(table[used, -1])
     scale = np.where(former_scale > 0, np.sqrt(scale * former_scale), scale)
+    present, numbers = np.unique(classes, return_inverse=True)
+    if len(present) > 1:
+        table[used, :-1] *= _KEPT
     lengths = np.sqrt(counts @ np.square(scale) + 1e-6)
     offsets = (counts @ table[used, :-1]) / lengths[:, None] + bias
     features = counts.copy()
     features.data *= scale[features.indices] / np.repeat(lengths, np.diff(features.indptr))
-    present, numbers = np.unique(classes, return_inverse=True)
     if len(present) > 1:
         change, shift = fit_softmax_regression(
             features[rows],

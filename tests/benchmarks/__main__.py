@@ -35,6 +35,7 @@ _BENCHMARKS = {
     "augmentation": "tests.benchmarks.augmentation",
     "check": "tests.benchmarks.check",
     "few_labels": "tests.benchmarks.few_labels",
+    "continual": "tests.benchmarks.continual",
 }
 
 

@@ -61,7 +61,7 @@ def test_the_change_is_the_minimum_of_loss_and_penalty(former: tuple[np.ndarray,
     features /= np.sqrt(
         np.square(features / np.maximum(np.sqrt(features / np.maximum(scale, 1e-12)), 1e-12)).sum(axis=1) + 1e-6
     )[:, None]
-    change = np.where(scale[:, None] > 0, (table[:, :-1] - former[0][:, :-1]) / np.maximum(scale, 1e-12)[:, None], 0.0)
+    change = np.where(scale[:, None] > 0, (table[:, :-1] - 0.8 * former[0][:, :-1]) / np.maximum(scale, 1e-12)[:, None], 0.0)
     found = np.stack([logits(table, bias, text) for text in ids])
     probabilities = np.exp(found - found.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
