@@ -2,7 +2,7 @@
 
 The sequence is chnsenticorp, waimai, nlpcc14_sc, weibo2018, all of them positive or negative. Each seed draws so many rows of
 every train.tsv; early stopping, shares and temperatures see 400 rows of dev.tsv. ``--on dev``, the default, measures on the
-other rows of dev.tsv, for choosing; ``--on test`` measures on test.tsv, up to 1,000 rows of each, once everything is chosen.
+other rows of dev.tsv, for choosing; ``--on test`` on test.tsv too, up to 1,000 rows of each, once everything is chosen.
 
 For each arm: the accuracy of every task at the end, their average, forgetting (Chaudhry et al. 2018), backward transfer, the
 accuracy of the last task, and the seconds of processor time of the three steps behind the first task.
@@ -74,12 +74,14 @@ def main() -> None:
             for arm in chosen.arms:
                 name, _, own = arm.partition("=")
                 stated = json.loads(own) if own else ARMS[name]
-                sequence, seconds = learn(tasks, stated, place, seed=seed, encoder=chosen.encoder)
+                sequences, seconds = learn(tasks, stated, place, seed=seed, encoder=chosen.encoder)
+                sequence = sequences[chosen.on]
                 found.setdefault(arm, []).append((sequence, seconds))
                 if chosen.out is not None:
-                    line = {"arm": arm, "seed": seed, "rows": chosen.rows, "on": chosen.on, "encoder": chosen.encoder}
+                    line = {"arm": arm, "seed": seed, "rows": chosen.rows, "encoder": chosen.encoder, "seconds": seconds}
+                    matrices = {on: each.accuracies for on, each in sequences.items()}
                     with chosen.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({**line, "accuracies": sequence.accuracies, "seconds": seconds}) + "\n")
+                        file.write(json.dumps({**line, "accuracies": matrices}) + "\n")
                 print(f"  seed {seed} {told(arm, [(sequence, seconds)])}", flush=True)
     print(
         f"\n{chosen.encoder or 'text CNN'}, {chosen.rows} rows a task, on {chosen.on}: mean (sd) of {len(chosen.seeds)} seeds"
@@ -101,8 +103,9 @@ class Task:
         self.train, self.dev = place / f"{self.name}.train.tsv", place / f"{self.name}.dev.tsv"
         write(self.train, drawn)
         write(self.dev, dev.take(order[:400].tolist(), "dev"))
-        others = dev.take(order[400:].tolist(), "dev")
-        self.measured = others if on == "dev" else sample(read_examples(folder / "test.tsv", **how), 1000, 0)
+        self.measured = {"dev": dev.take(order[400:].tolist(), "dev")}
+        if on == "test":
+            self.measured["test"] = sample(read_examples(folder / "test.tsv", **how), 1000, 0)
 
 
 def sample(rows: Examples, count: int, seed: int) -> Examples:
@@ -117,9 +120,10 @@ def write(path: Path, rows: Examples) -> None:
 
 def learn(
     tasks: Sequence[Task], stated: dict[str, Any] | None, place: Path, *, seed: int, encoder: str | None
-) -> tuple[TaskSequence, float]:
-    """Learn the tasks one after another; return the matrix and the processor time behind the first task."""
-    bundle, matrix, spent = place / "first" / "bundle", list[list[float]](), 0.0
+) -> tuple[dict[str, TaskSequence], float]:
+    """Learn the tasks one after another; return the matrices by part of the data, and processor time behind the first task."""
+    bundle, spent = place / "first" / "bundle", 0.0
+    matrices: dict[str, list[list[float]]] = {on: [] for on in tasks[0].measured}
     for number, task in enumerate(tasks):
         begun = time.process_time()
         if number == 0:
@@ -131,8 +135,9 @@ def learn(
             out = place / f"step{number}-{time.monotonic_ns()}"
             bundle = train(recipe_of(task, parts, seed=seed, encoder=encoder, first=False), out).bundle
             spent += time.process_time() - begun
-        matrix.append(accuracies(bundle, tasks))
-    return task_sequence([task.name for task in tasks], matrix), spent
+        for on, matrix in matrices.items():
+            matrix.append(accuracies(bundle, [task.measured[on] for task in tasks]))
+    return {on: task_sequence([task.name for task in tasks], matrix) for on, matrix in matrices.items()}, spent
 
 
 def recipe_of(task: Task, parts: dict[str, Any], *, seed: int, encoder: str | None, first: bool) -> Recipe:
@@ -153,11 +158,11 @@ def recipe_of(task: Task, parts: dict[str, Any], *, seed: int, encoder: str | No
     return Recipe.from_dict({**plain, **parts})
 
 
-def accuracies(bundle: Path, tasks: Sequence[Task]) -> list[float]:
+def accuracies(bundle: Path, sets: Sequence[Examples]) -> list[float]:
     predictor, found = Predictor(bundle, engine="paddle"), list[float]()
-    for task in tasks:
-        answers = predictor.probabilities(task.measured.texts).argmax(axis=1)
-        truth = np.array([predictor.labels.index(label) for label in task.measured.labels])
+    for rows in sets:
+        answers = predictor.probabilities(rows.texts).argmax(axis=1)
+        truth = np.array([predictor.labels.index(label) for label in rows.labels])
         found.append(float((answers == truth).mean()))
     return found
 
