@@ -8,6 +8,13 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.bundle._copying import copy_files as copy_files
+    from paddlenlp_embtune.bundle.continual import (
+        StoredExample as StoredExample,
+        read_fisher as read_fisher,
+        read_stored_examples as read_stored_examples,
+        write_fisher as write_fisher,
+        write_stored_examples as write_stored_examples,
+    )
     from paddlenlp_embtune.bundle.embedding import (
         bundle_folder as bundle_folder,
         draft_with_embedding as draft_with_embedding,
@@ -48,6 +55,7 @@ else:
         __name__,
         {
             "_copying": "copy_files",
+            "continual": "StoredExample read_fisher read_stored_examples write_fisher write_stored_examples",
             "embedding": (
                 "bundle_folder draft_with_embedding embedding_table model_name read_bundle_weights read_model without_programs "
                 "write_embedding"

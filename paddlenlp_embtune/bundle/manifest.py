@@ -149,6 +149,8 @@ class Manifest:
         vectors: how the embedding was initialised.
         recipe: the whole recipe.
         teacher: of a student, by which bundle it was taught and how far it agrees with it; else empty.
+        continual: of one that keeps something for learning on, or has learnt on: ``tasks`` in order with names, rows and the
+            bundle that each began with, and what is kept of them; else empty.
         versions: of the packages that made the bundle.
         files: SHA-256 of every other file of the bundle.
     """
@@ -173,6 +175,7 @@ class Manifest:
     vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    continual: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     files: Mapping[str, str]
 

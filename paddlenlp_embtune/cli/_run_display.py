@@ -83,6 +83,28 @@ def _self_training(event: Mapping[str, Any]) -> None:
     )
 
 
+def _continual(event: Mapping[str, Any]) -> None:
+    methods = ", ".join(f"{name} {strength:g}" for name, strength in event["methods"].items()) or "no method"
+    former = f" after {', '.join(event['former_tasks'])}" if event["former_tasks"] else ""
+    again = f"; {event['replayed']} stored examples are trained on again" if event["replayed"] else ""
+    err.print(f"task {event['task']}{former}: {methods}{again}", markup=False, soft_wrap=True)
+
+
+def _interpolated(event: Mapping[str, Any]) -> None:
+    err.print(f"weights: {event['new_share']:.0%} new, {1 - event['new_share']:.0%} of the former bundle")
+
+
+def _tasks(event: Mapping[str, Any]) -> None:
+    err.print(
+        "accuracy by task: " + ", ".join(f"{name} {value:.4f}" for name, value in event["accuracies"].items()), markup=False
+    )
+    if (sequence := event.get("sequence")) and sequence["forgetting"] is not None:
+        err.print(
+            f"average accuracy {sequence['average_accuracy']:.4f}, backward transfer {sequence['backward_transfer']:+.4f}, "
+            f"forgetting {sequence['forgetting']:.4f}"
+        )
+
+
 def _tuning(event: Mapping[str, Any]) -> None:
     err.print(f"tuning: {event['chosen']}; {event['why']}; --tuning or the recipe's tuning states another", markup=False)
 
@@ -290,6 +312,7 @@ _FORMS = {
     "averaged": _averaged,
     "baseline": _baseline,
     "calibrated": _calibrated,
+    "continual": _continual,
     "cut": _cut,
     "data": _data,
     "early_stopping": _early_stopping,
@@ -297,6 +320,7 @@ _FORMS = {
     "groups": _groups,
     "head": _head,
     "health": _health,
+    "interpolated": _interpolated,
     "metrics": _metrics,
     "parity": _parity,
     "phase": _phase,
@@ -308,6 +332,7 @@ _FORMS = {
     "shipped": _shipped,
     "stages": _stages,
     "stopped": _stopped,
+    "tasks": _tasks,
     "teacher": _teacher,
     "tuning": _tuning,
     "trained": _trained,

@@ -9,6 +9,11 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.config.adapter import AdapterSpec as AdapterSpec
     from paddlenlp_embtune.config.augmentation import AugmentationSpec as AugmentationSpec
+    from paddlenlp_embtune.config.continual import (
+        CONTINUAL_METHODS as CONTINUAL_METHODS,
+        SELECTIONS as SELECTIONS,
+        ContinualSpec as ContinualSpec,
+    )
     from paddlenlp_embtune.config.contrastive import (
         AUTO_TUNING as AUTO_TUNING,
         CONTRASTIVE as CONTRASTIVE,
@@ -64,6 +69,7 @@ else:
         {
             "adapter": "AdapterSpec",
             "augmentation": "AugmentationSpec",
+            "continual": "CONTINUAL_METHODS ContinualSpec SELECTIONS",
             "contrastive": "AUTO_TUNING CONTRASTIVE CONTRASTIVE_LOSSES FULL TUNINGS ContrastiveSpec",
             "distillation": "DistillSpec",
             "domain": "Domain",

@@ -33,7 +33,8 @@ class ModelSpec:
             with ``./`` or ``/`` in front; its tokenizer and its embedding come with it, and ``text.terms`` extend them.
         start: path of a bundle that training continues from, with its tokenizer, its embedding and all its weights;
             ``text.terms`` extend it; the rest of ``text`` but the lengths, ``vectors`` and ``name`` are then the bundle's.
-            What a model fits before training, such as the n-gram regression of the text CNN, is fitted again to the run's rows.
+            What a model fits before training, such as the n-gram regression of the text CNN, is fitted again to the run's rows,
+            or with a method of ``continual`` as a change of the former one.
         experts: classifiers on the encoder that answer together, each with a share that is chosen on rows that it was not
             fitted to: ``network``, the tuned encoder; ``vectors``, a logistic regression on the sentence vectors of the encoder
             as it comes; ``ngrams``, one over characters and their pairs. Without ``network`` nothing is tuned. None tunes the

@@ -11,6 +11,7 @@ from typing import Any
 
 from paddlenlp_embtune.config.adapter import AdapterSpec
 from paddlenlp_embtune.config.augmentation import AugmentationSpec
+from paddlenlp_embtune.config.continual import ContinualSpec
 from paddlenlp_embtune.config.contrastive import FULL, TUNINGS, ContrastiveSpec
 from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
@@ -35,6 +36,7 @@ __all__ = [
     "AugmentationSpec",
     "AverageSpec",
     "ClipSpec",
+    "ContinualSpec",
     "ContrastiveSpec",
     "DataSpec",
     "DistillSpec",
@@ -71,6 +73,7 @@ _PATHS = {
     "distill": ("teacher", "unlabelled", "answers"),
     "retrieval": ("pairs",),
     "self_training": ("unlabelled",),
+    "continual": ("measure",),
 }
 
 
@@ -100,6 +103,8 @@ class Recipe:
         contrastive: None tunes a classifier; otherwise an encoder is tuned on pairs of rows, and a regression fitted to it.
         retrieval: None tunes a classifier; otherwise the vectors of texts are tuned, and a regression fitted to them.
         self_training: None learns from labelled rows alone.
+        continual: None trains on from ``model.start`` without regard to what its bundle knows, and keeps nothing for a next
+            step.
         report_to: experiment trackers: ``visualdl``, ``wandb`` and ``tensorboard``, which are the Trainer's own, and those of
             plugins, such as ``mlflow``.
     Raises:
@@ -131,6 +136,7 @@ class Recipe:
     contrastive: ContrastiveSpec | None = None
     retrieval: RetrievalSpec | None = None
     self_training: SelfTrainingSpec | None = None
+    continual: ContinualSpec | None = None
     evaluation: EvaluationSpec = dataclasses.field(default_factory=EvaluationSpec)
     export: ExportSpec = dataclasses.field(default_factory=ExportSpec)
     report_to: tuple[str, ...] = ()
@@ -156,6 +162,12 @@ class Recipe:
         _refuse_both("groups", "layerwise", self.groups is not None and self.layerwise is not None, "both state groups")
         if self.groups is not None:
             _check_group_names(self.groups)
+        self._check_encoder_tuning()
+        if self.continual is not None:
+            self._check_continual(self.continual)
+
+    def _check_encoder_tuning(self) -> None:
+        """Refuse ways to tune an encoder where there is none, or that exclude each other."""
         if self.tuning is not None:
             require_name("tuning", self.tuning, TUNINGS)
             require(self.model.encoder is not None, "model.encoder", self.model.encoder, "an encoder beside tuning")
@@ -172,6 +184,24 @@ class Recipe:
         if self.self_training is not None:
             encoder = self.model.encoder
             require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
+
+    def _check_continual(self, spec: ContinualSpec) -> None:
+        """Refuse to go on from nothing, and what has no former model, or another one."""
+        start, methods = self.model.start, ", ".join(spec.methods)
+        bare = start is None
+        require(not (methods and bare), "model.start", start, f"the bundle to go on from, beside continual.method {methods}")
+        require(not (spec.label_map and bare), "continual.label_map", dict(spec.label_map), "empty without model.start")
+        require(not (spec.new_labels and bare), "continual.new_labels", list(spec.new_labels), "empty without model.start")
+        taught = "lwf" in spec.methods and self.distill is not None and self.distill.teacher != start
+        _refuse_both("continual.method lwf", "another distill.teacher", taught, "the bundle of model.start is the teacher")
+        _refuse_both("continual", "model.experts", self.model.experts is not None, "experts are fitted anew")
+        _refuse_both("continual", "contrastive", self.contrastive is not None, "its regression is fitted anew")
+        chosen = self.tuning is not None and self.tuning != FULL
+        require(not chosen, "tuning", self.tuning, "full, or null, beside continual")
+        held = {"ewc", "l2sp"} & set(spec.methods)
+        _refuse_both(
+            "continual.method ewc or l2sp", "adapter", bool(held) and self.adapter is not None, "it trains other weights"
+        )
 
     def _check_vectors_tuned(self, part: str) -> None:
         """Refuse what a loss over pairs of rows and a regression have no place for; the part of the recipe asks for them."""
@@ -241,9 +271,7 @@ class Recipe:
                 continue
             given = {name: value for name in names if (value := getattr(spec, name)) is not None}
             paths: dict[str, Any] = {
-                name: tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
-                for name, value in given.items()
-                if _MAY_BE_NAMES.get(name, bool)(value)
+                name: _changed(name, value, change) for name, value in given.items() if _MAY_BE_NAMES.get(name, bool)(value)
             }
             changed[part] = dataclasses.replace(spec, **paths)
         return dataclasses.replace(self, **changed)
@@ -273,6 +301,13 @@ class Recipe:
 def _refuse_both(one: str, other: str, both: bool, why: str) -> None:
     if both:
         raise RecipeError(f"a recipe cannot have {one} and {other}, because {why}; leave one of them out")
+
+
+def _changed(name: str, value: Any, change: Callable[[str], str]) -> Any:
+    """Change a path, every one of several, or the values of those by name."""
+    if isinstance(value, Mapping):
+        return {key: change(path) for key, path in value.items()}
+    return tuple(map(change, value)) if isinstance(value, tuple) else _still_path(name, change(value))
 
 
 def _still_path(name: str, path: str) -> str:

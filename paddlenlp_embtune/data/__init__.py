@@ -31,10 +31,6 @@ if TYPE_CHECKING:
         MaskingSpec as MaskingSpec,
         mask_tokens as mask_tokens,
     )
-    from paddlenlp_embtune.data.parquet_parts import (
-        count_parquet_rows as count_parquet_rows,
-        parquet_batches as parquet_batches,
-    )
     from paddlenlp_embtune.data.mined_rows import MinedRows as MinedRows
     from paddlenlp_embtune.data.pair_batches import (
         PairBatchSampler as PairBatchSampler,
@@ -42,6 +38,10 @@ if TYPE_CHECKING:
         split_role as split_role,
     )
     from paddlenlp_embtune.data.pairs import Pairs as Pairs, read_pairs as read_pairs
+    from paddlenlp_embtune.data.parquet_parts import (
+        count_parquet_rows as count_parquet_rows,
+        parquet_batches as parquet_batches,
+    )
     from paddlenlp_embtune.data.readers import (
         Examples as Examples,
         ReadOptions as ReadOptions,

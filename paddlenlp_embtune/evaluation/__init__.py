@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.evaluation.comparison import compare_tables as compare_tables, verdict as verdict
     from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions as analyze_predictions
+    from paddlenlp_embtune.evaluation.forgetting import TaskSequence as TaskSequence, task_sequence as task_sequence
     from paddlenlp_embtune.evaluation.metrics import (
         agreement as agreement,
         classification_report as classification_report,
@@ -43,6 +44,7 @@ else:
             ),
             "comparison": "compare_tables verdict",
             "error_analysis": "analyze_predictions",
+            "forgetting": "TaskSequence task_sequence",
             "metrics": "agreement classification_report encode_labels monitored_metrics",
             "retrieval": "alignment class_alignment retrieval_metrics spearman uniformity",
         },

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         fit_head as fit_head,
         set_head as set_head,
     )
+    from paddlenlp_embtune.models.label_growth import grown as grown, with_labels as with_labels
     from paddlenlp_embtune.models.layer_cache import LayerCache as LayerCache, cacheable_layers as cacheable_layers
     from paddlenlp_embtune.models.layers import depth_parameters as depth_parameters, layerwise_groups as layerwise_groups
     from paddlenlp_embtune.models.losses import (
@@ -88,6 +89,7 @@ else:
             "factory": "build_model checked_options embedding_name set_embedding try_model with_table",
             "features": "FeatureEngine captured_features feature_width",
             "head_regression": "HeadRegression fit_head set_head",
+            "label_growth": "grown with_labels",
             "layer_cache": "LayerCache cacheable_layers",
             "layers": "depth_parameters layerwise_groups",
             "losses": "CrossEntropy Focal RowLoss SquaredEMD weighted_mean",

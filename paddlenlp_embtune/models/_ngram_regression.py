@@ -74,7 +74,7 @@ def fit_ngrams(
         texts, numbers = _frequent(texts, numbers)
     known, columns = np.unique(numbers, return_inverse=True)
     if checked:
-        buckets = min(buckets, max(2, 1 << (_ROOM * len(known) - 1).bit_length()))
+        buckets = _rows_for(len(known), buckets)
         kept = _one_for_each_bucket(known, np.bincount(columns), buckets)
         texts, columns = texts[kept[columns]], (np.cumsum(kept) - 1)[columns[kept[columns]]]
         known = known[kept]
@@ -181,6 +181,11 @@ def _frequent(
     np.maximum.at(last, places, texts)
     kept = (first < last)[places]
     return texts[kept], codes[kept]
+
+
+def _rows_for(known: int, most: int) -> int:
+    """Return the rows of a checked table for so many n-grams: a power of two with room, at most ``most``."""
+    return min(most, max(2, 1 << (_ROOM * known - 1).bit_length()))
 
 
 def _one_for_each_bucket(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], buckets: int) -> npt.NDArray[np.bool_]:

@@ -44,7 +44,13 @@ def label_log_likelihoods(logits: npt.NDArray[np.float32], labels: npt.NDArray[n
 
 
 def fit_softmax_regression(
-    features: Any, labels: npt.NDArray[np.int64], weights: Floats, *, num_labels: int, penalty: float
+    features: Any,
+    labels: npt.NDArray[np.int64],
+    weights: Floats,
+    *,
+    num_labels: int,
+    penalty: float,
+    offsets: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Minimize the weighted cross-entropy plus ``penalty / 2`` times the squares of all weights but the bias.
 
@@ -57,13 +63,14 @@ def fit_softmax_regression(
         weights: (N,) of the rows, 0 or more and not all 0.
         num_labels: C.
         penalty: above 0.
+        offsets: (N, C) logits that are added to those of the weights; None adds none.
     Shapes:
         returns: weights (F, C) and bias (C,), float64
     Source:
         Liu and Nocedal 1989, "On the limited memory BFGS method for large scale optimization"; the diagonal scaling is ours
     """
     optimize: Any = importlib.import_module("scipy.optimize")
-    objective = _Objective(features, labels, weights, num_labels=num_labels, penalty=penalty)
+    objective = _Objective(features, labels, weights, num_labels=num_labels, penalty=penalty, offsets=offsets)
     found = optimize.minimize(
         objective,
         np.zeros(objective.scale.size),
@@ -84,9 +91,17 @@ class _Objective:
     """The mean loss and its gradient, as functions of the scaled weights with the bias in the last row."""
 
     def __init__(
-        self, features: Any, labels: npt.NDArray[np.int64], weights: Floats, *, num_labels: int, penalty: float
+        self,
+        features: Any,
+        labels: npt.NDArray[np.int64],
+        weights: Floats,
+        *,
+        num_labels: int,
+        penalty: float,
+        offsets: Floats | None = None,
     ) -> None:
         self._features, self._transposed = features, features.T.tocsr()
+        self._offsets = 0.0 if offsets is None else offsets
         self._places = labels, np.arange(len(labels))
         self._shares = weights / weights.sum()
         self._penalty = penalty / weights.sum()
@@ -98,7 +113,7 @@ class _Objective:
         """Return the loss and its gradient, flat as the weights are."""
         values = scaled.reshape(self.scale.shape) * self.scale
         # Classes in rows from here on: reductions over a short last axis are slow.
-        logits = np.ascontiguousarray((self._features @ values[:-1] + values[-1]).T)
+        logits = np.ascontiguousarray((self._features @ values[:-1] + values[-1] + self._offsets).T)
         logits -= logits.max(axis=0)
         true = logits[self._places]
         np.exp(logits, out=logits)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.models._expert_share import SHARES, choose_share
+from paddlenlp_embtune.models._ngram_continuation import aligned_table, continue_ngrams
 from paddlenlp_embtune.models._ngram_lookup import ngram_scores
 from paddlenlp_embtune.models._ngram_regression import fit_ngrams
 from paddlenlp_embtune.models.heads import build_head
@@ -159,6 +160,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
         class_weights: npt.NDArray[np.float32],
         row_weights: npt.NDArray[np.float32] | None = None,
         answers: npt.NDArray[np.float32] | None = None,
+        continued: bool = False,
     ) -> None:
         """Fit the regression over n-grams on the training rows.
 
@@ -168,23 +170,35 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
             class_weights: (C,) float32.
             row_weights: (N,) float32, of each row beside that of its class; None for 1.
             answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
+            continued: change the regression that is there, at a cost, instead of fitting a new one.
         """
-        if self.ngram_buckets:
-            table, bias = fit_ngrams(
-                ids,
-                labels,
-                class_weights=class_weights,
-                row_weights=row_weights,
-                buckets=self._most_buckets,
-                longest=self.ngram_length,
-                ratios=self.ngram_ratios,
-                checked=self.ngram_checked,
-                answers=answers,
-            )
-            self.ngram_buckets = len(table)
-            self._config["ngram_rows"] = len(table) if self.ngram_checked else None
-            self.register_buffer("ngram_table", paddle.to_tensor(table))
-            self.ngram_bias.set_value(bias)
+        if not self.ngram_buckets:
+            return
+        options: dict[str, Any] = {
+            "class_weights": class_weights,
+            "row_weights": row_weights,
+            "buckets": self._most_buckets,
+            "longest": self.ngram_length,
+            "ratios": self.ngram_ratios,
+            "checked": self.ngram_checked,
+            "answers": answers,
+        }
+        if continued:
+            former = self.ngram_table.numpy(), self.ngram_bias.numpy()
+            table, bias = continue_ngrams(ids, labels, former=former, vocabulary_size=len(self.embedding.weight), **options)
+        else:
+            table, bias = fit_ngrams(ids, labels, **options)
+        self.ngram_buckets = len(table)
+        self._config["ngram_rows"] = len(table) if self.ngram_checked else None
+        self.register_buffer("ngram_table", paddle.to_tensor(table))
+        self.ngram_bias.set_value(bias)
+
+    def aligned_with(self, former: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights of the network that this one has gone on from, with its table of n-grams laid out as here."""
+        found = dict(former)
+        if self.ngram_buckets and "ngram_table" in former:
+            found["ngram_table"] = aligned_table(former["ngram_table"], self.ngram_table.numpy(), self.num_labels)
+        return found
 
     def fit_after_training(
         self,

@@ -12,7 +12,7 @@ from paddlenlp_embtune.report.plots._figure import FigureWriter
 from paddlenlp_embtune.report.plots._fonts import matplotlib_module
 from paddlenlp_embtune.report.plots._term_map import check_method
 from paddlenlp_embtune.report.run_reader import MANIFEST, Run, read_run
-from paddlenlp_embtune.report.sections import _embedding, _health, _overview, _provenance, _results, _training
+from paddlenlp_embtune.report.sections import _embedding, _health, _overview, _provenance, _results, _tasks, _training
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import shorten
 from paddlenlp_embtune.utils.run_layout import INSIGHT, METRICS, RECIPE, RECORD
@@ -55,6 +55,9 @@ SECTIONS = (
     Section("Recipe", RECIPE, _provenance.recipe),
 )
 
+TASKS = Section("Tasks learnt", MANIFEST, _tasks.tasks)
+"""Of bundles that learn on alone."""
+
 
 def write_report(
     run_dir: str | Path,
@@ -90,6 +93,8 @@ def write_report(
     path = Path(out) if out is not None else run.path / REPORT
     figures = FigureWriter(png_dir=Path(png_dir) if png_dir is not None else None, method=method)
     written = [(section.title, _write(section, run, figures)) for section in SECTIONS]
+    if run.manifest and run.manifest.get("continual"):
+        written.insert(2, (TASKS.title, _write(TASKS, run, figures)))
     written += [(title, _write_further(title, writer, run)) for title, writer in (sections or {}).items()]
     date = str(run.last("start").get("time") or "")[:10]
     lead = "A run of embtune train" + (f", {date}" if date else "")

@@ -9,6 +9,7 @@ from paddlenlp_embtune.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from paddlenlp_embtune.text._code_points import code_points as code_points
     from paddlenlp_embtune.text._term_matcher import TermMatcher as TermMatcher
+    from paddlenlp_embtune.text._unknown_characters import unknown_characters as unknown_characters
     from paddlenlp_embtune.text.added_terms import (
         AddedTerms as AddedTerms,
         TermTokenizer as TermTokenizer,
@@ -107,6 +108,7 @@ else:
             "term_extraction": "Proposal propose_terms",
             "term_lists": "TermList read_term_list describe_unused_terms unused_terms",
             "unicode_classes": "BLANKS CONTROLS FORMER_CONTROLS IGNORABLE RADICALS describe_ranges",
+            "_unknown_characters": "unknown_characters",
             "vocabulary": "PAD PAD_ID UNK UNK_ID Vocabulary describe_vocabulary_difference",
             "windows": "WindowSpec split_windows",
             "word": "WordTokenizer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.models import build_model, classifier_on, load_layer, set_embedding, try_model, with_table
+from paddlenlp_embtune.models import build_model, classifier_on, load_layer, set_embedding, try_model, with_labels, with_table
 from paddlenlp_embtune.models.adapters import add_adapter
 from paddlenlp_embtune.training._criterion import unordered
 from paddlenlp_embtune.training._preflight import check_length
@@ -62,7 +62,9 @@ def build_initial_model(prepared: Prepared) -> Any:
     if prepared.bundle is not None:
         layer = load_layer(prepared.bundle.path)
         prepared.bundle.check_current("weights.safetensors", "model.json")
-        return with_table(layer, recipe.model.name, prepared.table)
+        grown = with_table(layer, recipe.model.name, prepared.table)
+        further = num_labels > len(prepared.bundle.manifest.labels)
+        return with_labels(grown, recipe.model.name, num_labels) if further else grown
     if prepared.pretrained is not None:
         return classifier_on(prepared.pretrained, prepared.table, num_labels=num_labels, options=recipe.model.options)
     sizes = {"vocabulary_size": len(prepared.tokenizer.vocabulary), "num_labels": num_labels}

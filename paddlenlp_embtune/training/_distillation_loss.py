@@ -26,17 +26,18 @@ def softened_divergence(student: Any, teacher: Any, *, temperature: float, weigh
     """Return the mean over rows of KL(teacher | student), both softened, times the temperature squared.
 
     Args:
-        student: logits.
+        student: logits; those of labels that the teacher does not know stand behind the others, and are left out.
         teacher: logits, or logarithms of probabilities.
         temperature: T, above 0.
         weights: of the rows in the mean; None weighs them the same.
     Shapes:
-        student, teacher: (B, C); weights: (B,) float32; returns: () float32
+        student: (B, C); teacher: (B, T), T at most C; weights: (B,) float32; returns: () float32
     Source:
         Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2
     """
     log_softmax = paddle.nn.functional.log_softmax
-    ours, theirs = (log_softmax(logits.astype("float32") / temperature) for logits in (student, teacher))
+    known = student if student.shape[-1] == teacher.shape[-1] else student[:, : teacher.shape[-1]]
+    ours, theirs = (log_softmax(logits.astype("float32") / temperature) for logits in (known, teacher))
     return weighted_mean((theirs.exp() * (theirs - ours)).sum(axis=-1), weights) * temperature**2
 
 

@@ -19,6 +19,7 @@ from paddlenlp_embtune.evaluation import analyze_predictions, classification_rep
 from paddlenlp_embtune.inference import softmax
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._baseline import BaselineFit
+from paddlenlp_embtune.training._continual_store import keep_for_next_step, with_accuracies
 from paddlenlp_embtune.training._prepare import Prepared, data_summary
 from paddlenlp_embtune.training._stages import Stages
 from paddlenlp_embtune.training.run_log import RunRecord
@@ -67,6 +68,8 @@ def finalize(
         if hasattr(trainer.model, "fit_after_training"):
             _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
         with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
+            if prepared.continuation is not None:
+                builder.update(continual=keep_for_next_step(prepared, trainer.model, builder.folder))
             rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
             builder.prove()
             stages.begin("export")
@@ -80,6 +83,7 @@ def finalize(
             failure = failure or _trying(record, lambda: _quantize(recipe, builder, rows, record))
             stages.begin("close")
             probabilities = rows.probabilities(engine)
+            _measure_tasks(builder, engine, prepared, record)
     bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
@@ -140,6 +144,21 @@ def _measure(
     teacher = _beside_teacher(prepared, truth, answers, found)
     builder.update(metrics={"dev": {key: found[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
     return teacher
+
+
+def _measure_tasks(builder: BundleBuilder, engine: str, prepared: Prepared, record: RunRecord) -> None:
+    """Let the bundle say what it reaches on the rows of each task that the recipe names, former ones too."""
+    continuation = prepared.continuation
+    if continuation is None or not continuation.measured:
+        return
+    number = {label: place for place, label in enumerate(prepared.labels)}
+    found = {}
+    for name, rows in continuation.measured.items():
+        truth = np.array([number[label] for label in rows.labels])
+        answers = builder.rows(rows.texts, rows.labels).probabilities(engine)
+        found[name] = float((answers.argmax(axis=1) == truth).mean())
+    builder.update(continual=with_accuracies(builder.manifest.continual, found))
+    record.write("tasks", accuracies=found, sequence=builder.manifest.continual.get("sequence"))
 
 
 def _calibrate(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, record: RunRecord) -> None:
@@ -241,7 +260,8 @@ def _beside_teacher(
         return {}
     taught = prepared.soft_targets.dev
     report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)
-    theirs, ours = softmax(taught).astype(np.float64), np.maximum(answers.astype(np.float64), 1e-30)
+    theirs, ours = softmax(taught).astype(np.float64), answers[:, : taught.shape[1]].astype(np.float64)  # not of new labels
+    ours = np.maximum(ours / np.maximum(ours.sum(axis=1, keepdims=True), 1e-30), 1e-30)
     divergence = (theirs * (np.log(np.maximum(theirs, 1e-30)) - np.log(ours))).sum(axis=1)
     figures = {
         "agreement": float((taught.argmax(axis=1) == answers.argmax(axis=1)).mean()),

@@ -42,6 +42,8 @@ def run_identity(prepared: Prepared) -> dict[str, Any]:
     }
     if prepared.pretrained is not None:
         rest["encoder"] = prepared.pretrained.fingerprint()
+    if prepared.continuation is not None:
+        rest["continual"]["replayed"] = prepared.continuation.replayed
     if prepared.bundle is not None:  # another one may stand at the same place by now
         rest["start"] = dict(sorted(prepared.bundle.manifest.files.items()))
     rest["tokenizer"] = dict(prepared.tokenizer.config())

@@ -45,6 +45,15 @@ from paddlenlp_embtune.text import (
     unused_terms,
     without_cleaning,
 )
+from paddlenlp_embtune.training._continual import (
+    Continuation,
+    begin_continuation,
+    continual_recipe,
+    joint_labels,
+    with_former_names,
+    with_measured,
+    with_replayed,
+)
 from paddlenlp_embtune.training._contrastive_recipe import (
     check_label_rows,
     check_retrieval_rows,
@@ -80,6 +89,7 @@ class Prepared:
         augmentation: what was added to the training rows; None without it.
         tuning: what was chosen where the recipe left it open; None where it did not.
         self_training: what became of unlabelled texts, the last of the training rows; None without it.
+        continuation: of a run with ``continual``, which may have put stored examples behind all other training rows.
         tokenizer: with its vocabulary.
         table: (V, D) float32, the embedding's start.
         coverage: where its rows came from.
@@ -106,6 +116,7 @@ class Prepared:
     augmentation: AugmentationReport | None = None
     tuning: TuningChoice | None = None
     self_training: SelfTraining | None = None
+    continuation: Continuation | None = None
     bundle: Bundle | None = None
     pretrained: Pretrained | None = None
     teaching: Teaching | None = None
@@ -197,11 +208,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if data.train is None:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     how: dict[str, Any] = {"text_column": data.text_column, "options": data.read_options}
-    rows = read_examples(data.train, **data.reading())
+    continuation = begin_continuation(recipe)
+    rows = with_former_names(continuation, read_examples(data.train, **data.reading()))
     domain = _domain(recipe)
-    labels = discover_labels(rows, data.labels or (domain.labels if domain else None))
+    labels = _labels(continuation, rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
-        dev = read_examples(data.dev, **data.reading())
+        dev = with_former_names(continuation, read_examples(data.dev, **data.reading()))
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     check_cleaning((rows, dev), recipe.text.cleaning)
@@ -215,14 +227,19 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     self_training = None
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
+    if continuation is not None:
+        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev)
+        recipe = continual_recipe(recipe, continuation.spec)
     teaching = None
     if recipe.distill is not None:
-        teaching = prepare_teaching(recipe.distill, labels, rows, dev, **how)
+        further = continuation.spec.new_labels if continuation is not None else ()
+        teaching = prepare_teaching(recipe.distill, labels[: len(labels) - len(further)], rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
     if start.bundle is not None:
-        check_labels(start.bundle, labels)
+        if continuation is None:
+            check_labels(start.bundle, labels)
         _refuse_experts(start.bundle)
     teacher = teaching.teacher if teaching is not None and tuple(teaching.teacher.manifest.labels) == tuple(labels) else None
     remarks, unused = _terms_unused(start.terms, start.tokenizer, texts)
@@ -242,6 +259,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         augmentation=augmentation,
         tuning=tuning,
         self_training=self_training,
+        continuation=continuation,
         bundle=start.bundle,
         pretrained=start.pretrained,
         teaching=teaching,
@@ -289,6 +307,12 @@ def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: Tokenized
         ids = tokenized.ids[first]
         whole = bool(ids) and after - first == 1 and number not in cut
         yield ids[begin : len(ids) - behind] if whole else content_ids(tokenizer, text)
+
+
+def _labels(continuation: Continuation | None, rows: Examples, stated: Sequence[str] | None) -> tuple[str, ...]:
+    if continuation is not None and continuation.bundle is not None:
+        return joint_labels(continuation, rows, stated)
+    return discover_labels(rows, stated)
 
 
 def _terms_unused(

@@ -233,7 +233,8 @@ def build_trainer(
     if soft_targets is not None:
         train = with_soft_targets(labelled, soft_targets, tokenizer, text=recipe.text)
     if hasattr(model, "fit_before_training"):
-        _fit_before_training(model, labelled, train, weights)
+        continued = recipe.continual is not None and bool(recipe.continual.methods)
+        _fit_before_training(model, labelled, train, weights, continued=continued)
 
     tuning: ContrastiveTuning | RetrievalTuning | None = contrastive_tuning(
         recipe, arguments, labelled, labels=labels, class_weights=weights, tokenizer=tokenizer
@@ -274,13 +275,15 @@ def build_trainer(
 
 
 def _fit_before_training(
-    model: Any, labelled: EncodedDataset, taught: EncodedDataset, weights: npt.NDArray[np.float32]
+    model: Any, labelled: EncodedDataset, taught: EncodedDataset, weights: npt.NDArray[np.float32], *, continued: bool
 ) -> None:
-    """Let a model fit what it fits; also to a teacher's answers to unlabelled texts, where it takes them."""
+    """Let a model fit what it fits; also to a teacher's answers to unlabelled texts, and on from what it was, where it can."""
     known = inspect.signature(model.fit_before_training).parameters
     with_answers = len(taught) > len(labelled) and "answers" in known
     rows = taught if with_answers else labelled
     options: dict[str, Any] = {"class_weights": weights}
+    if continued and "continued" in known:
+        options["continued"] = True
     if with_answers:
         options["answers"] = softmax(taught.teacher_outputs[TEACHER_LOGITS])
     if rows.weights is not None:

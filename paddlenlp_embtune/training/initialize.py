@@ -35,6 +35,7 @@ from paddlenlp_embtune.text import (
     build_tokenizer,
     read_term_list,
     tokenizer_kind,
+    unknown_characters,
     with_cleaning,
 )
 from paddlenlp_embtune.utils.json_yaml import shorten
@@ -101,8 +102,10 @@ def _start(recipe: Recipe, texts: Sequence[str], terms: Sequence[str], progress:
     if recipe.model.start is not None:
         bundle = Bundle.open(bundle_folder(Path(recipe.model.start)))
         _check_start(recipe, tokenizer_kind(bundle.manifest.tokenizer), str(bundle.path), beside="model.start")
+        grows = recipe.continual is not None and recipe.continual.new_tokens
+        wanted_terms = [*terms, *(unknown_characters(bundle.tokenizer, texts, terms) if grows else ())]
         return Start(
-            *_continue_from(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), terms), bundle
+            *_continue_from(f"the bundle {bundle.path.name}", bundle.tokenizer, embedding_table(bundle), wanted_terms), bundle
         )
     if recipe.model.encoder is not None:
         pretrained = pretrained_encoder(recipe.model.encoder)

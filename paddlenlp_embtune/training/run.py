@@ -148,6 +148,8 @@ def _describe_start(prepared: Prepared, record: RunRecord) -> None:
         record.write("tuning", chosen=prepared.tuning.chosen, why=prepared.tuning.why)
     if prepared.self_training is not None:
         record.write("self_training", **to_plain(prepared.self_training))
+    if prepared.continuation is not None:
+        record.write("continual", **prepared.continuation.summary())
     record.write("vectors", **prepared.origins)
 
 
@@ -189,6 +191,7 @@ def _tune(
     """Attach the recipe to a Trainer and train; return the context and the seconds of the loop."""
     from paddlenlp_embtune.models.adapters import merge_adapter
     from paddlenlp_embtune.training._build import build
+    from paddlenlp_embtune.training._continual_training import average_with_former
     from paddlenlp_embtune.training._distillation_loss import drop_map
 
     recipe, checkpoints = prepared.recipe, checkpoints_of(run_dir)
@@ -203,6 +206,7 @@ def _tune(
     drop_map(trainer.model)
     if recipe.adapter is not None:
         merge_adapter(trainer.model)
+    average_with_former(prepared, trainer.model, record)
     record.write("trained", seconds=round(seconds, 2), steps=int(trainer.state.global_step), epochs=trainer.state.epoch)
     return context, seconds
 
@@ -236,13 +240,14 @@ def _attach(prepared: Prepared, trainer: Any, record: RunRecord, run_name: str) 
 
 
 def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequence[TrainerCallback]) -> None:
-    """Put a teacher's answers, then the callbacks that were given, then a contrastive head, behind those of the recipe."""
+    """Put a teacher's answers, what holds weights, callbacks that were given, and a contrastive head behind the recipe's."""
+    from paddlenlp_embtune.training._continual_training import penalty_of
     from paddlenlp_embtune.training.callbacks._soft_targets import SoftTargetsCallback
     from paddlenlp_embtune.training.callbacks.base import EmbtuneCallback
 
     if prepared.teaching is not None and prepared.soft_targets is not None:
         context.trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
-    for callback in callbacks:
+    for callback in (*penalty_of(prepared), *callbacks):
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
         context.trainer.add_callback(callback)

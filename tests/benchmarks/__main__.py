@@ -37,6 +37,7 @@ _BENCHMARKS = {
     "scoring": "tests.benchmarks.scoring",
     "few_labels": "tests.benchmarks.few_labels",
     "retrieval": "tests.benchmarks.retrieval",
+    "continual": "tests.benchmarks.continual",
 }
 
 
