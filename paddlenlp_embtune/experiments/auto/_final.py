@@ -30,7 +30,8 @@ _ENGINE = "onnxruntime"
 def final_recipe(arm: Arm, data: DataSet, *, rows: int, seed: int) -> Recipe:
     """Return the recipe that an arm is of on all rows, as ``embtune train`` takes it.
 
-    Its bundle is for ONNX Runtime, and no baseline is fitted beside it: the choice has compared it with others already.
+    Its bundle is for ONNX Runtime, and no baseline is fitted beside it: the choice has compared it with others already. Where a
+    tenth of the rows is so few that nothing is chosen on them, it learns from all rows but one of each label.
 
     Args:
         arm: the arm.
@@ -38,11 +39,16 @@ def final_recipe(arm: Arm, data: DataSet, *, rows: int, seed: int) -> Recipe:
         rows: how many they are.
         seed: of the fit.
     """
+    from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS
+
     recipe = recipe_of(arm, rows=rows)
     own: dict[str, Any] = {name: getattr(recipe.data, name) for name in ("labels", "ordered", "dev_ratio")}
     paths: dict[str, Any] = {
         name: str(Path(path).absolute()) for name in ("train", "dev") if (path := getattr(data, name)) is not None
     }
+    stops_on_them = recipe.model.encoder is not None and recipe.model.tunes
+    if data.dev is None and not stops_on_them and rows * recipe.data.dev_ratio < MIN_CALIBRATION_ROWS:
+        own["dev_ratio"] = min(recipe.data.dev_ratio, 1 / rows)
     return dataclasses.replace(
         recipe,
         seed=seed,

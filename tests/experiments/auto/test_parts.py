@@ -6,11 +6,14 @@ import pytest
 
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.experiments.auto import Limits, parse_duration
+from paddlenlp_embtune.experiments.auto._final import final_recipe
 from paddlenlp_embtune.experiments.auto._forecast import MORE, Forecast
 from paddlenlp_embtune.experiments.auto._serving import choose_texts
 from paddlenlp_embtune.experiments.auto.budget import Clock, in_words
 from paddlenlp_embtune.experiments.auto.limits import ServingCost
+from paddlenlp_embtune.experiments.auto.portfolio import portfolio
 from paddlenlp_embtune.experiments.auto.rungs import plan_rungs
+from paddlenlp_embtune.experiments.cell import DataSet
 
 
 @pytest.mark.parametrize(
@@ -85,3 +88,23 @@ def test_texts_of_median_length_are_timed() -> None:
     assert all(90 <= len(text) <= 110 for text in chosen["timed"])
     assert max(map(len, chosen["batch"])) == 199
     assert choose_texts(["一", "一"]) == {"timed": ["一"], "batch": ["一"]}
+
+
+@pytest.mark.parametrize(
+    ("arm", "rows", "dev", "held_out"),
+    [
+        ("textcnn", 131, None, 1 / 131),
+        ("linear", 131, None, 1 / 131),
+        ("frozen-ngrams", 131, None, 1 / 131),
+        ("encoder", 131, None, 0.1),
+        ("textcnn", 200, None, 0.1),
+        ("textcnn", 131, "dev.tsv", 0.1),
+    ],
+)
+def test_the_last_fit_holds_few_rows_out_where_nothing_is_chosen_on_them(
+    arm: str, rows: int, dev: str | None, held_out: float
+) -> None:
+    candidates, _ = portfolio(encoder="./encoder")
+    (found,) = (each.arm for each in candidates if each.name == arm)
+    recipe = final_recipe(found, DataSet(name="rows", train="train.tsv", dev=dev), rows=rows, seed=0)
+    assert recipe.data.dev_ratio == held_out
