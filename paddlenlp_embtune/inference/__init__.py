@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.inference.predictor import Predictor as Predictor
     from paddlenlp_embtune.inference.sentence_vectors import check_dimensions as check_dimensions, unit_vectors as unit_vectors
+    from paddlenlp_embtune.inference.text_index import TextIndex as TextIndex
     from paddlenlp_embtune.inference.vector_index import EXACT_ROWS as EXACT_ROWS, VectorIndex as VectorIndex
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -46,6 +47,7 @@ else:
             "postprocessing": "above_threshold probabilities_of softmax without_scores",
             "predictor": "Predictor",
             "sentence_vectors": "check_dimensions unit_vectors",
+            "text_index": "TextIndex",
             "vector_index": "EXACT_ROWS VectorIndex",
         },
         modules=("triton_backend",),

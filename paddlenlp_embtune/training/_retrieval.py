@@ -42,6 +42,8 @@ paddle = compat.require_paddle()
 __all__ = ["RetrievalTuning", "retrieval_tuning"]
 
 _LOGS = 20
+_BETWEEN = 1.0
+"""C of the regression in evaluations: of many rows, choosing it costs more than an epoch of a text CNN."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,6 +185,7 @@ def retrieval_tuning(
         num_labels=num_labels,
         inverse_regularization=spec.inverse_regularization,
         seed=recipe.seed,
+        between=spec.inverse_regularization or _BETWEEN,
     )
     return RetrievalTuning(spec=spec, rows=tuned, pairs=pairs, steps=steps, mined=mined, callbacks=(*callbacks, regression))
 

@@ -31,6 +31,7 @@ class HeadRegressionCallback(EmbtuneCallback):
         num_labels: C.
         inverse_regularization: of the regression; None chooses it out of fold.
         seed: of the folds.
+        between: that of the fits before the end of training, which spares choosing it each time; None does as at the end.
     """
 
     def __init__(
@@ -42,20 +43,21 @@ class HeadRegressionCallback(EmbtuneCallback):
         num_labels: int,
         inverse_regularization: float | None,
         seed: int,
+        between: float | None = None,
     ) -> None:
         super().__init__()
         self._ids, self._labels, self._weights = ids, labels, weights
-        self._inverse = inverse_regularization
+        self._inverse, self._between = inverse_regularization, between or inverse_regularization
         self._options: Any = {"num_labels": num_labels, "seed": seed}
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Fit the head before the evaluation of the epoch."""
-        self._fit(kwargs["model"])
+        self._fit(kwargs["model"], self._between)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Fit the head to the weights that training leaves, and say how."""
         began = time.perf_counter()
-        regression = self._fit(kwargs["model"])
+        regression = self._fit(kwargs["model"], self._inverse)
         self.record.write(
             "head",
             rows=len(self._labels),
@@ -63,10 +65,10 @@ class HeadRegressionCallback(EmbtuneCallback):
             seconds=round(time.perf_counter() - began, 2),
         )
 
-    def _fit(self, model: Any) -> HeadRegression:
+    def _fit(self, model: Any, inverse: float | None) -> HeadRegression:
         network = getattr(model, "_layers", model)
         vectors = vectors_of(network, self._ids)
-        regression = fit_head(vectors, self._labels, self._weights, inverse_regularization=self._inverse, **self._options)
+        regression = fit_head(vectors, self._labels, self._weights, inverse_regularization=inverse, **self._options)
         set_head(network, regression)
         return regression
 
