@@ -62,6 +62,12 @@ if TYPE_CHECKING:
         sentence_vectors_of as sentence_vectors_of,
     )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
+    from paddlenlp_embtune.models.task_heads import (
+        head_arrays as head_arrays,
+        head_names as head_names,
+        set_former_head as set_former_head,
+        with_head as with_head,
+    )
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
     from paddlenlp_embtune.models.wrappers import fill_network as fill_network
 else:
@@ -84,6 +90,7 @@ else:
             "sentence_vectors": "LayerVectors SentenceVectors prefix_ids sentence_vectors_of",
             "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
+            "task_heads": "head_arrays head_names set_former_head with_head",
             "textcnn": "TextCNN",
             "wrappers": "fill_network",
         },

@@ -49,10 +49,12 @@ from paddlenlp_embtune.training._continual import (
     Continuation,
     begin_continuation,
     continual_recipe,
+    former_labels,
     joint_labels,
     with_former_names,
     with_measured,
     with_replayed,
+    with_task_head,
 )
 from paddlenlp_embtune.training._contrastive_recipe import check_label_rows, with_contrastive_defaults
 from paddlenlp_embtune.training._self_training import SelfTraining, self_trained
@@ -208,6 +210,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     domain = _domain(recipe)
     stated = data.labels or (domain.labels if domain else None)
     if continuation is not None and continuation.bundle is not None:
+        continuation = with_task_head(continuation, rows)
         labels = joint_labels(continuation, rows, stated)
     else:
         labels = discover_labels(rows, stated)
@@ -225,12 +228,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
     if continuation is not None:
-        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev)
+        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev, labels)
         recipe = continual_recipe(recipe, continuation.spec)
     teaching = None
     if recipe.distill is not None:
-        further = continuation.spec.new_labels if continuation is not None else ()
-        teaching = prepare_teaching(recipe.distill, labels[: len(labels) - len(further)], rows, dev, **how)
+        known = former_labels(continuation, labels)
+        teaching = prepare_teaching(recipe.distill, known, rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
