@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.bundle._copying import copy_files as copy_files
     from paddlenlp_embtune.bundle.continual import (
         StoredExample as StoredExample,
+        other_heads as other_heads,
         read_fisher as read_fisher,
+        read_head as read_head,
         read_stored_examples as read_stored_examples,
         write_fisher as write_fisher,
+        write_heads as write_heads,
         write_stored_examples as write_stored_examples,
     )
     from paddlenlp_embtune.bundle.embedding import (
@@ -55,7 +58,8 @@ else:
         __name__,
         {
             "_copying": "copy_files",
-            "continual": "StoredExample read_fisher read_stored_examples write_fisher write_stored_examples",
+            "continual": "StoredExample other_heads read_fisher read_head read_stored_examples write_fisher write_heads "
+            "write_stored_examples",
             "embedding": (
                 "bundle_folder draft_with_embedding embedding_table model_name read_bundle_weights read_model without_programs "
                 "write_embedding"

@@ -10,7 +10,7 @@ from paddlenlp_embtune.utils.schema import check_types, require, require_at_most
 
 __all__ = ["CONTINUAL_METHODS", "SELECTIONS", "ContinualSpec"]
 
-_DEFAULT_STRENGTHS = {"replay": 1.0, "lwf": 1.0, "ewc": 1000.0, "l2sp": 0.01, "average": 1.0}
+_DEFAULT_STRENGTHS = {"replay": 1.0, "lwf": 1.0, "ewc": 1000.0, "l2sp": 0.01, "average": 1.0, "multitask": 1.0}
 CONTINUAL_METHODS = (*_DEFAULT_STRENGTHS,)
 SELECTIONS = ("reservoir", "by_class", "herding")
 _MOST_EXAMPLES = 1_000_000
@@ -28,7 +28,8 @@ class ContinualSpec:
         method: one or several: ``replay`` trains on examples that the former bundle keeps beside the new rows; ``lwf``
             (learning without forgetting) has the former bundle answer the new texts, as a teacher; ``ewc`` (elastic weight
             consolidation) holds each weight by its Fisher information; ``l2sp`` holds all weights alike; ``average``
-            interpolates between the former and the new weights after training.
+            interpolates between the former and the new weights after training; ``multitask`` gives a label set that the former
+            bundle does not have a head of its own on the same network: the bundle answers by it and keeps the former heads.
         strength: of the one method, or by method, above 0; null takes the defaults. ``replay``: what a stored example weighs
             against a new row; ``lwf``: the teacher's divergence against the loss by labels; ``ewc`` and ``l2sp``: the factor of
             the penalty, which is half of it times the squared distance; ``average``: standard errors of the accuracy on the
@@ -94,15 +95,17 @@ class ContinualSpec:
         labels = self.new_labels
         proper = len(set(labels)) == len(labels) and all(label.strip() for label in labels)
         require(proper, "continual.new_labels", list(labels), "labels, each once")
+        both = bool(labels) and "multitask" in methods
+        require(not both, "continual.new_labels", list(labels), "empty beside multitask, where a label set has its own head")
 
     def _check_strength(self) -> None:
         stated, methods = self.strength, self.methods
         if isinstance(stated, Mapping):
             for name in stated:
-                if name not in methods:
+                if name not in methods or name == "multitask":
                     raise RecipeError(f"continual.strength names {name!r}; {expected_names(name, methods)} (continual.method)")
         elif stated is not None:
-            one = len(methods) == 1
+            one = len(methods) == 1 and methods != ("multitask",)
             require(one, "continual.strength", stated, "a number for each method by its name, or null")
         for name in methods:
             value = self.strength_of(name)

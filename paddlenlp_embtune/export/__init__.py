@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         cut_bundle as cut_bundle,
         extend_bundle as extend_bundle,
     )
+    from paddlenlp_embtune.export.task_heads import bundle_of_head as bundle_of_head
     from paddlenlp_embtune.export.transaction import edit_bundle as edit_bundle, new_bundle as new_bundle
     from paddlenlp_embtune.export.triton import write_triton as write_triton
 else:
@@ -48,6 +49,7 @@ else:
             "quantization": "MIN_QUANTIZATION_ROWS",
             "replace_embedding": "restore_embedding",
             "resize_vocabulary": "Resized cut_bundle extend_bundle",
+            "task_heads": "bundle_of_head",
             "transaction": "edit_bundle new_bundle",
             "triton": "write_triton",
         },

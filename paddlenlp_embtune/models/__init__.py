@@ -73,6 +73,12 @@ if TYPE_CHECKING:
         sentence_vectors_of as sentence_vectors_of,
     )
     from paddlenlp_embtune.models.sequence_classifier import Encoder as Encoder
+    from paddlenlp_embtune.models.task_heads import (
+        head_arrays as head_arrays,
+        head_names as head_names,
+        set_former_head as set_former_head,
+        with_head as with_head,
+    )
     from paddlenlp_embtune.models.textcnn import TextCNN as TextCNN
     from paddlenlp_embtune.models.vectors_beside_logits import (
         LogitsAndVectors as LogitsAndVectors,
@@ -103,6 +109,7 @@ else:
             ),
             "self_training": "PSEUDO_REGULARIZATION PseudoLabels pseudo_labels",
             "sequence_classifier": "Encoder",
+            "task_heads": "head_arrays head_names set_former_head with_head",
             "textcnn": "TextCNN",
             "vectors_beside_logits": "LogitsAndVectors vector_output",
             "wrappers": "fill_network",

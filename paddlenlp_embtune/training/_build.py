@@ -5,8 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.models import build_model, classifier_on, load_layer, set_embedding, try_model, with_labels, with_table
+from paddlenlp_embtune.bundle import other_heads, read_head
+from paddlenlp_embtune.models import (
+    build_model,
+    classifier_on,
+    load_layer,
+    set_embedding,
+    set_former_head,
+    try_model,
+    with_head,
+    with_labels,
+    with_table,
+)
 from paddlenlp_embtune.models.adapters import add_adapter
+from paddlenlp_embtune.training._continual import Continuation
 from paddlenlp_embtune.training._criterion import unordered
 from paddlenlp_embtune.training._preflight import check_length
 from paddlenlp_embtune.training._prepare import Prepared
@@ -63,6 +75,8 @@ def build_initial_model(prepared: Prepared) -> Any:
         layer = load_layer(prepared.bundle.path)
         prepared.bundle.check_current("weights.safetensors", "model.json")
         grown = with_table(layer, recipe.model.name, prepared.table)
+        if prepared.continuation is not None and prepared.continuation.head is not None:
+            return _with_task_head(prepared, prepared.continuation, grown)
         further = num_labels > len(prepared.bundle.manifest.labels)
         return with_labels(grown, recipe.model.name, num_labels) if further else grown
     if prepared.pretrained is not None:
@@ -71,4 +85,15 @@ def build_initial_model(prepared: Prepared) -> Any:
     model = build_model(recipe.model.name, dimension=prepared.table.shape[1], options=recipe.model.options, **sizes)
     set_embedding(model, prepared.table)
     try_model(model, recipe.model.name, **sizes)
+    return model
+
+
+def _with_task_head(prepared: Prepared, continuation: Continuation, former: Any) -> Any:
+    """Put the head of the run's label set on the network of the former bundle, which may go on to answer by its own too."""
+    name, bundle = prepared.recipe.model.name, continuation.bundle
+    known = bundle is not None and continuation.head in other_heads(bundle)
+    arrays = read_head(bundle, str(continuation.head)) if bundle is not None and known else None
+    model = with_head(former, name, len(prepared.labels), arrays)
+    if "lwf" in continuation.spec.methods:
+        set_former_head(model, former)
     return model

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import Bundle, StoredExample, bundle_folder, read_fisher, read_stored_examples
+from paddlenlp_embtune.bundle import Bundle, StoredExample, bundle_folder, other_heads, read_fisher, read_stored_examples
 from paddlenlp_embtune.config import ContinualSpec, DistillSpec, Recipe
-from paddlenlp_embtune.data import Examples, read_examples, text_key
+from paddlenlp_embtune.data import Examples, discover_labels, read_examples, text_key
 from paddlenlp_embtune.errors import DataError, RecipeError, expected_names
 
 __all__ = [
@@ -21,11 +21,13 @@ __all__ = [
     "begin_continuation",
     "check_fisher",
     "continual_recipe",
+    "former_labels",
     "joint_labels",
     "lineage",
     "with_former_names",
     "with_measured",
     "with_replayed",
+    "with_task_head",
 ]
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -42,6 +44,8 @@ class Continuation:
         examples: that this bundle keeps.
         replayed: how many of them are trained on again, the last of the training rows.
         measured: labelled rows by the name of their task that the bundle is measured on.
+        head: name of a head that the bundle keeps beside its own, which answers now, or of the task, for a new one; None where
+            the bundle's own head does.
     """
 
     spec: ContinualSpec
@@ -50,6 +54,13 @@ class Continuation:
     examples: tuple[StoredExample, ...] = ()
     replayed: int = 0
     measured: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
+    head: str | None = None
+
+    @property
+    def own_head(self) -> str:
+        """Name of the former bundle's own head: that of the task that it began with."""
+        stated = self.bundle.manifest.continual.get("head") if self.bundle is not None else None
+        return str(stated) if stated is not None else str(self.tasks[0]["name"]) if self.tasks else self.task
 
     @property
     def tasks(self) -> list[Mapping[str, Any]]:
@@ -119,11 +130,34 @@ def with_former_names(continuation: Continuation | None, rows: Examples) -> Exam
         return rows
     known = (*_former_labels(continuation), *continuation.spec.new_labels)
     for label, name in names.items():
-        if name not in known:
+        if name not in known and "multitask" not in continuation.spec.methods:
             raise DataError(
                 f"continual.label_map takes {label!r} for {name!r}, which is no label; {expected_names(name, known)}"
             )
     return dataclasses.replace(rows, labels=tuple(names.get(label, label) for label in rows.labels))
+
+
+def with_task_head(continuation: Continuation, rows: Examples) -> Continuation:
+    """Find the head of the rows, where every label set has one: the bundle's own, one that it keeps, or a new one.
+
+    Raises:
+        DataError: some of their labels are of the bundle's own head, and some are not.
+    """
+    bundle = continuation.bundle
+    if bundle is None or "multitask" not in continuation.spec.methods:
+        return continuation
+    found, former = set(rows.labels), set(bundle.manifest.labels)
+    if found <= former:
+        return continuation
+    if found & former:
+        own, others = sorted(found & former), sorted(found - former)
+        raise DataError(
+            f"{rows.source} has labels of the head of {bundle.path} ({', '.join(own)}) and others ({', '.join(others)}); with "
+            "multitask a label set has a head of its own: give all of them other names by continual.label_map, or leave "
+            f"multitask out and state continual.new_labels: [{', '.join(others)}]"
+        )
+    kept = (name for name, labels in other_heads(bundle).items() if found <= set(labels))
+    return dataclasses.replace(continuation, head=next(kept, continuation.task))
 
 
 def joint_labels(continuation: Continuation, rows: Examples, stated: Sequence[str] | None) -> tuple[str, ...]:
@@ -136,6 +170,9 @@ def joint_labels(continuation: Continuation, rows: Examples, stated: Sequence[st
     Raises:
         DataError: the rows have a label that is neither, or none of a new one; or the stated labels are others.
     """
+    if continuation.head is not None and continuation.bundle is not None:
+        kept = other_heads(continuation.bundle).get(continuation.head)
+        return kept if kept is not None else discover_labels(rows, stated)
     former, new = _former_labels(continuation), continuation.spec.new_labels
     path = continuation.bundle.path if continuation.bundle is not None else ""
     if known := [label for label in new if label in former]:
@@ -165,6 +202,15 @@ def expected_label(label: str, former: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(label, former, n=1, cutoff=0.0)), former[0])
 
 
+def former_labels(continuation: Continuation | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels that a teacher knows: of the former bundle those of the run but the new ones, or of its own head."""
+    if continuation is None:
+        return tuple(labels)
+    if continuation.head is not None:
+        return _former_labels(continuation)
+    return tuple(labels[: len(labels) - len(continuation.spec.new_labels)])
+
+
 def _former_labels(continuation: Continuation) -> tuple[str, ...]:
     return tuple(continuation.bundle.manifest.labels) if continuation.bundle is not None else ()
 
@@ -191,12 +237,17 @@ def with_measured(continuation: Continuation, labels: Sequence[str], reading: Ma
     return dataclasses.replace(continuation, measured=sets)
 
 
-def with_replayed(continuation: Continuation, rows: Examples, dev: Examples) -> tuple[Examples, Continuation]:
-    """Put the stored examples behind the training rows, with weights; those that are among the development rows stay out."""
+def with_replayed(
+    continuation: Continuation, rows: Examples, dev: Examples, labels: Sequence[str]
+) -> tuple[Examples, Continuation]:
+    """Put the stored examples behind the training rows, with weights.
+
+    Those that are among the development rows, or of another head, stay out.
+    """
     if "replay" not in continuation.spec.methods:
         return rows, continuation
     seen = {text_key(text) for text in dev.texts}
-    again = [each for each in continuation.examples if text_key(each.text) not in seen]
+    again = [each for each in continuation.examples if text_key(each.text) not in seen and each.label in labels]
     strength = continuation.spec.strength_of("replay")
     weights: tuple[float, ...] | None = None
     if strength != 1.0 or rows.weights is not None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from paddlenlp_embtune.bundle import StoredExample, read_fisher, write_fisher, write_stored_examples
+from paddlenlp_embtune.bundle import (
+    StoredExample,
+    other_heads,
+    read_fisher,
+    read_head,
+    write_fisher,
+    write_heads,
+    write_stored_examples,
+)
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import task_sequence
 from paddlenlp_embtune.training._continual import lineage
@@ -38,20 +46,44 @@ def keep_for_next_step(prepared: Prepared, model: Any, folder: Path) -> dict[str
         return {}
     spec, data = continuation.spec, {Path(source).name: digest for source, digest in prepared.hashes.items()}
     told: dict[str, Any] = {"tasks": lineage(continuation, rows=len(prepared.stated), labels=prepared.labels, data=data)}
+    if heads := _former_heads(prepared, continuation):
+        write_heads(folder, {name: arrays for name, (_, arrays) in heads.items()})
+        told["heads"] = {name: list(labels) for name, (labels, _) in heads.items()}
+    if heads or continuation.head is not None:
+        told["head"] = continuation.head if continuation.head is not None else continuation.own_head
     if spec.examples:
         kept = _examples(prepared, continuation, model)
         write_stored_examples(folder, kept)
         told["examples"] = {"count": len(kept), "selection": spec.selection}
     if spec.keeps_fisher:
+        from paddlenlp_embtune.models import head_names
         from paddlenlp_embtune.training._fisher import diagonal_fisher, online_fisher
 
-        former = read_fisher(continuation.bundle) if continuation.bundle is not None else None
+        former = (read_fisher(continuation.bundle) if continuation.bundle is not None else None) or {}
+        free = head_names(model, prepared.recipe.model.name) if continuation.head is not None else ()
+        former = {name: values for name, values in former.items() if name not in free}
         count = len(prepared.stated)
         rows = [row for row in prepared.train_ids.ids[: int(prepared.train_ids.first[count])] if len(row)]
         new = diagonal_fisher(model, rows, count=spec.fisher_rows, seed=prepared.recipe.seed)
         write_fisher(folder, online_fisher(former, new, decay=spec.fisher_decay))
         told["fisher"] = {"rows": min(spec.fisher_rows, count), "decay": spec.fisher_decay}
     return told
+
+
+def _former_heads(prepared: Prepared, continuation: Continuation) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+    """Return labels and weights of the heads that do not answer now, by name: those kept so far, and the one that answered."""
+    bundle = continuation.bundle
+    if bundle is None:
+        return {}
+    found = {
+        name: (labels, read_head(bundle, name)) for name, labels in other_heads(bundle).items() if name != continuation.head
+    }
+    if continuation.head is not None:
+        from paddlenlp_embtune.models import head_arrays, load_layer
+
+        own = head_arrays(load_layer(bundle.path), prepared.recipe.model.name)
+        found[continuation.own_head] = (tuple(bundle.manifest.labels), own)
+    return found
 
 
 def with_accuracies(kept: Mapping[str, Any], found: Mapping[str, float]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import read_bundle_weights
+from paddlenlp_embtune.models import head_names
 from paddlenlp_embtune.training._continual import check_fisher
 from paddlenlp_embtune.training._prepare import Prepared
 from paddlenlp_embtune.training._trainer import predict_logits
@@ -21,8 +22,10 @@ compat.require_paddle()
 __all__ = ["average_with_former", "penalty_of"]
 
 
-def penalty_of(prepared: Prepared) -> list[QuadraticPenaltyCallback]:
+def penalty_of(prepared: Prepared, model: Any) -> list[QuadraticPenaltyCallback]:
     """Return what holds the weights while they train: none, or one callback for ``ewc`` and ``l2sp`` together.
+
+    A head of another label set than the former one is free.
 
     Raises:
         RecipeError: the former bundle keeps no Fisher information, or that of another architecture.
@@ -31,9 +34,10 @@ def penalty_of(prepared: Prepared) -> list[QuadraticPenaltyCallback]:
     if continuation is None or continuation.bundle is None or not {"ewc", "l2sp"} & set(continuation.spec.methods):
         return []
     spec, former = continuation.spec, _former_weights(prepared)
+    free = _other_head(prepared, model)
     held = {name: spec.strength_of(name) for name in ("ewc", "l2sp") if name in spec.methods}
     fisher = check_fisher(continuation, former) if "ewc" in held else None
-    anchors = {name: values for name, values in former.items() if values.dtype == np.float32}
+    anchors = {name: values for name, values in former.items() if values.dtype == np.float32 and name not in free}
     return [
         QuadraticPenaltyCallback(anchors, strength=held.get("l2sp", 0.0), fisher=fisher, fisher_strength=held.get("ewc", 0.0))
     ]
@@ -47,7 +51,8 @@ def average_with_former(prepared: Prepared, model: Any, record: RunRecord) -> No
     continuation = prepared.continuation
     if continuation is None or continuation.bundle is None or "average" not in continuation.spec.methods:
         return
-    former, dev = _former_weights(prepared), prepared.dev_dataset()
+    free, dev = _other_head(prepared, model), prepared.dev_dataset()
+    former = {name: values for name, values in _former_weights(prepared).items() if name not in free}
     if hasattr(model, "aligned_with"):
         former = model.aligned_with(former)
     new = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -61,6 +66,13 @@ def average_with_former(prepared: Prepared, model: Any, record: RunRecord) -> No
     share, accuracies = choose_new_share(right, errors=continuation.spec.strength_of("average"))
     set_weights(model, interpolate_weights(former, new, share))
     record.write("interpolated", new_share=share, accuracies={f"{each:g}": value for each, value in accuracies.items()})
+
+
+def _other_head(prepared: Prepared, model: Any) -> frozenset[str]:
+    """Names of the weights of a head of another label set than the former one; none where the head is the same."""
+    if prepared.continuation is None or prepared.continuation.head is None:
+        return frozenset()
+    return head_names(model, prepared.recipe.model.name)
 
 
 def _former_weights(prepared: Prepared) -> dict[str, npt.NDArray[np.float32]]:

@@ -44,6 +44,8 @@ def softened_divergence(student: Any, teacher: Any, *, temperature: float, weigh
 def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: DistillSpec, criterion: Criterion) -> tuple[Any, Any]:
     """Compute the loss of a batch that a teacher has answered; see :class:`DistillSpec` for the formula.
 
+    A student that has a former head (``former_logits``) is compared with the teacher by that.
+
     Args:
         model: as wrapped for training.
         inner: the same without wrappers.
@@ -58,10 +60,12 @@ def student_loss(model: Any, inner: Any, inputs: Mapping[str, Any], spec: Distil
     labels, teacher, vectors = rest.pop("labels"), rest.pop(TEACHER_LOGITS), rest.pop(TEACHER_VECTORS, None)
     weights = rest.pop(ROW_WEIGHTS, None)
     with_map = vectors is not None and hasattr(inner, MAP)
+    former = getattr(inner, "former_logits", None)
     with contextlib.ExitStack() as stack:
-        seen = stack.enter_context(captured_features(inner)) if with_map else []
+        seen = stack.enter_context(captured_features(inner)) if with_map or former is not None else []
         logits = model(**rest)
-    loss = softened_divergence(logits, teacher, temperature=spec.temperature, weights=weights) * spec.alpha
+    answers = logits if former is None else former(seen[-1])
+    loss = softened_divergence(answers, teacher, temperature=spec.temperature, weights=weights) * spec.alpha
     labelled = paddle.nonzero(labels != UNLABELLED).flatten()
     if labelled.shape[0] and spec.alpha < 1:
         whole = labelled.shape[0] == labels.shape[0]

@@ -256,7 +256,8 @@ def _beside_teacher(
         answers: (N, C) float32 probabilities at temperature 1.
         live: the figures of these answers.
     """
-    if prepared.teaching is None or prepared.soft_targets is None:
+    other_head = prepared.continuation is not None and prepared.continuation.head is not None
+    if prepared.teaching is None or prepared.soft_targets is None or other_head:
         return {}
     taught = prepared.soft_targets.dev
     report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)

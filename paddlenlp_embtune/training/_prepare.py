@@ -49,10 +49,12 @@ from paddlenlp_embtune.training._continual import (
     Continuation,
     begin_continuation,
     continual_recipe,
+    former_labels,
     joint_labels,
     with_former_names,
     with_measured,
     with_replayed,
+    with_task_head,
 )
 from paddlenlp_embtune.training._contrastive_recipe import (
     check_label_rows,
@@ -211,7 +213,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     continuation = begin_continuation(recipe)
     rows = with_former_names(continuation, read_examples(data.train, **data.reading()))
     domain = _domain(recipe)
-    labels = _labels(continuation, rows, data.labels or (domain.labels if domain else None))
+    continuation, labels = _labels(continuation, rows, data.labels or (domain.labels if domain else None))
     if data.dev is not None:
         dev = with_former_names(continuation, read_examples(data.dev, **data.reading()))
     else:
@@ -228,12 +230,12 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
     if recipe.self_training is not None:
         rows, self_training = self_trained(recipe, recipe.self_training, rows, dev, labels)
     if continuation is not None:
-        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev)
+        rows, continuation = with_replayed(with_measured(continuation, labels, data.reading()), rows, dev, labels)
         recipe = continual_recipe(recipe, continuation.spec)
     teaching = None
     if recipe.distill is not None:
-        further = continuation.spec.new_labels if continuation is not None else ()
-        teaching = prepare_teaching(recipe.distill, labels[: len(labels) - len(further)], rows, dev, **how)
+        known = former_labels(continuation, labels)
+        teaching = prepare_teaching(recipe.distill, known, rows, dev, **how)
     unlabelled = teaching.unlabelled.texts if teaching is not None else ()
     texts = (*rows.texts, *unlabelled)
     start = initialize_embedding(recipe, texts, progress=progress)
@@ -309,10 +311,13 @@ def _own_ids_of(tokenizer: Tokenizer, texts: Sequence[str], tokenized: Tokenized
         yield ids[begin : len(ids) - behind] if whole else content_ids(tokenizer, text)
 
 
-def _labels(continuation: Continuation | None, rows: Examples, stated: Sequence[str] | None) -> tuple[str, ...]:
-    if continuation is not None and continuation.bundle is not None:
-        return joint_labels(continuation, rows, stated)
-    return discover_labels(rows, stated)
+def _labels(
+    continuation: Continuation | None, rows: Examples, stated: Sequence[str] | None
+) -> tuple[Continuation | None, tuple[str, ...]]:
+    if continuation is None or continuation.bundle is None:
+        return continuation, discover_labels(rows, stated)
+    continuation = with_task_head(continuation, rows)
+    return continuation, joint_labels(continuation, rows, stated)
 
 
 def _terms_unused(

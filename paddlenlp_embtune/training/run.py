@@ -247,7 +247,7 @@ def _add_callbacks(prepared: Prepared, context: TrainingContext, callbacks: Sequ
 
     if prepared.teaching is not None and prepared.soft_targets is not None:
         context.trainer.add_callback(SoftTargetsCallback(prepared.soft_targets, prepared.teaching))
-    for callback in (*penalty_of(prepared), *callbacks):
+    for callback in (*penalty_of(prepared, context.model), *callbacks):
         if isinstance(callback, EmbtuneCallback):
             callback.setup(context)
         context.trainer.add_callback(callback)

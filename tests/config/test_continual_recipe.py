@@ -38,6 +38,8 @@ def test_one_method_or_several_with_strengths() -> None:
         ({"fisher_decay": 1.5}, "continual.fisher_decay must be above 0 and at most 1"),
         ({"temperature": 0}, "continual.temperature must be above 0"),
         ({"new_labels": ["a", "a"]}, "continual.new_labels must be labels, each once"),
+        ({"method": "multitask", "strength": 2}, "continual.strength must be a number for each method by its name"),
+        ({"method": "multitask", "new_labels": ["a"]}, "continual.new_labels must be empty beside multitask"),
         ({"task": " "}, "continual.task must be a name, or null"),
     ],
 )

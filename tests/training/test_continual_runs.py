@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from paddlenlp_embtune import Recipe, train
-from paddlenlp_embtune.bundle import Bundle, read_bundle_weights, read_fisher, read_stored_examples, write_fisher
+from paddlenlp_embtune.bundle import Bundle, other_heads, read_bundle_weights, read_fisher, read_stored_examples, write_fisher
 from paddlenlp_embtune.errors import DataError, RecipeError
-from paddlenlp_embtune.export import edit_bundle
+from paddlenlp_embtune.export import bundle_of_head, edit_bundle
 from paddlenlp_embtune.report import write_report
 from paddlenlp_embtune.training import run as run_module
 from tests.helpers import ROWS, tsv
@@ -211,3 +211,48 @@ def test_a_run_that_is_cut_continues_bit_equal(place: Path, tmp_path: Path, monk
         assert (whole.bundle / name).read_bytes() == (again.bundle / name).read_bytes(), name
     stronger = going_on(place, place / "first", method=["replay", "lwf", "ewc", "average"], strength={"ewc": 5.0}, examples=10)
     assert run_module.run_identity(run_module.prepare(stated)) != run_module.run_identity(run_module.prepare(stronger))
+
+
+def test_a_label_set_of_its_own_has_a_head_and_the_former_one_is_kept(place: Path, tmp_path: Path) -> None:
+    topics = [(text, "银行业" if "银行" in text else "其他") for text, _ in ROWS]
+    (tmp_path / "topics.tsv").write_text(tsv(topics), encoding="utf-8")
+    kept = {"examples": 10, "fisher": True, "fisher_rows": 4}
+    stated = going_on(
+        tmp_path, place / "first", "topics.tsv", method=["multitask", "lwf", "ewc", "replay"], task="topics", **kept
+    )
+    second = Bundle.open(train(stated, tmp_path / "second").bundle)
+    first = Bundle.open(place / "first" / "bundle")
+    assert second.manifest.labels == ("其他", "银行业")
+    assert other_heads(second) == {"news": first.manifest.labels}
+    assert second.manifest.continual["head"] == "topics"
+    assert {each.task for each in read_stored_examples(second)} == {"news", "topics"}
+
+    back = bundle_of_head(second, "news", tmp_path / "back")
+    assert back.manifest.labels == first.manifest.labels
+    old, new, here = (read_bundle_weights(each.path) for each in (first, second, back))
+    np.testing.assert_array_equal(here["head.weight"], old["head.weight"])
+    np.testing.assert_array_equal(here["ngram_table"], old["ngram_table"])
+    np.testing.assert_array_equal(here["convolution.weight"], new["convolution.weight"])
+
+    again = train(
+        going_on(place, tmp_path / "second", method=["multitask", "l2sp", "average"], task="more"), tmp_path / "third"
+    )
+    third = Bundle.open(again.bundle)
+    assert third.manifest.labels == first.manifest.labels  # the kept head of that label set answers again
+    assert other_heads(third) == {"topics": second.manifest.labels}
+    assert third.manifest.continual["head"] == "news"
+
+
+def test_the_same_label_set_shares_a_head(place: Path) -> None:
+    prepared = run_module.prepare(going_on(place, place / "first", method="multitask"))
+    assert prepared.labels == Bundle.open(place / "first" / "bundle").manifest.labels
+    assert prepared.continuation is not None
+    assert prepared.continuation.head is None
+
+
+def test_labels_of_two_heads_at_once_are_refused(place: Path) -> None:
+    (place / "mixed.tsv").write_text(
+        tsv([(text, "利好" if label == "利好" else "down") for text, label in NEW]), encoding="utf-8"
+    )
+    with pytest.raises(DataError, match=r"has labels of the head of .* \(利好\) and others \(down\)"):
+        run_module.prepare(going_on(place, place / "first", "mixed.tsv", method="multitask"))

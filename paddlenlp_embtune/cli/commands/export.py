@@ -33,6 +33,12 @@ def export(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model in Triton.")] = "domain_sentiment",
     precision: Annotated[str, typer.Option(help="Precision in Triton: fp32, or one that the bundle has.")] = "fp32",
+    head: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TASK", help="Write a bundle that answers by the head of an earlier task to --out; for multitask."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --triton, replace a model of that name from another bundle.")
     ] = False,
@@ -40,8 +46,11 @@ def export(
     data: ParityTextsOption = None,
 ) -> None:
     """Add engines to a bundle after verifying that they agree with its model; or write a Triton model repository."""
-    if (triton is None) == (not engine):
-        raise RecipeError("give --engine, one or several, or --triton")
+    if sum((triton is not None, bool(engine), head is not None)) != 1:
+        raise RecipeError("give --engine, one or several, or --triton, or --head")
+    if head is not None:
+        _export_head(bundle, head, out)
+        return
     if triton is not None:
         if out is not None or data is not None:
             raise RecipeError("--out and --data go with --engine, not with --triton")
@@ -64,3 +73,13 @@ def export(
     print_parity({name: written.manifest.parity[name] for name in engines})
     err.print(f"engines: {', '.join(written.manifest.engines)}")
     print(written.path)
+
+
+def _export_head(bundle: Path, head: str, out: Path | None) -> None:
+    if out is None:
+        raise RecipeError("--head needs --out, the folder of the bundle that answers by it")
+    opened = Bundle.open(bundle)
+    start_paddle()
+    from paddlenlp_embtune.export import bundle_of_head
+
+    print(bundle_of_head(opened, head, out).path)

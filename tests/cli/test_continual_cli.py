@@ -1,4 +1,4 @@
-"""Several sets of rows, and bundles of a sequence of tasks, in ``embtune evaluate``."""
+"""Learning on, from the command line: several sets, bundles of a sequence of tasks, and former heads."""
 
 from __future__ import annotations
 
@@ -55,3 +55,10 @@ def test_former_bundles_give_the_matrix(sets: Path, tiny_run: TinyRun, run: Run)
 def test_what_does_not_fit_is_refused(options: tuple[str, ...], told: str, sets: Path, tiny_run: TinyRun, run: Run) -> None:
     stated = [option.format(bundle=tiny_run.bundle) for option in options]
     assert told in error_of(run("evaluate", str(tiny_run.bundle), *stated), 2)
+
+
+def test_a_head_that_is_not_kept_is_refused_with_the_names(sets: Path, tiny_run: TinyRun, run: Run) -> None:
+    bundle = str(tiny_run.bundle)
+    assert "--head needs --out" in error_of(run("export", bundle, "--head", "old"), 2)
+    assert "keeps no head 'old'" in error_of(run("export", bundle, "--head", "old", "--out", str(sets / "x")), 1)
+    assert "or --head" in error_of(run("export", bundle, "--head", "old", "--engine", "onnxruntime"), 2)
