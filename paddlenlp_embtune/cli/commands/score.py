@@ -90,4 +90,6 @@ def _tell(report: Mapping[str, Any]) -> None:
         f"({report['seconds']:,} s with {report['workers']} workers{speed})"
     )
     if report["failed"]:
-        print(f"{len(report['failed']):,} parts failed and are not there; after they are put right, the same command adds them")
+        print(
+            f"{len(report['failed']):,} parts failed and are not there; the same command tries them again; for a file that was changed, give another --out"
+        )
