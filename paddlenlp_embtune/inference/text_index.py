@@ -68,8 +68,8 @@ class TextIndex:
         Raises:
             DataError: as at the beginning.
         """
-        texts, labels, vectors = self._embedded(texts, labels)
-        self._set([*self.texts, *texts], [*self.labels, *labels], np.concatenate([self._index.vectors, vectors]))
+        more, owners, vectors = self._embedded(texts, labels)
+        self._set([*self.texts, *more], [*self.labels, *owners], np.concatenate([self._index.vectors, vectors]))
 
     def remove_label(self, label: str) -> int:
         """Take all rows of a label away; return how many.
@@ -139,17 +139,22 @@ class TextIndex:
             DataError: there is one row, or ``share`` is not above 0 and below 1.
         """
         if len(self) < 2 or not 0 < share < 1:
-            raise DataError(
-                f"a usual cosine of {len(self)} rows and the share {share} needs two rows, and 0 to 1 for the share"
-            )
+            raise DataError(f"a usual cosine of {len(self)} rows and the share {share} needs two rows, and a share of 0 to 1")
         nearest = self._index.search(self._index.vectors, 2)[0][:, 1]
         return float(np.quantile(nearest, 1.0 - share))
 
     def save(self, folder: str | Path) -> None:
-        """Write rows and vectors into a folder, which holds texts as they are; it is replaced as a whole."""
+        """Write rows and vectors into a folder, which then holds the texts themselves; an older index there is replaced.
+
+        Raises:
+            BundleError: something else is in the folder.
+        """
+        there = Path(folder)
+        if there.is_dir() and any(there.iterdir()) and not (there / _ABOUT).is_file():
+            raise BundleError(f"{there} holds something else than an index, which would be lost; give another folder")
         about = {"bundle": self._predictor.bundle.fingerprint, "dimensions": self._dimensions, "rows": len(self)}
         lines = [json.dumps({"text": text, "label": label}) + "\n" for text, label in zip(self.texts, self.labels, strict=True)]
-        with replace_folder(Path(folder)) as place:
+        with replace_folder(there) as place:
             write_text(place / _ABOUT, json.dumps(about, indent=1) + "\n")
             write_text(place / _ROWS, "".join(lines))
             write_safetensors_file(place / _VECTORS, {"vectors": self._index.vectors})

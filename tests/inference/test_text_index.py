@@ -54,13 +54,16 @@ def test_an_index_is_read_again_with_its_bundle_alone(predictor: Predictor, bund
     assert again.classify(TEXTS) == index.classify(TEXTS)
     with pytest.raises(BundleError, match="vectors of two models cannot be compared"):
         TextIndex.load(tmp_path / "index", Predictor(bundle))
+    (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(BundleError, match="something else than an index"):
+        index.save(tmp_path)
     with pytest.raises(BundleError, match="is no index"):
         TextIndex.load(tmp_path, predictor)
 
 
 def test_what_cannot_be_compared_is_refused(predictor: Predictor) -> None:
     for texts, labels in (([], []), (["a"], []), (["公司", " "], ["a", "b"])):
-        with pytest.raises(DataError, match="an index needs|have no vector"):
+        with pytest.raises(DataError, match=r"an index needs|have no vector"):
             TextIndex(predictor, texts, labels)
     with pytest.raises(DataError, match="no labels"):
         TextIndex(predictor, TEXTS).classify(["a"])
