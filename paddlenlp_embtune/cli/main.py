@@ -27,6 +27,7 @@ from paddlenlp_embtune.cli.commands import (
     demo,
     distill,
     doctor,
+    domains,
     evaluate,
     export,
     lr_find,
@@ -73,6 +74,7 @@ app = typer.Typer(
 for _command in (
     demo.demo,
     check.check,
+    domains.domains,
     train.train,
     distill.distill,
     pretrain.pretrain,
