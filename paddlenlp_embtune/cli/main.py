@@ -28,6 +28,7 @@ from paddlenlp_embtune.cli.commands import (
     distill,
     doctor,
     embed,
+    domains,
     evaluate,
     export,
     lr_find,
@@ -75,6 +76,7 @@ app = typer.Typer(
 for _command in (
     demo.demo,
     check.check,
+    domains.domains,
     train.train,
     distill.distill,
     pretrain.pretrain,

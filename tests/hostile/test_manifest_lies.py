@@ -305,7 +305,7 @@ def test_a_program_that_gives_no_numbers_is_refused_at_opening(copy: Path, value
     bias = next(name for name, array in arrays.items() if array.shape == (5,))
     arrays[bias] = np.full_like(arrays[bias], value)
     file_changed(copy, "weights.safetensors", save(arrays))
-    with pytest.raises(BundleError, match=r"as a logit; expected finite numbers"):
+    with pytest.raises(BundleError, match=r"in its logits; expected finite numbers"):
         Predictor(copy, engine="paddle")
 
 
@@ -326,7 +326,7 @@ def test_a_program_that_gives_nan_for_some_texts_only_is_found_when_it_does(
             predictor.explain,
             lambda texts: list(predictor.stream(texts)),
         ):
-            with pytest.raises(BundleError, match=r"gives nan as a logit"):
+            with pytest.raises(BundleError, match=r"gives nan in its logits"):
                 call(["公司拟回购股份", TEXT])
 
 

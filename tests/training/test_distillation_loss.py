@@ -211,10 +211,14 @@ def test_what_is_fitted_before_training_hears_of_unlabelled_texts_if_it_can_use_
     taught = EncodedDataset([[2], [3], [4]], [1, 0, -100], teacher_outputs={"teacher_logits": told})
     weights = np.ones(2, dtype=np.float32)
     able, unable, alone = Fitted(), FittedToLabels(), Fitted()
-    _fit_before_training(able, labelled, taught, weights)
-    _fit_before_training(unable, labelled, taught, weights)
+    _fit_before_training(able, labelled, taught, weights, continued=False)
+    _fit_before_training(unable, labelled, taught, weights, continued=False)
     _fit_before_training(
-        alone, labelled, EncodedDataset([[2], [3]], [1, 0], teacher_outputs={"teacher_logits": told[:2]}), weights
+        alone,
+        labelled,
+        EncodedDataset([[2], [3]], [1, 0], teacher_outputs={"teacher_logits": told[:2]}),
+        weights,
+        continued=False,
     )
     ((count, labels, answers),) = able.given
     assert (count, labels) == (3, [1, 0, -100])
