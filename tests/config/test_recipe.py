@@ -202,6 +202,8 @@ FULL: dict[str, Any] = {
         "answers": "/answers.safetensors",
         "recombined": 10,
     },
+    "continual": None,  # not without model.start
+    "retrieval": None,  # not beside distill
     "tuning": None,  # not without model.encoder
     "contrastive": None,  # not beside distill
     "self_training": None,  # not without model.encoder

@@ -91,5 +91,6 @@ def _tell(report: Mapping[str, Any]) -> None:
     )
     if report["failed"]:
         print(
-            f"{len(report['failed']):,} parts failed and are not there; the same command tries them again; for a file that was changed, give another --out"
+            f"{len(report['failed']):,} parts failed and are not there; the same command tries them again; for a file that was "
+            "changed, give another --out"
         )

@@ -75,13 +75,13 @@ def _of_distance(level: str, distance: DomainDistance) -> Iterator[str]:
     told = f"A classifier tells the two apart in {distance.accuracy:.0%} of texts (proxy A-distance {distance.a_distance:.2f})"
     yield {
         "same": f"{told}, hardly better than by chance: a model trained on the first should do as well on the second.",
-        "close": f"{told}: the sets overlap. Expect a model to lose a few points; importance weights or a few labelled target "
-        "rows may win them back.",
-        "apart": f"{told}: these are different domains. Expect a model trained on the first to lose much on the second; adapt "
-        "it to unlabelled target texts (adapt.method self_training), and label some target rows.",
-        "far": f"{told}: the sets have little in common. What a model does on the first says little of the second, and "
-        "importance weights have nothing to weigh; adapt to unlabelled target texts (adapt.method self_training), and label 50 "
-        "target rows or more, which bring most here and tell whether the rest worked.",
+        "close": f"{told}: the sets overlap. Expect a model to lose a few points; a few labelled target rows may win them "
+        "back.",
+        "apart": f"{told}: these are different domains. Expect a model trained on the first to lose much on the second; give "
+        "it unlabelled target texts (self_training.unlabelled, with an encoder), and label some target rows.",
+        "far": f"{told}: the sets have little in common. What a model does on the first says little of the second; "
+        "give it unlabelled target texts (self_training.unlabelled, with an encoder), and label 50 target rows or more, which "
+        "alone tell whether that worked.",
     }[level]
 
 
@@ -109,7 +109,4 @@ def _of_labels(shift: LabelShift | None) -> Iterator[str]:
     if shift.only_first:
         yield f"Only the first has {', '.join(shift.only_first)}: leave these rows out, or every such answer is an error."
     if shift.total_variation >= _LABELS_SHIFTED:
-        yield (
-            f"The shares of the labels differ by {shift.total_variation:.0%}: look at macro-F1 beside accuracy, and state the "
-            "target's shares in adapt.target_shares if you know them."
-        )
+        yield (f"The shares of the labels differ by {shift.total_variation:.0%}: look at macro-F1 beside accuracy.")

@@ -21,7 +21,7 @@ _FOLDS = 3
 _NAMES = ("a", "b")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class DomainDistance:
     """What a domain classifier says out of fold.
 
@@ -91,7 +91,8 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 def _groups(texts: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return a number for each text; equal ones, of both sides, have the same and stay in one fold."""
-    return np.unique(np.array([text_key(text) for text in texts], dtype=object), return_inverse=True)[1].astype(np.int64)
+    numbers: npt.NDArray[np.int64] = np.unique(np.array([text_key(text) for text in texts]), return_inverse=True)[1]
+    return numbers
 
 
 def _auc(below: npt.NDArray[np.float64], above: npt.NDArray[np.float64]) -> float:
