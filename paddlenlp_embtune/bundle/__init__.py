@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.bundle.manifest import (
         Calibration as Calibration,
+        LabelScaling as LabelScaling,
         Manifest as Manifest,
         ParityRecord as ParityRecord,
         QuantizedProgram as QuantizedProgram,
@@ -47,7 +48,7 @@ else:
                 "write_embedding"
             ),
             "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
-            "manifest": "Calibration Manifest ParityRecord QuantizedProgram",
+            "manifest": "Calibration LabelScaling Manifest ParityRecord QuantizedProgram",
             "reader": "Bundle INPUT_NAME OUTPUT_NAME",
             "snapshot": "MANIFEST generation_of read_one_generation",
             "tokenizer_spec": "tokenizer_steps",

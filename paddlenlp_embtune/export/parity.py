@@ -13,7 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import ParityRecord
 from paddlenlp_embtune.errors import ParityError
-from paddlenlp_embtune.inference import TOKENS_PER_BATCH, Engine, softmax
+from paddlenlp_embtune.inference import SINGLE, TOKENS_PER_BATCH, Engine, LabelKind
 from paddlenlp_embtune.text import PAD_ID, pad
 
 paddle = compat.require_paddle()
@@ -105,7 +105,9 @@ def live_answers(model: Any, batches: Sequence[Ids]) -> LiveAnswers:
     return LiveAnswers(batches, logits, padded, type(model).__name__)
 
 
-def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
+def verify_padding(
+    live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE, kind: LabelKind = SINGLE
+) -> None:
     """Refuse a model whose answers depend on padding.
 
     Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
@@ -115,8 +117,8 @@ def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: fl
         ParityError: a probability differs by ``tolerance`` or more.
     """
     for number, (further, wider) in live.padded.items():
-        plain = softmax(live.logits[number] / temperature)
-        difference = float(np.abs(plain - softmax(wider / temperature)).max())
+        plain = kind.probabilities(live.logits[number], temperature=temperature)
+        difference = float(np.abs(plain - kind.probabilities(wider, temperature=temperature)).max())
         if not difference < tolerance:
             raise ParityError(
                 f"answers of {live.model} depend on padding: {further} more padding tokens change a probability by "
@@ -132,6 +134,7 @@ def verify_parity(
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
+    kind: LabelKind = SINGLE,
 ) -> ParityRecord:
     """Run the batches of a parity check through an engine and compare its probabilities with those of the live model.
 
@@ -140,7 +143,9 @@ def verify_parity(
     Raises:
         ParityError: a probability differs by ``tolerance`` or more, or is not finite.
     """
-    return compare_answers(live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance)
+    return compare_answers(
+        live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance, kind=kind
+    )
 
 
 def engine_answers(live: LiveAnswers, engine: Engine) -> list[Logits]:
@@ -158,6 +163,7 @@ def compare_answers(
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
+    kind: LabelKind = SINGLE,
 ) -> ParityRecord:
     """Compare an engine's probabilities with those of the live model.
 
@@ -167,15 +173,16 @@ def compare_answers(
         name: the engine's name, for messages.
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
+        kind: of the labels.
     Raises:
         ParityError: a probability differs by ``tolerance`` or more, in either run, or is not finite.
     """
     worst, same_labels, texts = 0.0, True, sum(map(len, live.batches))
     for number, logits in zip(_runs(live), answers, strict=True):
-        found, expected = softmax(logits / temperature), softmax(live.logits[number] / temperature)
+        found, expected = (kind.probabilities(each, temperature=temperature) for each in (logits, live.logits[number]))
         difference = float(np.abs(found - expected).max())
         worst = max(worst, difference if np.isfinite(difference) else np.inf)
-        same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
+        same_labels &= bool((kind.decide(found) == kind.decide(expected)).all())
     if not worst < tolerance:
         raise ParityError(
             f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); expected below "

@@ -12,7 +12,7 @@ from paddlenlp_embtune.cli._console import err, per_class_table, print_notes
 from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleArgument, EngineOption, JsonOption, SkipEmptyOption
 from paddlenlp_embtune.cli._texts import load_examples, require_known_labels
-from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation import measures_of
 from paddlenlp_embtune.inference import Predictor
 
 __all__ = ["evaluate"]
@@ -29,12 +29,13 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a bundle on labelled rows."""
-    rows = load_examples(data, data_format, skip_empty=skip_empty)
     predictor = Predictor(bundle, engine=engine, num_threads=threads)
-    number = {label: index for index, label in enumerate(predictor.labels)}
+    rows = load_examples(data, data_format, skip_empty=skip_empty, several=predictor.kind.several)
     require_known_labels(rows, predictor.labels)
-    predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
-    report = classification_report([number[label] for label in rows.labels], predicted, predictor.labels)
+    scores = predictor.probabilities(rows.texts)
+    truth = predictor.kind.encode(rows.labels_of_rows, predictor.labels)
+    decided = predictor.kind.decide(scores, predictor.thresholds)
+    report = measures_of(predictor.kind, predictor.labels).report(truth, decided, scores)
     if cut := predictor.count_cut(rows.texts):
         most = predictor.bundle.manifest.max_length
         told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads and were cut"
