@@ -72,7 +72,7 @@ def interface_of(bundle: Bundle) -> dict[str, Any]:
         },
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
         "answer": {
-            "kind": manifest.kind,
+            **({} if manifest.kind is None else {"kind": manifest.kind}),
             "scores": _scores(manifest),
             "labels": list(manifest.labels),
             "ordered": manifest.ordered,

@@ -33,7 +33,7 @@ SETS = (("财报", "回购"), ("财报",), ())
 def test_lists_in_json_lines_are_several_labels_and_none_is_one_of_the_answers(tmp_path: Path, empty: Any) -> None:
     rows = [{"text": "a", "label": ["财报", "回购"]}, {"text": "b", "label": ["财报"]}, {"text": "c", "label": empty}]
     if empty == "":
-        with pytest.raises(DataError, match="two kinds of labels: line 1 has the list .* and line 3 has the label ''"):
+        with pytest.raises(DataError, match=r"two kinds of labels: line 1 has the list .* and line 3 has the label ''"):
             read(lines(tmp_path / "rows.jsonl", *rows))
         return
     found = read(lines(tmp_path / "rows.jsonl", *rows))
@@ -91,7 +91,7 @@ def test_a_header_with_commas_in_labels_stays_single(tmp_path: Path) -> None:
         ('{"text": "a", "label": ["x", "y"]}\n{"text": "b", "label": "x"}', {}, "two kinds of labels: line 1 has the list"),
         ('{"text": "a", "label": [0, 1, 0]}', {}, "a number twice; where these are 0 or 1 for each label, write the names"),
         ('{"text": "a", "label": ["x", ""]}', {}, "an empty label beside others"),
-        ('{"text": "a", "label": ["x", null]}', {}, "'label' in line 1 of .* is null; expected a text"),
+        ('{"text": "a", "label": ["x", null]}', {}, "'label' in line 1 of .* is None; expected a text"),
         ('{"text": "a", "label": ["x", ["y"]]}', {}, "expected a text"),
         ('{"text": "a", "label": "x"}', {"several": True}, "expected lists of labels, or what parts the labels in a text"),
         ('{"text": "a", "label": ["x", "y"]}', {"several": False}, "line 1 of .* has 2 labels, .*embtune check, train"),
