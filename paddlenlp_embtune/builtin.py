@@ -44,11 +44,13 @@ def embtune_register_models() -> Mapping[str, Lazy]:
 
 @hookimpl
 def embtune_register_losses() -> Mapping[str, Lazy]:
-    """Cross-entropy, focal, and the squared earth mover's distance, each weighted by class and by row."""
+    """Cross-entropy, focal, squared earth mover's distance; of several labels a text, binary cross-entropy and asymmetric."""
     return {
         "cross_entropy": Lazy("paddlenlp_embtune.models:CrossEntropy"),
         "focal": Lazy("paddlenlp_embtune.models:Focal"),
         "squared_emd": Lazy("paddlenlp_embtune.models:SquaredEMD"),
+        "binary_cross_entropy": Lazy("paddlenlp_embtune.models:BinaryCrossEntropy"),
+        "asymmetric": Lazy("paddlenlp_embtune.models:Asymmetric"),
     }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from paddlenlp_embtune.bundle.manifest import (
         Calibration as Calibration,
+        LabelScaling as LabelScaling,
         Manifest as Manifest,
         ParityRecord as ParityRecord,
         QuantizedProgram as QuantizedProgram,
@@ -65,7 +66,7 @@ else:
                 "write_embedding"
             ),
             "manifest_seal": "SCHEMA_VERSION read_sealed sealed_text",
-            "manifest": "Calibration Manifest ParityRecord QuantizedProgram VectorOutput",
+            "manifest": "Calibration LabelScaling Manifest ParityRecord QuantizedProgram VectorOutput",
             "reader": "Bundle INPUT_NAME OUTPUT_NAME VECTORS_NAME",
             "snapshot": "MANIFEST generation_of read_one_generation",
             "tokenizer_spec": "tokenizer_steps",

@@ -23,6 +23,7 @@ _NEEDED = ("vocab.txt", _MODEL, "weights.safetensors")
 _NEEDED_SINCE_2 = (_INTERFACE, "fixtures.jsonl")
 # Outside this range, dividing float32 logits may overflow softmax; fitted temperatures are between 0.05 and 20.
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 1e-3, 1e3
+_MOST_SCALE, _MOST_OFFSET = 20.0, 50.0
 _MAX_LENGTH = 1_000_000
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -44,6 +45,11 @@ def check_values(manifest: Manifest) -> None:
     _require(len(set(labels)) == len(labels) >= 2, "labels", labels, "two or more, each once")
     for label in labels:
         _require(bool(label.strip()) and _is_encodable(label), "labels", label, "texts with a visible character")
+    known_kinds = ("ordered",) if manifest.ordered else ("single", "multi")
+    _require(manifest.kind in (None, *known_kinds), "kind", manifest.kind, f"{' or '.join(known_kinds)} beside ordered")
+    for label, scaling in manifest.scaling.items():
+        proper = label in labels and 0 < scaling.scale <= _MOST_SCALE and abs(scaling.offset) <= _MOST_OFFSET
+        _require(proper, "scaling", {label: to_plain(scaling)}, "a scale and an offset, for labels of the bundle")
     _require(bool(manifest.engines), "engines", manifest.engines, "one or more")
     if (output := manifest.sentence_vectors) is not None:
         _require(1 <= output.width <= _MAX_LENGTH, "sentence_vectors.width", output.width, f"1 to {_MAX_LENGTH:,}")
@@ -120,6 +126,8 @@ def _check_interface(manifest: Manifest, folder: Path) -> None:
     pairs: dict[str, tuple[Any, Any]] = {
         "labels": (list(manifest.labels), answer.get("labels")),
         "ordered": (manifest.ordered, answer.get("ordered")),
+        "kind": (manifest.kind, answer.get("kind")),
+        "scaling": (to_plain(manifest.scaling), answer.get("scaling", {})),
         "temperature": (manifest.temperature, answer.get("temperature")),
         "thresholds": (dict(manifest.thresholds), answer.get("thresholds")),
         "max_length": (manifest.max_length, tokenizer.get("max_length")),

@@ -9,7 +9,7 @@ from typing import Any
 from paddlenlp_embtune.bundle._manifest_checks import check_values
 from paddlenlp_embtune.text import WindowSpec
 
-__all__ = ["Calibration", "Manifest", "ParityRecord", "QuantizedProgram", "VectorOutput"]
+__all__ = ["Calibration", "LabelScaling", "Manifest", "ParityRecord", "QuantizedProgram", "VectorOutput"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,19 @@ class QuantizedProgram:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelScaling:
+    """How the logit of one label among several becomes its score: the sigmoid of scale times logit plus offset.
+
+    Args:
+        scale: above 0, at most 20.
+        offset: -50 to 50.
+    """
+
+    scale: float
+    offset: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What fitting a temperature on labelled rows did to the probabilities.
 
@@ -138,7 +151,10 @@ class Manifest:
         max_length: the most tokens that the model reads at once.
         windows: how longer texts are read; None cuts them.
         temperature: logits are divided by it, of several windows the logarithms of their mean; 0.001 to 1000.
-        thresholds: an answer of a label with a lower score is no answer; labels that are not named always are.
+        kind: of the labels: ``single``, ``ordered`` or ``multi``; None in older bundles, which ``ordered`` tells of.
+        thresholds: an answer of a label with a lower score is no answer; labels that are not named always are. Where a text may
+            have several labels, one with a lower score is not given; those that are not named have 0.5.
+        scaling: calibration of each label, where a text may have several; others have their scores as they come.
         calibration: how temperature and thresholds were found; None if they were not.
         quantized: programs of lower precision by its name.
         sentence_vectors: what the programs give beside the logits; None where they give no vectors of texts.
@@ -164,7 +180,9 @@ class Manifest:
     max_length: int
     windows: WindowSpec | None = None
     temperature: float = 1.0
+    kind: str | None = None
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    scaling: Mapping[str, LabelScaling] = dataclasses.field(default_factory=dict)
     calibration: Calibration | None = None
     quantized: Mapping[str, QuantizedProgram] = dataclasses.field(default_factory=dict)
     sentence_vectors: VectorOutput | None = None
@@ -181,3 +199,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         check_values(self)
+
+    @property
+    def label_kind(self) -> str:
+        """The kind of the labels: ``single``, ``ordered`` or ``multi``."""
+        return self.kind or ("ordered" if self.ordered else "single")

@@ -15,6 +15,17 @@ from paddlenlp_embtune.cli._terminal import err, visible
 __all__ = ["err", "per_class_table", "print_notes", "progress_bar"]
 
 
+_ONE = {"f1_macro": "macro F1", "accuracy": "accuracy"}
+_SEVERAL = {
+    "f1_micro": "micro F1",
+    "f1_macro": "macro F1",
+    "f1_samples": "samples F1",
+    "accuracy": "subset accuracy",
+    "ranking": "ranking precision",
+}
+_ORDERED = {"quadratic_kappa": "quadratic kappa", "mean_absolute_error": "mean absolute error"}
+
+
 def per_class_table(metrics: Mapping[str, Any]) -> Table:
     """Build a table with precision, recall, F1 and support of every label, and the figures of the run's baseline."""
     table = Table("label", "precision", "recall", "F1", "rows", title_justify="left")
@@ -22,12 +33,15 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
         figures = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
         table.add_row(label, *figures, str(row["support"]))
     table.add_section()
-    table.add_row("macro F1", "", "", f"{metrics['f1_macro']:.4f}", str(metrics["n"]))
-    table.add_row("accuracy", "", "", f"{metrics['accuracy']:.4f}", "")
-    if (name := (baseline := metrics.get("baseline") or {}).get("name")) is not None:
+    names = _SEVERAL if "f1_micro" in metrics else _ONE
+    shown = {key: name for key, name in {**names, **_ORDERED}.items() if key in metrics}
+    for at, (key, name) in enumerate(shown.items()):
+        table.add_row(name, "", "", f"{metrics[key]:.4f}", "" if at else str(metrics["n"]))
+    if (name_of := (baseline := metrics.get("baseline") or {}).get("name")) is not None:
         table.add_section()
-        table.add_row(f"baseline {name}: macro F1", "", "", f"{baseline['f1_macro']:.4f}", "")
-        table.add_row(f"baseline {name}: accuracy", "", "", f"{baseline['accuracy']:.4f}", "")
+        for key, name in names.items():
+            if key in baseline:
+                table.add_row(f"baseline {name_of}: {name}", "", "", f"{baseline[key]:.4f}", "")
     return table
 
 

@@ -27,6 +27,7 @@ _HELP = {
     "header": "Whether tables have a header; by default found out. Without one, columns are called 1, 2 and so on.",
     "sheet": "Sheet of a workbook; by default the only one with the columns.",
     "limit": "Read no more than so many rows of each file.",
+    "label_separator": "What parts the labels of a row, such as a comma, where a text has several.",
 }
 _KINDS: dict[str, Any] = {"header": Optional[bool], "limit": Optional[int]}
 
@@ -63,7 +64,7 @@ def reads_data(*, labels: bool) -> Callable[[Command], Command]:
     Args:
         labels: also add ``--label-column``.
     """
-    left_out = {"weight_column"} if labels else {"weight_column", "label_column"}
+    left_out = {"weight_column"} if labels else {"weight_column", "label_column", "label_separator"}
     names = [name for name in _HELP if name not in left_out]
     defaults = {name: getattr(DataFormat(), name) for name in names}
     return functools.partial(_with_options, defaults=defaults, collect=DataFormat)

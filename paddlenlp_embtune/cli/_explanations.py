@@ -59,7 +59,7 @@ def strongest_terms(explanation: Explanation) -> list[str]:
 
 def _heading(explanation: Explanation) -> str:
     if explanation.label is None:
-        return "no visible character"
+        return "no label was given" if explanation.text.strip() else "no visible character"
     found = explanation.attribution
     method = found.method.replace("_", " ")
     return f"{explanation.label} {explanation.score:.4f}, log-odds {found.difference:+.2f} above no text, by {method}"

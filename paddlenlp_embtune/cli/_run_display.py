@@ -228,8 +228,12 @@ def _parity(event: Mapping[str, Any]) -> None:
 
 
 def _calibrated(event: Mapping[str, Any]) -> None:
+    if "labels" in event:
+        how = f"{event['labels']} labels calibrated, each with its threshold"
+    else:
+        how = f"temperature {event['temperature']:.3f}"
     err.print(
-        f"calibrated: temperature {event['temperature']:.3f}; calibration error {event['ece_before']:.4f} -> "
+        f"calibrated: {how}; calibration error {event['ece_before']:.4f} -> "
         f"{event['ece_held_out']:.4f}, negative log-likelihood {event['nll_before']:.4f} -> {event['nll_held_out']:.4f} (both "
         f"on rows that it was not fitted on), {event['rows']} rows, {event['errors']} of them wrong",
         soft_wrap=True,

@@ -56,13 +56,13 @@ def only_option(**given: object) -> str | None:
     return named[0] if named else None
 
 
-def load_examples(path: Path, data_format: DataFormat, *, skip_empty: bool = False) -> Examples:
-    """Read labelled rows, and print notes about what was left out and how the file was read.
+def load_examples(path: Path, data_format: DataFormat, *, skip_empty: bool = False, several: bool = False) -> Examples:
+    """Read labelled rows, of several labels if it is so, and print notes about what was left out and how the file was read.
 
     Raises:
         DataError, RecipeError: as :func:`paddlenlp_embtune.data.read_examples`.
     """
-    rows = read_examples(path, skip_empty=skip_empty, **data_format.for_examples())
+    rows = read_examples(path, skip_empty=skip_empty, several=several, **data_format.for_examples())
     print_notes(rows.remarks())
     return rows
 
@@ -73,7 +73,7 @@ def require_known_labels(rows: Examples, known: Collection[str]) -> None:
     Raises:
         DataError: it does not; the message gives the label that was probably meant.
     """
-    for label in dict.fromkeys(rows.labels):
+    for label in dict.fromkeys(label for labels in rows.labels_of_rows for label in labels):
         if label not in known:
             raise DataError(
                 f"{rows.source} has the label {label!r}, which the bundle does not give; {expected_names(label, known)}"

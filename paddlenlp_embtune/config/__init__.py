@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         VectorSpec as VectorSpec,
         is_path as is_path,
     )
+    from paddlenlp_embtune.config.labels import LABEL_KINDS as LABEL_KINDS, LabelSpec as LabelSpec
     from paddlenlp_embtune.config.model import (
         EXPERTS as EXPERTS,
         PRETRAINED as PRETRAINED,
@@ -76,6 +77,7 @@ else:
             "evaluation": "AUTO_BASELINE BASELINES EvaluationSpec",
             "freezing": "FreezeSpec RowsSpec",
             "inputs": "DataSpec TextSpec VectorSpec is_path",
+            "labels": "LABEL_KINDS LabelSpec",
             "model": "EXPERTS ModelSpec PRETRAINED is_folder",
             "monitoring": "AlarmSpec AverageSpec EarlyStoppingSpec",
             "optimization": "ClipSpec GroupSpec LayerwiseSpec PlateauSpec ScheduleSpec",

@@ -45,6 +45,8 @@ class DataSpec:
         header: whether tables have a header; without one, columns are called 1, 2 and so on. None finds out.
         sheet: name of a workbook's sheet; None takes the only one with the columns.
         limit: read no more than so many rows of each file; None reads all.
+        label_separator: what parts the labels of a row, such as a comma, where a text has several; None takes a text for one
+            label.
     """
 
     train: str | None = None
@@ -62,6 +64,7 @@ class DataSpec:
     header: bool | None = None
     sheet: str | None = None
     limit: int | None = None
+    label_separator: str | None = None
 
     def __post_init__(self) -> None:
         check_types(self, where="data", error=RecipeError)

@@ -17,6 +17,7 @@ from paddlenlp_embtune.config.distillation import DistillSpec
 from paddlenlp_embtune.config.evaluation import EvaluationSpec
 from paddlenlp_embtune.config.freezing import FreezeSpec, RowsSpec
 from paddlenlp_embtune.config.inputs import DataSpec, TextSpec, VectorSpec, is_path
+from paddlenlp_embtune.config.labels import LabelSpec
 from paddlenlp_embtune.config.model import ModelSpec, is_folder
 from paddlenlp_embtune.config.monitoring import AlarmSpec, AverageSpec, EarlyStoppingSpec, HealthSpec
 from paddlenlp_embtune.config.optimization import ClipSpec, GroupSpec, LayerwiseSpec, PlateauSpec, ScheduleSpec
@@ -28,6 +29,7 @@ from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.json_yaml import parse_yaml, read_bounded, shorten
 from paddlenlp_embtune.utils.schema import build, check_types, require, require_name, to_plain
+from paddlenlp_embtune.utils.text_files.read_options import check_read_options
 
 __all__ = [
     "AdapterSpec",
@@ -46,6 +48,7 @@ __all__ = [
     "FreezeSpec",
     "GroupSpec",
     "HealthSpec",
+    "LabelSpec",
     "LayerwiseSpec",
     "ModelSpec",
     "PlateauSpec",
@@ -84,6 +87,7 @@ class Recipe:
     Args:
         domain: name of a registered domain; None for labels of your own.
         seed: seeds the data order, dropout and every initialisation.
+        labels: how many labels a text has, and their names; what it leaves open follows from ``data``.
         augmentation: None trains on the rows of the data alone.
         groups: parameter groups; None takes those that the model's group rules propose.
         layerwise: groups by depth of an encoder, in place of ``groups``.
@@ -114,6 +118,7 @@ class Recipe:
     domain: str | None = None
     seed: int = 0
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
+    labels: LabelSpec = dataclasses.field(default_factory=LabelSpec)
     augmentation: AugmentationSpec | None = None
     text: TextSpec = dataclasses.field(default_factory=TextSpec)
     vectors: VectorSpec = dataclasses.field(default_factory=VectorSpec)
@@ -146,6 +151,7 @@ class Recipe:
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more and below 2**32")
         twice = len(set(self.report_to)) < len(self.report_to)
         require(not twice, "report_to", list(self.report_to), "names of trackers, each once")
+        self._check_labels()
         if not self.model.tunes:
             self._check_fitted_at_once()
         if self.adapter is not None:
@@ -184,6 +190,64 @@ class Recipe:
         if self.self_training is not None:
             encoder = self.model.encoder
             require(encoder is not None, "model.encoder", encoder, "an encoder beside self_training, which reads its vectors")
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The labels in the order of their numbers, as far as the recipe states them."""
+        return self.labels.names if self.labels.names is not None else self.data.labels
+
+    @property
+    def label_kind(self) -> str | None:
+        """The kind of the labels, as far as the recipe states it."""
+        stated = {None: None, True: "ordered", False: "single"}[self.data.ordered]
+        found = self.labels.kind or stated
+        return "multi" if found is None and self.data.label_separator is not None else found
+
+    def _check_labels(self) -> None:
+        """Refuse parts that contradict each other about the labels, and features that know one label a text alone."""
+        stated, data, kind = self.labels, self.data, self.label_kind
+        two = None not in (stated.names, data.labels) and stated.names != data.labels
+        _refuse_both("labels.names", "data.labels", two, "they are not the same")
+        wrong = None not in (stated.kind, data.ordered) and data.ordered != (stated.kind == "ordered")
+        _refuse_both(f"labels.kind {stated.kind}", f"data.ordered {data.ordered}", wrong, "they contradict each other")
+        separator = check_read_options(data.read_options, where="data.", error=RecipeError).label_separator
+        if kind != "multi":
+            _refuse_both(f"labels.kind {kind}", "data.label_separator", separator is not None, "then a row has one label")
+            return
+        for label in self.label_names or ():
+            parted = separator is not None and separator in label
+            require(not parted, "labels.names", label, f"without the label separator {separator!r} in it")
+        self._check_several_labels()
+
+    def _check_several_labels(self) -> None:
+        """Refuse the parts that know one label a text alone.
+
+        Raises:
+            RecipeError: one of them is stated; the message names it.
+        """
+        stated = {
+            "augmentation": self.augmentation is not None,
+            "contrastive": self.contrastive is not None,
+            "tuning: " + str(self.tuning): self.tuning not in (None, FULL),
+            "retrieval": self.retrieval is not None,
+            "continual": self.continual is not None,
+            "self_training": self.self_training is not None,
+            "distill": self.distill is not None,
+            "model.experts": self.model.experts is not None,
+            **{
+                f"regularization.{name}": bool(getattr(self.regularization, name, None))
+                for name in ("label_smoothing", "r_drop", "mixup")
+            },
+            "export.int8": self.export.int8 is not None,
+            "export.target_precision": self.export.target_precision is not None,
+            "model.options.head": self.model.options.get("head", "linear") != "linear",
+        }
+        for name, there in stated.items():
+            if there:
+                raise RecipeError(
+                    f"{name} knows one label a text, and these are several (labels.kind: multi); leave it out of the recipe, "
+                    "or give each row one label"
+                )
 
     def _check_continual(self, spec: ContinualSpec) -> None:
         """Refuse to go on from nothing, and what has no former model, or another one."""

@@ -54,14 +54,15 @@ class TrainSpec:
             on processors that multiply it; ``auto`` does so where that is clearly faster. Sums, weights, optimizer, losses,
             evaluations and the bundle are float32 always, and so are other models.
         eval_batch_size: rows in a forward pass of an evaluation; None takes 256, for an encoder 32.
-        loss: a registered loss: ``cross_entropy``, ``focal``, ``squared_emd`` for ordered labels, or that of a plugin.
+        loss: a registered loss: ``cross_entropy``, ``focal``, ``squared_emd`` for ordered labels, or that of a plugin; for
+            several labels a text ``binary_cross_entropy``, which ``cross_entropy`` then means, or ``asymmetric``.
         loss_options: the loss's own options: ``gamma`` of ``focal``; ``cross_entropy`` of ``squared_emd``, how much of the
-            cross-entropy is added.
+            cross-entropy is added; ``gamma_positive``, ``gamma_negative`` and ``margin`` of ``asymmetric``.
         class_balance: how far rare classes weigh more in the loss, 0 (not at all) to 1 (every class weighs the same in all).
         effective_numbers: in place of ``class_balance``, weigh a class of n rows by (1 - beta) / (1 - beta**n); this is beta,
             0 or more and below 1. The paper took 0.9 to 0.9999: rows beyond about 1 / (1 - beta) count for little.
         class_weights: in place of both, the weight of each label, above 0. All of these are scaled to a mean of 1 over the
-            training rows.
+            training rows, or where a text may have several labels, over the labels.
         checkpoint_seconds: write a checkpoint when this long has passed since the last one, 0 or more (0 means at every step);
             None writes none. A run that was killed continues from its last checkpoint, bit-equal.
     Source:

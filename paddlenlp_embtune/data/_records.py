@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.data._delimited import DELIMITERS, Table, looks_quoted
-from paddlenlp_embtune.data.formats.annotations import flat_task, one_label
+from paddlenlp_embtune.data.formats.annotations import flat_task
 from paddlenlp_embtune.data.formats.arrow_tables import arrow_records
 from paddlenlp_embtune.data.formats.columns import describe_roles, missing_column, open_table, resolve_columns
 from paddlenlp_embtune.data.formats.folders import folder_records
@@ -99,6 +99,15 @@ class Records:
             yield place, record
         if empty and not self._seen:
             raise DataError(f"{self._path} is empty; expected a header and at least one labelled text")
+
+    @property
+    def options(self) -> ReadOptions:
+        """How the file is read, with names such as ``comma`` as the characters that they stand for."""
+        return self._options
+
+    def is_headerless(self, column: str) -> bool:
+        """Whether a table was found to have no header, so that the column has a number for its name."""
+        return self.is_table and self.roles[column].isdigit() and not column.isdigit()
 
     @property
     def is_table(self) -> bool:
@@ -247,7 +256,7 @@ class Records:
         self._note_encoding(reader)
 
     def _named(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Place]:
-        """Find the columns that were asked for, and take a label out of a list of one."""
+        """Find the columns that were asked for."""
         for place, given in records:
             where = f"{place} of {self._path}"
             row = flat_task(given, self._columns, where)
@@ -259,9 +268,6 @@ class Records:
             for name in self.roles.values():
                 if name not in row:
                     raise missing_column(row, name, where, self._columns)
-            if len(self._columns) > 1:
-                label = self.roles[self._columns[1]]
-                row = {**row, label: one_label(row[label], where)}
             yield place, row
 
     _seen = False

@@ -15,6 +15,7 @@ from typing import IO, Any
 from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.data.formats.annotations import TEXT, prediction
 from paddlenlp_embtune.errors import DataError, MissingDependencyError, RecipeError, expected_names
+from paddlenlp_embtune.inference import given_labels
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
@@ -59,8 +60,9 @@ def write_answers(path: Path, rows: Iterable[Row], *, format: str | None = None,
     """Write rows with their answers, all columns kept, in order; the file appears whole or not at all.
 
     Tables and JSON lines get the columns ``predicted_label``, empty where the model abstains or the text is blank,
-    ``predicted_score``, and ``predicted_LABEL`` for each label of an answer with scores. doccano gets JSON lines with
-    the prediction as the label, Label Studio a list of tasks with a prediction.
+    ``predicted_score``, and ``predicted_LABEL`` for each label of an answer with scores. Where a text may have several labels,
+    they are ``predicted_labels`` and ``predicted_scores``, lists, which a cell of a text table holds as JSON. doccano gets JSON
+    lines with the prediction as the label, Label Studio a list of tasks with a prediction.
 
     Args:
         path: of the file.
@@ -82,7 +84,9 @@ def write_answers(path: Path, rows: Iterable[Row], *, format: str | None = None,
     with replace_file(path) as file:
         counted = (row for row in rows if next(count) >= 0)
         if kind == "doccano":
-            _write_lines(file, ({**row, "text": answer["text"], "label": _chosen(answer)} for row, answer in counted))
+            _write_lines(
+                file, ({**row, "text": answer["text"], "label": list(given_labels(answer))} for row, answer in counted)
+            )
         elif kind == "label-studio":
             _write_tasks(file, (_task(row, answer, model) for row, answer in counted))
         else:
@@ -110,9 +114,13 @@ def _joined(row: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _cells(answer: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = _chosen(answer)
-    scores = {f"predicted_{label}": score for label, score in answer.get("scores", {}).items()}
-    return {LABEL: chosen[0] if chosen else "", SCORE: answer["score"], **scores}
+    chosen = given_labels(answer)
+    found: dict[str, Any]
+    if "labels" in answer:
+        found = {f"{LABEL}s": list(chosen), f"{SCORE}s": list(chosen.values())}
+    else:
+        found = {LABEL: next(iter(chosen), ""), SCORE: answer["score"]}
+    return found | {f"predicted_{label}": score for label, score in answer.get("scores", {}).items()}
 
 
 def _free(names: Iterable[str], taken: Collection[str]) -> Iterable[str]:
@@ -123,12 +131,10 @@ def _free(names: Iterable[str], taken: Collection[str]) -> Iterable[str]:
     return names
 
 
-def _chosen(answer: Mapping[str, Any]) -> list[str]:
-    return [] if answer.get("abstained") or answer["label"] is None else [answer["label"]]
-
-
 def _task(row: Mapping[str, Any], answer: Mapping[str, Any], model: str) -> dict[str, Any]:
-    predicted = prediction(_chosen(answer), answer["score"], model=model)
+    chosen = given_labels(answer)
+    score = answer["score"] if "score" in answer else min(chosen.values(), default=0.0)
+    predicted = prediction(list(chosen), score, model=model)
     return {"data": {**row, TEXT: answer["text"]}, "predictions": [predicted]}
 
 

@@ -41,7 +41,8 @@ class EncodedDataset(paddle.io.Dataset):  # type: ignore[misc, name-defined]
 
     Args:
         ids: N lists of ids.
-        labels: N class numbers; -100 for a row without a label, for which only a teacher has a target.
+        labels: N class numbers; -100 for a row without a label, for which only a teacher has a target. Of rows that may have
+            several labels, (N, C) with 1 for each that a row has, and 0 for the others.
         teacher_outputs: teacher's outputs for each row, by name: ``teacher_logits`` (N, C), ``teacher_vectors`` (N, H).
         weights: (N,) of each row in the loss, above 0; they are scaled to a mean of 1. None weighs all rows the same.
         cut: how many of the texts had more ids, which were left out.
@@ -128,8 +129,8 @@ def collate(rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
     """Make one batch.
 
     Shapes:
-        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64; further columns by name, (B, ...)
-            float32
+        returns: ``input_ids`` (B, L) int64 padded with 0 on the right, ``labels`` (B,) int64, or (B, C) where rows may have
+            several; further columns by name, (B, ...) float32
     """
     ids, labels, *columns = zip(*rows, strict=True)
     batch: dict[str, npt.NDArray[Any]] = {"input_ids": pad(ids), "labels": np.array(labels, dtype=np.int64)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.data._label_sets import LabelSets, joined
 from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.text import is_blank
@@ -18,7 +18,6 @@ from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 __all__ = ["Examples", "ReadOptions", "read_examples"]
 
 _MOST_WEIGHT = 1_000_000
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +26,13 @@ class Examples:
 
     Args:
         texts: N texts.
-        labels: N labels.
+        labels: N labels; of rows that may have several, these in one line, for messages and counts of combinations.
         source: the path they came from.
         skipped_empty: rows that were left out because their text was empty.
         skipped_blank: rows without a character in any field, as spreadsheets leave behind; they are skipped.
         notes: what a user may want to know about how the file was read.
         weights: N weights, above 0; None where all rows weigh the same.
+        label_sets: the labels of each of the N rows, where rows may have several, or none; None where each has one.
     """
 
     texts: tuple[str, ...]
@@ -42,6 +42,7 @@ class Examples:
     skipped_blank: int = 0
     notes: tuple[str, ...] = ()
     weights: tuple[float, ...] | None = None
+    label_sets: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,7 +50,14 @@ class Examples:
     def take(self, indices: Sequence[int], source: str) -> Examples:
         """Return some of the rows under another name."""
         weights = None if self.weights is None else tuple(self.weights[i] for i in indices)
-        return Examples(tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices), source, weights=weights)
+        sets = None if self.label_sets is None else tuple(self.label_sets[i] for i in indices)
+        texts, labels = tuple(self.texts[i] for i in indices), tuple(self.labels[i] for i in indices)
+        return Examples(texts, labels, source, weights=weights, label_sets=sets)
+
+    @property
+    def labels_of_rows(self) -> tuple[tuple[str, ...], ...]:
+        """The labels of each row: one, or where rows may have several, any number."""
+        return self.label_sets if self.label_sets is not None else tuple((label,) for label in self.labels)
 
     def remarks(self) -> list[str]:
         """Return one line for all that was left out, and for how the file was read."""
@@ -69,6 +77,7 @@ def read_examples(
     weight_column: str | None = None,
     skip_empty: bool = False,
     options: ReadOptions | None = None,
+    several: bool | None = False,
 ) -> Examples:
     """Read labelled rows; the format follows from the file's ending.
 
@@ -81,6 +90,7 @@ def read_examples(
         weight_column: column or key of the weight of a row, above 0 and at most 1,000,000; None reads none.
         skip_empty: leave rows with an empty text out instead of refusing the file.
         options: how the file is read; None finds all out.
+        several: whether a row may have several labels, or none: False refuses that, None finds out.
     Raises:
         DataError: the file is missing, empty or in another encoding; a column is missing; a text or a label is empty; a
             weight is no such number; the file may be understood in several ways.
@@ -89,30 +99,25 @@ def read_examples(
     """
     path = Path(path)
     texts: list[str] = []
-    labels: list[str] = []
     weights: list[float] = []
     empty: list[str] = []
     blank = 0
     columns = (text_column, label_column, *([] if weight_column is None else [weight_column]))
     records = Records(path, columns, options=options)
+    sets = LabelSets(str(path), separator=records.options.label_separator, several=several)
     for place, record in records:
         if records.is_table and not any(record.values()):
             blank += 1
             continue
         names = records.roles
         text = text_of(record[names[text_column]], f"{names[text_column]!r} in {place} of {path}")
-        label = text_of(record[names[label_column]], f"{names[label_column]!r} in {place} of {path}").strip()
         if is_blank(text):
             empty.append(place)
             continue
-        if not label:
-            raise DataError(f"{place} of {path} has no label in column {names[label_column]!r}; give it one, or remove the row")
-        if _SURROGATE.search(label):
-            raise DataError(f"{place} of {path} has the label {label!r}, which holds half a character; correct the label")
+        sets.add(record[names[label_column]], names[label_column], place)
         if weight_column is not None:
             weights.append(_weight_of(record[names[weight_column]], f"{place} of {path}", weight_column))
         texts.append(text)
-        labels.append(label)
     if empty and not skip_empty:
         raise DataError(
             f"{len(empty)} rows of {path} have an empty text, {empty[0]} first; expected at least one visible character; "
@@ -121,7 +126,9 @@ def read_examples(
     if not texts:
         raise DataError(f"{path} holds no rows; expected a header and at least one labelled text")
     weighed = None if weight_column is None else tuple(weights)
-    return Examples(tuple(texts), tuple(labels), str(path), len(empty), blank, tuple(records.notes), weighed)
+    found = sets.sets(records.notes, headerless=records.is_headerless(label_column))
+    labels = tuple(map(joined, found if found is not None else sets.rows))
+    return Examples(tuple(texts), labels, str(path), len(empty), blank, tuple(records.notes), weighed, found)
 
 
 def _weight_of(value: Any, place: str, column: str) -> float:

@@ -37,7 +37,7 @@ class DataReport:
         rows: training and development rows.
         classes: training rows of each label, in label order.
         duplicates: training rows whose text, after cleaning, occurs earlier.
-        conflicts: training texts that carry more than one label.
+        conflicts: training texts whose rows have different labels.
         leaks: development rows whose text is among the training rows.
     """
 
@@ -54,7 +54,7 @@ class DataReport:
         if self.leaks:
             lines.append(f"{self.leaks} of {dev} dev rows are in the training data: metrics on them will be too good")
         if self.conflicts:
-            lines.append(f"{self.conflicts} texts of the training data carry more than one label")
+            lines.append(f"{self.conflicts} texts of the training data have rows with different labels")
         if self.duplicates:
             lines.append(f"{self.duplicates} of {train} training rows are duplicates")
         for label, count in self.classes.items():
@@ -83,7 +83,7 @@ def discover_labels(rows: Examples, wanted: Sequence[str] | None) -> tuple[str, 
     Raises:
         DataError: the rows have a label that is not wanted, or there is only one class.
     """
-    found = Counter(rows.labels)
+    found = Counter(label for labels in rows.labels_of_rows for label in labels)
     if wanted is not None:
         for label in found:
             if label not in wanted:
@@ -95,8 +95,8 @@ def discover_labels(rows: Examples, wanted: Sequence[str] | None) -> tuple[str, 
             raise DataError(f"{rows.source} has no row of the label {missing[0]!r}; each label needs at least one")
     if len(found) < 2:
         raise DataError(
-            f"every one of the {len(rows)} rows of {rows.source} has the label {rows.labels[0]!r}; expected two or more "
-            "classes; check --label-column"
+            f"every one of the {len(rows)} rows of {rows.source} has the label {next(iter(found), 'none')!r}; expected two or "
+            "more classes; check --label-column"
         )
     return tuple(wanted) if wanted is not None else tuple(sorted(found))
 
@@ -104,20 +104,29 @@ def discover_labels(rows: Examples, wanted: Sequence[str] | None) -> tuple[str, 
 def hold_out(rows: Examples, *, ratio: float, seed: int) -> tuple[Examples, Examples]:
     """Split rows into (training, development), the same share of every label; copies of a text stay on one side.
 
+    Where rows have several labels, the rarest are dealt first, and a label that only one text has stays in training.
+
     Raises:
-        DataError: a label has too few texts to be on both sides.
+        DataError: a label has too few texts to be on both sides; where rows have several labels, only if no row is held out.
+    Source:
+        Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-label Data", section 3, for the order
     """
     by_label: dict[str, set[str]] = defaultdict(set)
-    for text, label in zip(rows.texts, rows.labels, strict=True):
-        by_label[label].add(text_key(text))
+    for text, labels in zip(rows.texts, rows.labels_of_rows, strict=True):
+        for label in labels or ("",):
+            by_label[label].add(text_key(text))
+    several = rows.label_sets is not None
     generator = random.Random(seed)
     dev: set[str] = set()
-    for label in sorted(by_label):
+    for label in sorted(by_label, key=lambda each: (len(by_label[each]) if several else 0, each)):
         keys = by_label[label]
         left = sorted(keys - dev)
         wanted = max(1, round(len(keys) * ratio)) - len(keys & dev)
         dev.update(generator.sample(left, max(0, min(wanted, len(left) - 1))))
-    for label, keys in by_label.items():
+    if several:
+        dev -= {min(keys) for keys in by_label.values() if keys <= dev}
+    needed: dict[str, set[str]] = {} if several and dev else by_label
+    for label, keys in needed.items():
         if not keys & dev or keys <= dev:
             raise DataError(
                 f"label {label!r} has too few different texts in {rows.source} ({len(keys)}) to hold any out for development; "
@@ -128,7 +137,7 @@ def hold_out(rows: Examples, *, ratio: float, seed: int) -> tuple[Examples, Exam
         sides[text_key(text) in dev].append(index)
     train, held = sides
     side = rows.take(train, rows.source)
-    kept = dataclasses.replace(rows, texts=side.texts, labels=side.labels, weights=side.weights)
+    kept = dataclasses.replace(rows, texts=side.texts, labels=side.labels, weights=side.weights, label_sets=side.label_sets)
     return kept, rows.take(held, f"{rows.source} ({len(held)} rows held out)")
 
 
@@ -138,8 +147,8 @@ def check_examples(train: Examples, dev: Examples, labels: Sequence[str]) -> Dat
     Raises:
         DataError: the development rows have a label that the training rows lack.
     """
-    classes = Counter(train.labels)
-    for label in dev.labels:
+    classes = Counter(label for labels in train.labels_of_rows for label in labels)
+    for label in dict.fromkeys(label for labels in dev.labels_of_rows for label in labels):
         if label not in classes:
             raise DataError(
                 f"{dev.source} has the label {label!r}, which no row of {train.source} has; "

@@ -10,12 +10,10 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.data.dataset import EncodedDataset, compact, joined_weights
 from paddlenlp_embtune.errors import HostError
-from paddlenlp_embtune.inference import probabilities_of
+from paddlenlp_embtune.inference import SINGLE, LabelKind
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, WindowSpec, tokenize_texts
 
 __all__ = ["WindowedDataset", "dataset_from_tokenized", "encode_texts"]
-
-_LEAST = np.float32(1e-30)  # so that no logarithm is infinite
 
 
 class WindowedDataset(EncodedDataset):
@@ -27,8 +25,9 @@ class WindowedDataset(EncodedDataset):
 
     Args:
         tokenized: N texts in W windows.
-        truth: N class numbers.
+        truth: N class numbers, or of rows that may have several labels (N, C) of 0 and 1.
         windows: how probabilities are put together.
+        kind: of the labels.
         teacher_outputs: what the teacher predicted for each text, by name, (N, ...); shared by its windows.
         weights: (N,) of each text in the loss, above 0, each window's too; None weighs all texts the same.
     """
@@ -39,16 +38,19 @@ class WindowedDataset(EncodedDataset):
         truth: Sequence[int],
         windows: WindowSpec,
         *,
+        kind: LabelKind = SINGLE,
         teacher_outputs: Mapping[str, npt.NDArray[Any]] | None = None,
         weights: Sequence[float] | npt.NDArray[np.float32] | None = None,
     ) -> None:
         self.counts = np.diff(tokenized.first)
-        labels = np.repeat(np.asarray(truth, dtype=np.int64), self.counts).tolist()
+        repeated = np.repeat(np.asarray(truth, dtype=np.int64), self.counts, axis=0)
+        labels: Any = repeated if kind.several else repeated.tolist()
         by_window = {name: values.repeat(self.counts, axis=0) for name, values in (teacher_outputs or {}).items()}
         of_windows = None if weights is None else np.repeat(np.asarray(weights), self.counts)
         super().__init__(tokenized.ids, labels, teacher_outputs=by_window, weights=of_windows)
         self.tokenized = tokenized
         self.windows = windows
+        self.kind = kind
         self._truth = truth
 
     @property
@@ -92,7 +94,8 @@ class WindowedDataset(EncodedDataset):
         ids = [self.ids[row] for text in order for row in range(first[text], first[text + 1])]
         tokenized = TokenizedTexts(ids, np.cumsum([0, *self.counts[order]], dtype=np.int64))
         weights = None if self.text_weights is None else self.text_weights[order]
-        return WindowedDataset(tokenized, [self._truth[text] for text in order], self.windows, weights=weights)
+        truth: Any = [self._truth[text] for text in order]
+        return WindowedDataset(tokenized, truth, self.windows, kind=self.kind, weights=weights)
 
     def by_text(
         self, logits: npt.NDArray[np.float32], labels: Sequence[int] | npt.NDArray[np.int64]
@@ -117,8 +120,8 @@ class WindowedDataset(EncodedDataset):
             )
         starts = self.tokenized.first[self.tokenized.first < seen]
         part = TokenizedTexts(self.ids[:seen], np.append(starts, seen))
-        probabilities, _ = probabilities_of(logits.astype(np.float32), part, temperature=1.0, windows=self.windows)
-        return np.log(np.maximum(probabilities, _LEAST)), np.asarray(labels, dtype=np.int64)[starts]
+        probabilities, _ = self.kind.combine(logits.astype(np.float32), part, windows=self.windows)
+        return self.kind.logits(probabilities), np.asarray(labels, dtype=np.int64)[starts]
 
 
 def encode_texts(
@@ -146,6 +149,7 @@ def dataset_from_tokenized(
     *,
     windows: WindowSpec | None,
     weights: Sequence[float] | None = None,
+    kind: LabelKind = SINGLE,
 ) -> EncodedDataset:
     """Put class numbers beside texts that have been turned into ids.
 
@@ -154,7 +158,8 @@ def dataset_from_tokenized(
         truth: N class numbers.
         windows: how longer texts were read; None if they were cut.
         weights: N weights in the loss, above 0; None weighs all texts the same.
+        kind: of the labels.
     """
     if windows is not None:
-        return WindowedDataset(tokenized, truth, windows, weights=weights)
+        return WindowedDataset(tokenized, truth, windows, kind=kind, weights=weights)
     return EncodedDataset(tokenized.ids, truth, weights=weights, cut=len(tokenized.cut))

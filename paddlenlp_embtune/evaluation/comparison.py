@@ -20,7 +20,7 @@ from paddlenlp_embtune.evaluation._significance import (
     validate_pair,
 )
 from paddlenlp_embtune.evaluation.metrics import encode_labels
-from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.inference import Predictor, refuse_several_labels
 
 __all__ = ["Comparison", "Figure", "compare", "compare_tables", "verdict"]
 
@@ -142,6 +142,7 @@ def compare_tables(
         VectorError: a table does not fit the model, or holds NaN or infinite values.
         MissingDependencyError: paddle is not installed.
     """
+    refuse_several_labels(bundle.manifest, "the comparison of two embeddings")
     truth = encode_labels(bundle, texts, labels, least=1)
     answers = []
     for table in (a, b):

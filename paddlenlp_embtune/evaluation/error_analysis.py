@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.errors import DataError
 
-__all__ = ["analyze_predictions", "calibration_table"]
+__all__ = ["analyze_predictions", "calibration_table", "clip_text"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -148,7 +148,7 @@ def _row(row: int, shares: Floats, true: int, labels: Sequence[str], text: str) 
     first, second = np.argsort(-shares, kind="stable")[:2].tolist()
     return {
         "row": row,
-        "text": _clean(text if len(text) <= _TEXT_LENGTH else text[:_TEXT_LENGTH] + "…"),
+        "text": clip_text(text),
         "true": _clean(labels[true]),
         "predicted": _clean(labels[first]),
         "probability": float(shares[first]),
@@ -156,6 +156,11 @@ def _row(row: int, shares: Floats, true: int, labels: Sequence[str], text: str) 
         "second": _clean(labels[second]),
         "second_probability": float(shares[second]),
     }
+
+
+def clip_text(text: str) -> str:
+    """Return the beginning of a text, as a listed row has it."""
+    return _clean(text if len(text) <= _TEXT_LENGTH else text[:_TEXT_LENGTH] + "…")
 
 
 def _clean(text: str) -> str:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError
+from paddlenlp_embtune.inference import kind_of
 
-__all__ = ["agreement", "classification_report", "encode_labels", "monitored_metrics"]
+__all__ = ["agreement", "classification_report", "encode_labels", "monitored_metrics", "ordinal_metrics"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -109,18 +110,51 @@ def agreement(truth: Sequence[int], predicted: Sequence[int], num_labels: int) -
     return found
 
 
-def encode_labels(bundle: Bundle, texts: Sequence[str], labels: Sequence[str], *, least: int) -> Ids:
-    """Turn the labels of labelled rows into class numbers, (N,).
+def ordinal_metrics(truth: Ids, predicted: Ids, num_labels: int) -> dict[str, float]:
+    """Measure how far predictions are from the truth on a scale.
 
-    Raises:
-        DataError: they are not one for each text, are too few, or one is not the bundle's.
+    Args:
+        truth: (N,) class numbers, in the order of the scale.
+        predicted: (N,) class numbers.
+        num_labels: C.
+    Returns:
+        ``mean_absolute_error`` in levels; ``quadratic_kappa``, the agreement beyond chance where a mistake counts by the square
+        of its distance, 0 where truth and predictions leave no room for any.
+    Source:
+        Cohen 1968, "Weighted Kappa: Nominal Scale Agreement with Provision for Scaled Disagreement"
     """
+    table = _confusion(truth.tolist(), predicted.tolist(), num_labels).astype(np.float64)
+    levels = np.arange(num_labels)
+    distances = np.square(levels[:, None] - levels[None])
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    chance = float((distances * expected).sum())
+    return {
+        "mean_absolute_error": float(abs(truth - predicted).mean()),
+        "quadratic_kappa": 1 - float((distances * table).sum()) / chance if chance else 0.0,
+    }
+
+
+def encode_labels(bundle: Bundle, texts: Sequence[str], labels: Sequence[str] | Sequence[Sequence[str]], *, least: int) -> Ids:
+    """Turn the labels of labelled rows into what answers are compared with: class numbers, (N,).
+
+    Args:
+        bundle: knows the labels.
+        texts: N texts.
+        labels: N labels; of a bundle that gives a text several, N collections of labels, and the result is (N, C) of 0 and 1.
+        least: how many rows are needed.
+    Raises:
+        DataError: they are not one for each text, are too few, one is not the bundle's, or they are of another kind.
+    """
+    kind = kind_of(bundle.manifest)
     if len(labels) != len(texts):
         raise DataError(f"{len(texts)} texts and {len(labels)} labels do not belong together; expected one label for each text")
     known = bundle.manifest.labels
-    for index, label in enumerate(labels):
+    sets: list[Sequence[str]] = [(each,) if isinstance(each, str) else each for each in labels]
+    if not kind.several and (odd := next((each for each in sets if len(each) != 1), None)) is not None:
+        raise DataError(f"a row has {len(odd)} labels, {list(odd)}, and the bundle gives a text one; expected one label a row")
+    for index, label in ((index, label) for index, own in enumerate(sets) for label in own):
         if label not in known:
             raise DataError(f"row {index} has the label {label!r}, which the bundle does not know; expected {', '.join(known)}")
     if len(labels) < least:
         raise DataError(f"{len(labels)} labelled rows are too few; expected {least} or more")
-    return np.asarray([known.index(label) for label in labels], dtype=np.int64)
+    return kind.encode(sets, known)

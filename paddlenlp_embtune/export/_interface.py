@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paddlenlp_embtune.bundle import INPUT_NAME, OUTPUT_NAME, VECTORS_NAME, Bundle, Manifest, tokenizer_steps
-from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
+from paddlenlp_embtune.inference import BatchRunner, Engine, kind_of
 from paddlenlp_embtune.text import PAD_ID, tokenize_texts
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 from paddlenlp_embtune.utils.schema import to_plain
@@ -31,6 +31,11 @@ _TEXTS = (
     "订单增加，利润上升。费用下降！后市如何？仍需观察；" * 40,
 )
 
+_SCORES_OF_SEVERAL = (
+    "sigmoid(logits) of each window, aggregated over the windows of a text (max is not divided by the sum), then calibrated: "
+    "sigmoid(scale * ln(p / (1 - p)) + offset) with the label's scaling, or 1 and 0; of a single window this is "
+    "sigmoid(scale * logits + offset)"
+)
 _SCORES = "softmax(logits / temperature) of each window, aggregated over the windows of a text"
 _SCORES_OF_WINDOWS = (
     "softmax(logits) of each window, aggregated over the windows of a text, each to the power of 1 / temperature, divided by "
@@ -68,13 +73,14 @@ def interface_of(bundle: Bundle) -> dict[str, Any]:
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", len(manifest.labels)]},
         **_vectors_of(manifest),
         "answer": {
-            "scores": _SCORES if manifest.windows is None else _SCORES_OF_WINDOWS,
+            **({} if manifest.kind is None else {"kind": manifest.kind}),
+            "scores": _scores(manifest),
             "labels": list(manifest.labels),
             "ordered": manifest.ordered,
             "temperature": manifest.temperature,
             "thresholds": dict(manifest.thresholds),
             "cut": "true in an answer where the text has more ids than max_length without windows, and the rest was left out",
-            "abstain": "where the score is below its label's threshold, or that threshold is 1; labels without one have 0",
+            **_decision(manifest),
         },
         "programs": {
             **({"fp32": "onnx/model.onnx"} if "onnxruntime" in manifest.engines else {}),
@@ -99,6 +105,23 @@ def _vectors_of(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _scores(manifest: Manifest) -> str:
+    if kind_of(manifest).several:
+        return _SCORES_OF_SEVERAL
+    return _SCORES if manifest.windows is None else _SCORES_OF_WINDOWS
+
+
+def _decision(manifest: Manifest) -> dict[str, Any]:
+    """How scores become an answer."""
+    if not kind_of(manifest).several:
+        return {"abstain": "where the score is below its label's threshold, or that threshold is 1; labels without one have 0"}
+    return {
+        "scaling": to_plain(manifest.scaling),
+        "given": "each label whose score is its threshold or more, unless that is 1; labels without one have 0.5; no label is "
+        "an answer",
+    }
+
+
 def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
     """Write ``interface.json``, and ``fixtures.jsonl``: texts of ours with their windows, ids, logits and scores.
 
@@ -111,7 +134,8 @@ def write_interface(folder: Path, bundle: Bundle, engine: Engine) -> None:
     tokenized = tokenize_texts(_TEXTS, bundle.tokenizer, max_length=manifest.max_length, windows=manifest.windows)
     runner = BatchRunner(engine, num_labels=len(manifest.labels), batch_size=1, num_threads=1)
     logits = runner.submit(tokenized.ids)()
-    scores, _ = probabilities_of(logits, tokenized, temperature=manifest.temperature, windows=manifest.windows)
+    kind = kind_of(manifest)
+    scores, _ = kind.combine(logits, tokenized, temperature=manifest.temperature, windows=manifest.windows)
     lines = []
     for text, first, end, row in zip(_TEXTS, tokenized.first, tokenized.first[1:], scores.tolist(), strict=False):
         windows = []

@@ -17,10 +17,10 @@ from paddlenlp_embtune.export._calibration import fit_calibration
 from paddlenlp_embtune.export._engines import EngineCache, find_exporters, run_exporters
 from paddlenlp_embtune.export._staged_files import StagedFiles
 from paddlenlp_embtune.export.bundle_content import without_engines
-from paddlenlp_embtune.export.labelled_rows import LabelledRows
+from paddlenlp_embtune.export.labelled_rows import LabelledRows, RowLabels
 from paddlenlp_embtune.export.quantization import check_quantization, measured_program
 from paddlenlp_embtune.export.seal import best_engine, seal
-from paddlenlp_embtune.inference import Engine
+from paddlenlp_embtune.inference import Engine, kind_of
 from paddlenlp_embtune.text import TokenizedTexts, Tokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ class BundleBuilder:
         self._files.stage()
         return self._engines.get(self.draft, name, precision=precision, device=device)
 
-    def rows(self, texts: Sequence[str], labels: Sequence[str], *, tokenized: TokenizedTexts | None = None) -> LabelledRows:
+    def rows(self, texts: Sequence[str], labels: RowLabels, *, tokenized: TokenizedTexts | None = None) -> LabelledRows:
         """Return labelled rows for :meth:`calibrate`, :meth:`quantize` and figures, which share what engines answer to them.
 
         Args:
             texts: rows that the model was not trained on.
-            labels: their labels.
+            labels: their labels; collections of them where a text may have several.
             tokenized: their ids, where they are known; None has the texts tokenized when an engine first needs them.
         """
         return LabelledRows(self, texts, labels, tokenized=tokenized)
@@ -179,8 +179,8 @@ class BundleBuilder:
         Raises:
             ParityError: at that temperature, an engine answers differently; nothing is changed.
         """
-        found = fit_calibration(rows, best_engine(self.manifest), self.manifest.labels, target_precision)
-        self.update(**found, parity=self._compared(found["temperature"]))
+        found = fit_calibration(rows, best_engine(self.manifest), self.manifest, target_precision)
+        self.update(**found, parity=self._compared(dataclasses.replace(self.manifest, **found)))
 
     def quantize(
         self, rows: LabelledRows, *, precision: str = "int8", method: str | None = None, tolerance: float = 0.01
@@ -239,21 +239,20 @@ class BundleBuilder:
             self._live = live_answers(self._model if self._model is not None else self._layer(), batches)
         unproven = [name for name in self.manifest.engines if name not in names and name not in self.manifest.parity]
         answers = {name: engine_answers(self._live, self.engine(name)) for name in [*names, *unproven]}
-        self.update(parity=self._compared(self.manifest.temperature, answers))
+        self.update(parity=self._compared(self.manifest, answers))
         self._answers |= answers
 
-    def _compared(self, temperature: float, answers: Mapping[str, EngineAnswers] | None = None) -> dict[str, ParityRecord]:
-        """Return the proofs, with those of some engines, or of all whose answers are known, at a temperature."""
+    def _compared(self, manifest: Manifest, answers: Mapping[str, EngineAnswers] | None = None) -> dict[str, ParityRecord]:
+        """Return the proofs, with those of some engines, or of all whose answers are known, as a manifest is calibrated."""
         if self._live is None:
             return dict(self.manifest.parity)
         from paddlenlp_embtune.export.parity import compare_answers, verify_padding  # which needs Paddle
 
-        verify_padding(self._live, temperature=temperature)
+        how: Any = {"temperature": manifest.temperature, "kind": kind_of(manifest)}
+        verify_padding(self._live, **how)
         if answers is None:
             answers = {name: found for name, found in self._answers.items() if name in self.manifest.parity}
-        records = {
-            name: compare_answers(self._live, found, name=name, temperature=temperature) for name, found in answers.items()
-        }
+        records = {name: compare_answers(self._live, found, name=name, **how) for name, found in answers.items()}
         return {**self.manifest.parity, **records}
 
     @contextlib.contextmanager

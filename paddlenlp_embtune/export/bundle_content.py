@@ -38,6 +38,7 @@ class BundleContent:
         tokenizer: the tokenizer that it was trained with.
         labels: class names in order.
         ordered: whether their order means anything.
+        kind: of the labels; None takes ``ordered`` or ``single``.
         max_length: the most tokens that the model reads at once.
         windows: how longer texts are read; None cuts them.
         domain: name of the domain, or None.
@@ -51,6 +52,7 @@ class BundleContent:
     tokenizer: Tokenizer
     labels: Sequence[str]
     ordered: bool
+    kind: str | None = None
     max_length: int
     windows: WindowSpec | None = None
     domain: str | None = None
@@ -72,6 +74,7 @@ def manifest_of(content: BundleContent) -> Manifest:
         domain=content.domain,
         labels=tuple(content.labels),
         ordered=content.ordered,
+        kind=content.kind or ("ordered" if content.ordered else "single"),
         tokenizer=content.tokenizer.config(),
         vocabulary_sha256=content.tokenizer.vocabulary.fingerprint(),
         max_length=content.max_length,

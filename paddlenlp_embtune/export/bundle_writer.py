@@ -9,6 +9,7 @@ from typing import Any
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.export._engines import find_exporters
 from paddlenlp_embtune.export.bundle_content import BundleContent
+from paddlenlp_embtune.export.labelled_rows import RowLabels
 from paddlenlp_embtune.export.transaction import edit_bundle, new_bundle
 
 __all__ = ["add_engines", "calibrate", "quantize", "reseal", "write_bundle"]
@@ -52,7 +53,7 @@ def add_engines(bundle: Bundle, target: Path, *, engines: Sequence[str], sample_
 def calibrate(
     bundle: Bundle,
     texts: Sequence[str],
-    labels: Sequence[str],
+    labels: RowLabels,
     *,
     target_precision: float | None = None,
     target: Path | None = None,
@@ -60,12 +61,12 @@ def calibrate(
     """Fit a bundle's temperature, and thresholds if a precision is wanted, on labelled rows, and write both into it.
 
     The labels that texts get stay the same. The temperature stays 1 where the rows do not bear another one out, and
-    ``manifest.calibration.note`` says why.
+    ``manifest.calibration.note`` says why. Where a text may have several labels, each is calibrated and gets a threshold.
 
     Args:
         bundle: an opened bundle.
         texts: N labelled rows that the model was not trained on.
-        labels: their labels.
+        labels: their labels; collections of them where a text may have several.
         target_precision: choose a threshold for each label that gives this precision on these rows; None sets none.
         target: where the result goes; None changes the bundle in its place.
     Raises:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune import compat
+from paddlenlp_embtune.bundle import Manifest
 from paddlenlp_embtune.evaluation import encode_labels
-from paddlenlp_embtune.inference import BatchRunner, Engine, probabilities_of
+from paddlenlp_embtune.inference import BatchRunner, Engine, LabelKind, kind_of
 from paddlenlp_embtune.text import TokenizedTexts, tokenize_texts
 
 if TYPE_CHECKING:
     from paddlenlp_embtune.export.builder import BundleBuilder
 
-__all__ = ["LabelledRows"]
+__all__ = ["LabelledRows", "RowLabels"]
 
 _BATCH_SIZE = 64
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
+RowLabels = Sequence[str] | Sequence[Sequence[str]]
 
 
 class LabelledRows:
@@ -30,12 +32,12 @@ class LabelledRows:
     Args:
         builder: makes the bundle.
         texts: N texts.
-        labels: N labels.
+        labels: N labels; of a bundle that gives a text several, N collections of labels.
         tokenized: their ids, where they are known; None has the texts tokenized when an engine first needs them.
     """
 
     def __init__(
-        self, builder: BundleBuilder, texts: Sequence[str], labels: Sequence[str], *, tokenized: TokenizedTexts | None = None
+        self, builder: BundleBuilder, texts: Sequence[str], labels: RowLabels, *, tokenized: TokenizedTexts | None = None
     ) -> None:
         self.texts, self.labels = texts, labels
         self._builder, self._tokenized = builder, tokenized
@@ -44,8 +46,13 @@ class LabelledRows:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says so far."""
+        return self._builder.manifest
+
     def truth(self, *, least: int = 1) -> Ids:
-        """Return the class numbers of the labels, (N,).
+        """Return the labels as :meth:`paddlenlp_embtune.inference.LabelKind.encode` has them.
 
         Args:
             least: how many rows are needed.
@@ -56,15 +63,19 @@ class LabelledRows:
 
     def subset(self, numbers: Sequence[int]) -> LabelledRows:
         """Return some of the rows, by their numbers, as rows of their own."""
-        return LabelledRows(self._builder, [self.texts[row] for row in numbers], [self.labels[row] for row in numbers])
+        labels: Any = [self.labels[row] for row in numbers]
+        return LabelledRows(self._builder, [self.texts[row] for row in numbers], labels)
 
-    def at_temperature(self, engine: str, *, precision: str = "fp32", device: str = "auto") -> Callable[[float], Floats]:
+    def at_temperature(
+        self, engine: str, *, precision: str = "fp32", device: str = "auto", kind: LabelKind | None = None
+    ) -> Callable[[float], Floats]:
         """Run the rows through an engine, unless it has read them already.
 
         Args:
             engine: of the bundle.
             precision: of its program.
             device: where it runs.
+            kind: of the labels; None takes that of the bundle, with its calibration of each label.
         Returns:
             a function that gives the (N, C) float32 probabilities at a temperature
         """
@@ -78,7 +89,8 @@ class LabelledRows:
         if used is not loaded or logits is None:
             logits = self._run(loaded, tokenized.ids, engine)
             self._logits[engine, precision] = loaded, logits
-        return lambda temperature: probabilities_of(logits, tokenized, temperature=temperature, windows=manifest.windows)[0]
+        kind = kind or kind_of(manifest)
+        return lambda temperature: kind.combine(logits, tokenized, temperature=temperature, windows=manifest.windows)[0]
 
     def probabilities(self, engine: str, *, precision: str = "fp32", device: str = "auto") -> Floats:
         """Return the (N, C) float32 probabilities that an engine gives at the temperature of the bundle."""

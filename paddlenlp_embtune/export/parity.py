@@ -13,7 +13,7 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import ParityRecord
 from paddlenlp_embtune.errors import ParityError
-from paddlenlp_embtune.inference import TOKENS_PER_BATCH, Engine, softmax, unit_vectors
+from paddlenlp_embtune.inference import SINGLE, TOKENS_PER_BATCH, Engine, LabelKind, unit_vectors
 from paddlenlp_embtune.models import captured_features, vector_output
 from paddlenlp_embtune.text import PAD_ID, pad
 
@@ -136,7 +136,9 @@ def live_answers(model: Any, batches: Sequence[Ids]) -> LiveAnswers:
     return LiveAnswers(batches, logits, padded, type(model).__name__, vectors if has_vectors else None, padded_vectors)
 
 
-def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE) -> None:
+def verify_padding(
+    live: LiveAnswers, *, temperature: float = 1.0, tolerance: float = TOLERANCE, kind: LabelKind = SINGLE
+) -> None:
     """Refuse a model whose answers depend on padding.
 
     Serving forms other batches than training and parity do, so a model that sees its padding answers by the company a text
@@ -146,8 +148,9 @@ def verify_padding(live: LiveAnswers, *, temperature: float = 1.0, tolerance: fl
         ParityError: a probability differs by ``tolerance`` or more.
     """
     for number, (further, wider) in live.padded.items():
-        plain = softmax(live.logits[number] / temperature)
-        difference, what = float(np.abs(plain - softmax(wider / temperature)).max()), "a probability"
+        plain = kind.probabilities(live.logits[number], temperature=temperature)
+        difference = float(np.abs(plain - kind.probabilities(wider, temperature=temperature)).max())
+        what = "a probability"
         if difference < tolerance and live.vectors is not None:
             difference, what = _vector_difference(live.vectors[number], live.padded_vectors[number]), "a vector's value"
         if not difference < tolerance:
@@ -165,6 +168,7 @@ def verify_parity(
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
+    kind: LabelKind = SINGLE,
 ) -> ParityRecord:
     """Run the batches of a parity check through an engine and compare its probabilities with those of the live model.
 
@@ -173,7 +177,9 @@ def verify_parity(
     Raises:
         ParityError: a probability differs by ``tolerance`` or more, or is not finite.
     """
-    return compare_answers(live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance)
+    return compare_answers(
+        live, engine_answers(live, engine), name=name, temperature=temperature, tolerance=tolerance, kind=kind
+    )
 
 
 def engine_answers(live: LiveAnswers, engine: Engine) -> EngineAnswers:
@@ -196,6 +202,7 @@ def compare_answers(
     name: str,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
+    kind: LabelKind = SINGLE,
 ) -> ParityRecord:
     """Compare an engine's probabilities, and the vectors that it gives, with those of the live model.
 
@@ -205,16 +212,17 @@ def compare_answers(
         name: the engine's name, for messages.
         temperature: logits are divided by it first.
         tolerance: the largest absolute difference allowed.
+        kind: of the labels.
     Raises:
         ParityError: a probability, or a value of a vector of length 1, differs by ``tolerance`` or more, in either run, or is
             not finite.
     """
     worst, same_labels, texts = 0.0, True, sum(map(len, live.batches))
     for number, logits in zip(_runs(live), answers.logits, strict=True):
-        found, expected = softmax(logits / temperature), softmax(live.logits[number] / temperature)
+        found, expected = (kind.probabilities(each, temperature=temperature) for each in (logits, live.logits[number]))
         difference = float(np.abs(found - expected).max())
         worst = max(worst, difference if np.isfinite(difference) else np.inf)
-        same_labels &= bool((found.argmax(axis=1) == expected.argmax(axis=1)).all())
+        same_labels &= bool((kind.decide(found) == kind.decide(expected)).all())
     if not worst < tolerance:
         raise ParityError(
             f"the engine {name!r} differs from the live model by {worst:.2e} in a probability ({texts} texts); expected below "

@@ -18,7 +18,15 @@ from paddlenlp_embtune import compat
 from paddlenlp_embtune.bundle import INPUT_NAME, QuantizedProgram
 from paddlenlp_embtune.errors import BundleError, DataError, MissingDependencyError, ParityError, expected_names
 from paddlenlp_embtune.evaluation import classification_report
-from paddlenlp_embtune.inference import Engine, EngineOptions, OnnxRuntimeEngine, form_batches, gpu_providers, unit_vectors
+from paddlenlp_embtune.inference import (
+    Engine,
+    EngineOptions,
+    OnnxRuntimeEngine,
+    form_batches,
+    gpu_providers,
+    refuse_several_labels,
+    unit_vectors,
+)
 from paddlenlp_embtune.text import pad
 
 if TYPE_CHECKING:
@@ -53,6 +61,7 @@ def check_quantization(rows: LabelledRows, *, precision: str, method: str | None
         raise DataError(f"method is {method!r}; of {precision}, {expected_names(method, METHODS[precision])}")
     if not 0 <= tolerance <= 1:
         raise DataError(f"tolerance is {tolerance}; expected accuracy that may be lost, 0 to 1")
+    refuse_several_labels(rows.manifest, "quantization")
     rows.truth(least=MIN_QUANTIZATION_ROWS)
     try:
         importlib.import_module("onnx")

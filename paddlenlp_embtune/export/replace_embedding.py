@@ -15,6 +15,7 @@ from paddlenlp_embtune.export._calibration import MIN_CALIBRATION_ROWS
 from paddlenlp_embtune.export.builder import BundleBuilder
 from paddlenlp_embtune.export.seal import best_engine
 from paddlenlp_embtune.export.transaction import edit_bundle
+from paddlenlp_embtune.inference import refuse_several_labels
 
 __all__ = ["measure_again", "restore_embedding"]
 
@@ -49,6 +50,7 @@ def restore_embedding(
         PluginError: the bundle has an engine that nothing here exports.
         DataError: the labelled rows are too few, or have labels that the bundle does not know.
     """
+    refuse_several_labels(bundle.manifest, "replacing the embedding of a bundle")
     if len(texts) or len(labels):
         encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)  # refuses before anything is exported
     with edit_bundle(bundle, target, sample_texts=texts[:512]) as builder:

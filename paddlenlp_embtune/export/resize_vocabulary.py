@@ -21,6 +21,7 @@ from paddlenlp_embtune.export._place import locked_bundle
 from paddlenlp_embtune.export.bundle_content import BundleContent
 from paddlenlp_embtune.export.replace_embedding import measure_again
 from paddlenlp_embtune.export.transaction import new_bundle
+from paddlenlp_embtune.inference import refuse_several_labels
 from paddlenlp_embtune.models import embedding_name, load_layer, with_table
 from paddlenlp_embtune.text import AddedTerms, PrunedTokenizer, Tokenizer, prune_tokenizer, tokenizer_files
 
@@ -123,7 +124,8 @@ def cut_bundle(
 
 
 def _check_rows(bundle: Bundle, texts: Sequence[str], labels: Sequence[str]) -> None:
-    """Refuse labelled rows that cannot be used before anything is exported."""
+    """Refuse labelled rows that cannot be used, and a bundle of several labels a text, before anything is exported."""
+    refuse_several_labels(bundle.manifest, "resizing the vocabulary of a bundle")
     if len(texts) or len(labels):
         encode_labels(bundle, texts, labels, least=MIN_CALIBRATION_ROWS)
 

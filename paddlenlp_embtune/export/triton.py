@@ -8,6 +8,7 @@ from pathlib import Path
 
 from paddlenlp_embtune.bundle import INPUT_NAME, MANIFEST, OUTPUT_NAME, Bundle, copy_files
 from paddlenlp_embtune.errors import BundleError, DataError
+from paddlenlp_embtune.inference import refuse_several_labels
 from paddlenlp_embtune.utils.files.atomic_io import replace_folder, write_text
 from paddlenlp_embtune.utils.files.locks import exclusive_lock
 from paddlenlp_embtune.utils.files.os_errors import describe_os_error
@@ -58,6 +59,7 @@ def write_triton(
         )
     if max_batch_size < 1:
         raise DataError(f"max_batch_size is {max_batch_size}; expected 1 or more")
+    refuse_several_labels(bundle.manifest, "a Triton repository")
     program = bundle.quantized_file(precision) or bundle.engine_file("onnxruntime", ".onnx")
     by_text, by_ids = repository / name, repository / f"{name}_ids"
     classes = len(bundle.manifest.labels)

@@ -23,12 +23,27 @@ if TYPE_CHECKING:
         refuse_forked as refuse_forked,
         require_cpu_fp32 as require_cpu_fp32,
     )
-    from paddlenlp_embtune.inference.explain import Attribution as Attribution, Explanation as Explanation
+    from paddlenlp_embtune.inference.explain import (
+        Attribution as Attribution,
+        Explanation as Explanation,
+        given_labels as given_labels,
+    )
     from paddlenlp_embtune.inference.inputs import as_list as as_list
+    from paddlenlp_embtune.inference.label_kinds import (
+        MULTI as MULTI,
+        ORDERED as ORDERED,
+        SINGLE as SINGLE,
+        LabelKind as LabelKind,
+        SeveralLabels as SeveralLabels,
+        kind_named as kind_named,
+        kind_of as kind_of,
+        refuse_several_labels as refuse_several_labels,
+    )
     from paddlenlp_embtune.inference.postprocessing import (
         above_threshold as above_threshold,
         probabilities_of as probabilities_of,
         softmax as softmax,
+        thresholds_of as thresholds_of,
         without_scores as without_scores,
     )
     from paddlenlp_embtune.inference.predictor import Predictor as Predictor
@@ -42,9 +57,10 @@ else:
             "batching": "BatchRunner TOKENS_PER_BATCH form_batches",
             "engines": "Engine EngineOptions OnnxRuntimeEngine PaddleInferenceEngine gpu_providers open_session refuse_forked "
             "require_cpu_fp32",
-            "explain": "Attribution Explanation",
+            "explain": "Attribution Explanation given_labels",
             "inputs": "as_list",
-            "postprocessing": "above_threshold probabilities_of softmax without_scores",
+            "label_kinds": "MULTI ORDERED SINGLE LabelKind SeveralLabels kind_named kind_of refuse_several_labels",
+            "postprocessing": "above_threshold probabilities_of softmax thresholds_of without_scores",
             "predictor": "Predictor",
             "sentence_vectors": "check_dimensions unit_vectors",
             "text_index": "TextIndex",

@@ -16,6 +16,7 @@ _WIDTHS, _ZOOM = (1, 2, 4), 8
 _TOKENS_PER_TEXT, _TOKENS_PER_RUN = 1 << 16, 1 << 14
 
 Run = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+LogOdds = Callable[..., npt.NDArray[np.float64]]
 
 
 def log_odds(logits: npt.NDArray[np.float32], *, label: int, temperature: float) -> npt.NDArray[np.float64]:
@@ -25,7 +26,13 @@ def log_odds(logits: npt.NDArray[np.float32], *, label: int, temperature: float)
 
 
 def occlude(
-    run: Run, ids: Sequence[int], *, label: int, temperature: float = 1.0, fixed: tuple[int, int] = (0, 0)
+    run: Run,
+    ids: Sequence[int],
+    *,
+    label: int,
+    temperature: float = 1.0,
+    fixed: tuple[int, int] = (0, 0),
+    log_odds: LogOdds = log_odds,
 ) -> Attribution:
     """Leave windows of 1, 2 and 4 tokens out, and find the contributions that add up to the drops best.
 
@@ -40,6 +47,7 @@ def occlude(
         label: the class to explain.
         temperature: logits are divided by it.
         fixed: how many ids before and after the text's own the tokenizer added; they are never left out.
+        log_odds: turns logits into log-odds of the label, as its kind has it.
     Source:
         Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2; the additive fit as in
         Ribeiro et al. 2016, "Why Should I Trust You?", section 3.4, with windows in place of random samples

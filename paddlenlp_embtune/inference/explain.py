@@ -12,7 +12,7 @@ import numpy.typing as npt
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import DataError
 
-__all__ = ["Attribution", "Explanation", "explain_answer"]
+__all__ = ["Attribution", "Explanation", "explain_answer", "given_labels"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,8 +119,10 @@ def explain_answer(
         DataError: another label than the one given is to be explained, and the answer lacks its score.
     """
     text, manifest, tokenizer = answer["text"], bundle.manifest, bundle.tokenizer
-    label = label or answer["label"]
-    if label is None or answer["label"] is None:
+    given = _named_labels(answer)
+    label = label or next(iter(given), None)
+    blank = answer["label"] is None if "label" in answer else not text.strip()
+    if label is None or blank:
         return Explanation(text, None, 0.0, (), (), Attribution(method, np.zeros(0, dtype=np.float32), 0.0))
     window = answer.get("window", {"start": 0, "end": len(text)})
     part = text[window["start"] : window["end"]]
@@ -144,11 +146,24 @@ def explain_answer(
     )
 
 
+def given_labels(answer: Mapping[str, Any]) -> dict[str, float]:
+    """Return the labels that an answer of a predictor gives, with their scores, the surest first; none where it abstains."""
+    return {} if answer.get("abstained") else _named_labels(answer)
+
+
+def _named_labels(answer: Mapping[str, Any]) -> dict[str, float]:
+    """Return the labels of an answer with their scores, also of one that abstains."""
+    if "labels" in answer:
+        return {each["label"]: each["score"] for each in answer["labels"]}
+    return {} if answer["label"] is None else {answer["label"]: answer["score"]}
+
+
 def _score_of(answer: Mapping[str, Any], label: str) -> float:
-    if label == answer["label"]:
-        return float(answer["score"])
+    if label in (given := _named_labels(answer)):
+        return float(given[label])
     if "scores" not in answer:
         raise DataError(
-            f"the answer has no score of {label!r}, only of {answer['label']!r}; to explain {label!r}, predict with scores=True"
+            f"the answer has no score of {label!r}, only of {', '.join(map(repr, given)) or 'none'}; to explain {label!r}, "
+            "predict with scores=True"
         )
     return float(answer["scores"][label])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,13 @@ import numpy.typing as npt
 from paddlenlp_embtune.errors import DataError, expected_names
 from paddlenlp_embtune.text import TokenizedTexts, WindowSpec
 
+if TYPE_CHECKING:
+    from paddlenlp_embtune.inference.label_kinds import LabelKind
+
 __all__ = [
     "above_threshold",
     "aggregate",
+    "combine_windows",
     "format_predictions",
     "level_of",
     "probabilities_of",
@@ -49,17 +53,20 @@ def aggregate(windows: Floats, tokenized: TokenizedTexts, *, method: str) -> tup
         (N, C) float32 probabilities, and (N,) int64, the decisive window of each text: the one with the highest probability of
         its label.
     """
-    result, decisive = _aggregated(windows, tokenized, method)
+    result, decisive = combine_windows(windows, tokenized, method)
     return result.astype(np.float32, copy=False), decisive
 
 
-def _aggregated(windows: npt.NDArray[Any], tokenized: TokenizedTexts, method: str) -> tuple[npt.NDArray[Any], Ids]:
+def combine_windows(
+    windows: npt.NDArray[Any], tokenized: TokenizedTexts, method: str, *, whole: bool = True
+) -> tuple[npt.NDArray[Any], Ids]:
+    """Combine windows as :func:`aggregate` does, in the precision given; ``whole`` tells whether scores add up to 1."""
     first = tokenized.first[:-1]
     if len(first) == len(windows):
         return windows, first
     if method == "max":
         highest = np.maximum.reduceat(windows, first)
-        result = highest / highest.sum(axis=1, keepdims=True)
+        result = highest / highest.sum(axis=1, keepdims=True) if whole else highest
     else:
         lengths = [max(1, len(ids)) for ids in tokenized.ids] if method == "length" else np.ones(len(windows))
         weights = np.asarray(lengths, dtype=np.float64)[:, None]
@@ -91,7 +98,7 @@ def probabilities_of(
     if len(first) == len(logits):
         result = softmax(logits / np.float32(temperature))
         return _keep_best(result, logits.argmax(axis=1)), first
-    plain, decisive = _aggregated(softmax(logits.astype(np.float64)), tokenized, method)
+    plain, decisive = combine_windows(softmax(logits.astype(np.float64)), tokenized, method)
     with np.errstate(divide="ignore"):
         result = softmax(np.log(plain) / temperature).astype(np.float32)
     alone = np.diff(tokenized.first) == 1  # a text's answer is the same whether others beside it have windows or not
@@ -121,7 +128,11 @@ def level_of(probabilities: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArra
 
 
 def thresholds_of(
-    abstain_below: float | Mapping[str, float] | None, labels: Sequence[str], bundle: Mapping[str, float]
+    abstain_below: float | Mapping[str, float] | None,
+    labels: Sequence[str],
+    bundle: Mapping[str, float],
+    *,
+    unset: float = 0.0,
 ) -> npt.NDArray[np.float32] | None:
     """Return the score below which an answer of each label abstains.
 
@@ -129,6 +140,7 @@ def thresholds_of(
         abstain_below: of the user, for all labels or by label; None takes those of the bundle.
         labels: in order.
         bundle: by label.
+        unset: threshold of a label for which none is set.
     Returns:
         (C,) float32, or None where no thresholds are set.
     Raises:
@@ -141,7 +153,7 @@ def thresholds_of(
             raise DataError(f"abstain_below names the label {label!r}; {expected_names(str(label), labels)}")
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not 0 <= value <= 1:
             raise DataError(f"abstain_below is {value!r} for {label!r}; expected a probability, 0 to 1")
-    thresholds = np.array([by_label.get(label, 0.0) for label in labels], dtype=np.float32)
+    thresholds = np.array([by_label.get(label, unset) for label in labels], dtype=np.float32)
     return thresholds if abstain_below is not None or bundle else None
 
 
@@ -162,11 +174,11 @@ def format_predictions(
     logits: Floats,
     *,
     labels: Sequence[str],
+    kind: LabelKind,
     temperature: float = 1.0,
     windows: WindowSpec | None = None,
     thresholds: Floats | None = None,
     scores: bool = False,
-    levels: bool = False,
 ) -> list[dict[str, Any]]:
     """Turn logits into what :meth:`paddlenlp_embtune.inference.Predictor.predict` returns.
 
@@ -175,43 +187,27 @@ def format_predictions(
         tokenized: their W windows.
         logits: (W, C) float32.
         labels: the C labels in order.
+        kind: of the labels.
         temperature: logits are divided by it.
         windows: how the windows of a text become one answer.
         thresholds: (C,) float32; None marks no answer as abstained.
-        scores: include the probability of every label.
-        levels: include the expected level and its spread.
+        scores: include the probability of every label, and with ordered labels the expected level and its spread.
     """
     if not len(texts):  # an array of texts has no truth value
         return []
-    probabilities, decisive = probabilities_of(logits, tokenized, temperature=temperature, windows=windows)
-    best = probabilities.argmax(axis=1)
-    highest = probabilities[np.arange(len(best)), best]
-    columns: dict[str, Iterable[Any]] = {"text": texts, "label": [labels[k] for k in best.tolist()], "score": highest.tolist()}
-    if thresholds is not None:
-        columns["abstained"] = (~above_threshold(probabilities, thresholds)).tolist()
+    found, decisive = kind.combine(logits, tokenized, temperature=temperature, windows=windows)
+    columns = {"text": texts, **kind.columns(found, labels, thresholds=thresholds, all_scores=scores)}
     if (spans := tokenized.spans) is not None:
         rows = zip(decisive.tolist(), np.diff(tokenized.first).tolist(), strict=True)
         columns["window"] = [{"start": spans[at][0], "end": spans[at][1], "windows": count} for at, count in rows]
-    if scores:
-        columns["scores"] = [dict(zip(labels, row, strict=True)) for row in probabilities.tolist()]
-    if levels:
-        columns["level"], columns["level_spread"] = (part.tolist() for part in level_of(probabilities))
     answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for index in tokenized.cut:
         answers[index]["cut"] = True
     for blank in np.flatnonzero([not tokenized.ids[window] for window in decisive]).tolist():
-        _clear(answers[blank])
+        kind.clear(answers[blank])
     return answers
 
 
 def without_scores(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return an answer without what ``scores=True`` adds to it."""
     return {key: value for key, value in answer.items() if key not in _WITH_SCORES}
-
-
-def _clear(answer: dict[str, Any]) -> None:
-    """Turn an answer into that of a text without a visible character, in place."""
-    nothing = {"label": None, "score": 0.0, "abstained": True, "level": None, "level_spread": None}
-    answer.update({key: value for key, value in nothing.items() if key in answer})
-    if "scores" in answer:
-        answer["scores"] = dict.fromkeys(answer["scores"], 0.0)

@@ -22,7 +22,8 @@ from paddlenlp_embtune.inference.batching import BatchRunner
 from paddlenlp_embtune.inference.engines import EngineOptions
 from paddlenlp_embtune.inference.explain import Attribution, Explanation, explain_answer
 from paddlenlp_embtune.inference.inputs import as_iterable, as_list, check_bundle_argument, check_name, whole_number
-from paddlenlp_embtune.inference.postprocessing import format_predictions, probabilities_of, thresholds_of
+from paddlenlp_embtune.inference.label_kinds import kind_of
+from paddlenlp_embtune.inference.postprocessing import format_predictions, thresholds_of
 from paddlenlp_embtune.inference.sentence_vectors import check_dimensions, shape_vectors
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import TokenizedTexts, WindowSpec, chunk_texts, tokenize_texts
@@ -50,7 +51,8 @@ class Predictor:
         windows: how long texts are read: a ``WindowSpec`` or a mapping of its fields; True takes its defaults, False cuts
             the texts, None follows the bundle.
         abstain_below: an answer with a lower score is marked as abstained; one probability for all labels, or one by label;
-            None takes the thresholds of the bundle. With a threshold of 1 every answer abstains.
+            None takes the thresholds of the bundle. With a threshold of 1 every answer abstains. Where a text may have several
+            labels, those with a lower score are not given.
     Raises:
         BundleError: the bundle is damaged, or has no files for the engine or the precision.
         DataError, RecipeError: an option is not valid.
@@ -93,7 +95,8 @@ class Predictor:
         manifest = self.bundle.manifest
         self.engine_name = engine
         self.windows = manifest.windows if windows is None else window_spec(windows)
-        self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds)
+        self.kind = kind_of(manifest)
+        self.thresholds = thresholds_of(abstain_below, manifest.labels, manifest.thresholds, unset=self.kind.no_threshold)
         source = f"the engine {engine} of the bundle {self.bundle.path}"
         self._runner = BatchRunner(
             self.engine, num_labels=len(self.labels), batch_size=batch_size, num_threads=num_threads, source=source
@@ -108,6 +111,16 @@ class Predictor:
     def labels(self) -> tuple[str, ...]:
         """The labels of the bundle, in the order of its probabilities."""
         return self.bundle.manifest.labels
+
+    def decide(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return what texts are answered with, as :meth:`paddlenlp_embtune.inference.LabelKind.encode` has it.
+
+        Shapes:
+            returns: (N,) class numbers, or where a text may have several labels (N, C), 1 for each that it gets
+        Raises:
+            TypeError: something is not a text; the message gives its index.
+        """
+        return self.kind.decide(self.probabilities(texts), self.thresholds)
 
     @property
     def batch_size(self) -> int:
@@ -131,6 +144,8 @@ class Predictor:
               the label, and ``windows``, their number.
             - ``scores`` by label if asked for, and with ordered labels ``level``, the mean of the labels' numbers (the first
               is 0) weighted by their probabilities, and ``level_spread``, the standard deviation.
+            - Where a text may have several labels, ``labels`` in place of ``label``, ``score`` and ``abstained``: each one that
+              the text gets, with its ``label`` and ``score``, the surest first; empty where it gets none.
         Raises:
             TypeError: something is not a text; the message gives its index.
         """
@@ -242,7 +257,7 @@ class Predictor:
         texts = as_list(texts)
         tokenized = self._tokenize(texts)
         logits = self._runner.submit(tokenized.ids)()
-        return lambda temperature: probabilities_of(logits, tokenized, temperature=temperature, windows=self.windows)[0]
+        return lambda temperature: self.kind.combine(logits, tokenized, temperature=temperature, windows=self.windows)[0]
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Count the texts of which a part is left out because they have more tokens than the model reads.
@@ -268,7 +283,7 @@ class Predictor:
 
         Args:
             texts: any number of texts, blanks included.
-            label: the label to explain; None takes the one that each text gets.
+            label: the label to explain; None takes the one that each text gets, or of several the surest.
             method: ``occlusion``, or ``integrated_gradients`` with an engine that can; None takes the engine's best.
         Returns:
             For each text, in order, its contributions; a text without a visible character has none, and the label None.
@@ -298,8 +313,10 @@ class Predictor:
         """Return the name and the function of a method of explanation; the label is only checked."""
         if label is not None and label not in self.labels:
             raise DataError(f"the bundle {self.bundle.path} has no label {label!r}; {expected_names(label, self.labels)}")
-        methods: dict[str, Callable[..., Attribution]] = {"occlusion": partial(occlude, self._runner.run)}
-        if hasattr(self.engine, "attribute"):
+        methods: dict[str, Callable[..., Attribution]] = {
+            "occlusion": partial(occlude, self._runner.run, log_odds=self.kind.log_odds)
+        }
+        if hasattr(self.engine, "attribute") and not self.kind.several:  # gradients of a softmax
             methods["integrated_gradients"] = self.engine.attribute
         name = next(reversed(methods)) if method is None else method
         if name not in methods:
@@ -329,11 +346,11 @@ class Predictor:
             tokenized,
             logits,
             labels=self.labels,
+            kind=self.kind,
             temperature=manifest.temperature,
             windows=self.windows,
             thresholds=self.thresholds,
             scores=scores,
-            levels=scores and manifest.ordered,
         )
 
 

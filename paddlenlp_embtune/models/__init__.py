@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         set_head as set_head,
     )
     from paddlenlp_embtune.models.label_growth import grown as grown, with_labels as with_labels
+    from paddlenlp_embtune.models.label_losses import Asymmetric as Asymmetric, BinaryCrossEntropy as BinaryCrossEntropy
     from paddlenlp_embtune.models.layer_cache import LayerCache as LayerCache, cacheable_layers as cacheable_layers
     from paddlenlp_embtune.models.layers import depth_parameters as depth_parameters, layerwise_groups as layerwise_groups
     from paddlenlp_embtune.models.losses import (
@@ -98,6 +99,7 @@ else:
             "label_growth": "grown with_labels",
             "layer_cache": "LayerCache cacheable_layers",
             "layers": "depth_parameters layerwise_groups",
+            "label_losses": "Asymmetric BinaryCrossEntropy",
             "losses": "CrossEntropy Focal RowLoss SquaredEMD weighted_mean",
             "masked_lm": "MaskedLanguageModel",
             "paddle_engine": "PaddleEngine load_layer",

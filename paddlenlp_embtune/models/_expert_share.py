@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from paddlenlp_embtune.models._one_vs_rest import row_f1, several_log_likelihoods
 from paddlenlp_embtune.models._softmax_regression import label_log_likelihoods
 
 __all__ = ["SHARES", "choose_share"]
@@ -31,18 +32,20 @@ def choose_share(
 
     Args:
         answers: for each of ``SHARES``, the (N, C) logits of the rows.
-        truth: N class numbers.
-        score: how good logits are, more being better; None for accuracy. Of two shares that are equally near to a half, the one
-            with the higher log-likelihood is taken.
+        truth: (N,) class numbers, or (N, C), 1 for each label of a row that may have several.
+        score: how good logits are, more being better; None for accuracy, of several labels the mean F1 of rows. Of two shares
+            that are equally near to a half, the one with the higher log-likelihood is taken.
     Source:
         Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: the rule of one standard error; the paired
         difference and the half are ours
     """
     if len(truth) < _FEWEST_ROWS:
         return SHARES[len(SHARES) // 2]
-    right = [(logits.argmax(axis=1) == truth).astype(np.float64) for logits in answers]
+    several = truth.ndim == 2
+    right = [row_f1(each, truth) if several else (each.argmax(axis=1) == truth).astype(np.float64) for each in answers]
     scores = [score(logits) if score is not None else float(hits.mean()) for logits, hits in zip(answers, right, strict=True)]
-    likelihoods = [float(label_log_likelihoods(logits, truth).mean()) for logits in answers]
+    likelihood = several_log_likelihoods if several else label_log_likelihoods
+    likelihoods = [float(likelihood(logits, truth).mean()) for logits in answers]
     best = max(range(len(SHARES)), key=lambda place: (scores[place], likelihoods[place]))
     errors = [float((right[best] - hits).std()) / math.sqrt(len(truth)) for hits in right]
     close = [place for place in range(len(SHARES)) if scores[best] - scores[place] <= errors[place]]

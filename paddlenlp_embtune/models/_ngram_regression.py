@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paddlenlp_embtune.errors import RecipeError
+from paddlenlp_embtune.models._one_vs_rest import fit_one_vs_rest
 from paddlenlp_embtune.models._softmax_regression import fit_softmax_regression, mirrored_penalty, sparse_matrices
 from paddlenlp_embtune.utils.memory import require_memory
 
@@ -46,7 +47,8 @@ def fit_ngrams(
 
     Args:
         ids: N lists of token ids.
-        labels: N class numbers below C; negative for a row without a label, which needs answers.
+        labels: N class numbers below C; negative for a row without a label, which needs answers. (N, C) with 1 for each label
+            of rows that may have several: then there is a regression for each label against the rest, without class weights.
         class_weights: (C,) float32, the weight of a labelled row by its class.
         row_weights: (N,) float32, of each row beside that of its class; None for 1. Document frequencies count rows.
         buckets: rows of the table; where it is checked the most, of which it takes a power of two with room for the n-grams.
@@ -84,11 +86,21 @@ def fit_ngrams(
     features = sparse.csr_matrix((np.ones(len(texts)), (texts, columns)), shape=(len(ids), len(used)))
     features.sum_duplicates()
     idf = np.log((1 + len(ids)) / (1 + np.bincount(features.indices, minlength=len(used)))) + 1
-    rows, classes, shares = _targets(np.asarray(labels), class_weights, answers, row_weights)
+    numbers_of = np.asarray(labels)
+    several = numbers_of.ndim == 2
+    if several:
+        rows, classes = np.nonzero(numbers_of)
+        shares = np.ones(len(rows)) if row_weights is None else row_weights[rows].astype(np.float64)
+    else:
+        rows, classes, shares = _targets(numbers_of, class_weights, answers, row_weights)
     scale = idf * _log_count_ratios(features[rows], classes, shares) if ratios else idf
     lengths = np.sqrt(features @ np.square(scale) + 1e-6)
     features.data *= scale[features.indices] / np.repeat(lengths, np.diff(features.indptr))
-    weights, bias = _per_class(features[rows], classes, shares, num_labels)
+    if several:
+        penalty = 1 / _INVERSE_REGULARIZATION
+        weights, bias = fit_one_vs_rest(features, numbers_of, penalty=penalty, row_weights=row_weights)
+    else:
+        weights, bias = _per_class(features[rows], classes, shares, num_labels)
     table = np.zeros((buckets, num_labels + 1 + checked), np.float32)
     table[used, :num_labels] = weights * scale[:, None]
     table[used, num_labels] = np.square(scale)

@@ -166,7 +166,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
         Args:
             ids: N lists of token ids.
-            labels: N class numbers; -100 for a row without a label.
+            labels: N class numbers; -100 for a row without a label. Of rows that may have several, (N, C) of 0 and 1.
             class_weights: (C,) float32.
             row_weights: (N,) float32, of each row beside that of its class; None for 1.
             answers: (N, C) probabilities of a teacher, which rows without a label are fitted to.
@@ -211,7 +211,7 @@ class TextCNN(paddle.nn.Layer):  # type: ignore[misc, name-defined]
 
         Args:
             logits_of: computes the (N, C) float32 logits of the held-out rows with this model in evaluation mode.
-            labels: N class numbers.
+            labels: N class numbers, or of rows that may have several labels (N, C) of 0 and 1.
             score: how good logits are, more being better; None for accuracy.
         """
         if not self.ngram_buckets or self.states_share:

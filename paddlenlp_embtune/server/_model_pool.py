@@ -133,6 +133,7 @@ class ServedModel:
             "name": self.name,
             "domain": manifest.domain,
             "labels": list(manifest.labels),
+            "kind": manifest.label_kind,
             "ordered": manifest.ordered,
             "max_length": manifest.max_length,
             "windows": None if windows is None else dataclasses.asdict(windows),

@@ -41,13 +41,26 @@ class Window(BaseModel):
     windows: int = Field(description="How many parts the text was read in.", examples=[3])
 
 
+class GivenLabel(BaseModel):
+    """One of several labels of a text."""
+
+    label: str = Field(description="The label.", examples=["业绩"])
+    score: float = Field(description="Its probability.", examples=[0.93])
+
+
 class Answer(BaseModel):
     """The answer to one text. Keys that do not apply to a bundle, or were not asked for, are left out."""
 
     model_config = ConfigDict(extra="allow")
 
-    label: Optional[str] = Field(description="The label; null for a text without a visible character.", examples=["强烈利好"])
-    score: float = Field(description="Probability of the label.", examples=[0.93])
+    label: Optional[str] = Field(
+        None, description="The label; null for a text without a visible character.", examples=["强烈利好"]
+    )
+    score: Optional[float] = Field(None, description="Probability of the label.", examples=[0.93])
+    labels: Optional[list[GivenLabel]] = Field(
+        None,
+        description="In place of label and score where a text may have several labels: those that it gets, the surest first.",
+    )
     cut: Optional[bool] = Field(
         None, description="True where the text has more tokens than the model reads: the rest was left out.", examples=[True]
     )
@@ -136,6 +149,7 @@ class ModelInfo(BaseModel):
     name: str = Field(examples=["finance"])
     domain: Optional[str] = Field(description="The domain it was trained for.", examples=["finance"])
     labels: list[str] = Field(description="In order.", examples=[_LABELS])
+    kind: str = Field(description="Of the labels: single, ordered or multi.", examples=["ordered"])
     ordered: bool = Field(description="Whether the labels are ordered.")
     max_length: int = Field(description="The most tokens that the model reads at once.", examples=[64])
     windows: Optional[Windows] = Field(description="How longer texts are read; null if they are cut.")

@@ -32,9 +32,7 @@ class BaselineFit:
     def __init__(self, fitting: Future[FittedBaselines] | None, left_out: str = "") -> None:
         self._fitting, self._left_out = fitting, left_out
 
-    def compare(
-        self, truth: Sequence[int], predicted: Sequence[int], labels: Sequence[str], *, chosen_on_them: bool
-    ) -> dict[str, Any]:
+    def compare(self, truth: Any, predicted: Any, labels: Sequence[str], *, chosen_on_them: bool) -> dict[str, Any]:
         """Return what :func:`evaluation.baselines.compare_with_baseline` does, ``left_out`` with the reason, or nothing.
 
         A baseline that fails does not end the run that it stands beside.
@@ -73,5 +71,6 @@ def fitting_baseline(prepared: Prepared) -> Iterator[BaselineFit]:
             with contextlib.suppress(ModuleNotFoundError):
                 importlib.import_module(module)
     with ThreadPoolExecutor(1, thread_name_prefix="baseline") as thread:
-        rows = prepared.stated.texts, prepared.stated.labels
+        stated = prepared.stated
+        rows = stated.texts, stated.label_sets if stated.label_sets is not None else stated.labels
         yield BaselineFit(thread.submit(fit, choice, *rows, prepared.dev.texts, seed=prepared.recipe.seed))

@@ -19,7 +19,12 @@ __all__ = ["fit_in_process"]
 
 
 def fit_in_process(
-    choice: str, texts: Sequence[str], labels: Sequence[str], dev_texts: Sequence[str], *, seed: int = 0
+    choice: str,
+    texts: Sequence[str],
+    labels: Sequence[str] | Sequence[Sequence[str]],
+    dev_texts: Sequence[str],
+    *,
+    seed: int = 0,
 ) -> FittedBaselines:
     """Do what ``fit_baselines`` does, with scikit-learn and the interpreter's lock out of this process.
 

@@ -40,7 +40,7 @@ def build(prepared: Prepared, *, out: Path) -> LengthBatchedTrainer:
     recipe = prepared.recipe
     seed_everything(recipe.seed)
     model = build_initial_model(prepared)
-    if getattr(getattr(model, "head", None), "ordered", False) and not prepared.ordered:
+    if getattr(getattr(model, "head", None), "ordered", False) and not prepared.kind.ordered:
         raise unordered("model.options.head is 'cumulative_link'")
     if recipe.adapter is not None:
         add_adapter(model, recipe.adapter)
@@ -62,7 +62,7 @@ def build_evaluator(prepared: Prepared, model: Any, *, out: Path) -> LengthBatch
         rows=(prepared.train_dataset(), prepared.dev_dataset()),
         labels=prepared.labels,
         tokenizer=prepared.tokenizer,
-        ordered=prepared.ordered,
+        kind=prepared.kind,
         out=str(out),
         soft_targets=prepared.soft_targets,
     )

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from paddlenlp_embtune import compat
 from paddlenlp_embtune.config import TrainSpec
 from paddlenlp_embtune.data import EncodedDataset
-from paddlenlp_embtune.errors import EmbtuneError, RecipeError, expected_names
+from paddlenlp_embtune.errors import EmbtuneError, RecipeError, any_of, expected_names
+from paddlenlp_embtune.inference import SINGLE, LabelKind
 from paddlenlp_embtune.models import CrossEntropy, RowLoss, checked_options
 from paddlenlp_embtune.plugin import cause, registry
 from paddlenlp_embtune.utils.json_yaml import shorten
@@ -23,14 +24,18 @@ __all__ = ["build_criterion", "class_weights", "class_weights_of", "row_weights_
 
 
 def build_criterion(
-    spec: TrainSpec, weights: npt.NDArray[np.float32], *, ordered: bool = False, weighs_rows: bool = False
+    spec: TrainSpec,
+    weights: npt.NDArray[np.float32],
+    *,
+    kind: LabelKind = SINGLE,
+    weighs_rows: bool = False,
 ) -> Any:
     """Make a registered loss, and try that of a plugin on four rows before anything is trained with it.
 
     Args:
         spec: names the loss and its options.
         weights: of the classes.
-        ordered: whether the order of the labels means something.
+        kind: of the labels.
         weighs_rows: whether rows have weights of their own.
     Shapes:
         weights: (C,) float32
@@ -40,8 +45,15 @@ def build_criterion(
     """
     known, name = registry.current(), spec.loss
     factory = known.get("loss", name)
-    if getattr(factory, "ordered", False) and not ordered:
+    if getattr(factory, "ordered", False) and not kind.ordered:
         raise unordered(f"train.loss is {name!r}")
+    for_several = _is_for_several(factory)
+    if for_several != kind.several:
+        known_losses = [each for each in known.names("loss") if for_several != _is_for_several(known.get("loss", each))]
+        raise RecipeError(
+            f"train.loss is {name!r}, which is for {'several labels' if for_several else 'one label'} a text, and the labels "
+            f"are of the kind {kind.name!r}; expected {any_of(known_losses)}"
+        )
     options: Mapping[str, Any] = {}
     if spec.loss_options:
         options = checked_options(
@@ -56,7 +68,8 @@ def build_criterion(
     if known.owner("loss", name) == registry.BUILTIN:
         return criterion
     logits = paddle.to_tensor(np.linspace(-1.0, 1.0, 4 * len(weights), dtype=np.float32).reshape(4, -1))
-    labels = paddle.to_tensor(np.arange(4, dtype=np.int64) % len(weights))
+    numbers = np.arange(4, dtype=np.int64) % len(weights)
+    labels = paddle.to_tensor(np.eye(len(weights), dtype=np.int64)[numbers] if kind.several else numbers)
     try:
         with paddle.no_grad():
             found = criterion(logits, labels)
@@ -67,6 +80,11 @@ def build_criterion(
     if not isinstance(found, paddle.Tensor) or found.numel() != 1 or not np.isfinite(float(found)):
         raise known.breach("loss", name, f"gives a callable that returned {shorten(found)}")
     return criterion
+
+
+def _is_for_several(factory: Any) -> bool:
+    """Whether a loss is for several labels a text: it says so in ``label_kinds``."""
+    return "multi" in getattr(factory, "label_kinds", ())
 
 
 def unordered(what: str) -> RecipeError:
@@ -95,7 +113,7 @@ def row_weights_of(rows: EncodedDataset, weights: npt.NDArray[np.float32], *, cr
 
 
 def class_weights_of(spec: TrainSpec, rows: EncodedDataset, labels: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the weight of each label as a recipe states it; the mean over the rows is 1.
+    """Return the weight of each label as a recipe states it; the mean over the rows is 1, or of several labels, over these.
 
     Shapes:
         returns: (C,) float32
@@ -110,14 +128,20 @@ def class_weights_of(spec: TrainSpec, rows: EncodedDataset, labels: Sequence[str
             raise RecipeError(
                 f"train.class_weights must have a weight for each of the {len(labels)} labels, and lacks {missing}"
             )
-    return class_weights(
-        rows.truth,
+    numbers, row_weights = np.asarray(rows.truth), rows.text_weights
+    several = numbers.ndim == 2
+    if several:  # each pair of a row and a label that it has counts once
+        places, numbers = np.nonzero(numbers)
+        row_weights = None if row_weights is None else row_weights[places]
+    found = class_weights(
+        numbers.tolist(),
         len(labels),
         balance=spec.class_balance,
         effective_numbers=spec.effective_numbers,
         stated=None if stated is None else [stated[label] for label in labels],
-        row_weights=rows.text_weights,
+        row_weights=row_weights,
     )
+    return found / found.mean() if several else found
 
 
 def class_weights(

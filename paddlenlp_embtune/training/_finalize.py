@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.embeddings.metrics import describe_drift
 from paddlenlp_embtune.embeddings.store import VectorStore
 from paddlenlp_embtune.errors import EmbtuneError, HostError, ParityError, PluginError
-from paddlenlp_embtune.evaluation import analyze_predictions, classification_report, monitored_metrics
-from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.evaluation import LabelMeasures, classification_report, measures_of
+from paddlenlp_embtune.inference import kind_of, softmax, thresholds_of
 from paddlenlp_embtune.text import content_ids
 from paddlenlp_embtune.training._baseline import BaselineFit
 from paddlenlp_embtune.training._continual_store import keep_for_next_step, with_accuracies
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["finalize"]
 
+Ids = npt.NDArray[np.int64]
 _MANY_ROWS = 100_000
 _SAMPLE_TEXTS, _ENCODER_SAMPLE_TEXTS = 256, 64
 """Real texts in a proof, beside random ones of all lengths; four passes over them are what an encoder's proof costs."""
@@ -61,22 +62,23 @@ def finalize(
 
     recipe, trainer, record = prepared.recipe, context.trainer, context.record
     dev = prepared.dev_dataset()
-    truth = list(dev.truth)
+    truth = np.asarray(dev.truth, dtype=np.int64)
+    measures = measures_of(prepared.kind, prepared.labels)
     trainer.model.eval()
     stages.begin("measure")
     with exporters_ahead(recipe.export.engines):
         if hasattr(trainer.model, "fit_after_training"):
-            _fit_after_training(recipe, trainer, dev, truth, prepared.labels)
+            _fit_after_training(recipe, trainer, dev, truth, measures)
         with new_bundle(folder / BUNDLE, _content(recipe, prepared, trainer.model)) as builder:
             if prepared.continuation is not None:
                 builder.update(continual=keep_for_next_step(prepared, trainer.model, builder.folder))
-            rows = builder.rows(prepared.dev.texts, prepared.dev.labels, tokenized=prepared.dev_ids)
+            rows = builder.rows(prepared.dev.texts, prepared.dev.labels_of_rows, tokenized=prepared.dev_ids)
             builder.prove()
             stages.begin("export")
             failure = _trying(record, lambda: _add_engines(recipe, builder))
             stages.begin("measure")
             engine = next((name for name in recipe.export.engines if name in builder.manifest.engines), "paddle")
-            teacher = _measure(builder, rows, engine, prepared, truth)
+            teacher = _measure(builder, rows, engine, prepared, truth, measures)
             uncalibrated = _trying(record, lambda: _calibrate(recipe, builder, rows, record))
             failure = failure or uncalibrated
             stages.begin("export")
@@ -84,33 +86,31 @@ def finalize(
             stages.begin("close")
             probabilities = rows.probabilities(engine)
             _measure_tasks(builder, engine, prepared, record)
+            thresholds = thresholds_of(None, prepared.labels, builder.manifest.thresholds, unset=measures.kind.no_threshold)
+            decided = measures.kind.decide(probabilities, thresholds)
+            report = measures.report(truth, decided, probabilities)
+            builder.update(metrics={"dev": measures.summary(report)})
     bundle = builder.bundle
     for name, parity in bundle.manifest.parity.items():
         record.write("parity", engine=name, **dataclasses.asdict(parity))
-    predicted = probabilities.argmax(axis=1).tolist()
-    metrics = {
-        **classification_report(truth, predicted, prepared.labels),
-        "engine": engine,
-        "data": prepared.dev.source,
-    }
+    metrics = {**report, "engine": engine, "data": prepared.dev.source}
     if teacher:
         metrics["teacher"] = {"name": teacher["name"], **teacher["dev"]}
-    if compared := baseline.compare(truth, predicted, prepared.labels, chosen_on_them=bool(record.of("restored"))):
+    if compared := baseline.compare(truth, decided, prepared.labels, chosen_on_them=bool(record.of("restored"))):
         metrics["baseline"] = compared
     write_text(folder / METRICS, dump_json(metrics, indent=1) + "\n")
     record.write("metrics", **metrics)
     if compared:
         record.write("baseline", **compared)
-    record.write("shipped", **_shipped(recipe, record, truth, predicted, prepared.labels))
+    record.write("shipped", **_shipped(recipe, record, measures, measures.watched(truth, decided)))
     tuned = dict(trainer.model.named_parameters())[embedding_name(trainer.model)].numpy()
     analysis = {
-        "dev": analyze_predictions(probabilities, truth, prepared.labels, prepared.dev.texts),
+        "dev": measures.analyze(probabilities, truth, prepared.dev.texts, thresholds),
         "movement": _drift(prepared, tuned, context.token_counts),
     }
     write_text(folder / INSIGHT, dump_json(analysis) + "\n")
     _keep_versions(prepared, tuned, folder)
-    size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
-    record.write("bundle", bytes=size)
+    record.write("bundle", bytes=sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()))
     return metrics, failure
 
 
@@ -124,7 +124,8 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
         model_name=recipe.model.bundled_name,
         tokenizer=prepared.tokenizer,
         labels=prepared.labels,
-        ordered=prepared.ordered,
+        ordered=prepared.kind.ordered,
+        kind=prepared.kind.name,
         max_length=recipe.text.max_length,
         windows=recipe.text.windows,
         domain=recipe.domain,
@@ -136,13 +137,13 @@ def _content(recipe: Recipe, prepared: Prepared, model: Any) -> BundleContent:
 
 
 def _measure(
-    builder: BundleBuilder, rows: LabelledRows, engine: str, prepared: Prepared, truth: list[int]
+    builder: BundleBuilder, rows: LabelledRows, engine: str, prepared: Prepared, truth: Ids, measures: LabelMeasures
 ) -> Mapping[str, Any]:
     """Let the bundle say what it reaches on the development rows, also beside the teacher; return the latter."""
     answers = rows.at_temperature(engine)(1.0)
-    found = classification_report(truth, answers.argmax(axis=1).tolist(), prepared.labels)
+    found = measures.report(truth, measures.kind.decide(answers))
     teacher = _beside_teacher(prepared, truth, answers, found)
-    builder.update(metrics={"dev": {key: found[key] for key in ("n", "accuracy", "f1_macro", "per_class")}}, teacher=teacher)
+    builder.update(metrics={"dev": measures.summary(found)}, teacher=teacher)
     return teacher
 
 
@@ -169,8 +170,10 @@ def _calibrate(recipe: Recipe, builder: BundleBuilder, rows: LabelledRows, recor
         return
     builder.calibrate(rows, target_precision=recipe.export.target_precision)
     manifest = builder.manifest
+    several = kind_of(manifest).several
     record.write(
         "calibrated",
+        **({"labels": len(manifest.scaling)} if several else {}),
         temperature=manifest.temperature,
         thresholds=dict(manifest.thresholds),
         **to_plain(manifest.calibration),
@@ -212,7 +215,7 @@ def _watched_metric(recipe: Recipe) -> tuple[str, str]:
     return metric.removeprefix("eval_"), mode
 
 
-def _fit_after_training(recipe: Recipe, trainer: Any, dev: EncodedDataset, truth: list[int], labels: Sequence[str]) -> None:
+def _fit_after_training(recipe: Recipe, trainer: Any, dev: EncodedDataset, truth: Ids, measures: LabelMeasures) -> None:
     """Let a model fit what it fits when the best weights are back, by the metric that chose these where it can."""
     from paddlenlp_embtune.training._trainer import predict_logits
 
@@ -224,29 +227,26 @@ def _fit_after_training(recipe: Recipe, trainer: Any, dev: EncodedDataset, truth
     metric, mode = _watched_metric(recipe)
 
     def score(found: npt.NDArray[np.float32]) -> float:
-        value = monitored_metrics(truth, found.argmax(axis=1).tolist(), labels).get(metric, 0.0)  # a loss: by likelihood alone
+        value = measures.monitored(truth, found).get(metric, 0.0)  # a loss: by likelihood alone
         return value if mode == "max" else -value
 
     if "score" in inspect.signature(model.fit_after_training).parameters:
-        model.fit_after_training(logits, truth, score=score)
+        model.fit_after_training(logits, truth.tolist(), score=score)
     else:
-        model.fit_after_training(logits, truth)
+        model.fit_after_training(logits, truth.tolist())
 
 
-def _shipped(
-    recipe: Recipe, record: RunRecord, truth: list[int], predicted: list[int], labels: Sequence[str]
-) -> dict[str, Any]:
-    """Say what the bundle itself reaches in the metric that the recipe watches, or in macro F1, and which weights it has."""
-    found = monitored_metrics(truth, predicted, labels)
+def _shipped(recipe: Recipe, record: RunRecord, measures: LabelMeasures, found: Mapping[str, float]) -> dict[str, Any]:
+    """Say what the bundle itself reaches in the metric that the recipe watches, or the main one, and which weights it has."""
     metric = _watched_metric(recipe)[0]
-    metric = metric if metric in found else "f1_macro"
+    metric = metric if metric in found else measures.main
     averaged = any(event["kept"] == "average" for event in record.of("averaged"))
     weights = "average" if averaged else "best" if record.of("restored") else "last" if recipe.model.tunes else "fitted"
     return {"metric": metric, "value": found[metric], "weights": weights}
 
 
 def _beside_teacher(
-    prepared: Prepared, truth: list[int], answers: npt.NDArray[np.float32], live: Mapping[str, Any]
+    prepared: Prepared, truth: Ids, answers: npt.NDArray[np.float32], live: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what the bundle says about its teacher, with figures of both on the development rows; empty without one.
 
@@ -260,7 +260,7 @@ def _beside_teacher(
     if prepared.teaching is None or prepared.soft_targets is None or other_head:
         return {}
     taught = prepared.soft_targets.dev
-    report = classification_report(truth, taught.argmax(axis=1).tolist(), prepared.labels)
+    report = classification_report(truth.tolist(), taught.argmax(axis=1).tolist(), prepared.labels)
     theirs, ours = softmax(taught).astype(np.float64), answers[:, : taught.shape[1]].astype(np.float64)  # not of new labels
     ours = np.maximum(ours / np.maximum(ours.sum(axis=1, keepdims=True), 1e-30), 1e-30)
     divergence = (theirs * (np.log(np.maximum(theirs, 1e-30)) - np.log(ours))).sum(axis=1)

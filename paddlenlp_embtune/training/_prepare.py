@@ -30,6 +30,7 @@ from paddlenlp_embtune.data.augmentation import AugmentationReport, augment_exam
 from paddlenlp_embtune.embeddings.init import Coverage
 from paddlenlp_embtune.encoders import Pretrained
 from paddlenlp_embtune.errors import MissingDependencyError, RecipeError, expected_names
+from paddlenlp_embtune.inference import MULTI, ORDERED, SINGLE, LabelKind, kind_of
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import (
     CLEANING,
@@ -75,6 +76,10 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "check_names", "data_summary", "prepare"]
 
 _ENCODERS = ("encoder", PRETRAINED)
+_SEVERAL = {None: None, "single": False, "ordered": False, "multi": True}
+"""Whether rows may have several labels, by the kind that a recipe states; None finds out."""
+
+_LOSS, _LOSS_OF_SEVERAL = "cross_entropy", "binary_cross_entropy"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,7 @@ class Prepared:
         train, dev: labelled rows; behind those of the data, ``train`` has the rows that augmentation added.
         train_ids, dev_ids: the same rows as the model gets them.
         labels: class names in order.
-        ordered: whether their order means anything.
+        kind: of the labels.
         report: what a look at the data found.
         augmentation: what was added to the training rows; None without it.
         tuning: what was chosen where the recipe left it open; None where it did not.
@@ -110,7 +115,7 @@ class Prepared:
     train_ids: TokenizedTexts
     dev_ids: TokenizedTexts
     labels: tuple[str, ...]
-    ordered: bool
+    kind: LabelKind
     report: DataReport
     tokenizer: Tokenizer
     table: npt.NDArray[np.float32]
@@ -137,9 +142,9 @@ class Prepared:
         """Return rows and their ids as a data set for the Trainer, with class numbers; needs Paddle."""
         from paddlenlp_embtune.data import dataset_from_tokenized
 
-        number = {label: index for index, label in enumerate(self.labels)}
-        truth = [number[label] for label in rows.labels]
-        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights)
+        truth: Any = self.kind.encode(rows.labels_of_rows, self.labels)
+        truth = truth if self.kind.several else truth.tolist()
+        return dataset_from_tokenized(ids, truth, windows=self.recipe.text.windows, weights=rows.weights, kind=self.kind)
 
     @property
     def stated(self) -> Examples:
@@ -211,11 +216,13 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         raise RecipeError("the recipe names no training data; set data.train, or pass --data FILE")
     how: dict[str, Any] = {"text_column": data.text_column, "options": data.read_options}
     continuation = begin_continuation(recipe)
-    rows = with_former_names(continuation, read_examples(data.train, **data.reading()))
+    rows = with_former_names(continuation, read_examples(data.train, **data.reading(), several=_SEVERAL[recipe.label_kind]))
+    several = rows.label_sets is not None
+    recipe = _for_several(recipe) if several else recipe
     domain = _domain(recipe)
-    continuation, labels = _labels(continuation, rows, data.labels or (domain.labels if domain else None))
+    continuation, labels = _labels(continuation, rows, recipe.label_names or (domain.labels if domain else None))
     if data.dev is not None:
-        dev = with_former_names(continuation, read_examples(data.dev, **data.reading()))
+        dev = with_former_names(continuation, read_examples(data.dev, **data.reading(), several=several))
     else:
         rows, dev = hold_out(rows, ratio=data.dev_ratio, seed=recipe.seed)
     check_cleaning((rows, dev), recipe.text.cleaning)
@@ -253,7 +260,7 @@ def prepare(recipe: Recipe, *, progress: Progress | None = None) -> Prepared:
         train_ids=tokenize_texts(rows.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
         dev_ids=tokenize_texts(dev.texts, start.tokenizer, max_length=text.max_length, windows=text.windows),
         labels=labels,
-        ordered=_ordered(recipe, labels, domain, start.bundle or teacher),
+        kind=_kind(recipe, labels, domain, start.bundle or teacher, several=several),
         report=report,
         tokenizer=start.tokenizer,
         table=start.table,
@@ -332,6 +339,32 @@ def _terms_unused(
     return (*listed.remarks(), *lines), unused
 
 
+def _for_several(recipe: Recipe) -> Recipe:
+    """Return the recipe for rows that were found to have several labels.
+
+    Raises:
+        RecipeError: it states something that knows one label a text alone.
+    """
+    recipe = dataclasses.replace(recipe, labels=dataclasses.replace(recipe.labels, kind=MULTI.name))
+    if recipe.train.loss != _LOSS:
+        return recipe
+    return dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, loss=_LOSS_OF_SEVERAL))
+
+
+def _kind(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bundle: Bundle | None, *, several: bool) -> LabelKind:
+    """Return the kind of the labels: as it was found in the rows, stated, or else as in the domain or the bundle to start from.
+
+    Raises:
+        RecipeError: they are ordered in no order, or the bundle to start from has labels of another kind.
+    """
+    if bundle is not None and several != kind_of(bundle.manifest).several:
+        raise RecipeError(
+            f"{bundle.path} has labels of the kind {bundle.manifest.label_kind!r}, and a row of the data has "
+            f"{'several' if several else 'one'}; expected labels of one kind"
+        )
+    return MULTI if several else ORDERED if _ordered(recipe, labels, domain, bundle) else SINGLE
+
+
 def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bundle: Bundle | None) -> bool:
     """Whether the order of the labels means something: as stated, or else as in the domain or the bundle to start from.
 
@@ -339,8 +372,8 @@ def _ordered(recipe: Recipe, labels: tuple[str, ...], domain: Domain | None, bun
         RecipeError: it is stated of labels whose order is not stated.
     """
     of_domain = domain is not None and labels == domain.labels
-    stated = recipe.data.ordered
-    if stated and recipe.data.labels is None and not of_domain and bundle is None:
+    stated = None if recipe.label_kind is None else recipe.label_kind == ORDERED.name
+    if stated and recipe.label_names is None and not of_domain and bundle is None:
         raise RecipeError(
             f"data.ordered is true, but the labels ({', '.join(labels)}) were found in the data, in no order; state them in "
             "order in data.labels, or leave data.ordered out"

@@ -20,7 +20,7 @@ from paddlenlp_embtune.bundle import Bundle, bundle_folder
 from paddlenlp_embtune.config import DistillSpec
 from paddlenlp_embtune.data import Examples, SoftTargets, UnlabelledTexts, read_unlabelled, recombine_texts
 from paddlenlp_embtune.errors import BundleError, DataError, RecipeError
-from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of
+from paddlenlp_embtune.inference import BatchRunner, Engine, EngineOptions, probabilities_of, refuse_several_labels
 from paddlenlp_embtune.plugin import registry
 from paddlenlp_embtune.text import chunk_texts, tokenize_texts
 from paddlenlp_embtune.training._soft_targets import load_soft_targets, save_soft_targets
@@ -138,6 +138,7 @@ def prepare_teaching(
         DataError: the teacher has other labels, or a file of texts cannot be read or has none that are new.
     """
     teacher = Bundle.open(bundle_folder(Path(spec.teacher)))
+    refuse_several_labels(teacher.manifest, "distillation")
     columns = _columns(teacher, labels)
     engine = "paddle" if spec.hidden else _engine(teacher)
     if engine not in teacher.manifest.engines:

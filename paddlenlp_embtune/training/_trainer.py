@@ -29,8 +29,8 @@ from paddlenlp_embtune.data import (
     encode_texts,
 )
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.evaluation import monitored_metrics
-from paddlenlp_embtune.inference import softmax
+from paddlenlp_embtune.evaluation import measures_of
+from paddlenlp_embtune.inference import SINGLE, LabelKind, softmax
 from paddlenlp_embtune.text import Tokenizer, pad
 from paddlenlp_embtune.training._contrastive import ContrastiveTuning, contrastive_tuning
 from paddlenlp_embtune.training._criterion import build_criterion, class_weights_of, row_weights_of
@@ -185,7 +185,7 @@ def build_trainer(
     labels: Sequence[str],
     tokenizer: Tokenizer,
     out: str,
-    ordered: bool = False,
+    kind: LabelKind = SINGLE,
     soft_targets: SoftTargets | None = None,
 ) -> LengthBatchedTrainer:
     """Build a Trainer that evaluates after every epoch, and let the model fit what it fits before training.
@@ -197,7 +197,7 @@ def build_trainer(
         labels: class names in order, C.
         tokenizer: turns unlabelled texts into ids.
         out: folder for what the Trainer itself writes: checkpoints.
-        ordered: whether the order of the labels means something.
+        kind: of the labels.
         soft_targets: unlabelled texts, and a teacher's answers to them and to the training rows.
     Raises:
         RecipeError: activations are to be computed again, and the model cannot do that; or loss and weights do not fit.
@@ -228,7 +228,7 @@ def build_trainer(
     arguments.logging_steps = max(1, (len(rows[0].truth) + unlabelled) // arguments.per_device_train_batch_size // 5)
     train, dev = rows[0], rows[1].by_length()
     weights = class_weights_of(recipe.train, train, labels)
-    criterion = build_criterion(recipe.train, weights, ordered=ordered, weighs_rows=train.weights is not None)
+    criterion = build_criterion(recipe.train, weights, kind=kind, weighs_rows=train.weights is not None)
     labelled = train
     if soft_targets is not None:
         train = with_soft_targets(labelled, soft_targets, tokenizer, text=recipe.text)
@@ -252,9 +252,11 @@ def build_trainer(
     if tuning is not None:
         train = tuning.rows
 
+    measures = measures_of(kind, labels)
+
     def compute_metrics(prediction: Any) -> dict[str, float]:
         logits, numbers = dev.by_text(prediction.predictions, prediction.label_ids)
-        return monitored_metrics(numbers.tolist(), logits.argmax(-1).tolist(), labels)
+        return measures.monitored(numbers, logits)
 
     return LengthBatchedTrainer(
         model=model,

@@ -31,6 +31,7 @@ _BENCHMARKS = {
     "rest_of_run": "tests.benchmarks.rest_of_run",
     "whole_runs": "tests.benchmarks.whole_runs",
     "losses": "tests.benchmarks.losses",
+    "multilabel": "tests.benchmarks.multilabel",
     "search": "tests.benchmarks.search",
     "augmentation": "tests.benchmarks.augmentation",
     "check": "tests.benchmarks.check",

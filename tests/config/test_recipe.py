@@ -29,7 +29,9 @@ FULL: dict[str, Any] = {
         "header": True,
         "sheet": "Sheet1",
         "limit": 1000,
+        "label_separator": None,
     },
+    "labels": {"kind": "ordered", "names": ["强烈利空", "no", "1", "null", " 中性 "]},
     "augmentation": {
         "copies": 2,
         "lexicon": "/synonyms.txt",

@@ -136,7 +136,7 @@ def test_warnings_say_the_figures() -> None:
     lines = check_examples(train, dev, ["a", "b"]).warnings()
     assert [line for line in lines if "'b' has only 3" in line]
     assert [line for line in lines if line.startswith("1 of 2 dev rows")]
-    assert [line for line in lines if "1 texts" in line and "more than one label" in line]
+    assert [line for line in lines if "1 texts" in line and "rows with different labels" in line]
     assert [line for line in lines if line.startswith("2 of 23 training rows")]
     assert len(lines) == 4
 

@@ -27,6 +27,7 @@ from paddlenlp_embtune.evaluation.calibration import (
 from paddlenlp_embtune.evaluation.error_analysis import analyze_predictions
 from paddlenlp_embtune.export import MIN_CALIBRATION_ROWS, calibrate
 from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.inference.label_kinds import SINGLE
 from paddlenlp_embtune.inference.postprocessing import format_predictions, softmax, thresholds_of
 from paddlenlp_embtune.text.encoding import TokenizedTexts
 from paddlenlp_embtune.text.windows import WindowSpec
@@ -196,6 +197,7 @@ def test_a_label_that_is_never_right_is_withheld_however_sure() -> None:
         TokenizedTexts([[1]] * 10, np.arange(11)),
         100 * shares,
         labels=LABELS,
+        kind=SINGLE,
         thresholds=thresholds_of(None, LABELS, thresholds),
     )
     assert [answer["abstained"] for answer in answers] == [False] * 5 + [True] * 5

@@ -114,7 +114,7 @@ def folder(request: pytest.FixtureRequest, bundle: Bundle, tmp_path_factory: pyt
         return
     changes: dict[str, Any] = {"windows": WindowSpec(overlap_tokens=5, aggregate=kind if kind in KINDS[1:4] else "mean")}
     if kind == "warm":
-        changes |= {"temperature": 0.37, "thresholds": {"利好": 0.4}, "ordered": False}
+        changes |= {"temperature": 0.37, "thresholds": {"利好": 0.4}, "ordered": False, "kind": "single"}
     if kind == "short":
         changes |= {"max_length": 16}
     yield reseal(bundle, target, **changes).path
@@ -156,6 +156,7 @@ def test_the_interface_says_what_the_bundle_says(folder: Path) -> None:
     assert about["version"] == 1
     assert {key: value for key, value in about["answer"].items() if key not in ("scores", "abstain", "cut")} == {
         "labels": list(manifest.labels),
+        **({} if manifest.kind is None else {"kind": manifest.kind}),
         "ordered": manifest.ordered,
         "temperature": manifest.temperature,
         "thresholds": dict(manifest.thresholds),

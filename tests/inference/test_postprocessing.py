@@ -228,7 +228,7 @@ def test_levels_and_their_spread_by_hand(bundle: Bundle, tmp_path: Path) -> None
             spread = sum(share * (k - level) ** 2 for k, share in enumerate(shares)) ** 0.5
             assert answer["level_spread"] == pytest.approx(spread, abs=1e-5)
         assert "level" not in predictor.predict(["公司"])[0]
-    unordered = changed(bundle, tmp_path, ordered=False)
+    unordered = changed(bundle, tmp_path, ordered=False, kind="single")
     assert "level" not in Predictor(unordered).predict(["公司"], scores=True)[0]
 
 

@@ -47,7 +47,7 @@ def test_what_may_be_in_an_answer_is_in_its_schema() -> None:
     (answer,) = ask(app, json={"text": "公司业绩大增。" * 100, "scores": True}).json()["results"]
     assert answer["window"]["windows"] > 1
     schema = ask(app, "/openapi.json").json()["components"]["schemas"]
-    assert {*answer, "cut"} == set(schema["Answer"]["properties"])  # what is read in windows is never cut
+    assert {*answer, "cut", "labels"} == set(schema["Answer"]["properties"])  # cut and several labels are of others
     assert set(answer["window"]) == set(schema["Window"]["properties"])
     model = ask(app, "/v1/models/finance").json()
     assert set(model) == set(schema["ModelInfo"]["properties"])
@@ -71,6 +71,7 @@ def test_models_tell_what_they_are(app: FastAPI, predictor: Predictor) -> None:
         "name": "finance",
         "domain": "finance",
         "labels": list(predictor.labels),
+        "kind": "ordered",
         "ordered": True,
         "max_length": predictor.bundle.manifest.max_length,
         "windows": None,

@@ -30,7 +30,7 @@ def test_every_run_is_compared_with_its_baseline(tiny_run: TinyRun) -> None:
 
 
 def prepared(baseline: str | None) -> Any:
-    rows = SimpleNamespace(texts=[text for text, _ in ROWS], labels=[label for _, label in ROWS])
+    rows = SimpleNamespace(texts=[text for text, _ in ROWS], labels=[label for _, label in ROWS], label_sets=None)
     return SimpleNamespace(recipe=Recipe.from_dict({"evaluation": {"baseline": baseline}}), train=rows, stated=rows, dev=rows)
 
 

@@ -12,6 +12,7 @@ from paddlenlp_embtune.cli._data_format import DataFormat, reads_data
 from paddlenlp_embtune.cli._options import BundleArgument, BundleOutOption
 from paddlenlp_embtune.cli._run_display import print_event
 from paddlenlp_embtune.cli._texts import load_examples
+from paddlenlp_embtune.inference import kind_of
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["calibrate"]
@@ -32,9 +33,10 @@ def calibrate(
     from paddlenlp_embtune.export import calibrate as fit
 
     opened = Bundle.open(bundle)
-    rows = load_examples(data, data_format)
-    written = fit(opened, rows.texts, rows.labels, target_precision=target_precision, target=out)
+    rows = load_examples(data, data_format, several=kind_of(opened.manifest).several)
+    written = fit(opened, rows.texts, rows.labels_of_rows, target_precision=target_precision, target=out)
     manifest = written.manifest
     event = {"event": "calibrated", "temperature": manifest.temperature, "thresholds": dict(manifest.thresholds)}
+    event |= {"labels": len(manifest.scaling)} if kind_of(manifest).several else {}
     print_event({**event, **to_plain(manifest.calibration)})
     print(written.path)

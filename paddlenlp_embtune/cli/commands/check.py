@@ -15,6 +15,7 @@ from paddlenlp_embtune.cli._console import err, print_notes, progress_bar
 from paddlenlp_embtune.cli._data_format import states_data_format
 from paddlenlp_embtune.cli._options import JsonOption
 from paddlenlp_embtune.cli._terminal import out
+from paddlenlp_embtune.cli._texts import only_option
 from paddlenlp_embtune.config import Recipe
 from paddlenlp_embtune.data.checks import (
     DEFAULT_FIXES,
@@ -100,6 +101,8 @@ def check(
     _keep_inputs([path for _, path in splits], html=html, write=write, export_suspects=export_suspects)
     checked = _read(chosen, splits)
     print_notes(note for file in checked.files for note in file.notes)
+    if checked.label_sets is not None and (asked := only_option(write=write, export_suspects=export_suspects)) is not None:
+        raise RecipeError(f"{asked} knows one label a text, and these rows have several; leave it out")
     reviewed = read_review(apply, checked) if apply is not None else {}
     with progress_bar("checking") as progress:
         report = check_rows(

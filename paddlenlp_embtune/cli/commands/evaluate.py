@@ -15,7 +15,7 @@ from paddlenlp_embtune.cli._retrieval import evaluate_retrieval, retrieval_table
 from paddlenlp_embtune.cli._task_table import measured_sets, named_files, sets_table
 from paddlenlp_embtune.cli._texts import load_examples, require_known_labels
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.evaluation import classification_report
+from paddlenlp_embtune.evaluation import measures_of
 from paddlenlp_embtune.inference import Predictor
 
 __all__ = ["evaluate"]
@@ -93,12 +93,13 @@ def evaluate(
 
 
 def _measured(data: Path, data_format: DataFormat, bundle: Path, *, skip_empty: bool, **options: Any) -> dict[str, Any]:
-    rows = load_examples(data, data_format, skip_empty=skip_empty)
     predictor = Predictor(bundle, **options)
-    number = {label: index for index, label in enumerate(predictor.labels)}
+    rows = load_examples(data, data_format, skip_empty=skip_empty, several=predictor.kind.several)
     require_known_labels(rows, predictor.labels)
-    predicted = predictor.probabilities(rows.texts).argmax(axis=1).tolist()
-    report = classification_report([number[label] for label in rows.labels], predicted, predictor.labels)
+    scores = predictor.probabilities(rows.texts)
+    truth = predictor.kind.encode(rows.labels_of_rows, predictor.labels)
+    decided = predictor.kind.decide(scores, predictor.thresholds)
+    report = measures_of(predictor.kind, predictor.labels).report(truth, decided, scores)
     if cut := predictor.count_cut(rows.texts):
         most = predictor.bundle.manifest.max_length
         told = f"{cut:,} of {len(rows):,} texts have more than the {most} tokens that the model reads and were cut"

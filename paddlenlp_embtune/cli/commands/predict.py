@@ -19,7 +19,7 @@ from paddlenlp_embtune.cli._options import BundleArgument, DeviceOption, EngineO
 from paddlenlp_embtune.cli._texts import only_option
 from paddlenlp_embtune.data import stream_rows, stream_standard_input, stream_texts, write_answers
 from paddlenlp_embtune.errors import RecipeError
-from paddlenlp_embtune.inference import Predictor, without_scores
+from paddlenlp_embtune.inference import Predictor, given_labels, without_scores
 from paddlenlp_embtune.utils.files.atomic_io import write_text
 
 __all__ = ["predict"]
@@ -101,8 +101,10 @@ def predict(
             print(json.dumps(answer if scores else without_scores(answer), ensure_ascii=False))
         else:
             shown = " ".join(answer["text"].split())
-            label = "" if answer.get("abstained") else answer["label"] or ""
-            print(f"{label}\t{answer['score']:.4f}\t{shown}{terms}", flush=explain)
+            given = given_labels(answer)
+            figures = [answer["score"]] if "score" in answer else given.values()
+            printed = ", ".join(given), ", ".join(f"{score:.4f}" for score in figures), f"{shown}{terms}"
+            print("\t".join(printed), flush=explain)
         if explain and explanation.label is not None and page is None and not as_json:
             err.print(coloured_text(explanation), soft_wrap=True)
     if cut:

@@ -28,7 +28,7 @@ from paddlenlp_embtune.cli._options import (
 )
 from paddlenlp_embtune.cli._paddle import start_paddle
 from paddlenlp_embtune.cli._run_display import RunDisplay
-from paddlenlp_embtune.config import TUNINGS, EvaluationSpec, Recipe, SelfTrainingSpec
+from paddlenlp_embtune.config import LABEL_KINDS, TUNINGS, EvaluationSpec, Recipe, SelfTrainingSpec
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.utils.run_layout import RECORD
 
@@ -46,6 +46,10 @@ def train(
     ordered: Annotated[
         bool, typer.Option("--ordered", help="The labels are ordered, as on a scale; answers get a level.")
     ] = False,
+    label_kind: Annotated[
+        Optional[str],
+        typer.Option(help=f"Kind of the labels: {', '.join(LABEL_KINDS)}; by default as the data have them."),
+    ] = None,
     domain: Annotated[Optional[str], typer.Option(help="Registered domain whose labels are used.")] = None,
     encoder: Annotated[
         Optional[str],
@@ -75,10 +79,13 @@ def train(
         "data": {
             "train": data,
             "dev": dev,
-            "labels": tuple(label.strip() for label in labels.split(",")) if labels else None,
             "ordered": ordered or None,
             "skip_empty": skip_empty or None,
             **data_format,
+        },
+        "labels": {
+            "names": tuple(label.strip() for label in labels.split(",")) if labels else None,
+            "kind": label_kind,
         },
         "train": {"epochs": epochs, "precision": precision},
         "text": {"max_length": max_length},

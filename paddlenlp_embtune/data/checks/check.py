@@ -65,7 +65,7 @@ def check_rows(
             "label": first.label_column,
             "others": [name for name in others if name not in (first.text_column, first.label_column)],
         },
-        labels=dict(sorted(Counter(rows.labels).items())),
+        labels=dict(sorted(Counter(label for index in range(len(rows)) for label in rows.labels_of(index)).items())),
         duplicates=repetitions.duplicates,
         near_duplicates=repetitions.near_duplicates,
         leaks=repetitions.leaks,

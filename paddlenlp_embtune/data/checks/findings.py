@@ -79,7 +79,7 @@ def _labels(report: CheckReport) -> Iterator[Finding]:
         ceilings = ", ".join(f"{min(share, 0.9999):.2%} on {split}" for split, share in report.ceilings.items() if share < 1)
         told = f"; no model can be more accurate than {ceilings}" if ceilings else ""
         severity = _ALARM if lowest < 1 - _CONFLICTING else _CHECK
-        yield Finding(severity, "conflicts", f"{_told(len(report.conflicts), 'text', _HAVE)} more than one label{told}")
+        yield Finding(severity, "conflicts", f"{_told(len(report.conflicts), 'text', _HAVE)} rows with different labels{told}")
     if report.suspects:
         yield Finding(
             _CHECK,

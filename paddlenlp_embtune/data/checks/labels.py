@@ -33,7 +33,8 @@ class Balance:
     """How evenly labels are spread.
 
     Args:
-        largest: share of the most frequent label, 0 to 1: the accuracy of a model that always answers it.
+        largest: share of the rows that have the most frequent label, 0 to 1: where a row has one label, the accuracy of a model
+            that always answers it.
         ratio: rows of the most frequent label for each row of the rarest.
         rare: labels with fewer than 20 rows in the first split.
         missing: by split, labels that the first split has and this one lacks.
@@ -51,7 +52,7 @@ _FEW = 20
 
 
 def find_conflicts(rows: CheckedRows) -> tuple[Conflict, ...]:
-    """Find texts with more than one label, in one split or over several."""
+    """Find texts whose rows have different labels, in one split or over several."""
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(rows.keys):
         groups[key].append(index)
@@ -79,12 +80,12 @@ def accuracy_ceilings(rows: CheckedRows) -> dict[str, float]:
 def label_balance(rows: CheckedRows) -> Balance:
     """Measure how evenly labels are spread over rows and splits."""
     by_split: dict[str, Counter[str]] = defaultdict(Counter)
-    for index, label in enumerate(rows.labels):
-        by_split[rows.split_of(index)][label] += 1
+    for index in range(len(rows)):
+        by_split[rows.split_of(index)].update(rows.labels_of(index))
     (_, first), *others = by_split.items()
     counts = first.most_common()
     return Balance(
-        largest=counts[0][1] / first.total(),
+        largest=counts[0][1] / rows.files[0].rows,
         ratio=counts[0][1] / counts[-1][1],
         rare=tuple(sorted(label for label, count in counts if count < _FEW)),
         missing={name: lost for name, found in others if (lost := tuple(sorted(first.keys() - found.keys())))},
@@ -95,6 +96,6 @@ def label_balance(rows: CheckedRows) -> Balance:
 def label_variants(rows: CheckedRows) -> tuple[tuple[str, ...], ...]:
     """Return groups of labels that differ in case, width, spaces or invisible characters alone."""
     groups: dict[str, set[str]] = defaultdict(set)
-    for label in set(rows.labels):
+    for label in {label for index in range(len(rows)) for label in rows.labels_of(index)}:
         groups["".join(clean(label, lowercase=True).split())].add(label)
     return tuple(tuple(sorted(group)) for _, group in sorted(groups.items()) if len(group) > 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from paddlenlp_embtune.data._label_sets import LabelSets, joined
 from paddlenlp_embtune.data._records import Records, text_of
 from paddlenlp_embtune.data.validation import text_key
 from paddlenlp_embtune.errors import DataError
@@ -65,10 +67,11 @@ class CheckedRows:
     Args:
         files: what they were read from; the first one is what a model would be trained on.
         texts: N texts.
-        labels: N labels, without white space at their ends.
+        labels: N labels, without white space at their ends; of rows that may have several, these in one line.
         file_of: index of each row's file.
         numbers: number of each row in its file.
         records: each row with all its columns.
+        label_sets: the labels of each row, where rows may have several, or none; None where each has one.
     """
 
     files: tuple[CheckedFile, ...]
@@ -77,9 +80,14 @@ class CheckedRows:
     file_of: tuple[int, ...]
     numbers: tuple[int, ...]
     records: tuple[Mapping[str, Any], ...]
+    label_sets: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def labels_of(self, index: int) -> tuple[str, ...]:
+        """Return the labels of a row."""
+        return self.label_sets[index] if self.label_sets is not None else (self.labels[index],)
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -117,48 +125,77 @@ def read_checked_rows(
     for (_, path), resolved in zip(files, paths, strict=True):
         if paths.count(resolved) > 1:
             raise DataError(f"{path} is given {paths.count(resolved)} times; give each file once")
-    read, records = list[CheckedFile](), list[Mapping[str, Any]]()
-    texts, labels, file_of, numbers = list[str](), list[str](), list[int](), list[int]()
-    for index, (split, path) in enumerate(files):
-        source = Records(path, (text_column, label_column), options=options)
-        left: dict[str, list[int]] = {"blank": [], "empty": [], "unlabelled": []}
-        before = len(texts)
-        for number, (place, record) in enumerate(source, start=1):
-            names = [source.roles[column] for column in (text_column, label_column)]
-            text, label = (_text(record[name], name, f"{place} of {path}") for name in names)
-            label = label.strip()
-            if (why := _left_out(record, text, label)) is not None:
-                left[why].append(number)
-                continue
-            texts.append(text)
-            labels.append(label)
-            file_of.append(index)
-            numbers.append(number)
-            records.append(record)
-        if len(texts) == before:
-            raise DataError(f"{path} holds no row with a text and a label; expected a header and at least one labelled text")
-        read.append(
-            CheckedFile(
-                path=str(path),
-                split=split,
-                rows=len(texts) - before,
-                columns=source.columns,
-                text_column=source.roles[text_column],
-                label_column=source.roles[label_column],
-                blank=tuple(left["blank"]),
-                empty=tuple(left["empty"]),
-                unlabelled=tuple(left["unlabelled"]),
-                notes=tuple(dict.fromkeys(source.notes)),
-            )
-        )
-    return CheckedRows(tuple(read), tuple(texts), tuple(labels), tuple(file_of), tuple(numbers), tuple(records))
+    parts = [
+        _read_file(split, path, text_column=text_column, label_column=label_column, options=options) for split, path in files
+    ]
+    several = any(part.several for part in parts)
+    sets = tuple(labels for part in parts for labels in part.labels)
+    return CheckedRows(
+        tuple(part.described(several=several) for part in parts),
+        tuple(itertools.chain.from_iterable(part.texts for part in parts)),
+        tuple(map(joined, sets)),
+        tuple(index for index, part in enumerate(parts) for _ in part.texts),
+        tuple(itertools.chain.from_iterable(part.numbers for part in parts)),
+        tuple(itertools.chain.from_iterable(part.records for part in parts)),
+        sets if several else None,
+    )
+
+
+@dataclasses.dataclass
+class _FileRows:
+    """The rows of one file, and what was left out."""
+
+    file: CheckedFile
+    several: bool
+    texts: list[str]
+    labels: list[tuple[str, ...]]
+    numbers: list[int]
+    records: list[Mapping[str, Any]]
+
+    def described(self, *, several: bool) -> CheckedFile:
+        """Describe the file; where rows may have several labels, none is one of the answers."""
+        return dataclasses.replace(self.file, unlabelled=()) if several else self.file
+
+
+def _read_file(split: str, path: Path, *, text_column: str, label_column: str, options: ReadOptions | None) -> _FileRows:
+    """Read one file; rows without a label are kept where rows may have several."""
+    source = Records(path, (text_column, label_column), options=options)
+    sets = LabelSets(str(path), separator=source.options.label_separator, several=None)
+    blank, empty = list[int](), list[int]()
+    texts, numbers, records = list[str](), list[int](), list[Mapping[str, Any]]()
+    for number, (place, record) in enumerate(source, start=1):
+        text_name, label_name = (source.roles[column] for column in (text_column, label_column))
+        text = _text(record[text_name], text_name, f"{place} of {path}")
+        if is_blank(text):
+            (empty if any(record.values()) else blank).append(number)
+            continue
+        sets.add("" if record[label_name] is None else record[label_name], label_name, place)
+        texts.append(text)
+        numbers.append(number)
+        records.append(record)
+    found = sets.sets_or_none(source.notes, headerless=source.is_headerless(label_column)) if texts else None
+    labels = list(found) if found is not None else sets.rows
+    unlabelled = [number for number, own in zip(numbers, labels, strict=True) if not own]
+    if found is None:
+        kept = [at for at, own in enumerate(labels) if own]
+        texts, numbers = [texts[at] for at in kept], [numbers[at] for at in kept]
+        records, labels = [records[at] for at in kept], [labels[at] for at in kept]
+    if not texts:
+        raise DataError(f"{path} holds no row with a text and a label; expected a header and at least one labelled text")
+    described = CheckedFile(
+        path=str(path),
+        split=split,
+        rows=len(texts),
+        columns=source.columns,
+        text_column=source.roles[text_column],
+        label_column=source.roles[label_column],
+        blank=tuple(blank),
+        empty=tuple(empty),
+        unlabelled=tuple(unlabelled),
+        notes=tuple(dict.fromkeys(source.notes)),
+    )
+    return _FileRows(described, found is not None, texts, labels, numbers, records)
 
 
 def _text(value: Any, column: str, where: str) -> str:
     return "" if value is None else text_of(value, f"{column!r} in {where}")
-
-
-def _left_out(record: Mapping[str, Any], text: str, label: str) -> str | None:
-    if is_blank(text):
-        return "blank" if not any(record.values()) else "empty"
-    return None if label else "unlabelled"

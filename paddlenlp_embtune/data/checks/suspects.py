@@ -54,10 +54,12 @@ def find_suspects(rows: CheckedRows, *, seed: int) -> tuple[tuple[Suspect, ...],
     """Find rows of any split whose label may be wrong, the most suspicious first.
 
     Returns:
-        the suspects, and why there can be none: too few rows, or None
+        the suspects, and why there can be none: too few rows, or rows with several labels; or None
     Raises:
         MissingDependencyError: scikit-learn is not installed.
     """
+    if rows.label_sets is not None:
+        return (), "no label errors were looked for: rows have several labels"
     names, classes = np.unique(np.array(rows.labels, dtype=object), return_inverse=True)
     _, groups = np.unique(np.array(rows.keys, dtype=object), return_inverse=True)
     different = np.unique(np.stack([classes, groups]), axis=1)[0]

@@ -8,7 +8,7 @@ from typing import Any
 from paddlenlp_embtune.errors import DataError
 from paddlenlp_embtune.utils.json_yaml import shorten
 
-__all__ = ["CONTROL", "TEXT", "flat_task", "one_label", "prediction"]
+__all__ = ["CONTROL", "TEXT", "flat_task", "listed_labels", "prediction"]
 
 CONTROL, TEXT = "label", "text"
 """The control of Label Studio's interface that holds the label, and what it is about."""
@@ -56,19 +56,8 @@ def flat_task(record: Mapping[str, Any], columns: Sequence[str], where: str) -> 
     return row
 
 
-def one_label(value: Any, where: str) -> Any:
-    """Return the label in a list of one, or of Label Studio's choices; an empty list is no label; others as they are.
-
-    Raises:
-        DataError: there are several labels.
-    """
+def listed_labels(value: Any) -> list[Any] | None:
+    """Return the labels in a list, or among Label Studio's choices; None for what is no such list."""
     if isinstance(value, dict) and set(value) == {"choices"}:
         value = value["choices"]
-    if not isinstance(value, list) or any(isinstance(each, (list, dict)) for each in value):
-        return value
-    if len(value) > 1:
-        raise DataError(
-            f"{where} has {len(value)} labels, {shorten(value)}; a row has one label: keep one of them, or join those that "
-            "belong together into a label of their own"
-        )
-    return value[0] if value else ""
+    return value if isinstance(value, list) and not any(isinstance(each, (list, dict)) for each in value) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from paddlenlp_embtune.errors import DataError
 
@@ -15,30 +16,30 @@ _LABEL_KEYS = ("label", "sentiment", "category", "class", "intent", "标签", "�
 _WORD = re.compile(r"[\x21-\x7e]+")
 _TAG = re.compile(r"O|[BIESMLU]-.+")
 
-Place = tuple[str, dict[str, str]]
+Place = tuple[str, dict[str, Any]]
 
 
 def fasttext_records(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Place]:
-    """Yield text and label of lines such as ``__label__利好 公司 中标``, with the label at either end.
+    """Yield text and labels of lines such as ``__label__利好 公司 中标``, with the labels at either end; several as a list.
 
     Args:
         lines: number and text of each.
         name: of the file, for messages.
     Raises:
-        DataError: a line has no label, or several.
+        DataError: a line has no label.
     """
     for number, line in lines:
         words = line.split()
         if not words:
             continue
         labels = [word[len(PREFIX) :] for word in words if word.startswith(PREFIX)]
-        if len(labels) != 1:
-            told = ", ".join(labels) if labels else "none"
-            raise DataError(f"line {number} of {name} has {len(labels)} labels after {PREFIX} ({told}); a row has one label")
+        if not labels:
+            raise DataError(f"line {number} of {name} has 0 labels after {PREFIX} (none); a row has one label, or several")
         text = line.strip()
-        marked = PREFIX + labels[0]
-        text = text[len(marked) :] if text.startswith(marked) else text.replace(marked, "", 1)
-        yield f"line {number}", {"label": labels[0], "text": text.strip()}
+        for label in labels:
+            marked = PREFIX + label
+            text = (text[len(marked) :] if text.startswith(marked) else text.replace(marked, "", 1)).strip()
+        yield f"line {number}", {"label": labels, "text": text}
 
 
 def conll_records(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Place]:

@@ -41,8 +41,10 @@ def _cards(run: Run) -> Iterator[tuple[str, str, str]]:
     answers, trained, health = _answers(run), run.last("trained"), run.last("health")
     if answers:
         rows = plural(answers["n"], "development row")
+        if "f1_micro" in answers:
+            yield "micro F1", f"{answers['f1_micro']:.3f}", f"on {rows}"
         yield "macro F1", f"{answers['f1_macro']:.3f}", f"on {rows}"
-        yield "accuracy", f"{answers['accuracy']:.1%}", f"on {rows}"
+        yield "subset accuracy" if "f1_micro" in answers else "accuracy", f"{answers['accuracy']:.1%}", f"on {rows}"
     if run.dev:
         yield "calibration error", f"{run.dev['calibration']['ece']:.1%}", "0% is perfect"
     if run.movement or health:
@@ -99,7 +101,7 @@ def _labels(run: Run) -> Iterator[tuple[str, str]]:
     table = answers["per_class"]
     names = list(table)
     worst = min(names, key=lambda name: table[name]["f1"])
-    row = answers["confusion"][names.index(worst)]
+    row = answers["confusion"][names.index(worst)] if "confusion" in answers else [0] * len(names)
     others = {name: taken for name, taken in zip(names, row, strict=True) if name != worst}
     if table[worst]["f1"] == 1.0:
         yield "ok", "every row got its true label"
@@ -130,8 +132,12 @@ def _distillation(run: Run) -> Iterator[tuple[str, str]]:
 def _confidence(run: Run) -> Iterator[tuple[str, str]]:
     if not run.dev:
         return
-    error, claimed, right = run.dev["calibration"]["ece"], run.dev["calibration"]["confidence"], run.dev["accuracy"]
-    figures = f"mean probability {claimed:.1%}, accuracy {right:.1%} (calibration error {error:.1%})"
+    error, claimed = run.dev["calibration"]["ece"], run.dev["calibration"]["confidence"]
+    right, what = run.dev["accuracy"], "accuracy"
+    if "f1_micro" in run.dev:  # of all pairs of text and label
+        rows = sum(each["support"] for each in run.dev["per_class"].values())
+        right, what = rows / (run.dev["n"] * len(run.dev["per_class"])), "share of labels that texts have"
+    figures = f"mean probability {claimed:.1%}, {what} {right:.1%} (calibration error {error:.1%})"
     if error <= _CALIBRATED:
         yield "ok", f"probabilities are well calibrated: {figures}"
     else:

@@ -24,9 +24,9 @@ def by_label(run: Run, figures: FigureWriter) -> str:
     answers = run.dev or run.metrics
     if answers is None:
         return render("absent.html", what="the bundle was not evaluated", source=METRICS)
-    labels, confusion = list(answers["per_class"]), answers["confusion"]
+    labels, confusion = list(answers["per_class"]), answers.get("confusion")
     figure = None
-    if len(labels) <= _MOST_LABELS:
+    if confusion is not None and len(labels) <= _MOST_LABELS:
         figure = figures.draw(
             "confusion",
             "Confusion matrix",
@@ -39,8 +39,10 @@ def by_label(run: Run, figures: FigureWriter) -> str:
         figure=figure,
         wide=len(labels) > _NARROW_LABELS,
         rows=_per_class(answers),
-        mistakes=_mistakes(labels, confusion),
+        mistakes=None if confusion is None else _mistakes(labels, confusion),
+        of_texts=_of_texts(answers),
         baselines=_baselines(run, answers),
+        baseline_columns=("", *_baseline_metrics(answers).values(), "macro F1 out of fold"),
     )
 
 
@@ -55,12 +57,26 @@ def _per_class(answers: Mapping[str, Any]) -> list[tuple[object, ...]]:
     return rows
 
 
+def _of_texts(answers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return figures of the labels of a text together; nothing where each has one, and these are among the others."""
+    names = {"f1_micro": "micro F1", "f1_samples": "samples F1", "accuracy": "subset accuracy", "ranking": "ranking precision"}
+    shown = names if "f1_micro" in answers else {}
+    return [(name, f"{answers[key]:.3f}") for key, name in shown.items() if key in answers]
+
+
+def _baseline_metrics(answers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metrics of baselines, with their names."""
+    if "f1_micro" in answers:
+        return {"f1_micro": "micro F1", "f1_macro": "macro F1", "accuracy": "subset accuracy"}
+    return {"accuracy": "accuracy", "f1_macro": "macro F1"}
+
+
 def _baselines(run: Run, answers: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the figures of the model and of its baselines; nothing without a baseline."""
     candidates = run.last("baseline").get("candidates") or {}
     rows = [("this model", answers), *candidates.items()] if candidates else []
     return [
-        (name, f"{row['accuracy']:.3f}", f"{row['f1_macro']:.3f}", _out_of_fold(row.get("out_of_fold_f1_macro")))
+        (name, *(f"{row[key]:.3f}" for key in _baseline_metrics(answers)), _out_of_fold(row.get("out_of_fold_f1_macro")))
         for name, row in rows
     ]
 
@@ -92,7 +108,7 @@ def calibration(run: Run, figures: FigureWriter) -> str:
         "Reliability",
         lambda canvas: plot_reliability(canvas, found["bins"]),
         alt=f"Share of correct answers by probability, in {len(found['bins'])} bins; calibration error {found['ece']:.1%}.",
-        note="On the dashed line, answers with a probability of 80% are correct in 80% of cases.",
+        note="On the dashed line, what has a probability of 80% is so in 80% of cases.",
     )
     rows = [
         (f"{one['low']:.2f} to {one['high']:.2f}", f"{one['count']:,}", f"{one['confidence']:.1%}", f"{one['accuracy']:.1%}")
@@ -104,6 +120,7 @@ def calibration(run: Run, figures: FigureWriter) -> str:
         figure=figure,
         confidence=f"{found['confidence']:.1%}",
         accuracy=f"{run.dev['accuracy']:.1%}",
+        several="f1_micro" in run.dev,
         error=f"{found['ece']:.2%}",
         bins=len(found["bins"]),
         brier=f"{run.dev['brier']:.3f}",
@@ -124,6 +141,16 @@ def examples(run: Run, _: FigureWriter) -> str:
 
 
 def _example(row: Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(row["true"], list):
+        true, predicted = ({each["label"] for each in row[key]} for key in ("true", "predicted"))
+        return {
+            "verdict": "correct" if true == predicted else "wrong",
+            "predicted": _listed(row["predicted"]),
+            "true": _listed(row["true"]),
+            "second": "",
+            "true_probability": "",
+            "text": row["text"] or "(blank)",
+        }
     return {
         "verdict": "correct" if row["true"] == row["predicted"] else "wrong",
         "predicted": f"{printable(row['predicted'])} {row['probability']:.0%}",
@@ -132,3 +159,7 @@ def _example(row: Mapping[str, Any]) -> dict[str, str]:
         "true_probability": f"{row['true_probability']:.0%}",
         "text": row["text"] or "(blank)",
     }
+
+
+def _listed(labels: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{printable(each['label'])} {each['score']:.0%}" for each in labels) or "none"

@@ -1,4 +1,4 @@
-"""User options for reading a data file: encoding, quoting, delimiter, header, sheet, and how many rows."""
+"""User options for reading a data file: encoding, quoting, delimiter, header, sheet, how many rows, and labels in one cell."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class ReadOptions:
         header: whether a table has one; None finds out. Columns without a header are called 1, 2 and so on.
         sheet: of a workbook, by its name; None takes the only one with the columns.
         limit: read no more than so many rows of each file; None reads all.
+        label_separator: what parts the labels of a row, or its name, such as ``comma``, where a text has several; None takes a
+            text for one label.
     """
 
     encoding: str | None = None
@@ -36,6 +38,7 @@ class ReadOptions:
     header: bool | None = None
     sheet: str | None = None
     limit: int | None = None
+    label_separator: str | None = None
 
     @classmethod
     def of(cls, stated: object) -> ReadOptions:
@@ -68,4 +71,12 @@ def check_read_options(options: ReadOptions, *, where: str, error: type[EmbtuneE
             )
     if options.limit is not None and options.limit < 1:
         raise error(f"{where}limit must be 1 or more, got {options.limit}")
-    return dataclasses.replace(options, encoding=encoding, delimiter=delimiter)
+    separator = options.label_separator
+    if separator is not None:
+        separator = _SPELLED.get(separator.lower(), separator)
+        if not separator or separator in '"\r\n' or separator == delimiter:
+            raise error(
+                f"{where}label_separator is {options.label_separator!r}; expected what stands between the labels of a row, "
+                "such as a comma, and not a quote, a line end or the delimiter of the table"
+            )
+    return dataclasses.replace(options, encoding=encoding, delimiter=delimiter, label_separator=separator)
