@@ -13,7 +13,7 @@ from paddlenlp_embtune.cli._texts import load_examples, require_known_labels
 from paddlenlp_embtune.data import Examples
 from paddlenlp_embtune.errors import RecipeError
 from paddlenlp_embtune.evaluation import classification_report, task_sequence
-from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.inference import Predictor, refuse_several_labels
 from paddlenlp_embtune.utils.schema import to_plain
 
 __all__ = ["measured_sets", "named_files", "sets_table"]
@@ -63,6 +63,7 @@ def measured_sets(
     reports: list[dict[str, dict[str, Any]]] = []
     for place, bundle in enumerate(bundles):
         predictor = Predictor(bundle, engine=engine, precision=precision, num_threads=num_threads)
+        refuse_several_labels(predictor.bundle.manifest, "an evaluation on several sets")
         if place == len(bundles) - 1:
             for rows in sets.values():
                 require_known_labels(rows, predictor.labels)

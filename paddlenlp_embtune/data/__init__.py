@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from paddlenlp_embtune.data._records import data_files as data_files
     from paddlenlp_embtune.data.answers import (
         ANSWER_FORMATS as ANSWER_FORMATS,
+        LABEL_COLUMN as LABEL_COLUMN,
         answer_columns as answer_columns,
         stream_rows as stream_rows,
         write_answers as write_answers,
@@ -77,7 +78,7 @@ else:
         __name__,
         {
             "_records": "data_files",
-            "answers": "ANSWER_FORMATS answer_columns stream_rows write_answers",
+            "answers": "ANSWER_FORMATS LABEL_COLUMN answer_columns stream_rows write_answers",
             "dataset": "EncodedDataset LengthBatchSampler ROW_WEIGHTS TEACHER_LOGITS TEACHER_VECTORS UNLABELLED collate "
             "joined_weights",
             "in_memory": "write_examples",

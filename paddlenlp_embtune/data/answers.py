@@ -19,12 +19,12 @@ from paddlenlp_embtune.inference import given_labels
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
-__all__ = ["ANSWER_FORMATS", "answer_columns", "stream_rows", "write_answers"]
+__all__ = ["ANSWER_FORMATS", "LABEL_COLUMN", "answer_columns", "stream_rows", "write_answers"]
 
 ANSWER_FORMATS = ("jsonl", "csv", "tsv", "xlsx", "parquet", "doccano", "label-studio")
 """How answers can be written; the ending of a file tells the first five."""
 
-LABEL, SCORE = "predicted_label", "predicted_score"
+LABEL_COLUMN, SCORE = "predicted_label", "predicted_score"
 _BATCH_ROWS = 4096
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -117,9 +117,9 @@ def _cells(answer: Mapping[str, Any]) -> dict[str, Any]:
     chosen = given_labels(answer)
     found: dict[str, Any]
     if "labels" in answer:
-        found = {f"{LABEL}s": list(chosen), f"{SCORE}s": list(chosen.values())}
+        found = {f"{LABEL_COLUMN}s": list(chosen), f"{SCORE}s": list(chosen.values())}
     else:
-        found = {LABEL: next(iter(chosen), ""), SCORE: answer["score"]}
+        found = {LABEL_COLUMN: next(iter(chosen), ""), SCORE: answer["score"]}
     return found | {f"predicted_{label}": score for label, score in answer.get("scores", {}).items()}
 
 

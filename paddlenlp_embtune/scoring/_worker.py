@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from paddlenlp_embtune.data import answer_columns, parquet_batches, write_answers
+from paddlenlp_embtune.data import LABEL_COLUMN, answer_columns, parquet_batches, write_answers
 from paddlenlp_embtune.inference import Predictor
 from paddlenlp_embtune.scoring.packed_bundle import PackedBundle
 from paddlenlp_embtune.scoring.partitions import Partition
+from paddlenlp_embtune.text import is_blank
 from paddlenlp_embtune.utils.files.atomic_io import replace_file
 from paddlenlp_embtune.utils.text_files.read_options import ReadOptions
 
@@ -98,7 +99,7 @@ def _read(task: Task, partition: Partition) -> Iterator[tuple[str, Mapping[str, 
 def _answers(predictor: Predictor, texts: list[str], *, counts: dict[str, int], scores: bool) -> list[dict[str, Any]]:
     answers = predictor.predict(texts, scores=scores)
     counts["rows"] += len(answers)
-    counts["blank"] += sum(answer["label"] is None for answer in answers)
+    counts["blank"] += sum(map(is_blank, texts))
     counts["cut"] += sum("cut" in answer for answer in answers)
     return answers
 
@@ -117,6 +118,12 @@ def _scored(
     yield from zip((row for _, row in held), answers, strict=True)
 
 
+def _arrow_kind(arrow: Any, name: str, values: list[Any]) -> Any:
+    """Return the type of a column of answers: of a list that is empty too, which pyarrow could not tell."""
+    kind = arrow.string() if name in (LABEL_COLUMN, f"{LABEL_COLUMN}s") else arrow.float64()
+    return arrow.list_(kind) if isinstance(values[0], list) else kind
+
+
 def _copy_table(task: Task, partition: Partition, answers_of: Any) -> None:
     """Copy columns of Parquet as they are, and put those of the answers beside them."""
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
@@ -125,8 +132,7 @@ def _copy_table(task: Task, partition: Partition, answers_of: Any) -> None:
         for batch, texts in _batches(task, partition):
             table = arrow.Table.from_batches([batch])
             for name, values in answer_columns(answers_of(texts), taken=table.column_names).items():
-                kind = arrow.string() if isinstance(values[0], str) else arrow.float64()
-                table = table.append_column(name, arrow.array(values, kind))
+                table = table.append_column(name, arrow.array(values, _arrow_kind(arrow, name, values)))
             if writer is None:
                 writer = parquet.ParquetWriter(file, table.schema)
             writer.write_table(table)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from paddlenlp_embtune.errors import HostError, MissingDependencyError
-from paddlenlp_embtune.inference import Predictor
+from paddlenlp_embtune.inference import Predictor, refuse_several_labels
 from paddlenlp_embtune.scoring.packed_bundle import PackedBundle
 
 __all__ = ["RayScorer", "spark_udf"]
@@ -27,11 +27,13 @@ class RayScorer:
         options: of ``Predictor``; one thread by default.
     Raises:
         BundleError: the bundle is damaged, or another one on this machine.
+        DataError: it gives a text several labels.
     """
 
     def __init__(self, bundle: str | PackedBundle, *, text_column: str = "text", **options: Any) -> None:
         opened = bundle.open() if isinstance(bundle, PackedBundle) else bundle
         self._predictor = Predictor(opened, **{"num_threads": 1, **options})
+        refuse_several_labels(self._predictor.bundle.manifest, "RayScorer")
         self._text_column = text_column
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def spark_udf(bundle: str | Path | PackedBundle, **options: Any) -> Any:
         options: of ``Predictor``; one thread by default.
     Raises:
         BundleError: the bundle is damaged.
+        DataError: it gives a text several labels.
         HostError: there is no active session.
         MissingDependencyError: pyspark, pandas or pyarrow is not installed.
     """
@@ -69,6 +72,7 @@ def spark_udf(bundle: str | Path | PackedBundle, **options: Any) -> Any:
     if session is None:
         raise HostError("there is no active Spark session; make one first, with SparkSession.builder.getOrCreate()")
     packed = bundle if isinstance(bundle, PackedBundle) else PackedBundle.of(bundle)
+    refuse_several_labels(packed.open().manifest, "spark_udf")
     shared = session.sparkContext.broadcast(packed)
 
     def answer(columns: Iterator[Any]) -> Iterator[Any]:

@@ -23,10 +23,12 @@ import pytest
 from paddlenlp_embtune import DataError, EmbtuneError, Predictor, RecipeError
 from paddlenlp_embtune.bundle import Bundle
 from paddlenlp_embtune.errors import BundleError
-from paddlenlp_embtune.scoring import PackedBundle, ScoringSpec, score_files
+from paddlenlp_embtune.export import write_bundle
+from paddlenlp_embtune.scoring import PackedBundle, RayScorer, ScoringSpec, score_files
 from paddlenlp_embtune.scoring._executors import EXECUTORS
 from paddlenlp_embtune.scoring._worker import Task, score_partition
 from paddlenlp_embtune.scoring.partitions import Partition
+from tests import bundles
 from tests.bundles import TEXTS
 from tests.helpers import Run, error_of
 
@@ -105,6 +107,20 @@ def test_every_format_gets_the_same_answers(bundle: Bundle, tmp_path: Path, run:
         (at, label) for at, (label, _) in enumerate(answers_of(bundle))
     ]
     assert {"predicted_利空", "predicted_中性", "predicted_利好"} <= set(found[0])
+
+
+@pytest.mark.usefixtures("here")
+def test_several_labels_are_columns_of_lists(parquet: Path, tmp_path: Path) -> None:
+    several = write_bundle(tmp_path / "several", bundles.content(kind="multi", ordered=False), engines=("onnxruntime",))
+
+    score_files(ScoringSpec(bundle=several.path, data=[parquet], rows_per_partition=25), tmp_path / "out")
+
+    answers = Predictor(several, num_threads=1).predict([row["text"] for row in ROWS])
+    found = read(tmp_path / "out")
+    assert [row["predicted_labels"] for row in found] == [[each["label"] for each in answer["labels"]] for answer in answers]
+    assert pq.read_schema(tmp_path / "out" / "part-00000.parquet").field("predicted_scores").type == pa.list_(pa.float64())
+    with pytest.raises(DataError, match="RayScorer knows one label a text"):
+        RayScorer(str(several.path))
 
 
 def test_a_worker_that_is_killed_loses_no_row_and_repeats_none(bundle: Bundle, parquet: Path, tmp_path: Path) -> None:
