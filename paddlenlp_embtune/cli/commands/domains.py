@@ -45,7 +45,7 @@ def _print(report: DomainReport) -> None:
     out.print(sets)
     found = Table("measure", "value")
     found.add_row("proxy A-distance (0 to 2)", f"{report.distance.a_distance:.2f}")
-    found.add_row("texts told apart", f"{report.distance.accuracy:.1%} of 2 x {report.distance.texts:,}")
+    found.add_row("texts told from each other", f"{report.distance.accuracy:.1%} of 2 x {report.distance.texts:,}")
     found.add_row(f"running {report.terms.unit} of the second that the first lacks", f"{report.terms.unseen_words:.1%}")
     found.add_row("running characters likewise", f"{report.terms.unseen_characters:.1%}")
     found.add_row(f"divergence of {report.terms.unit} (0 to 1 bit)", f"{report.terms.divergence:.2f}")
