@@ -28,7 +28,7 @@ class DomainDistance:
     Args:
         texts: how many of each side were answered; copies count once, and both sides have as many.
         accuracy: share that were assigned to their own side; .5 by chance.
-        a_distance: 2 (1 - 2 error), from 0 (the same) to 2 (told apart without error); not below 0.
+        a_distance: 2 (1 - 2 error), from 0 (the same) to 2 (separated without error); not below 0.
         auc: chance that a text of the second side is thought likelier to be of it than one of the first.
     """
 
