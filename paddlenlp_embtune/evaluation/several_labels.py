@@ -269,7 +269,8 @@ def _sigmoid(logits: Floats) -> npt.NDArray[np.float64]:
 
 
 def _share(parts: npt.NDArray[Any], wholes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    return np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
+    found: npt.NDArray[np.float64] = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
+    return found
 
 
 def _ratio(part: Any, whole: Any) -> float:

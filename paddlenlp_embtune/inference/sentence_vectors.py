@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,7 +45,7 @@ def shape_vectors(windows: Floats, tokenized: TokenizedTexts, *, dimensions: int
     first = tokenized.first[:-1]
     lengths = np.array([len(ids) for ids in tokenized.ids], dtype=np.float64)
     if len(first) == len(windows):
-        found = windows * (lengths > 0)[:, None]
+        found: npt.NDArray[Any] = windows * (lengths > 0)[:, None]
     else:
         sums = np.add.reduceat(windows * lengths[:, None], first)
         found = sums / np.maximum(np.add.reduceat(lengths, first), 1.0)[:, None]

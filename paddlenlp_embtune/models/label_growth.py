@@ -61,6 +61,6 @@ def _laid_over(new: npt.NDArray[np.float32], old: npt.NDArray[np.float32], name:
     fits = new.ndim == old.ndim and all(size <= wide for size, wide in zip(old.shape, new.shape, strict=True))
     if not fits:
         raise HostError(f"{name!r} has the shape {old.shape} and cannot become {new.shape}; train a new model")
-    laid = new.copy()
+    laid: npt.NDArray[np.float32] = new.copy()
     laid[tuple(slice(size) for size in old.shape)] = old
     return laid

@@ -85,7 +85,7 @@ def fit_several(texts: Sequence[str], truth: Ids, dev_texts: Sequence[str], *, s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scikit-learn, about few rows
         for fold in range(_FOLDS):
-            inside, outside = (np.flatnonzero(chosen) for chosen in (fold_of != fold, fold_of == fold))
+            inside, outside = (np.flatnonzero(chosen).tolist() for chosen in (fold_of != fold, fold_of == fold))
             fitted = OneVsRestBaseline().fit([texts[row] for row in inside], truth[inside])
             held_out[outside] = fitted.scores([texts[row] for row in outside])
         limit, f1 = best_threshold(held_out, truth)
